@@ -1,0 +1,96 @@
+"""Locks between processes: byte ranges of one file, which leave nothing behind.
+
+Open-file-description locks belong to the open file, not to the process: two threads that open the file anew
+exclude each other, and the kernel drops the lock with the last descriptor, however the process ends.
+Source: fcntl(2), "Open file description locks".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import struct
+from collections.abc import Iterable, Iterator
+
+from veneer.errors import Unavailable
+
+_F_OFD_SETLK = 37
+_F_OFD_SETLKW = 38
+_FLOCK = struct.Struct("hhqqi4x")
+"""struct flock on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid and padding."""
+
+
+class LockBusy(Unavailable):
+    """Somebody else holds the lock and the caller did not want to wait."""
+
+
+def _offset(key: str) -> int:
+    """Where in the file `key` is locked: 62 bits of its hash.
+
+    Two keys that fall on one byte would merely wait for each other.
+    """
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 2
+
+
+def _lock(fd: int, key: str, kind: int, *, wait: bool) -> bool:
+    request = _FLOCK.pack(kind, os.SEEK_SET, _offset(key), 1, 0)
+    try:
+        fcntl.fcntl(fd, _F_OFD_SETLKW if wait else _F_OFD_SETLK, request)
+    except OSError as error:
+        if not wait and error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+@contextlib.contextmanager
+def locked(
+    path: str | os.PathLike[str], keys: Iterable[str], *, wait: bool = True, shared: bool = False
+) -> Iterator[None]:
+    """Hold every one of `keys` in the lock file `path`; taken in sorted order, so that nobody deadlocks.
+
+    Raises LockBusy if `wait` is false and one is taken.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        for key in sorted(set(keys)):
+            if not _lock(fd, key, fcntl.F_RDLCK if shared else fcntl.F_WRLCK, wait=wait):
+                raise LockBusy(f"{key} is locked by another process", hint="try again when it has finished")
+        yield
+    finally:
+        os.close(fd)
+
+
+def hold_file(path: str | os.PathLike[str]) -> int:
+    """Make `path` and hold its flock; returns the descriptor, whose closing (or the process's end) lets go.
+
+    Raises LockBusy if somebody holds it.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise LockBusy(f"{os.fspath(path)} is locked by another process") from None
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def is_held(path: str | os.PathLike[str]) -> bool:
+    """Whether a living process holds the flock on `path`; False if there is no such file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
