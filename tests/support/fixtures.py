@@ -1,0 +1,97 @@
+"""Fixtures every test may ask for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.loop import loop_mounted
+from tests.support.registries import RealRegistry
+from tests.support.rootfs import busybox_tar
+
+if TYPE_CHECKING:
+    from veneer.store.store import Store
+
+    from veneer.config import Config
+    from veneer.engine.engine import Engine
+
+
+@pytest.fixture(scope="session")
+def registry_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
+    """One docker-registry for all tests of this worker; use `registry`, which keeps their names apart."""
+    server = RealRegistry.start(tmp_path_factory.mktemp("registry") / "server")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def registry(registry_server: RealRegistry) -> RealRegistry:
+    """A running docker-registry on loopback, without auth.  Other tests share it: choose names of your own."""
+    return registry_server
+
+
+@pytest.fixture
+def private_registry(tmp_path: Path) -> Iterator[RealRegistry]:
+    """A docker-registry that asks for user `ada`, password `lovelace`."""
+    server = RealRegistry.start(tmp_path / "private-registry", user="ada", password="lovelace")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A 2 MB busybox root file system as a tar."""
+    return busybox_tar(tmp_path_factory.mktemp("rootfs") / "busybox.tar")
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """A configuration whose data root, credentials and everything else lie in tmp_path."""
+    from veneer.config import Config
+
+    return Config(root=tmp_path / "root", docker_config=tmp_path / "docker" / "config.json")
+
+
+@pytest.fixture
+def store(config: Config) -> Iterator[Store]:
+    """An open, empty store in tmp_path."""
+    from veneer.store.store import Store
+
+    with Store.open(config) as opened:
+        yield opened
+
+
+@pytest.fixture
+def engine(config: Config) -> Iterator[Engine]:
+    """An engine on an empty store in tmp_path."""
+    from veneer.engine.engine import Engine
+
+    with Engine(config) as opened:
+        yield opened
+
+
+@pytest.fixture
+def ext4(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Call it with a size in bytes for a fresh ext4 of that size; unmounted at the end."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        made = 0
+
+        def make(size: int) -> Path:
+            nonlocal made
+            made += 1
+            return stack.enter_context(loop_mounted(tmp_path / f"ext4-{made}", size))
+
+        yield make
+
+
+@pytest.fixture
+def root_only() -> None:
+    """Skip, saying so, where the tests do not run as root."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
