@@ -1,0 +1,75 @@
+# Everything a developer does here.  `make` alone lists it.  PYTHON=... chooses the interpreter.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+BIN := .venv/bin
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest
+# What `make test` needs beside Python, as program=Debian package; asked for by `command -v`, so it costs nothing.
+TEST_PROGRAMS := docker-registry=docker-registry skopeo=skopeo runc=runc busybox=busybox-static umoci=umoci \
+	htpasswd=apache2-utils mkfs.ext4=e2fsprogs mount=mount setpriv=util-linux setfattr=attr setcap=libcap2-bin
+# The big peers that `make compat` and `make bench` stand beside.
+PEERS := dockerd=docker.io iptables=iptables podman=podman buildah=buildah
+
+.PHONY: help setup demo test conformance types lint format arch docs bench compat lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.venv/.ready: requirements.lock requirements-dev.lock pyproject.toml
+	@python=$$(scripts/python.sh); \
+	if ! $(BIN)/python -c 'import pip' 2>/dev/null; then "$$python" -m venv --clear .venv; fi
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet -r requirements-dev.lock </dev/null
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable . </dev/null
+	@touch $@
+
+setup: .venv/.ready ## .venv with pinned dependencies and the veneer command
+	@echo "ready: $(BIN)/veneer"
+
+demo: .venv/.ready ## an image's journey in two minutes: made, pushed, pulled, its histories side by side
+	@scripts/debian.sh docker-registry=docker-registry mmdebstrap=mmdebstrap busybox=busybox-static
+	@$(BIN)/python demo/demo.py
+
+test: .venv/.ready ## every test that needs only small Debian packages (installs the missing ones as root)
+	@scripts/debian.sh $(TEST_PROGRAMS)
+	@$(PYTEST) -q -n $(JOBS) --dist worksteal $(ARGS)
+
+conformance: .venv/.ready ## every storage driver against the suite; prints the table driver x sentence
+	@scripts/debian.sh $(TEST_PROGRAMS)
+	@$(PYTEST) -q tests/conformance $(ARGS)
+
+types: .venv/.ready ## mypy, strict
+	@$(BIN)/mypy
+
+lint: .venv/.ready ## ruff: rules and formatting
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+format: .venv/.ready ## let ruff rewrite what it can
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+arch: .venv/.ready ## who may import whom
+	@$(BIN)/lint-imports --no-cache
+
+docs: .venv/.ready ## run the commands the documents show, and check that they are complete
+	@scripts/debian.sh $(TEST_PROGRAMS)
+	@$(PYTEST) -q tests/docs $(ARGS)
+
+compat: .venv/.ready ## side by side with real dockerd, podman and buildah (installs them as root)
+	@scripts/debian.sh $(TEST_PROGRAMS) $(PEERS)
+	@$(PYTEST) -q -m compat tests/compat $(ARGS)
+
+bench: .venv/.ready ## the table of docs/benchmarks.md; ROUNDS=3, ARGS="--help" for its options
+	@scripts/debian.sh docker-registry=docker-registry mkfs.ext4=e2fsprogs mount=mount curl=curl $(PEERS)
+	@$(BIN)/python -m benchmarks --rounds $(or $(ROUNDS),3) $(ARGS)
+
+lock: ## write the pinned dependencies anew from pyproject.toml
+	@scripts/lock.sh
+
+clean: ## take away everything made here, .venv included
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
