@@ -1,0 +1,94 @@
+"""The config of an image made from another one: one step more, decided without touching the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from veneer.errors import InvalidRequest
+from veneer.oci import strictjson
+from veneer.oci.digest import DiffID
+from veneer.oci.image import HistoryEntry, ImageConfig
+from veneer.oci.platform import Platform
+
+DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+_MERGED = frozenset({"Labels", "ExposedPorts", "Volumes"})
+_KNOWN = _MERGED | {
+    "User", "Env", "Cmd", "Entrypoint", "WorkingDir", "StopSignal", "StopTimeout", "Shell", "OnBuild", "Healthcheck",
+    "Hostname", "Domainname", "ArgsEscaped", "Image",
+}  # fmt: skip
+
+
+class InvalidChange(InvalidRequest):
+    """A change to an image's run configuration that it cannot have."""
+
+
+def merge_run(run: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`run` with `changes` applied: Env by variable name in place, maps key by key, everything else replaced.
+
+    A value of None takes the key away.  Raises InvalidChange for keys an image config does not have.
+    """
+    merged = dict(run)
+    for key, value in changes.items():
+        if key not in _KNOWN:
+            raise InvalidChange(f"an image config has no {key!r}", hint=f"known: {', '.join(sorted(_KNOWN))}")
+        if value is None:
+            merged.pop(key, None)
+        elif key == "Env":
+            merged[key] = _merge_env(merged.get("Env") or [], value)
+        elif key in _MERGED:
+            merged[key] = {**(merged.get(key) or {}), **value}
+        else:
+            merged[key] = value
+    return merged
+
+
+def _merge_env(present: list[str], added: list[str] | Mapping[str, str]) -> list[str]:
+    env = list(present)
+    for pair in [f"{k}={v}" for k, v in added.items()] if isinstance(added, Mapping) else added:
+        name = pair.partition("=")[0]
+        if not name:
+            raise InvalidChange(f"environment variable without a name: {pair!r}")
+        for position, old in enumerate(env):
+            if old.partition("=")[0] == name:
+                env[position] = pair
+                break
+        else:
+            env.append(pair)
+    return env
+
+
+def derived_config(
+    parent: ImageConfig | None,
+    *,
+    diff_id: DiffID | None,
+    entry: HistoryEntry,
+    run: Mapping[str, Any],
+    platform: Platform,
+) -> bytes:
+    """The bytes of a child's config: parent's history and layers, plus `entry` and (unless None) `diff_id`.
+
+    `platform` counts for an image from scratch only.  Top-level keys are sorted, as Docker writes them.
+    """
+    base: dict[str, Any] = dict(parent.document) if parent else {}
+    # What belongs to the parent's own making is not inherited.
+    for key in ("container", "container_config", "author", "comment"):
+        base.pop(key, None)
+    history = [*(parent.history if parent else ()), entry]
+    diff_ids = [*(parent.diff_ids if parent else ()), *([diff_id] if diff_id else [])]
+    base |= {
+        "created": entry.created,
+        "config": merge_run(parent.run if parent else {}, run),
+        "history": [row.to_json() for row in history],
+        "rootfs": {"type": "layers", "diff_ids": [str(each) for each in diff_ids]},
+    }
+    if parent is None:
+        base |= {"os": platform.os, "architecture": platform.architecture}
+        if platform.variant:
+            base["variant"] = platform.variant
+    if entry.author:
+        base["author"] = entry.author
+    if entry.comment:
+        base["comment"] = entry.comment
+    return strictjson.dumps(dict(sorted(base.items())))

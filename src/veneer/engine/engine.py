@@ -1,0 +1,78 @@
+"""The engine: one object that wires the house for one data root."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from veneer.config import Config
+
+if TYPE_CHECKING:
+    from veneer.engine.images import Images
+    from veneer.engine.layers import Layers
+    from veneer.engine.system import System
+    from veneer.store.store import Store
+
+
+class Engine:
+    """A data root and everything that can be done with it.
+
+    Opening costs nothing; the store opens when something first needs it.  One engine may be used from several
+    threads, and several engines (in other processes too) may use one data root at once.  Use it in a `with`.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._store: Store | None = None
+
+    @property
+    def store(self) -> Store:
+        """The store below; for those who build on veneer's own parts."""
+        if self._store is None:
+            from veneer.store.store import Store
+
+            self._store = Store.open(self.config)
+        return self._store
+
+    @functools.cached_property
+    def images(self) -> Images:
+        """Images: pull, push, load, save, list, history, inspect, tag, remove, derive."""
+        from veneer.engine.images import Images
+
+        return Images(self)
+
+    @functools.cached_property
+    def layers(self) -> Layers:
+        """Layers as things of their own: what there is, who uses it, where it lies on disk."""
+        from veneer.engine.layers import Layers
+
+        return Layers(self)
+
+    @functools.cached_property
+    def system(self) -> System:
+        """The store as a whole: info, disk usage, collection, checks; and registry logins."""
+        from veneer.engine.system import System
+
+        return System(self)
+
+    def close(self) -> None:
+        """Let go of files, locks and worker processes.  The engine cannot be used afterwards."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def open_engine(root: str | Path | None = None, **settings: Any) -> Engine:
+    """The engine for `root` (default: the configured data root); `settings` are fields of `Config`.
+
+    Raises InvalidConfig for an unknown setting or a value it cannot have.
+    """
+    return Engine(Config.load({"root": root, **settings}))

@@ -1,0 +1,242 @@
+"""Images: every verb about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from veneer.oci.image import HistoryEntry, ImageConfig
+from veneer.oci.platform import Platform, host
+from veneer.oci.reference import Reference
+from veneer.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from veneer.analysis.history import HistoryRow
+    from veneer.changeset.index import LayerIndex
+    from veneer.distribution.archive_load import Loaded
+    from veneer.distribution.pull import Pulled
+    from veneer.distribution.push import Pushed
+    from veneer.engine.engine import Engine
+    from veneer.store.images import Image
+    from veneer.store.removal import Pruned, Removal
+
+Filters = Mapping[str, Sequence[str]]
+
+
+class Images:
+    """The images of one data root.
+
+    `name` is whatever docker takes: `nginx`, `nginx:1.25`, `host/repo@sha256:...`, or any unique prefix of an
+    image ID.  Every method that takes one raises NotFound ("No such image: ...") or InvalidRequest for it.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._store = engine.store
+
+    # -- looking ---------------------------------------------------------------------------------------------
+
+    def list(self, *, all: bool = False, name: str | None = None, filters: Filters | None = None) -> list[Image]:
+        """Images, newest first; `all` adds the intermediate ones.  `name` may be a repository or a pattern."""
+        if not name and not filters:
+            return self._store.images.list(all=all)
+        from veneer.store.filters import filtered
+
+        return filtered(self._store, all=all, name=name, filters=filters or {})
+
+    def get(self, name: str) -> Image:
+        """The image called `name`."""
+        return self._store.images.find(name)
+
+    def history(self, name: str) -> list[HistoryRow]:
+        """How the image came to be, newest step first, each with its layer where it made one."""
+        from veneer.analysis.history import LayerFacts, history
+
+        image = self.get(name)
+        ancestry = [(each.id, each.tags) for each in self._store.images.ancestors(image.id)]
+        layers = [
+            LayerFacts(
+                diff_id=layer.diff_id,
+                chain_id=layer.chain_id,
+                size=layer.size,
+                blob=next((blob.digest for blob in self._store.layers.blobs(layer.diff_id)), None),
+                directory=self._store.layers.directory(layer),
+            )
+            for layer in self._stack(image)
+        ]
+        return history(image.config, ancestry, layers)
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """Docker's inspect object (Engine API up to 1.43), key for key."""
+        from veneer.engine.inspection import inspection
+
+        image = self.get(name)
+        driver, data = self._store.layers.graph_data(image.top)
+        return inspection(
+            image.config,
+            tags=[tag.familiar for tag in image.tags],
+            digests=[digest.familiar for digest in image.digests],
+            parent=image.parent or "",
+            size=image.size,
+            driver=driver,
+            driver_data=data,
+            last_tagged=image.last_tagged,
+        )
+
+    def indexes(self, name: str) -> list[LayerIndex]:
+        """The table of contents of each layer, base first.  Close them, or use them in a `with`."""
+        return [self._store.layers.index(layer.diff_id) for layer in self._stack(self.get(name))]
+
+    def _stack(self, image: Image) -> Sequence[Any]:
+        return self._store.layers.stack(image.top) if image.top else ()
+
+    # -- in and out ------------------------------------------------------------------------------------------
+
+    def pull(
+        self,
+        name: str,
+        *,
+        platform: str | None = None,
+        all_platforms: bool = False,
+        progress: Progress = silent,
+    ) -> Pulled:
+        """Fetch an image from its registry; `latest` where `name` has neither tag nor digest."""
+        from veneer.distribution.client import Registries
+        from veneer.distribution.pull import pull
+
+        reference = Reference.parse(name).tagged()
+        wanted = Platform.parse(platform) if platform else None
+        with Registries(self._engine.config) as registries:
+            return pull(
+                self._store, registries, reference, platform=wanted, all_platforms=all_platforms, progress=progress
+            )
+
+    def pull_all_tags(self, name: str, *, platform: str | None = None, progress: Progress = silent) -> list[Pulled]:
+        """Fetch every tag of a repository, in the registry's order."""
+        from veneer.distribution.client import Registries
+
+        repository = Reference.parse(name)
+        with Registries(self._engine.config) as registries:
+            tags = registries.tags(repository)
+        return [self.pull(str(repository.with_tag(tag)), platform=platform, progress=progress) for tag in tags]
+
+    def push(self, name: str, *, progress: Progress = silent) -> Pushed:
+        """Send an image to its registry; bytes that came from a registry go back unchanged."""
+        from veneer.distribution.client import Registries
+        from veneer.distribution.push import push
+
+        with Registries(self._engine.config) as registries:
+            return push(self._store, registries, Reference.parse(name).tagged(), progress=progress)
+
+    def load(
+        self, source: Path | BinaryIO, *, platform: str | None = None, progress: Progress = silent
+    ) -> list[Loaded]:
+        """Take images in from a `docker save` archive, an OCI layout directory or a tar of one."""
+        from veneer.distribution.archive_load import load
+
+        wanted = Platform.parse(platform) if platform else None
+        return load(self._store, source, platform=wanted, progress=progress)
+
+    def save(
+        self, names: Sequence[str], out: Path | BinaryIO, *, format: str = "docker", progress: Progress = silent
+    ) -> None:
+        """Write images to an archive: `docker` (read by every docker), `oci`, or `docker-legacy`."""
+        from veneer.distribution.archive_save import save
+
+        save(self._store, names, out, format=format, progress=progress)
+
+    def import_(
+        self,
+        source: BinaryIO,
+        *,
+        reference: str | None = None,
+        changes: Sequence[str] = (),
+        message: str = "",
+        platform: str | None = None,
+        progress: Progress = silent,
+    ) -> Image:
+        """Make an image of one layer out of a root file system tar, as `docker import` does."""
+        from veneer.distribution.transfer import import_
+        from veneer.engine.changes import apply_changes
+
+        return import_(
+            self._store,
+            source,
+            reference=Reference.parse(reference).tagged() if reference else None,
+            run=apply_changes({}, changes),
+            message=message,
+            platform=Platform.parse(platform) if platform else host(),
+            progress=progress,
+        )
+
+    def export(self, name: str, out: BinaryIO) -> None:
+        """Write the image's merged file system as one tar."""
+        from veneer.distribution.transfer import export
+
+        export(self._store, self.get(name), out)
+
+    # -- changing --------------------------------------------------------------------------------------------
+
+    def tag(self, source: str, target: str) -> None:
+        """Give an image one more name; a tag that named another image moves."""
+        image = self.get(source)
+        reference = Reference.parse(target)
+        if reference.digest is not None:
+            from veneer.oci.reference import InvalidReference
+
+            raise InvalidReference("refusing to create a tag with a digest reference")
+        self._store.images.tag(image.id, reference.tagged())
+
+    def remove(
+        self, name: str, *, force: bool = False, prune: bool = True, dry_run: bool = False
+    ) -> Sequence[Removal]:
+        """Untag or delete an image, in docker's order; `dry_run` only tells.  Raises Conflict naming who uses it."""
+        from veneer.store.removal import remove
+
+        return remove(self._store, name, force=force, prune=prune, dry_run=dry_run)
+
+    def prune(self, *, all: bool = False, filters: Filters | None = None, dry_run: bool = False) -> Pruned:
+        """Delete dangling images, or with `all` every image no container uses; `dry_run` only tells."""
+        from veneer.store.removal import prune
+
+        return prune(self._store, all=all, filters=filters or {}, dry_run=dry_run)
+
+    def derive(
+        self,
+        parent: Image | str | None = None,
+        *,
+        layer: Path | None = None,
+        created_by: str = "",
+        comment: str = "",
+        author: str = "",
+        created: str = "",
+        run: Mapping[str, Any] | None = None,
+        platform: str | None = None,
+        tag: str | None = None,
+    ) -> Image:
+        """One build step by hand: an image made of `parent` (None: from scratch) and at most one new layer.
+
+        `layer` is a directory whose content becomes the layer; `run` changes the run configuration (`Env`,
+        `Cmd`, `Labels`, ...).  The result has `parent` as its Parent, so `history` shows IDs.
+        """
+        from veneer.engine.derivation import derived_config
+        from veneer.oci import timestamp
+
+        base = self.get(parent) if isinstance(parent, str) else parent
+        base_config: ImageConfig | None = base.config if base else None
+        entry = HistoryEntry(created or timestamp.now(), created_by, author, comment, empty_layer=layer is None)
+        reference = Reference.parse(tag).tagged() if tag else None
+        with self._store.lease("derive") as lease:
+            captured = self._store.layers.capture(lease, layer, base.top if base else None) if layer else None
+            raw = derived_config(
+                base_config,
+                diff_id=captured.diff_id if captured else None,
+                entry=entry,
+                run=run or {},
+                platform=Platform.parse(platform) if platform else host(),
+            )
+            image = self._store.images.add(lease, raw, parent=base.id if base else None, built=True)
+            if reference:
+                self._store.images.tag(image.id, reference)
+        return self.get(str(image.id))
