@@ -14,10 +14,9 @@ from tests.support.registries import RealRegistry
 from tests.support.rootfs import busybox_tar
 
 if TYPE_CHECKING:
-    from veneer.store.store import Store
-
     from veneer.config import Config
     from veneer.engine.engine import Engine
+    from veneer.store.store import Store
 
 
 @pytest.fixture(scope="session")
