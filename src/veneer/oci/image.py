@@ -83,7 +83,8 @@ class ImageConfig:
             diff_ids = tuple(DiffID(Digest.parse(text)) for text in listed or [])
         except InvalidDigest as error:
             raise InvalidImageConfig(f"{what}: {error.message}") from None
-        entries = document.get("history") or []
+        entries = document.get("history")
+        entries = [] if entries is None else entries
         if not isinstance(entries, list):
             raise InvalidImageConfig(f"{what}: history must be a list")
         history = tuple(HistoryEntry.from_json(entry, f"{what}: history {n}") for n, entry in enumerate(entries))
