@@ -1,0 +1,59 @@
+"""What `inspect` shows, as docker's templates see it: structs with fields JSON leaves out, maps without errors.
+
+Source: moby/moby api/types (ImageInspect, container.Config), client 28.2.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from veneer.cli.gofunctions import GoMap
+from veneer.cli.gotemplate import Struct
+
+_CONFIG_ABSENT: dict[str, Any] = {
+    "ExposedPorts": GoMap(), "Healthcheck": None, "ArgsEscaped": False, "NetworkDisabled": False, "MacAddress": "",
+    "StopSignal": "", "StopTimeout": None, "Shell": [],
+}  # fmt: skip
+_IMAGE_ABSENT: dict[str, Any] = {"Variant": "", "OsVersion": "", "Container": "", "ContainerConfig": None}
+
+
+class GoTime(str):
+    """A time that JSON writes as RFC 3339 and a template prints as Go does."""
+
+    def __str__(self) -> str:
+        text = str.__str__(self)
+        date, _, clock = text.removesuffix("Z").partition("T")
+        whole, dot, fraction = clock.partition(".")
+        try:
+            datetime.datetime.fromisoformat(f"{date}T{whole}")
+        except ValueError:
+            return text
+        fraction = fraction.rstrip("0")
+        return f"{date} {whole}{dot if fraction else ''}{fraction} +0000 UTC"
+
+
+def _config(document: Any) -> Any:
+    if not isinstance(document, dict):
+        return document
+    config = Struct(document, _CONFIG_ABSENT)
+    for key in ("Labels", "ExposedPorts", "Volumes"):
+        if isinstance(config.get(key), dict):
+            config[key] = GoMap(config[key])
+    return config
+
+
+def typed(document: Mapping[str, Any]) -> Struct:
+    """The image's inspect document with the types docker's client gives it."""
+    image = Struct(document, _IMAGE_ABSENT | {"ID": document.get("Id", "")})
+    for key in ("Config", "ContainerConfig"):
+        if key in image:
+            image[key] = _config(image[key])
+    driver = image.get("GraphDriver")
+    if isinstance(driver, dict) and isinstance(driver.get("Data"), dict):
+        image["GraphDriver"] = driver | {"Data": GoMap(driver["Data"])}
+    metadata = image.get("Metadata")
+    if isinstance(metadata, dict) and isinstance(metadata.get("LastTagTime"), str):
+        image["Metadata"] = metadata | {"LastTagTime": GoTime(metadata["LastTagTime"])}
+    return image

@@ -1,0 +1,107 @@
+"""Columns of text, laid out as docker does, and texts from strangers made harmless.
+
+docker writes rows through Go's tabwriter (minimum cell 10, padding 3, spaces), so that every cell but the last is
+padded, trailing spaces included.  Widths are those of a terminal: East Asian wide characters take two cells (Go's
+tabwriter counts them as one, which leaves docker's columns ragged).  Sources: go/src/text/tabwriter,
+docker/cli formatter.go and displayutils.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+MINIMUM_WIDTH = 10
+PADDING = 3
+_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    return _NAMED.get(char) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
+
+def _is_dangerous(char: str) -> bool:
+    # C0, DEL, C1, and the marks that reorder what follows them (bidirectional overrides and isolates).
+    return char < " " or "\x7f" <= char <= "\x9f" or "\u202a" <= char <= "\u202e" or "\u2066" <= char <= "\u2069"
+
+
+def harmless(text: str, *, keep: str = "") -> str:
+    """`text` with control characters written out (\\x1b), but for those in `keep`.
+
+    Names, comments and commands of an image are anybody's: raw, they could redraw a terminal or forge a row.
+    """
+    if text.isprintable() and text.isascii():
+        return text
+    text = "".join(_escape(char) if _is_dangerous(char) and char not in keep else char for char in text)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def width(text: str) -> int:
+    """How many cells of a terminal `text` takes."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    return sum(0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+               for char in text)  # fmt: skip
+
+
+def shorten(text: str, limit: int) -> str:
+    """`text` if it fits into `limit` cells, else its beginning with an ellipsis in the last cell."""
+    if text.isascii():
+        return text if len(text) <= limit else text[: limit - 1] + "…"
+    import unicodedata
+
+    # As in docker, a combining mark takes a cell here: a thousand of them must not pass for one character.
+    taken = 0
+    fitting = 0
+    for position, char in enumerate(text):
+        taken += 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        if taken <= limit - 1:
+            fitting = position + 1
+        if taken > limit:
+            return text[:fitting] + "…"
+    return text
+
+
+def _layout(lines: Sequence[Sequence[str]], widths: list[int], out: list[str]) -> None:
+    """Go's tabwriter.format: a column is a run of lines that have a cell there which a tab ended."""
+    column = len(widths)
+    start = at = 0
+    while at < len(lines):
+        if column >= len(lines[at]) - 1:
+            at += 1
+            continue
+        _write(lines[start:at], widths, out)
+        start = at
+        widest = MINIMUM_WIDTH
+        while at < len(lines) and column < len(lines[at]) - 1:
+            widest = max(widest, width(lines[at][column]) + PADDING)
+            at += 1
+        _layout(lines[start:at], [*widths, widest], out)
+        start = at
+    _write(lines[start:], widths, out)
+
+
+def _write(lines: Sequence[Sequence[str]], widths: list[int], out: list[str]) -> None:
+    for cells in lines:
+        padded = [cell + " " * (wide - width(cell)) for cell, wide in zip(cells, widths, strict=False)]
+        out.append("".join([*padded, *cells[len(widths) :]]))
+
+
+def align(lines: Iterable[Sequence[str]]) -> str:
+    """Rows of cells as aligned lines, each ended by a newline; all cells but a row's last are padded."""
+    out: list[str] = []
+    rows = list(lines)
+    columns = {len(row) for row in rows}
+    if len(columns) == 1 and 0 not in columns:
+        widths = [max(MINIMUM_WIDTH, max(map(width, column)) + PADDING) for column in zip(*rows, strict=True)]
+        _write(rows, widths[:-1], out)
+    else:
+        _layout(rows, [], out)
+    return "".join(line + "\n" for line in out)
+
+
+def align_text(text: str) -> str:
+    """Text with tabs between cells, aligned; what a `table ` template gives."""
+    return align([line.split("\t") for line in text.removesuffix("\n").split("\n")])
