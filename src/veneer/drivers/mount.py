@@ -1,0 +1,320 @@
+"""Mounts as values, and the two moments of performing and undoing them.
+
+A driver says *what* would have to be mounted; `mounted` does it.  The new mount API is used where the kernel has
+it: the mount is built completely while detached and attached in one step, so a process that dies in between leaves
+nothing, and layers are handed over as descriptors, so neither their number nor their names meet a page of options.
+mount(2) is the way on older kernels, under the page's limit by all means: past it the kernel silently loses layers.
+Sources: Linux Documentation/filesystems/overlayfs.rst, mount(2), fsconfig(2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from veneer.drivers import mount_syscalls as sys_mount
+from veneer.errors import Conflict, NotFound, Unavailable, Unsupported
+
+MAX_LOWERS = 500
+"""The kernel's limit of lower directories in one overlay (OVL_MAX_STACK)."""
+
+
+class MountUnsupported(Unsupported):
+    """This kernel, this user or this file system cannot make the mount."""
+
+
+class MountFailed(Unavailable):
+    """The mount should work here but did not this time."""
+
+
+class TooManyLayers(Unsupported):
+    """More layers than one mount can stack."""
+
+
+class LayerMissing(NotFound):
+    """A directory the mount needs is not there."""
+
+
+class NotMounted(NotFound):
+    """Nothing is mounted at the path."""
+
+
+class MountBusy(Conflict):
+    """Somebody still uses what lies under the mount point."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One mount, described.
+
+    `type` is "bind" (then `source` is the directory) or "overlay" (then `lowers`, nearest first, and for a writable
+    one `upper` and `work`).  `options` are the file system's own words, "userxattr" or "redirect_dir=off".
+    """
+
+    type: str
+    source: str
+    options: tuple[str, ...] = ()
+    lowers: tuple[Path, ...] = ()
+    upper: Path | None = None
+    work: Path | None = None
+    readonly: bool = False
+
+    @classmethod
+    def bind(cls, source: Path, *, readonly: bool = False) -> Mount:
+        return cls("bind", str(source), readonly=readonly)
+
+    @classmethod
+    def overlay(
+        cls,
+        lowers: Sequence[Path],
+        *,
+        upper: Path | None = None,
+        work: Path | None = None,
+        options: Sequence[str] = (),
+        readonly: bool = False,
+    ) -> Mount:
+        """The union of `lowers` (nearest first) and `upper`; without `upper` it is read-only.
+
+        A directory that occurs twice is used once, where it is nearest: the kernel refuses it twice (ELOOP), and
+        whatever the farther copy could show or hide is decided by the nearer one already.  What is left with a single
+        lower and no upper is a read-only bind, since an overlay of one layer does not exist.
+        Raises TooManyLayers past 500 lowers.
+        """
+        unique = tuple(dict.fromkeys(lowers))
+        if not unique:
+            raise ValueError("an overlay needs at least one lower directory")
+        if len(unique) > MAX_LOWERS:
+            raise TooManyLayers(
+                f"{len(unique)} layers are more than the {MAX_LOWERS} the kernel's overlay can stack",
+                hint="squash the image, or use --storage-driver vfs",
+            )
+        if upper is None and len(unique) == 1:
+            return cls.bind(unique[0], readonly=True)
+        return cls("overlay", "overlay", tuple(options), unique, upper, work, readonly or upper is None)
+
+
+class _OldKernel(Exception):
+    """The new mount API, or overlay's part of it, is not here; mount(2) has to do."""
+
+
+def attach(mounts: Sequence[Mount], target: Path) -> None:
+    """Mount `mounts` one over the other at the directory `target`; all of them or, on an error, none."""
+    done = 0
+    try:
+        for mount in mounts:
+            _attach_one(mount, target)
+            done += 1
+    except BaseException:
+        for _ in range(done):
+            unmount(target, lazy=True)
+        raise
+
+
+def unmount(target: Path, *, lazy: bool = False) -> None:
+    """Undo the topmost mount at `target`; `lazy` takes it out of sight now and ends it when its last user goes.
+
+    Raises NotMounted, and MountBusy when something below `target` is in use and `lazy` was not asked for.
+    """
+    try:
+        sys_mount.umount2(os.fsencode(target), sys_mount.UMOUNT_NOFOLLOW | (sys_mount.MNT_DETACH if lazy else 0))
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOENT):
+            raise NotMounted(f"nothing is mounted at {target}") from error
+        if error.errno == errno.EBUSY:
+            raise MountBusy(f"{target} is still in use", hint=f"find the process with: fuser -vm {target}") from error
+        raise MountFailed(f"cannot unmount {target}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def mounted(mounts: Sequence[Mount], target: Path, *, lazy: bool = False) -> Iterator[Path]:
+    """`target` with `mounts` on it, for as long as the block lasts; `lazy` is as for `unmount`.
+
+    When the block ends by an exception and the mount is busy (a file of it may be held by the traceback itself),
+    it is detached lazily: a mount never outlives its block.
+    """
+    attach(mounts, target)
+    try:
+        yield target
+    except BaseException:
+        for _ in mounts:
+            try:
+                unmount(target, lazy=lazy)
+            except MountBusy:
+                unmount(target, lazy=True)
+        raise
+    for _ in mounts:
+        unmount(target, lazy=lazy)
+
+
+@contextlib.contextmanager
+def opened(mounts: Sequence[Mount]) -> Iterator[int]:
+    """A descriptor of the root directory of `mounts` (exactly one), mounted nowhere: for reading a tree in passing."""
+    [mount] = mounts
+    try:
+        detached = _detached(mount)
+    except _OldKernel:
+        with _opened_by_mount_point(mount) as root:
+            yield root
+        return
+    try:
+        root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=detached)
+    finally:
+        os.close(detached)
+    try:
+        yield root
+    finally:
+        os.close(root)
+
+
+@contextlib.contextmanager
+def _opened_by_mount_point(mount: Mount) -> Iterator[int]:
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="veneer-view-") as folder, mounted([mount], Path(folder), lazy=True):
+        root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield root
+        finally:
+            os.close(root)
+
+
+def unique_mount_id(path: Path) -> int:
+    """Which mount `path` lies on; see mount_syscalls.mount_id.  With the boot ID it tells two file systems apart."""
+    return sys_mount.mount_id(os.fsencode(path))
+
+
+def filesystem_of(path: Path) -> str:
+    """The type of the file system `path` lies on ("ext4", "overlay"), "unknown" if the kernel does not list it."""
+    device = os.stat(path).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        for line in table:
+            fields = line.split()
+            if fields[2] == wanted:
+                return fields[fields.index("-") + 1]
+    return "unknown"
+
+
+def _attach_one(mount: Mount, target: Path) -> None:
+    try:
+        detached = _detached(mount)
+    except _OldKernel:
+        from veneer.drivers import mount_legacy
+
+        mount_legacy.attach(mount, target)
+        return
+    try:
+        sys_mount.move_mount(detached, os.fsencode(target))
+    except OSError as error:
+        raise explained(mount, error, f"at {target}") from error
+    finally:
+        os.close(detached)  # an open one would keep the mount busy
+
+
+def _detached(mount: Mount) -> int:
+    return _detached_bind(mount) if mount.type == "bind" else _detached_filesystem(mount)
+
+
+def _detached_bind(mount: Mount) -> int:
+    try:
+        tree = sys_mount.open_tree_clone(os.fsencode(mount.source))
+    except OSError as error:
+        if error.errno in (errno.ENOSYS, errno.EPERM):
+            raise _OldKernel from error
+        raise explained(mount, error) from error
+    try:
+        # A clone of a shared mount is its peer: what a container mounts inside would show up in the layer itself.
+        attributes = sys_mount.MOUNT_ATTR_RDONLY if mount.readonly else 0
+        sys_mount.mount_setattr(tree, set_attributes=attributes, propagation=sys_mount.MS_PRIVATE)
+    except OSError as error:
+        os.close(tree)
+        if error.errno == errno.ENOSYS:
+            raise _OldKernel from error
+        raise explained(mount, error) from error
+    return tree
+
+
+def _detached_filesystem(mount: Mount) -> int:
+    try:
+        context = sys_mount.fsopen(mount.type)
+    except OSError as error:
+        # EPERM too: a seccomp filter older than the call answers so, and mount(2) may still be allowed.
+        if error.errno in (errno.ENOSYS, errno.EPERM):
+            raise _OldKernel from error
+        raise explained(mount, error) from error
+    try:
+        _configure(context, mount)
+        return sys_mount.fsmount(context, sys_mount.MOUNT_ATTR_RDONLY if mount.readonly else 0)
+    except OSError as error:
+        raise explained(mount, error, log=sys_mount.context_log(context)) from error
+    finally:
+        os.close(context)
+
+
+def _configure(context: int, mount: Mount) -> None:
+    sys_mount.fsconfig(context, sys_mount.SET_STRING, "source", os.fsencode(mount.source))
+    for number, lower in enumerate(mount.lowers):
+        try:
+            _set_layer(context, "lowerdir+", lower)
+        except OSError as error:
+            if number == 0 and error.errno == errno.EINVAL:
+                raise _OldKernel from error  # `lowerdir+` came with 6.7
+            raise
+    if mount.upper is not None and mount.work is not None:
+        _set_layer(context, "upperdir", mount.upper)
+        _set_layer(context, "workdir", mount.work)
+    for option in mount.options:
+        key, equals, value = option.partition("=")
+        if equals:
+            sys_mount.fsconfig(context, sys_mount.SET_STRING, key, os.fsencode(value))
+        else:
+            sys_mount.fsconfig(context, sys_mount.SET_FLAG, key)
+    sys_mount.fsconfig(context, sys_mount.CMD_CREATE)
+
+
+def _set_layer(context: int, key: str, directory: Path) -> None:
+    """Hand over `directory` by descriptor (6.13), else by the descriptor's short name.
+
+    Never by its own: fsconfig refuses strings of more than 255 bytes, and upperdir reads backslashes as escapes.
+    """
+    layer = open_layer(directory)
+    try:
+        try:
+            sys_mount.fsconfig(context, sys_mount.SET_FD, key, None, layer)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            sys_mount.fsconfig(context, sys_mount.SET_STRING, key, b"/proc/self/fd/%d" % layer)
+    finally:
+        os.close(layer)
+
+
+def open_layer(directory: Path) -> int:
+    """An O_PATH descriptor of a layer's directory.  Raises LayerMissing."""
+    try:
+        return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise LayerMissing(
+            f"layer directory {directory} is missing", hint="veneer system check says what is damaged"
+        ) from error
+
+
+def explained(mount: Mount, error: OSError, where: str = "", log: str = "") -> MountUnsupported | MountFailed:
+    """The error of one failed call in words: what was to be mounted, what the kernel said, what can be done."""
+    what = f"{mount.type} mount" + (f" of {mount.source}" if mount.type == "bind" else "") + (where and f" {where}")
+    said = log or os.strerror(error.errno or 0)
+    if error.errno == errno.ENODEV:
+        return MountUnsupported(
+            f"this kernel has no {mount.type} file system", hint=f"modprobe {mount.type}, or use --storage-driver vfs"
+        )
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return MountUnsupported(
+            f"{what} needs CAP_SYS_ADMIN here: {said}", hint="run as root, or inside a user and mount namespace"
+        )
+    if error.errno == errno.EINVAL:
+        return MountUnsupported(f"the kernel refuses the {what}: {said}", hint="" if log else "dmesg may say more")
+    return MountFailed(f"{what} failed: {said}")

@@ -1,0 +1,125 @@
+"""The kernel's overlay: each layer is a directory, a mount stacks them.
+
+On disk: ROOT/overlay2/<snapshot>/diff is the layer's own tree, with a character device 0:0 for each path it deletes
+and an opaque attribute on each directory that hides the one below; work is the kernel's scratch room.
+Source of the layout and of graph_data: moby daemon/graphdriver/overlay2/overlay.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from veneer.drivers import overlay_probe, treecopy
+from veneer.drivers.driver import SnapshotID, Support, Usage, snapshot_id, usable_elsewise
+from veneer.drivers.mount import MAX_LOWERS, Mount, TooManyLayers, opened
+
+if TYPE_CHECKING:
+    from veneer.changeset.pack import Packed
+    from veneer.changeset.whiteout import WhiteoutStyle
+
+
+class Overlay2:
+    """A union by the kernel's overlay.  `root` is ROOT/overlay2."""
+
+    name = "overlay2"
+    renames_dirs = False
+    max_lowers = MAX_LOWERS
+    any_order = True
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._abilities: overlay_probe.Abilities | None = None
+
+    @property
+    def abilities(self) -> overlay_probe.Abilities:
+        """What the kernel's overlay can do at this root; tried out once, then remembered."""
+        if self._abilities is None:
+            self._abilities = overlay_probe.abilities(self.root)
+        return self._abilities
+
+    @property
+    def whiteouts(self) -> WhiteoutStyle:
+        from veneer.changeset.whiteout import WhiteoutStyle
+
+        # Not probed: how layers are written on disk must not depend on whether this process may mount.
+        return WhiteoutStyle.OVERLAY if overlay_probe.privileged() else WhiteoutStyle.OVERLAY_USER
+
+    def probe(self) -> Support:
+        found = self.abilities
+        if found.usable:
+            return Support(True, found.reason)
+        usable = usable_elsewise(self.root.parent, self.name)
+        return Support(False, f"{found.reason}; usable drivers here: {usable}")
+
+    def create(self, snapshot: SnapshotID, lowers: Sequence[SnapshotID]) -> Path:
+        if len(lowers) > self.max_lowers:
+            raise TooManyLayers(
+                f"overlay2 can stand on {self.max_lowers} layers, not on {len(lowers)}",
+                hint="squash the image, or use --storage-driver vfs",
+            )
+        folder = self._folder(snapshot)
+        folder.mkdir(mode=0o710, parents=True)
+        for name, mode in (("work", 0o700), ("diff", 0o755)):
+            (folder / name).mkdir()
+            (folder / name).chmod(mode)  # whatever the umask: it is the mode of the image's root directory
+        return folder / "diff"
+
+    def directory(self, snapshot: SnapshotID) -> Path:
+        return self._folder(snapshot) / "diff"
+
+    def mounts(
+        self, snapshot: SnapshotID | None, lowers: Sequence[SnapshotID], *, readonly: bool = False
+    ) -> Sequence[Mount]:
+        below = [self.directory(lower) for lower in lowers]
+        options = self.abilities.options
+        if snapshot is None:
+            if not below:
+                raise ValueError("a view of no layers at all has nothing to show")
+            return [Mount.overlay(below, options=options)]
+        folder = self._folder(snapshot)
+        if not below:
+            return [Mount.bind(folder / "diff", readonly=readonly)]
+        if readonly and len(below) < self.max_lowers:
+            # As one more lower it needs no work directory, and may be looked at by several at once.
+            return [Mount.overlay([folder / "diff", *below], options=options)]
+        upper, work = folder / "diff", folder / "work"
+        return [Mount.overlay(below, upper=upper, work=work, options=options, readonly=readonly)]
+
+    def diff(
+        self,
+        snapshot: SnapshotID,
+        lowers: Sequence[SnapshotID],
+        out: BinaryIO,
+        *,
+        index: BinaryIO | None = None,
+    ) -> Packed:
+        from veneer.changeset.pack import pack, pack_difference
+
+        if not lowers or self.abilities.native_diff:
+            with treecopy.directory(self.directory(snapshot)) as upper:
+                return pack(upper, self.whiteouts, out, index=index)
+        with opened(self.mounts(None, lowers)) as old, opened(self.mounts(snapshot, lowers, readonly=True)) as new:
+            return pack_difference(old, new, out, index=index)
+
+    def commit(self, snapshot: SnapshotID) -> Usage:
+        return treecopy.usage(self.directory(snapshot))
+
+    def remove(self, snapshot: SnapshotID) -> None:
+        treecopy.remove_folder(self._folder(snapshot))
+
+    def snapshots(self) -> Iterator[SnapshotID]:
+        return treecopy.snapshot_folders(self.root)
+
+    def graph_data(self, snapshot: SnapshotID, lowers: Sequence[SnapshotID]) -> dict[str, str] | None:
+        folder = self._folder(snapshot)
+        data = {"LowerDir": ":".join(str(self.directory(lower)) for lower in lowers)} if lowers else {}
+        return data | {
+            "MergedDir": str(folder / "merged"),
+            "UpperDir": str(folder / "diff"),
+            "WorkDir": str(folder / "work"),
+        }
+
+    def _folder(self, snapshot: SnapshotID) -> Path:
+        return self.root / snapshot_id(snapshot)
