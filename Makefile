@@ -31,7 +31,7 @@ setup: .venv/.ready ## .venv with pinned dependencies and the veneer command
 
 demo: .venv/.ready ## an image's journey in two minutes: made, pushed, pulled, its histories side by side
 	@scripts/debian.sh docker-registry=docker-registry mmdebstrap=mmdebstrap busybox=busybox-static
-	@$(BIN)/python demo/demo.py
+	@$(BIN)/python -m demo
 
 test: .venv/.ready ## every test that needs only small Debian packages (installs the missing ones as root)
 	@scripts/debian.sh $(TEST_PROGRAMS)

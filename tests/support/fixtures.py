@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.loop import loop_mounted
+from tests.support.programs import needs
 from tests.support.registries import RealRegistry
 from tests.support.rootfs import busybox_tar
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def registry_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
     """One docker-registry for all tests of this worker; use `registry`, which keeps their names apart."""
+    needs("docker-registry")
     server = RealRegistry.start(tmp_path_factory.mktemp("registry") / "server")
     yield server
     server.stop()
@@ -36,6 +38,7 @@ def registry(registry_server: RealRegistry) -> RealRegistry:
 @pytest.fixture
 def private_registry(tmp_path: Path) -> Iterator[RealRegistry]:
     """A docker-registry that asks for user `ada`, password `lovelace`."""
+    needs("docker-registry", "htpasswd")
     server = RealRegistry.start(tmp_path / "private-registry", user="ada", password="lovelace")
     yield server
     server.stop()

@@ -1,4 +1,4 @@
-"""Starting and running other programs."""
+"""Starting and running other programs; for the tests, the demo and the benchmarks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.support import leaks
 
 VENEER = Path(sys.executable).parent / "veneer"
@@ -19,9 +17,15 @@ VENEER = Path(sys.executable).parent / "veneer"
 
 def needs(*programs: str) -> None:
     """Skip the test, saying so, where one of these programs is not installed."""
+    import pytest
+
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)} (make setup installs what the tests need)")
+
+
+class ProgramFailed(AssertionError):
+    """A program that had to succeed did not; the message has everything it said."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,12 @@ class Output:
 
 def run(*command: str | Path, stdin: bytes | None = None, env: dict[str, str] | None = None,
         check: bool = True) -> Output:  # fmt: skip
-    """Run a program to its end.  Its failure fails the test, with everything it said, unless `check` is False."""
+    """Run a program to its end.  Raises ProgramFailed where it fails, unless `check` is False."""
     done = subprocess.run([str(word) for word in command], input=stdin if stdin is not None else b"",
                           capture_output=True, env=env, check=False)  # fmt: skip
     output = Output(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
     if check and output.code != 0:
-        pytest.fail(f"{' '.join(map(str, command))}: exit {output.code}\n{output.err}{output.out}", pytrace=True)
+        raise ProgramFailed(f"{' '.join(map(str, command))}: exit {output.code}\n{output.err}{output.out}")
     return output
 
 

@@ -11,7 +11,7 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.programs import Background, needs, run
+from tests.support.programs import Background, run
 from veneer.oci.manifest import ACCEPT, Manifest
 from veneer.testing.images import SampleImage
 
@@ -41,12 +41,10 @@ class RealRegistry:
     @classmethod
     def start(cls, folder: Path, *, user: str = "", password: str = "") -> RealRegistry:
         """Start one with its data in the new directory `folder`; with a user it asks for basic auth."""
-        needs("docker-registry")
         data = folder / "data"
         data.mkdir(parents=True)
         auth = ""
         if user:
-            needs("htpasswd")
             users = folder / "htpasswd"
             users.write_text(run("htpasswd", "-Bbn", user, password).out)
             auth = f'auth: {{htpasswd: {{realm: "test", path: "{users}"}}}}'

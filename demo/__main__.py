@@ -1,0 +1,92 @@
+"""Make a Debian image like nginx's, push it, pull it elsewhere, and look at both histories.
+
+Everything happens in one temporary folder and on the loopback interface; nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from demo.nginx import assemble
+from tests.support.programs import VENEER, ProgramFailed, run
+from tests.support.registries import RealRegistry
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+def say(text: str) -> None:
+    print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n== {text}", flush=True)
+
+
+def show(root: Path, *words: str) -> str:
+    """Print a veneer command as one would type it, run it on the store at `root`, print what it says."""
+    print(f"$ veneer --root {root.name} {shlex.join(words)}", flush=True)
+    done = subprocess.run(
+        [VENEER, "--root", root, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True
+    )
+    text = done.stdout.decode()
+    print(text, end="", flush=True)
+    return text
+
+
+def root_file_system(work: Path) -> Path:
+    """Debian's essential packages as a tar; where no Debian mirror can be reached, static busybox."""
+    debian = work / "debian.tar"
+    try:
+        run(SCRIPTS / "rootfs.sh", "debian", debian)
+        return debian
+    except ProgramFailed as error:
+        print(f"no Debian root file system to be had ({str(error).splitlines()[-1]}); taking busybox instead")
+    busybox = work / "busybox.tar"
+    run(SCRIPTS / "rootfs.sh", "busybox", busybox)
+    return busybox
+
+
+def main() -> None:
+    started = time.monotonic()
+    work = Path(tempfile.mkdtemp(prefix="veneer-demo-"))
+    registry = None
+    try:
+        registry = RealRegistry.start(work / "registry")
+        name = f"{registry.host}/demo/nginx:latest"
+        here, elsewhere = work / "here", work / "elsewhere"
+
+        say("A root file system, and an image of ten steps on top of it (real files, put together by the Python API).")
+        rootfs = root_file_system(work)
+        print(f"{rootfs.name}: {rootfs.stat().st_size / 1e6:.0f} MB")
+        assemble(here, rootfs, work, tag=name)
+        show(here, "image", "ls")
+
+        say("Its history here, where it was made: every row is an image of its own and has an ID.")
+        show(here, "image", "history", name)
+
+        say(f"Out to a registry ({registry.host}), and from there into a second, empty store.")
+        show(here, "push", "--quiet", name)
+        show(elsewhere, "pull", "--quiet", name)
+
+        say("Its history there: the same ten rows.  Parents do not travel, so all but the top row say <missing>:")
+        print("the steps are known and so are their layers, but the images in between were never sent.")
+        show(elsewhere, "image", "history", name)
+
+        say("The layers are the same ones: three digests (diff IDs), equal in both stores.")
+        layers = ("image", "inspect", "--format", "{{range .RootFS.Layers}}{{println .}}{{end}}", name)
+        same = show(here, *layers) == show(elsewhere, *layers)
+        if not same:
+            raise ProgramFailed("the two stores disagree about the layers")
+
+        say("And what docker does not tell: the layer behind each row, <missing> or not.")
+        show(elsewhere, "image", "history", "--layers", name)
+    finally:
+        if registry is not None:
+            registry.stop()
+        shutil.rmtree(work)
+    say(f"Done in {time.monotonic() - started:.0f} seconds; registry stopped, {work} removed.")
+
+
+if __name__ == "__main__":
+    main()
