@@ -53,7 +53,7 @@ def test_an_unknown_setting_names_the_nearest_one(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_value_it_cannot_have_is_refused_with_its_place(name: str, value: str) -> None:
     with pytest.raises(InvalidConfig, match=f"VENEER_{name.upper()}"):
-        load(**{f"VENEER_{name.upper()}": value})
+        load({}, **{f"VENEER_{name.upper()}": value})
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:

@@ -188,9 +188,7 @@ class Images:
             raise InvalidReference("refusing to create a tag with a digest reference")
         self._store.images.tag(image.id, reference.tagged())
 
-    def remove(
-        self, name: str, *, force: bool = False, prune: bool = True, dry_run: bool = False
-    ) -> Sequence[Removal]:
+    def remove(self, name: str, *, force: bool = False, prune: bool = True, dry_run: bool = False) -> Sequence[Removal]:
         """Untag or delete an image, in docker's order; `dry_run` only tells.  Raises Conflict naming who uses it."""
         from veneer.store.removal import remove
 
