@@ -26,10 +26,7 @@ def say(text: str) -> None:
 def show(root: Path, *words: str) -> str:
     """Print a veneer command as one would type it, run it on the store at `root`, print what it says."""
     print(f"$ veneer --root {root.name} {shlex.join(words)}", flush=True)
-    done = subprocess.run(
-        [VENEER, "--root", root, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True
-    )
-    text = done.stdout.decode()
+    text = run(VENEER, "--root", root, *words).out
     print(text, end="", flush=True)
     return text
 
