@@ -138,11 +138,13 @@ class Catalog:
     # ---- writing
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[apsw.Connection]:
-        """All or nothing, durable when the `with` ends; holds SQLite's write lock from the start.
+    def transaction(self, *, durable: bool = True) -> Iterator[apsw.Connection]:
+        """All or nothing; holds SQLite's write lock from the start.
 
-        Inside another transaction of the same thread it is a part of that one.  Keep it short: no network, no
-        hashing, no unpacking.  Raises StoreFull, StoreReadOnly, StoreBusy.
+        When the `with` ends it has survived a power cut, or with `durable` false will do so with the next durable
+        one: for rows that nobody was promised yet (leases, blobs of an image still coming in).  Inside another
+        transaction of the same thread it is a part of that one.  Keep it short: no network, no hashing, no
+        unpacking.  Raises StoreFull, StoreReadOnly, StoreBusy.
         """
         connection = self.connection
         if self.writing:
@@ -155,6 +157,8 @@ class Catalog:
                 # Only a connection that wrote checkpoints when it closes: a reader leaves the files alone.
                 connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
                 self._local.writer = True
+            if not durable:
+                connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("BEGIN IMMEDIATE")
             self._local.writing = True
             try:
@@ -167,6 +171,8 @@ class Catalog:
                 raise
             finally:
                 self._local.writing = False
+                if not durable:
+                    connection.execute("PRAGMA synchronous = FULL")
 
     @property
     def writing(self) -> bool:

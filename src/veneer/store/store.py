@@ -1,0 +1,202 @@
+"""The store: a data root, opened."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from veneer.errors import Conflict, Denied, InvalidRequest
+from veneer.store.blobs import BlobStore
+from veneer.store.catalog import Catalog
+from veneer.store.durability import file_errors, make_directories, sync_directory
+from veneer.store.leases import Lease, leased
+from veneer.store.locks import locked
+
+if TYPE_CHECKING:
+    from veneer.config import Config
+    from veneer.drivers.driver import StorageDriver
+    from veneer.store.check import Finding
+    from veneer.store.gc import Collected
+    from veneer.store.images import ImageStore
+    from veneer.store.layers import LayerStore
+
+FOLDERS = ("blobs/sha256", "indexes/sha256", "ingest", "partial", "trash")
+LAYOUT_FILE = "oci-layout"
+LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+EMPTY_INDEX = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
+_OURS = frozenset({"blobs", "indexes", "ingest", "partial", "trash", "locks", "index.json", LAYOUT_FILE,
+                   "state.db", "state.db-wal", "state.db-shm", "overlay2", "vfs", "lost+found"})  # fmt: skip
+
+
+class RootRefused(Denied):
+    """The data root belongs to somebody else, or others may write to it."""
+
+
+class NotAStore(InvalidRequest):
+    """The data root is a directory with something else in it."""
+
+
+class OtherDriver(Conflict):
+    """The store's layers were unpacked for another storage driver than the one asked for."""
+
+
+class Store:
+    """Blobs, layers and images under one data root.  Cheap to open: nothing is scanned, nothing is written."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.root = config.root
+        _check_root(self.root)
+        self.catalog = Catalog(self.root / "state.db", self.root / "locks")
+        self.blobs = BlobStore(self.root, self.catalog, sync=config.durability != "none")
+
+    @classmethod
+    def open(cls, config: Config) -> Store:
+        """The store at `config.root`, made on first use.
+
+        Raises RootRefused, NotAStore, StoreReadOnly; NewerStore when the catalogue is first read.
+        """
+        return cls(config)
+
+    def close(self) -> None:
+        """Let go of the catalogue; idempotent."""
+        self.catalog.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @functools.cached_property
+    def layers(self) -> LayerStore:
+        from veneer.store.layers import LayerStore
+
+        return LayerStore(self)
+
+    @functools.cached_property
+    def images(self) -> ImageStore:
+        from veneer.store.images import ImageStore
+        from veneer.store.layout import Layout
+
+        return ImageStore(self.catalog, self.blobs, Layout(self.root, self.catalog, self.root / "locks"))
+
+    @functools.cached_property
+    def driver(self) -> StorageDriver:
+        """The driver that unpacks and mounts layers here, probed.
+
+        The one the store was begun with, for a stack cannot mix two.  Raises OtherDriver, NoUsableDriver.
+        """
+        from veneer.drivers.driver import choose
+
+        begun = self.catalog.setting("driver")
+        wanted = self.config.storage_driver
+        if begun and wanted and begun != wanted and self.catalog.row("SELECT 1 FROM snapshot LIMIT 1"):
+            raise OtherDriver(
+                f"{self.root} holds layers unpacked for {begun}, not {wanted}",
+                hint=f"use --storage-driver {begun}, or another --root for {wanted}",
+            )
+        return choose(self.root, wanted or begun or "")
+
+    def driver_named(self, name: str) -> StorageDriver:
+        """A driver to look at or remove what it made, unprobed."""
+        from veneer.drivers.driver import load
+
+        chosen: StorageDriver | None = self.__dict__.get("driver")
+        return chosen if chosen is not None and chosen.name == name else load(name, self.root)
+
+    def lease(self, purpose: str) -> contextlib.AbstractContextManager[Lease]:
+        """A claim on what an operation needs, with a scratch folder; ends with the `with`."""
+        return leased(self.root, self.catalog, purpose)
+
+    @contextlib.contextmanager
+    def locked(self, *keys: str) -> Iterator[None]:
+        """Hold locks that all processes on this store share; waits."""
+        with locked(self.root / "locks", keys):
+            yield
+
+    def collect(self, *, dry_run: bool = False) -> Collected:
+        """Remove what no image, tag and no live lease needs; with `dry_run` only tell."""
+        from veneer.store.gc import collect
+
+        return collect(self, dry_run=dry_run)
+
+    def check(self, *, deep: bool = False) -> list[Finding]:
+        """What is wrong with the store; `deep` reads every blob and file."""
+        from veneer.store.check import check
+
+        return check(self, deep=deep)
+
+    def recover(self) -> int:
+        """Unpack again every layer that a power cut may have damaged; returns how many."""
+        return self.layers.recover()
+
+
+def _check_root(root: Path) -> None:
+    try:
+        found = os.stat(root)
+    except FileNotFoundError:
+        _make_root(root)
+        return
+    except PermissionError as error:
+        raise _not_allowed(root) from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotAStore(f"{root} is not a directory", hint="choose another with --root")
+    if found.st_uid != os.geteuid():
+        raise RootRefused(
+            f"{root} belongs to uid {found.st_uid}, not to uid {os.geteuid()}",
+            hint="run as its owner, or choose another with --root",
+        )
+    if found.st_mode & 0o022:
+        raise RootRefused(
+            f"{root} can be written by others (mode {stat.S_IMODE(found.st_mode):04o})", hint=f"chmod 700 {root}"
+        )
+    if not os.path.exists(root / LAYOUT_FILE):
+        _make_root(root)
+
+
+def _not_allowed(root: Path) -> RootRefused:
+    return RootRefused(f"{root} is not accessible to uid {os.geteuid()}",
+                       hint="run as its owner, or choose another with --root")  # fmt: skip
+
+
+def _make_root(root: Path) -> None:
+    """Lay out a new data root.  `oci-layout` comes last: a root that has it has everything."""
+    try:
+        with file_errors(root):
+            make_directories(root, last_mode=0o700)
+            strangers = sorted(set(os.listdir(root)) - _OURS)
+            if strangers:
+                raise NotAStore(
+                    f"{root} is no veneer store and not empty (it has {strangers[0]!r})",
+                    hint="choose an empty or new directory with --root",
+                )
+            with locked(root / "locks", ["layout"]):
+                for folder in FOLDERS:
+                    make_directories(root / folder)
+                _write_once(root / "index.json", EMPTY_INDEX)
+                _write_once(root / LAYOUT_FILE, LAYOUT)
+                sync_directory(root)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise _not_allowed(root) from error
+        raise
+
+
+def _write_once(path: Path, data: bytes) -> None:
+    if path.exists():
+        return
+    draft = path.parent / "ingest" / f"{path.name}.{os.getpid()}"
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(fd, data)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    draft.rename(path)
