@@ -1,0 +1,113 @@
+"""The data root as an OCI image layout: `oci-layout` and `index.json`, so that other tools read it in place.
+
+`index.json` is derived from the catalogue and written anew when names change: every tag whose blobs are all here,
+under its familiar name (`skopeo inspect oci:ROOT:nginx:latest`).  Source: OCI image-spec image-layout.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from veneer.oci.manifest import ANNOTATION_IMAGE_NAME, ANNOTATION_REF_NAME, INDEX_TYPES, OCI_INDEX
+from veneer.store.locks import locked
+
+if TYPE_CHECKING:
+    from veneer.store.catalog import Catalog
+
+OCI_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+
+_TAGS = """
+    SELECT tag.name, tag.repository, tag.target, target.size, target.media_type,
+           own.digest, own.size, own.media_type, image.os, image.architecture, image.variant, image.os_version
+    FROM tag JOIN image ON image.id = tag.image JOIN blob AS own ON own.digest = image.manifest
+    LEFT JOIN blob AS target ON target.digest = tag.target
+    ORDER BY tag.name
+"""
+# Manifests and indexes that need something, or need a manifest that needs something, that is not here.
+_INCOMPLETE = """
+    WITH RECURSIVE incomplete(digest) AS (
+        SELECT blob_ref.blob FROM blob_ref LEFT JOIN blob ON blob.digest = blob_ref.child WHERE blob.digest IS NULL
+        UNION SELECT blob_ref.blob FROM incomplete JOIN blob_ref ON blob_ref.child = incomplete.digest
+    )
+    SELECT digest FROM incomplete
+"""
+
+
+class Layout:
+    """The two files of the data root that other tools start from."""
+
+    def __init__(self, root: Path, catalog: Catalog, lock_file: Path) -> None:
+        self._root = root
+        self._catalog = catalog
+        self._lock_file = lock_file
+
+    def render(self) -> bytes:
+        """What `index.json` has to say now; the same catalogue gives the same bytes."""
+        with self._catalog.reading():
+            incomplete = {row[0] for row in self._catalog.rows(_INCOMPLETE)}
+            rows = self._catalog.rows(_TAGS)
+        manifests = [entry for row in rows if (entry := _entry(row, incomplete)) is not None]
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}
+        return json.dumps(document, separators=(",", ":")).encode()
+
+    def refresh(self) -> bool:
+        """Bring the files up to date; returns whether they changed.  Call it after the transaction, not inside.
+
+        The catalogue is read under the lock that is held while writing, so that of two processes neither can put
+        an old state over a new one.
+        """
+        with locked(self._lock_file, ["index.json"]):
+            changed = self._write("oci-layout", OCI_LAYOUT)
+            return self._write("index.json", self.render()) or changed
+
+    def is_current(self) -> bool:
+        """Whether both files are what the catalogue says; a crash after a commit may leave them behind it."""
+        with locked(self._lock_file, ["index.json"]):
+            return self._read("oci-layout") == OCI_LAYOUT and self._read("index.json") == self.render()
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            return (self._root / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _write(self, name: str, content: bytes) -> bool:
+        if self._read(name) == content:
+            return False
+        # Not a random name: whoever was killed while writing held the lock, so the next one takes its file over.
+        temporary = self._root / f".{name}.new"
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        with open(fd, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(fd)
+        temporary.rename(self._root / name)
+        folder = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return True
+
+
+def _entry(row: tuple[Any, ...], incomplete: set[str]) -> dict[str, Any] | None:
+    name, repository, target, target_size, target_type, manifest, size, media_type, *platform = row
+    if target is not None and target not in incomplete:
+        manifest, size, media_type = target, target_size, target_type
+    elif manifest in incomplete:
+        return None
+    entry: dict[str, Any] = {"mediaType": media_type, "digest": manifest, "size": size}
+    if media_type not in INDEX_TYPES:
+        keys = ("os", "architecture", "variant", "os.version")
+        entry["platform"] = {key: value for key, value in zip(keys, platform, strict=True) if value}
+    entry["annotations"] = {ANNOTATION_IMAGE_NAME: name, ANNOTATION_REF_NAME: _familiar(name, repository)}
+    return entry
+
+
+def _familiar(name: str, repository: str) -> str:
+    from veneer.store.image import reference_of
+
+    return reference_of(name, repository).familiar
