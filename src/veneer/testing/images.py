@@ -93,8 +93,10 @@ def device(major: int, minor: int, *, block: bool = False, mode: int = 0o600) ->
     return Member(b"4" if block else b"3", device=(major, minor), mode=mode)
 
 
-Tree = Mapping[str, Member | bytes] | Mapping[bytes, Member | bytes]
+Tree = Mapping[str, Member | bytes]
 """A layer's members in order, by name as it stands in the tar; bare bytes are a regular file's content.
+
+A name that is not UTF-8 is written as `os.fsdecode` gives it ("caf\udce9").
 
 Whiteouts are written as the OCI spells them: `{"etc/.wh.passwd": b"", "var/.wh..wh..opq": b""}`.
 Parent directories are not added: a layer without them is legal and worth testing.
