@@ -66,12 +66,9 @@ def inspected(document: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 def test_inspect_has_dockers_keys_in_dockers_order() -> None:
     shown = inspected({"os": "linux", "architecture": "arm", "variant": "v7", "rootfs": {"diff_ids": [str(DIFF)]}})
-    assert (
-        list(shown)
-        == (
-            "Id RepoTags RepoDigests Parent Comment Created Container ContainerConfig DockerVersion Author Config "
-            "Architecture Variant Os Size VirtualSize GraphDriver RootFS Metadata"
-        ).split()
+    assert " ".join(shown) == (
+        "Id RepoTags RepoDigests Parent Comment Created Container ContainerConfig DockerVersion Author Config "
+        "Architecture Variant Os Size VirtualSize GraphDriver RootFS Metadata"
     )
     assert shown["RootFS"] == {"Type": "layers", "Layers": [str(DIFF)]}
     assert shown["Created"] == shown["Metadata"]["LastTagTime"] == "0001-01-01T00:00:00Z"

@@ -75,11 +75,11 @@ class TarWriter:
         """
         if entry.kind is Kind.WHITEOUT:
             directory, slash, name = entry.path.rpartition(b"/")
-            self._put(_member(Entry(directory + slash + _WHITEOUT + name, Kind.WHITEOUT)))
+            self._put(member_header(Entry(directory + slash + _WHITEOUT + name, Kind.WHITEOUT)))
             return b""
-        self._put(_member(entry))
+        self._put(member_header(entry))
         if entry.opaque:
-            self._put(_member(Entry(entry.path + b"/" + _OPAQUE if entry.path else _OPAQUE, Kind.WHITEOUT)))
+            self._put(member_header(Entry(entry.path + b"/" + _OPAQUE if entry.path else _OPAQUE, Kind.WHITEOUT)))
         if entry.kind is not Kind.REGULAR:
             return b""
         digest = self._put_file(content, entry.size) if isinstance(content, int) else self._put_bytes(content, entry)
@@ -143,8 +143,8 @@ class TarWriter:
             data = data[written:]
 
 
-def _member(entry: Entry) -> bytes:
-    """The header blocks of one member: PAX header, if one is needed, and ustar header."""
+def member_header(entry: Entry) -> bytes:
+    """The header blocks of one member: a PAX header, if one is needed, and the ustar header."""
     records: dict[bytes, bytes] = {}
     path = entry.path
     if entry.kind is Kind.DIRECTORY:

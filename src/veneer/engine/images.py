@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -37,19 +38,20 @@ class Images:
 
     # -- looking ---------------------------------------------------------------------------------------------
 
-    def list(self, *, all: bool = False, name: str | None = None, filters: Filters | None = None) -> list[Image]:
+    def list(
+        self, *, all: bool = False, name: str | None = None, filters: Filters | None = None
+    ) -> builtins.list[Image]:
         """Images, newest first; `all` adds the intermediate ones.  `name` may be a repository or a pattern."""
-        if not name and not filters:
-            return self._store.images.list(all=all)
-        from veneer.store.filters import filtered
-
-        return filtered(self._store, all=all, name=name, filters=filters or {})
+        wanted = dict(filters or {})
+        if name:
+            wanted["reference"] = [*wanted.get("reference", ()), name]
+        return self._store.images.list(all=all, filters=wanted)
 
     def get(self, name: str) -> Image:
         """The image called `name`."""
         return self._store.images.find(name)
 
-    def history(self, name: str) -> list[HistoryRow]:
+    def history(self, name: str) -> builtins.list[HistoryRow]:
         """How the image came to be, newest step first, each with its layer where it made one."""
         from veneer.analysis.history import LayerFacts, history
 
@@ -84,7 +86,7 @@ class Images:
             last_tagged=image.last_tagged,
         )
 
-    def indexes(self, name: str) -> list[LayerIndex]:
+    def indexes(self, name: str) -> builtins.list[LayerIndex]:
         """The table of contents of each layer, base first.  Close them, or use them in a `with`."""
         return [self._store.layers.index(layer.diff_id) for layer in self._stack(self.get(name))]
 
@@ -112,7 +114,9 @@ class Images:
                 self._store, registries, reference, platform=wanted, all_platforms=all_platforms, progress=progress
             )
 
-    def pull_all_tags(self, name: str, *, platform: str | None = None, progress: Progress = silent) -> list[Pulled]:
+    def pull_all_tags(
+        self, name: str, *, platform: str | None = None, progress: Progress = silent
+    ) -> builtins.list[Pulled]:
         """Fetch every tag of a repository, in the registry's order."""
         from veneer.distribution.client import Registries
 
@@ -131,7 +135,7 @@ class Images:
 
     def load(
         self, source: Path | BinaryIO, *, platform: str | None = None, progress: Progress = silent
-    ) -> list[Loaded]:
+    ) -> builtins.list[Loaded]:
         """Take images in from a `docker save` archive, an OCI layout directory or a tar of one."""
         from veneer.distribution.archive_load import load
 
@@ -157,18 +161,22 @@ class Images:
         progress: Progress = silent,
     ) -> Image:
         """Make an image of one layer out of a root file system tar, as `docker import` does."""
-        from veneer.distribution.transfer import import_
+        from veneer.distribution.transfer import import_layer
         from veneer.engine.changes import apply_changes
+        from veneer.engine.derivation import derived_config
+        from veneer.oci import timestamp
 
-        return import_(
-            self._store,
-            source,
-            reference=Reference.parse(reference).tagged() if reference else None,
-            run=apply_changes({}, changes),
-            message=message,
-            platform=Platform.parse(platform) if platform else host(),
-            progress=progress,
-        )
+        name = Reference.parse(reference).tagged() if reference else None
+        run = apply_changes({}, changes)
+        wanted = Platform.parse(platform) if platform else host()
+        with self._store.lease("import") as lease:
+            layer = import_layer(self._store, lease, source, progress=progress)
+            entry = HistoryEntry(timestamp.now(), comment=message or "Imported from -")
+            raw = derived_config(None, diff_id=layer.diff_id, entry=entry, run=run, platform=wanted)
+            image = self._store.images.add(lease, raw, built=True)
+            if name:
+                self._store.images.tag(image.id, name)
+        return self._store.images.get(image.id)
 
     def export(self, name: str, out: BinaryIO) -> None:
         """Write the image's merged file system as one tar."""
@@ -237,4 +245,4 @@ class Images:
             image = self._store.images.add(lease, raw, parent=base.id if base else None, built=True)
             if reference:
                 self._store.images.tag(image.id, reference)
-        return self.get(str(image.id))
+        return self._store.images.get(image.id)

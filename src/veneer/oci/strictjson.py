@@ -57,19 +57,24 @@ def _too_deep(raw: bytes) -> bool:
     return False
 
 
-def loads(raw: bytes, what: str) -> dict[str, Any]:
-    """Parse one JSON object; `what` names it in errors ("manifest sha256:...").  Raises InvalidDocument."""
+def loads_any(raw: bytes, what: str) -> Any:
+    """Parse one JSON value; `what` names it in errors ("manifest sha256:...").  Raises InvalidDocument."""
     if len(raw) > MAX_DOCUMENT:
         raise InvalidDocument(f"{what}: {len(raw)} bytes, more than the {MAX_DOCUMENT} allowed")
     # Counting brackets is an upper bound for depth and costs nothing; the exact walk runs only past it.
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _too_deep(raw):
         raise InvalidDocument(f"{what}: nested deeper than {MAX_DEPTH} levels")
     try:
-        value = json.loads(raw, object_pairs_hook=_object, parse_constant=_constant)
+        return json.loads(raw, object_pairs_hook=_object, parse_constant=_constant)
     except InvalidDocument as error:
         raise InvalidDocument(f"{what}: {error.message}") from None
     except (ValueError, RecursionError) as error:
         raise InvalidDocument(f"{what}: not JSON: {error}") from None
+
+
+def loads(raw: bytes, what: str) -> dict[str, Any]:
+    """Parse one JSON object, as `loads_any`.  Raises InvalidDocument for any other value too."""
+    value = loads_any(raw, what)
     if not isinstance(value, dict):
         raise InvalidDocument(f"{what}: want a JSON object, got {type(value).__name__}")
     return value

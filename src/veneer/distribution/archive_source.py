@@ -1,0 +1,319 @@
+"""Archives as random access: members by name, whatever the archive is and however it arrives.
+
+A plain tar file and a directory are read in place.  What comes compressed or through a pipe can be read only
+once, so its members go into the store's scratch space, the large ones as blobs at once.
+Members are only ever looked up by the clean names of their own archive; links are followed inside it alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from veneer.changeset import compression
+from veneer.changeset.compression import Source
+from veneer.changeset.entry import Kind
+from veneer.changeset.tar import TarReader, shown
+from veneer.distribution.archive_plan import InvalidArchive, NotInArchive
+from veneer.errors import NotFound
+from veneer.oci.strictjson import MAX_DOCUMENT
+
+if TYPE_CHECKING:
+    from veneer.oci.digest import BlobDigest
+    from veneer.store.leases import Lease
+    from veneer.store.store import Store
+
+MAX_LINKS = 8
+_IN_MEMORY = 64 << 10
+"""Members up to this many bytes stay in memory when an archive can be read only once."""
+
+
+class NoSuchArchive(NotFound):
+    """There is no file or directory at the archive's path."""
+
+
+class Archive(Protocol):
+    """Documents (see archive_plan) whose large members can be read, or are blobs already."""
+
+    what: str
+
+    def __contains__(self, name: object) -> bool: ...
+    def read(self, name: str) -> bytes: ...
+    def blob(self, name: str) -> BlobDigest | None:
+        """The stored blob with this member's bytes, where reading the archive made it one."""
+        ...
+
+    def open(self, name: str) -> contextlib.AbstractContextManager[tuple[Source, int]]:
+        """A member's bytes and their number.  Raises NotInArchive."""
+        ...
+
+
+def clean_name(name: bytes) -> str | None:
+    """A member's name as its archive's documents spell it; None for one that leaves the archive."""
+    parts = [part for part in name.decode("utf-8", "surrogateescape").split("/") if part not in ("", ".")]
+    return None if ".." in parts else "/".join(parts)
+
+
+@contextlib.contextmanager
+def open_archive(store: Store, lease: Lease, source: Path | BinaryIO) -> Iterator[Archive]:
+    """The archive at a path or in a stream.  Raises NoSuchArchive, InvalidArchive."""
+    if not isinstance(source, Path):
+        yield SpooledArchive(store, lease, _RawSource(source), getattr(source, "name", "") or "archive")
+        return
+    if source.is_dir():
+        directory = DirectoryArchive(source)
+        try:
+            yield directory
+        finally:
+            directory.close()
+        return
+    try:
+        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise NoSuchArchive(f"open {source}: {(error.strerror or '').lower()}") from None
+    with open(fd, "rb", buffering=0) as file:
+        # Only a regular file can be looked into first and read again after.
+        regular = stat.S_ISREG(os.fstat(fd).st_mode)
+        if regular and compression.sniff(os.pread(fd, 16, 0)) is compression.Compression.NONE:
+            yield TarArchive(file, str(source))
+        else:
+            yield SpooledArchive(store, lease, _RawSource(file), str(source))
+
+
+class _RawSource:
+    """Any binary stream as a Source."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._readinto = getattr(stream, "readinto", None)
+        self._stream = stream
+
+    def readinto(self, buffer: memoryview | bytearray, /) -> int:
+        if self._readinto is not None:
+            return self._readinto(buffer) or 0
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+class _Region:
+    """A stretch of an open file as a Source; several may be read at once."""
+
+    def __init__(self, fd: int, offset: int, size: int) -> None:
+        self._fd = fd
+        self._offset = offset
+        self._end = offset + size
+
+    def readinto(self, buffer: memoryview | bytearray, /) -> int:
+        left = self._end - self._offset
+        if left <= 0:
+            return 0
+        count = os.preadv(self._fd, [memoryview(buffer)[:left]], self._offset)
+        self._offset += count
+        return count
+
+
+class _Links:
+    """The links of a tar archive: member name -> member name."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self._targets: dict[str, str] = {}
+
+    def add(self, reader: TarReader, name: str) -> None:
+        base = name.rpartition("/")[0] if reader.kind is Kind.SYMLINK else ""
+        target: list[str] = base.split("/") if base else []
+        for part in reader.link.decode("utf-8", "surrogateescape").split("/"):
+            if part == ".." and target:
+                target.pop()
+            elif part not in ("", ".", ".."):
+                target.append(part)
+        self._targets[name] = "/".join(target)
+
+    def follow(self, name: str) -> str:
+        """Where a name ends up.  Raises InvalidArchive for a ring of links."""
+        for _ in range(MAX_LINKS):
+            if name not in self._targets:
+                return name
+            name = self._targets[name]
+        raise InvalidArchive(f"{self.what}: {name}: more than {MAX_LINKS} links in a row")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    offset: int
+    size: int
+
+
+class TarArchive:
+    """A plain tar in a regular file, its members found by one walk over the headers."""
+
+    def __init__(self, file: BinaryIO, what: str) -> None:
+        self.what = what
+        self._fd = file.fileno()
+        self._places: dict[str, _Place] = {}
+        self._links = _Links(what)
+        size = os.fstat(self._fd).st_size
+        for member in TarReader(_Region(self._fd, 0, size), what=what):
+            name = clean_name(member.path)
+            if not name:
+                continue
+            if member.kind is Kind.REGULAR and member.segments is None:
+                self._places[name] = _Place(member.offset, member.size)
+            elif member.kind in (Kind.SYMLINK, Kind.HARDLINK):
+                self._links.add(member, name)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._links.follow(name) in self._places
+
+    def _place(self, name: str) -> _Place:
+        place = self._places.get(self._links.follow(name))
+        if place is None:
+            raise NotInArchive(f"{self.what}: {shown(name.encode('utf-8', 'surrogateescape'))} is not in the archive")
+        return place
+
+    def read(self, name: str) -> bytes:
+        place = self._place(name)
+        if place.size > MAX_DOCUMENT:
+            raise InvalidArchive(f"{self.what}: {name}: {place.size} bytes, a document may have {MAX_DOCUMENT}")
+        return os.pread(self._fd, place.size, place.offset)
+
+    def blob(self, name: str) -> BlobDigest | None:
+        return None
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[tuple[Source, int]]:
+        place = self._place(name)
+        yield _Region(self._fd, place.offset, place.size), place.size
+
+
+class SpooledArchive:
+    """A tar that can be read only once: members up to 64 KiB in memory, the others stored as blobs at once.
+
+    Blobs that no image turns out to need go with the next collection, like those of any broken-off load.
+    """
+
+    def __init__(self, store: Store, lease: Lease, source: Source, what: str) -> None:
+        self.what = what
+        self._store = store
+        self._small: dict[str, bytes] = {}
+        self._blobs: dict[str, tuple[BlobDigest, int]] = {}
+        self._links = _Links(what)
+        for member in TarReader(compression.decompressed(source), what=what):
+            name = clean_name(member.path)
+            if not name:
+                continue
+            if member.kind in (Kind.SYMLINK, Kind.HARDLINK):
+                self._links.add(member, name)
+            elif member.kind is Kind.REGULAR and member.segments is None:
+                self._keep(lease, member, name)
+
+    def _keep(self, lease: Lease, member: TarReader, name: str) -> None:
+        if member.size <= _IN_MEMORY:
+            self._small[name] = member.read(_IN_MEMORY)
+            return
+        size = member.size
+        with self._store.blobs.writer(lease, size=size) as writer:
+            while piece := member.take():
+                writer.write(piece)
+            self._blobs[name] = (writer.commit(), size)
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str):
+            return False
+        final = self._links.follow(name)
+        return final in self._small or final in self._blobs
+
+    def read(self, name: str) -> bytes:
+        final = self._links.follow(name)
+        if final in self._small:
+            return self._small[final]
+        if final in self._blobs:
+            return self._store.blobs.read(self._blobs[final][0], MAX_DOCUMENT)
+        raise NotInArchive(f"{self.what}: {shown(name.encode('utf-8', 'surrogateescape'))} is not in the archive")
+
+    def blob(self, name: str) -> BlobDigest | None:
+        found = self._blobs.get(self._links.follow(name))
+        return found[0] if found else None
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[tuple[Source, int]]:
+        final = self._links.follow(name)
+        if final in self._blobs:
+            digest, size = self._blobs[final]
+            with self._store.blobs.open(digest) as file:
+                yield _RawSource(file), size
+        else:
+            data = self.read(name)
+            yield _RawSource(io.BytesIO(data)), len(data)
+
+
+class DirectoryArchive:
+    """A directory with an OCI layout or an unpacked archive in it; no link in it is followed."""
+
+    def __init__(self, path: Path) -> None:
+        self.what = str(path)
+        self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        os.close(self._root)
+
+    def _open(self, name: str) -> int:
+        """A descriptor of the regular file `name`, each step of the way without following links."""
+        *folders, last = name.split("/")
+        if ".." in folders or last in ("", ".", ".."):
+            raise NotInArchive(f"{self.what}: {name!r} is no member name")
+        held = self._root
+        try:
+            for folder in folders:
+                step = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=held)
+                if held != self._root:
+                    os.close(held)
+                held = step
+            # O_NONBLOCK: a FIFO in the place of a file must not make us wait for its writer.
+            fd = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=held)
+        except OSError as error:
+            raise NotInArchive(f"{self.what}: {name}: {error.strerror}") from None
+        finally:
+            if held != self._root:
+                os.close(held)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise InvalidArchive(f"{self.what}: {name} is not a regular file")
+        return fd
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str):
+            return False
+        try:
+            os.close(self._open(name))
+        except NotInArchive:
+            return False
+        return True
+
+    def read(self, name: str) -> bytes:
+        with self.open(name) as (source, size):
+            if size > MAX_DOCUMENT:
+                raise InvalidArchive(f"{self.what}: {name}: {size} bytes, a document may have {MAX_DOCUMENT}")
+            data = bytearray(size)
+            have = 0
+            while have < size and (count := source.readinto(memoryview(data)[have:])):
+                have += count
+            return bytes(data[:have])
+
+    def blob(self, name: str) -> BlobDigest | None:
+        return None
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[tuple[Source, int]]:
+        fd = self._open(name)
+        try:
+            size = os.fstat(fd).st_size
+            yield _Region(fd, 0, size), size
+        finally:
+            os.close(fd)

@@ -1,0 +1,153 @@
+"""The store as a whole: what it is, what it costs, what is wrong with it; and who we are at registries."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from veneer import __version__
+from veneer.errors import InvalidRequest, VeneerError
+
+if TYPE_CHECKING:
+    from veneer.engine.engine import Engine
+    from veneer.store.accounting import DiskUsage
+    from veneer.store.check import Finding
+    from veneer.store.gc import Collected
+
+API_VERSION = "1.41"
+"""The Engine API whose shapes `inspect` and `version` have."""
+
+
+class NoUserName(InvalidRequest):
+    """A login without somebody to log in."""
+
+
+class System:
+    """Facts and chores of one data root."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def version(self) -> dict[str, Any]:
+        """Who we are: veneer, Python, SQLite, kernel; opens nothing."""
+        return {
+            "Version": __version__,
+            "ApiVersion": API_VERSION,
+            "PythonVersion": platform.python_version(),
+            "Os": "linux",
+            "Arch": _architecture(),
+            "KernelVersion": os.uname().release,
+        }
+
+    def info(self) -> dict[str, Any]:
+        """Docker's info object as far as it means something here, and ours beside it: settings with their origin."""
+        config = self._engine.config
+        store = self._engine.store
+        counts = store.catalog.row("SELECT (SELECT count(*) FROM image), (SELECT count(*) FROM layer)")
+        driver, status = self._driver()
+        return {
+            "ID": store.catalog.setting("id") or "",
+            "Containers": 0,
+            "Images": counts[0],
+            "Layers": counts[1],
+            "Driver": driver,
+            "DriverStatus": status,
+            "DockerRootDir": str(config.root),
+            "Name": os.uname().nodename,
+            "ServerVersion": __version__,
+            "OperatingSystem": _operating_system(),
+            "OSType": "linux",
+            "Architecture": os.uname().machine,
+            "KernelVersion": os.uname().release,
+            "NCPU": os.cpu_count() or 1,
+            "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            "PythonVersion": platform.python_version(),
+            "PythonExecutable": sys.executable,
+            "SQLiteVersion": _sqlite_version(),
+            "RegistryConfig": {
+                "InsecureRegistries": list(config.insecure_registries),
+                "Mirrors": {host: list(urls) for host, urls in config.mirrors.items()},
+            },
+            "Settings": {
+                name: {"Value": _shown(getattr(config, name)), "Origin": origin}
+                for name, origin in config.origins.items()
+            },
+        }
+
+    def _driver(self) -> tuple[str, builtins.list[tuple[str, str]]]:
+        """The driver in use, or why there is none, in words."""
+        from veneer.drivers.driver import DRIVERS, load
+
+        root = self._engine.config.root
+        support = {name: load(name, root).probe() for name in DRIVERS}
+        status = [
+            (f"{name} usable" if found.usable else f"{name} not usable", found.reason)
+            for name, found in support.items()
+        ]
+        try:
+            return self._engine.store.driver.name, status
+        except VeneerError as error:
+            return "", [("no driver", error.message), *status]
+
+    def df(self) -> DiskUsage:
+        """What images, layers and blobs take on disk, shared parts counted once."""
+        from veneer.store.accounting import disk_usage
+
+        return disk_usage(self._engine.store)
+
+    def collect(self, *, dry_run: bool = False) -> Collected:
+        """Remove what no image and no running operation needs; `dry_run` only tells."""
+        return self._engine.store.collect(dry_run=dry_run)
+
+    def check(self, *, deep: bool = False) -> Sequence[Finding]:
+        """What is wrong with the store; `deep` reads every byte again."""
+        return self._engine.store.check(deep=deep)
+
+    def login(self, registry: str, username: str, password: str) -> str:
+        """Log in at a registry and keep the credentials; returns where they are kept.
+
+        Raises Unauthorized where the registry refuses them.
+        """
+        from veneer.distribution.auth import Credentials
+        from veneer.distribution.client import Registries
+
+        if not username:
+            raise NoUserName("username is required", hint="give one with -u")
+        with Registries(self._engine.config) as registries:
+            return registries.login(registry, Credentials(username, password))
+
+    def logout(self, registry: str) -> bool:
+        """Forget the credentials for a registry; whether there were any."""
+        from veneer.distribution.client import Registries
+
+        with Registries(self._engine.config) as registries:
+            return registries.logout(registry)
+
+
+def _architecture() -> str:
+    from veneer.oci.platform import host
+
+    return host().architecture
+
+
+def _sqlite_version() -> str:
+    from veneer.store.catalog import sqlite_version
+
+    return sqlite_version()
+
+
+def _operating_system() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    except OSError:
+        return "Linux"
+
+
+def _shown(value: object) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return value if isinstance(value, int | str | bool) else str(value)
