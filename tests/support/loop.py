@@ -7,31 +7,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from tests.support.programs import run
 
-from tests.support.programs import needs, run
+
+class NoLoopMounts(RuntimeError):
+    """Loop devices may not be mounted here; the message has mount's own words."""
 
 
 @contextmanager
-def loop_mounted(folder: Path, size: int, *, kind: str = "ext4", options: tuple[str, ...] = ()) -> Iterator[Path]:
+def loop_mounted(
+    folder: Path, size: int, *, kind: str = "ext4", options: tuple[str, ...] = (), mount_options: str = "loop"
+) -> Iterator[Path]:
     """A new file system of `size` bytes, mounted at the directory it yields; `options` go to mkfs.
 
-    Skips the test where loop devices may not be used.
+    Raises NoLoopMounts where loop devices may not be used.
     """
-    needs(f"mkfs.{kind}", "mount", "losetup")
     if os.geteuid() != 0:
-        pytest.skip("mounting a loop device needs root")
+        raise NoLoopMounts("mounting a loop device needs root")
     folder.mkdir(parents=True, exist_ok=True)
     backing, target = folder / "filesystem", folder / "mnt"
     with backing.open("wb") as out:
         out.truncate(size)
-    run(f"mkfs.{kind}", "-q", *options, backing)
-    target.mkdir()
-    mounted = run("mount", "-o", "loop", backing, target, check=False)
-    if mounted.code != 0:
-        pytest.skip(f"loop mounts do not work here: {mounted.err.strip()}")
+    target.mkdir(exist_ok=True)
     try:
-        yield target
+        run(f"mkfs.{kind}", "-q", *options, backing)
+        mounted = run("mount", "-o", mount_options, backing, target, check=False)
+        if mounted.code != 0:
+            raise NoLoopMounts(f"loop mounts do not work here: {mounted.err.strip()}")
+        try:
+            yield target
+        finally:
+            run("umount", target)
     finally:
-        run("umount", target)
         backing.unlink()

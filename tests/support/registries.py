@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from tests.support.programs import Background, run
 from veneer.oci.manifest import ACCEPT, Manifest
@@ -63,7 +65,7 @@ class RealRegistry:
         if self._program is not None:
             self._program.stop()
 
-    def request(self, method: str, path: str, data: bytes | None = None, headers: dict[str, str] | None = None,
+    def request(self, method: str, path: str, data: bytes | BinaryIO | None = None, headers: dict[str, str] | None = None,
                 ) -> tuple[int, dict[str, str], bytes]:  # fmt: skip
         """One request: status, headers (keys lower case), body.  HTTP errors are answers, not exceptions."""
         url = path if path.startswith("http") else f"http://{self.host}{path}"
@@ -72,7 +74,7 @@ class RealRegistry:
             token = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
             request.add_header("Authorization", f"Basic {token}")
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=300) as answer:
                 return answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read()
         except urllib.error.HTTPError as error:
             with error:
@@ -93,13 +95,16 @@ class RealRegistry:
         status, _, body = self.request("GET", f"/v2/{repository}/tags/list")
         return sorted(json.loads(body).get("tags") or []) if status == 200 else []
 
-    def put_blob(self, repository: str, digest: str, data: bytes) -> None:
+    def put_blob(self, repository: str, digest: str, data: bytes | BinaryIO) -> None:
+        """Put a blob; a file is sent without being read into memory."""
         status, headers, body = self.request("POST", f"/v2/{repository}/blobs/uploads/", b"")
         assert status == 202, body
         location = headers["location"]
         joint = "&" if "?" in location else "?"
-        status, _, body = self.request("PUT", f"{location}{joint}digest={digest}", data,
-                                       {"Content-Type": "application/octet-stream"})  # fmt: skip
+        headers = {"Content-Type": "application/octet-stream"}
+        if not isinstance(data, bytes):
+            headers["Content-Length"] = str(os.fstat(data.fileno()).st_size)
+        status, _, body = self.request("PUT", f"{location}{joint}digest={digest}", data, headers)
         assert status == 201, body
 
     def put_manifest(self, repository: str, reference: str, raw: bytes, media_type: str) -> None:

@@ -1,0 +1,66 @@
+"""Measure, print the tables, write them into docs/benchmarks.md.  `--help` lists what can be chosen."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.corpus import BYTES, FILES, corpus
+from benchmarks.growth import growth
+from benchmarks.journeys import journeys
+from benchmarks.metadata import metadata
+from benchmarks.tools import TOOLS, Tool
+
+HOME = Path(__file__).parents[1]
+
+
+def numbers(text: str) -> list[int]:
+    return [int(float(word)) for word in text.split(",") if word]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="how often each journey is measured (3)")
+    parser.add_argument("--parts", default="journeys,metadata,growth", help="which tables (all three)")
+    parser.add_argument("--tools", default="", help="only these, e.g. veneer,floor (all there are)")
+    parser.add_argument("--work", type=Path, default=HOME / ".work" / "bench", help="where the image is made and kept")
+    parser.add_argument("--files", type=int, default=FILES, help=f"files of the image ({FILES})")
+    parser.add_argument("--bytes", type=int, default=BYTES, help=f"bytes of the image ({BYTES})")
+    parser.add_argument("--images", type=numbers, default=[1000, 10_000], help="images in the store (1000,10000)")
+    parser.add_argument("--growth-layers", type=numbers, default=[1, 10, 100, 500])
+    parser.add_argument("--growth-files", type=numbers, default=[1000, 10_000, 100_000, 1_000_000])
+    parser.add_argument("--growth-bytes", type=numbers, default=[10_000_000, 100_000_000, 1_000_000_000])
+    parser.add_argument("--no-write", action="store_true", help="print only; leave docs/benchmarks.md alone")
+    chosen = parser.parse_args()
+
+    work = chosen.work / f"{chosen.files}-{chosen.bytes}"
+    work.mkdir(parents=True, exist_ok=True)
+    absent = {tool.name: tool.missing() for tool in TOOLS if tool.missing()}
+    wanted = chosen.tools.split(",") if chosen.tools else [tool.name for tool in TOOLS]
+    tools: list[type[Tool]] = [tool for tool in TOOLS if tool.name in wanted and tool.name not in absent]
+    engines = [tool for tool in tools if "images" in tool.operations]
+
+    sections: dict[str, str] = {}
+    parts = chosen.parts.split(",")
+    if "journeys" in parts:
+        print("making the image", file=sys.stderr, flush=True)
+        big = corpus(work, chosen.files, chosen.bytes)
+        taken = journeys(work, big, tools, chosen.rounds)
+        sections["An image in and out"] = report.journeys_table(big, taken, absent)
+    if "metadata" in parts:
+        sections["Looking at many images"] = report.metadata_table(metadata(work, engines, chosen.images))
+    if "growth" in parts:
+        points = growth(work, chosen.growth_layers, chosen.growth_files, chosen.growth_bytes)
+        sections["How a pull grows"] = report.growth_table(points)
+    shutil.rmtree(work / "loop", ignore_errors=True)
+    for title, text in sections.items():
+        print(f"\n### {title}\n\n{text}")
+    if not chosen.no_write:
+        report.write(HOME / "docs" / "benchmarks.md", sections, "make bench")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Looking at a store with many images: images, history, inspect."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from benchmarks.journeys import Results, at, fresh
+from benchmarks.measure import Series, measured
+from benchmarks.tools import Tool, Veneer
+from tests.support.programs import ProgramFailed
+from veneer.testing.images import SampleLayer, directory, docker_archive, image, layer_tar
+
+COMMANDS = {
+    "images": ("images",),
+    "history": ("history", "bench/app-7:1"),
+    "inspect": ("image", "inspect", "bench/app-7:1"),
+}
+
+
+def archive_of(count: int, target: Path) -> Path:
+    """A docker archive of `count` tagged images that share one small layer."""
+    layer = SampleLayer(layer_tar({"etc": directory(), "etc/app": b"x"}))
+    made = [(image(layer, style="docker", config={"Env": [f"N={n}"]}), [f"bench/app-{n}:1"]) for n in range(count)]
+    target.write_bytes(docker_archive(*made))
+    return target
+
+
+def metadata(work: Path, tools: list[type[Tool]], counts: list[int], repeats: int = 15) -> Results:
+    """`("images 1000", tool)` and so on; the peers are filled with the smallest count only, they take long."""
+    results: Results = {}
+    bare = [measured([sys.executable, "-c", "pass"], memory=False) for _ in range(repeats)]
+    results["interpreter", "python -c pass"] = Series(bare)
+    for count in counts:
+        archive = archive_of(count, work / "many.tar")
+        for tool in tools:
+            if tool is not Veneer and count != min(counts):
+                continue
+            with fresh(work) as folder, at(tool, folder) as engine:
+                print(f"  {count} images into {tool.name}", file=sys.stderr, flush=True)
+                try:
+                    engine.load(archive)
+                except ProgramFailed as error:
+                    print(f"  {tool.name}: {str(error)[-300:]}", file=sys.stderr)
+                    continue
+                for command, words in COMMANDS.items():
+                    engine.do(*words, memory=False)
+                    taken = [engine.do(*words, memory=False) for _ in range(repeats)]
+                    results[f"{command} {count}", tool.name] = Series(taken)
+        archive.unlink()
+    return results

@@ -1,0 +1,76 @@
+"""The measurements as Markdown, and their place in docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.corpus import Corpus
+from benchmarks.growth import Point
+from benchmarks.journeys import Results
+from tests.support.programs import run
+
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [" | ".join(head), " | ".join(["---", *["---:"] * (len(head) - 1)]), *(" | ".join(row) for row in rows)]
+    return "\n".join(f"| {line} |" for line in lines) + "\n"
+
+
+def _versions() -> str:
+    found = [f"Linux {platform.release()}", f"Python {platform.python_version()}", f"{os.cpu_count()} CPUs"]
+    for program in ("dockerd", "podman", "docker-registry"):
+        if shutil.which(program):
+            version = re.search(r"\d+\.\d+\.\d+", run(program, "--version").out)
+            found.append(f"{program} {version[0] if version else '?'}")
+    return ", ".join(found)
+
+
+def journeys_table(corpus: Corpus, results: Results, absent: Mapping[str, str]) -> str:
+    """Seconds of every operation by every tool, and how many times veneer's they are."""
+    compressed = sum(layer.size for layer in corpus.manifest.layers)
+    rows = []
+    for operation in ("pull", "push", "save", "load"):
+        mine = results.get((operation, "veneer"))
+        for (name, tool), series in results.items():
+            if name == operation:
+                times = f"{series.median / mine.median:.2f}" if mine else ""
+                rows.append([f"{operation}, {tool}", f"{series.median:.2f}", f"{series.best:.2f}", times,
+                             f"{series.peak / 1e6:.0f}"])  # fmt: skip
+    text = (f"The image: {corpus.bytes / 1e6:,.0f} MB in {corpus.files:,} files, {len(corpus.blobs)} layers, "
+            f"{compressed / 1e6:,.0f} MB compressed.\n\n")  # fmt: skip
+    text += _table(["operation", "median s", "best s", "times veneer", "peak MB"], rows)
+    for tool, reason in absent.items():
+        text += f"\n{tool} was not measured: {reason}.\n"
+    return text
+
+
+def metadata_table(results: Results) -> str:
+    """Milliseconds of each looking command by each tool and number of images."""
+    rows = [[f"{operation} images" if operation[-1].isdigit() else operation, tool,
+             f"{series.median * 1e3:.0f}", f"{series.best * 1e3:.0f}"]
+            for (operation, tool), series in results.items()]  # fmt: skip
+    return _table(["command", "tool", "median ms", "best ms"], rows)
+
+
+def growth_table(points: Sequence[Point]) -> str:
+    """One pull for each amount on each axis."""
+    rows = [[f"{point.axis}: {point.amount:,}", f"{point.measure.seconds:.2f}", f"{point.measure.peak / 1e6:.0f}"]
+            for point in points]  # fmt: skip
+    return _table(["pull of", "s", "peak MB"], rows)
+
+
+def write(target: Path, sections: Mapping[str, str], command: str) -> None:
+    """Put the sections between the two marks of `target`, with the command that makes them."""
+    text = target.read_text()
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    body = f"\nMade by `{command}` on {_versions()}.\n"
+    for title, section in sections.items():
+        body += f"\n### {title}\n\n{section}"
+    target.write_text(f"{head}{BEGIN}\n{body}\n{END}{tail}")
