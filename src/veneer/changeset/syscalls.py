@@ -1,0 +1,100 @@
+"""The few system calls Python's os module lacks, bound when first used.
+
+Each raises OSError like os does.  `ENOSYS` (old kernel) and `EPERM` from a seccomp filter that does not know
+the call are left to the caller through `missing(error)`, which then takes its slower way.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+
+RESOLVE_NO_XDEV = 0x01
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
+
+_RENAME_NOREPLACE = 1
+_OPENAT2 = 437  # the same number on every architecture (Linux 5.6 unified table)
+_PR_SET_PDEATHSIG = 1
+
+_libc_handle: object = None
+
+
+class _Libc:
+    """libc with errno kept per call; made once, because loading ctypes costs 8 ms."""
+
+    def __init__(self) -> None:
+        import ctypes
+
+        self.ctypes = ctypes
+        self.lib = ctypes.CDLL(None, use_errno=True)
+
+    def check(self, result: int, path: bytes = b"") -> int:
+        if result < 0:
+            number = self.ctypes.get_errno()
+            raise OSError(number, os.strerror(number), os.fsdecode(path) if path else None)
+        return result
+
+
+def _libc() -> _Libc:
+    global _libc_handle
+    if not isinstance(_libc_handle, _Libc):
+        _libc_handle = _Libc()
+    return _libc_handle
+
+
+def missing(error: OSError) -> bool:
+    """Whether the kernel (or a seccomp filter in front of it) does not know the call at all."""
+    return error.errno in (errno.ENOSYS, errno.EPERM)
+
+
+def openat2(dir_fd: int, path: bytes, flags: int, resolve: int, mode: int = 0) -> int:
+    """Open `path` below `dir_fd` under the RESOLVE_* rules; a close-on-exec descriptor.  Source: openat2(2)."""
+    libc = _libc()
+    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, resolve)
+    while True:
+        result = libc.lib.syscall(_OPENAT2, dir_fd, path, how, len(how))
+        # EAGAIN: a rename raced with a RESOLVE_BENEATH walk; the manual says try again.
+        if result >= 0 or libc.ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR):
+            return libc.check(result, path)
+
+
+def syncfs(fd: int) -> None:
+    """Write everything of the file system that holds `fd` to its disk, and wait.  Source: syncfs(2)."""
+    libc = _libc()
+    libc.check(libc.lib.syncfs(fd))
+
+
+def rename_noreplace(source: bytes, target: bytes, *, source_fd: int = -100, target_fd: int = -100) -> None:
+    """Rename, but raise FileExistsError rather than replace `target`.  -100 is AT_FDCWD.  Source: renameat2(2).
+
+    On file systems without the flag (EINVAL) a regular file falls back to link and unlink, which refuses as well.
+    """
+    libc = _libc()
+    result = libc.lib.renameat2(source_fd, source, target_fd, target, _RENAME_NOREPLACE)
+    if result == 0:
+        return
+    if libc.ctypes.get_errno() in (errno.EINVAL, errno.ENOSYS):
+        src = source_fd if source_fd >= 0 else None
+        dst = target_fd if target_fd >= 0 else None
+        os.link(source, target, src_dir_fd=src, dst_dir_fd=dst, follow_symlinks=False)
+        os.unlink(source, dir_fd=src)
+        return
+    libc.check(result, target)
+
+
+def lsetxattr(dir_fd: int, name: bytes, attribute: bytes, value: bytes) -> None:
+    """Set an extended attribute on `name` in `dir_fd` itself, never on what a link points to.
+
+    There is no setxattrat before Linux 6.13, and an O_PATH descriptor gives EBADF, so the way is /proc/self/fd.
+    """
+    os.setxattr(b"/proc/self/fd/%d/%s" % (dir_fd, name), attribute, value, follow_symlinks=False)
+
+
+def die_with_parent(signal_number: int) -> None:
+    """Have the kernel send `signal_number` to this process when the thread that started it ends.  Source: prctl(2)."""
+    libc = _libc()
+    libc.check(libc.lib.prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0))

@@ -1,0 +1,377 @@
+"""Reads tar: ustar, PAX and GNU, from one reused buffer, with every name as bytes.
+
+What is not a layer's business is decided as docker's reader (Go archive/tar) does: links, devices and
+directories have no content whatever their size field says; a missing end marker is accepted, and so is
+whatever follows it.  Unlike it, an unknown type of member is an error and not a guess.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterator
+
+from veneer.changeset import pax, sparse
+from veneer.changeset.compression import Source
+from veneer.changeset.entry import Kind
+from veneer.changeset.header import BLOCK, FIELDS, MAX_I64, checksum_holds, full_name, number
+from veneer.changeset.limits import Limits
+from veneer.errors import Corrupt
+
+_BUFFER = 1 << 20  # bytes; a multiple of BLOCK, so headers never straddle two fillings
+_KINDS = {
+    b"0": Kind.REGULAR, b"\0": Kind.REGULAR, b"7": Kind.REGULAR, b"S": Kind.REGULAR, b"1": Kind.HARDLINK,
+    b"2": Kind.SYMLINK, b"3": Kind.CHARACTER, b"4": Kind.BLOCK, b"5": Kind.DIRECTORY, b"6": Kind.FIFO,
+    b"D": Kind.DIRECTORY,
+}  # fmt: skip
+_EXTENSIONS = b"xXgLKV"
+_CACHE = 4096
+
+
+class BadArchive(Corrupt):
+    """A tar stream that is damaged, hostile, or no tar at all; names the layer, the member and the fact."""
+
+
+def shown(name: bytes) -> str:
+    """A member's name for people: printable, and short enough for one line."""
+    text = name.decode("utf-8", "backslashreplace")
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return text if len(text) <= 200 else f"{text[:120]}...{text[-60:]}"
+
+
+class TarReader:
+    """Steps through the members of an uncompressed tar stream.
+
+    `next()` moves to the following member and fills the attributes below; the content of a member that is
+    not taken is skipped.  Nothing is kept of earlier members.  Attributes:
+
+    path, link: bytes as written, not made safe (see safepath).  kind: a Kind.  mode: 12 permission bits.
+    uid, gid: integers, may be huge.  mtime_ns.  size: of a regular file, apparent, bytes.  left: stored bytes
+    of content not yet taken.  segments: where those belong in a sparse file, else None.  device: (major, minor).
+    xattrs: (name, raw value) pairs from PAX.  number: how many members so far.
+    """
+
+    def __init__(self, source: Source, *, limits: Limits | None = None, what: str = "archive") -> None:
+        self.what = what
+        self.limits = limits or Limits()
+        self.path = self.link = b""
+        self.kind = Kind.REGULAR
+        self.mode = self.uid = self.gid = self.mtime_ns = self.size = self.left = self.number = 0
+        self.device = (0, 0)
+        self.xattrs: tuple[tuple[bytes, bytes], ...] = ()
+        self.segments: sparse.Segments | None = None
+        self._readinto = source.readinto
+        self._hash = hashlib.sha256()
+        self._buffer = bytearray(_BUFFER)
+        self._view = memoryview(self._buffer)
+        self._pos = self._end = 0
+        self._pad = 0
+        self._total = self._holes = 0
+        self._numbers: dict[bytes, int] = {}
+        self._globals: dict[bytes, bytes] = {}
+
+    @property
+    def offset(self) -> int:
+        """How many bytes of the stream are behind."""
+        return self._total - self._end + self._pos
+
+    @property
+    def total(self) -> int:
+        """How many bytes of the stream have been read; after drain() its length."""
+        return self._total
+
+    def bad(self, fact: str) -> BadArchive:
+        """The error that says `fact` about the present member."""
+        where = f"{shown(self.path)!r}: " if self.path else f"byte {self.offset}: "
+        return BadArchive(f"{self.what}: {where}{fact}")
+
+    def next(self) -> bool:
+        """Move to the next member; False at the end of the archive."""
+        if self.left or self._pad:
+            self._skip(self.left + self._pad)
+            self.left = self._pad = 0
+        records: list[tuple[bytes, bytes]] = []
+        long_name = long_link = b""
+        numbers = self._numbers
+        while True:
+            if not self._block():
+                if records or long_name or long_link:
+                    raise self.bad("the archive ends after an extended header")
+                return False
+            at = self._pos
+            self._pos = at + BLOCK
+            (name, mode, uid, gid, size, mtime, _, flag, link, magic, _, _, major, minor, prefix, rest) = (
+                FIELDS.unpack_from(self._buffer, at)
+            )
+            try:
+                length = number(size)
+                kind = _KINDS.get(flag)
+                if kind is not None:
+                    break
+                if flag not in _EXTENSIONS:
+                    self.path = full_name(name, magic, prefix, rest)
+                    raise ValueError(f"members of type {flag!r} are not known")
+                if flag in b"LK":
+                    value = self._extension(length, self.limits.name + 2).partition(b"\0")[0]
+                    if flag == b"L":
+                        long_name = value
+                    else:
+                        long_link = value
+                elif flag == b"V":
+                    self._skip(length + -length % BLOCK)
+                elif flag == b"g":
+                    self._globals.update(pax.records(self._extension(length, self.limits.pax)))
+                else:
+                    records = pax.records(self._extension(length, self.limits.pax))
+            except ValueError as error:
+                raise self.bad(str(error)) from None
+        try:
+            self.path = long_name or full_name(name, magic, prefix, rest)
+            self.link = long_link or (link.partition(b"\0")[0] if link[0] else b"")
+            if mode not in numbers or uid not in numbers or gid not in numbers:
+                self._learn(mode, uid, gid)
+            self.mode = numbers[mode] & 0o7777
+            self.uid = numbers[uid]
+            self.gid = numbers[gid]
+            self.mtime_ns = number(mtime) * 1_000_000_000
+            if kind is Kind.CHARACTER or kind is Kind.BLOCK:
+                self.device = (number(major), number(minor))
+            self.xattrs = ()
+            self.segments = None
+            if records or self._globals:
+                length = self._apply(records, length)
+            if not -MAX_I64 <= self.mtime_ns <= MAX_I64:
+                # Years before 1678 and after 2262 do not fit 64 bits of nanoseconds; the nearest that does stands in.
+                self.mtime_ns = max(-MAX_I64, min(self.mtime_ns, MAX_I64))
+            self.kind = kind
+            self.number += 1
+            if kind is Kind.REGULAR:
+                self._regular(flag, at, length, records)
+            else:
+                self.size = 0
+                if flag == b"D":  # GNU incremental dumps keep a listing of the directory as its content
+                    self.left, self._pad = length, -length % BLOCK
+        except ValueError as error:
+            raise self.bad(str(error)) from None
+        return True
+
+    def _learn(self, *fields: bytes) -> None:
+        """Keep what numeric fields mean; the same few modes and owners come again and again."""
+        if len(self._numbers) > _CACHE:
+            self._numbers.clear()
+        for field in fields:
+            self._numbers[field] = number(field)
+
+    def _regular(self, flag: bytes, at: int, length: int, records: list[tuple[bytes, bytes]]) -> None:
+        if not 0 <= length <= self.limits.size:
+            raise ValueError(f"size {length} is out of range")
+        if self.path[-1:] == b"/" and flag != b"S":
+            self.kind = Kind.DIRECTORY  # how tars older than 1988 spell a directory
+            self.size = 0
+        else:
+            self.size = length
+        self.left, self._pad = length, -length % BLOCK
+        if flag == b"S" or any(key.startswith(b"GNU.sparse.") for key, _ in records):
+            self._sparse(flag, bytes(self._view[at : at + BLOCK]), dict(records), records)
+
+    def _sparse(
+        self, flag: bytes, header: bytes, values: dict[bytes, bytes], records: list[tuple[bytes, bytes]]
+    ) -> None:
+        limit = self.limits.segments
+        segments: sparse.Segments | None
+        if flag == b"S":
+            segments, real = sparse.old_map(header, self._take_block, limit)
+        elif b"GNU.sparse.major" in values:
+            if (values[b"GNU.sparse.major"], values.get(b"GNU.sparse.minor")) != (b"1", b"0"):
+                raise ValueError("sparse format is not one of 0.0, 0.1 and 1.0")
+            segments = sparse.embedded_map(self._content_block, limit)
+            real = pax.decimal(values.get(b"GNU.sparse.realsize", b""), "GNU.sparse.realsize")
+        else:
+            segments = sparse.pax_map(records, limit)
+            if segments is None:
+                return  # a GNU.sparse.name alone
+            real = pax.decimal(values.get(b"GNU.sparse.size", b""), "GNU.sparse.size")
+        self._holes += real - self.left
+        if real < 0 or real > MAX_I64 or self._holes > self.limits.holes:
+            raise ValueError(f"sparse file of {real} bytes; the holes of a layer may have {self.limits.holes}")
+        self.segments = sparse.checked(segments, self.left, real)
+        self.size = real
+
+    def _apply(self, records: list[tuple[bytes, bytes]], length: int) -> int:
+        """Let PAX records override what the header says; the stored length, which they may change too."""
+        xattrs: dict[bytes, bytes] = {}
+        weight = 0
+        merged = {**self._globals, **dict(records)} if self._globals else dict(records)
+        for key, value in merged.items():
+            if key == b"path":
+                self.path = value or self.path
+            elif key == b"linkpath":
+                self.link = value or self.link
+            elif not value and not key.startswith(pax.XATTR_PREFIX):
+                continue  # an empty value takes back what a global header set
+            elif key == b"size":
+                length = pax.decimal(value, "size")
+            elif key == b"mtime":
+                self.mtime_ns = pax.nanoseconds(value)
+            elif key == b"uid":
+                self.uid = pax.decimal(value, "uid")
+            elif key == b"gid":
+                self.gid = pax.decimal(value, "gid")
+            elif key.startswith(pax.XATTR_PREFIX):
+                name = key[len(pax.XATTR_PREFIX) :]
+                weight += len(name) + len(value)
+                if weight > self.limits.xattrs or not 0 < len(name) <= 255 or b"\0" in name:
+                    raise ValueError(f"extended attributes of {weight} bytes; {shown(name)!r} is one too many")
+                xattrs[name] = value
+        self.path = merged.get(b"GNU.sparse.name", self.path)
+        if b"\0" in self.path or b"\0" in self.link:
+            raise ValueError("name with a NUL byte in it")
+        self.xattrs = tuple(xattrs.items())
+        return length
+
+    # Content of the present member.
+
+    def take(self) -> memoryview:
+        """The next piece of the member's stored content, as long as the buffer has; empty at its end.
+
+        The view is good until the next call of any method.
+        """
+        pos = self._pos
+        stop = pos + self.left
+        if stop > self._end:
+            if pos == self._end and self.left:
+                if not self._fill():
+                    raise self.bad(f"the archive is cut off, {self.left} bytes of content are missing")
+                pos = 0
+                stop = self.left
+            stop = min(stop, self._end)
+        self._pos = stop
+        self.left -= stop - pos
+        return self._view[pos:stop]
+
+    def take_at_most(self, count: int) -> memoryview:
+        """As take(), but no more than `count` bytes."""
+        piece = self.take()
+        if len(piece) > count:
+            self._pos -= len(piece) - count
+            self.left += len(piece) - count
+            piece = piece[:count]
+        return piece
+
+    def read(self, limit: int) -> bytes:
+        """All content that is left, at most `limit` bytes; raises BadArchive where there is more."""
+        if self.left > limit:
+            raise self.bad(f"{self.left} bytes are more than the {limit} it may have")
+        pieces = bytearray()
+        while self.left:
+            pieces += self.take()
+        return bytes(pieces)
+
+    def readinto(self, buffer: memoryview | bytearray, /) -> int:
+        """Fill the start of `buffer` with content: the member as a Source, for archives within archives."""
+        if not self.left:
+            return 0
+        piece = self.take_at_most(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def __iter__(self) -> Iterator[TarReader]:
+        """The reader itself, once per member."""
+        while self.next():
+            yield self
+
+    def drain(self) -> None:
+        """Read to the stream's end.
+
+        A tar ends at two zero blocks, but padding and other bytes may follow, and the diff ID covers them.
+        """
+        self.left = self._pad = 0
+        while self._fill():
+            pass
+
+    def hexdigest(self) -> str:
+        """SHA-256 of every byte of the stream read so far; after drain() that is the diff ID's."""
+        return self._hash.hexdigest()
+
+    # The stream.
+
+    def _fill(self) -> int:
+        """Refill the whole buffer, hash it; how many bytes there are, 0 at the end of the stream."""
+        view, readinto = self._view, self._readinto
+        have = readinto(view)
+        if have:
+            while have < _BUFFER:
+                count = readinto(view[have:])
+                if not count:
+                    break
+                have += count
+        self._hash.update(view[:have])
+        self._total += have
+        self._pos, self._end = 0, have
+        if self._total > self.limits.size:
+            raise self.bad(f"the uncompressed archive exceeds the limit of {self.limits.size} bytes")
+        return have
+
+    def _block(self) -> bool:
+        """Have a checked header at `_pos`; False at the archive's end."""
+        if self._pos >= self._end and not self._fill():
+            return False
+        block = self._view[self._pos : self._pos + BLOCK]
+        if len(block) < BLOCK:
+            if not any(block):
+                return False
+            raise self._not_a_header("the archive is cut off within a header")
+        if (zlib.adler32(block) & 0xFFFF) == 1 and not any(block):
+            return self._ends()
+        if not checksum_holds(block, bytes(block[148:156])):
+            raise self._not_a_header("header with a wrong checksum")
+        if self.number >= self.limits.entries:
+            raise self.bad(f"more than {self.limits.entries} members")
+        return True
+
+    def _ends(self) -> bool:
+        """After one zero block: False if another one or nothing follows.  A member there would be ambiguous."""
+        self._pos += BLOCK
+        if self._pos < self._end or self._fill():
+            block = self._view[self._pos : min(self._pos + BLOCK, self._end)]
+            if any(block):
+                raise self.bad("a lone zero block within the archive")
+        return False
+
+    def _not_a_header(self, fact: str) -> BadArchive:
+        if self.number == 0 and self.offset == 0:
+            return BadArchive(f"{self.what}: this is not a tar archive", hint="a layer is a tar, plain or compressed")
+        return self.bad(f"after this member: {fact}" if self.path else fact)
+
+    def _skip(self, count: int) -> None:
+        while count > self._end - self._pos:
+            count -= self._end - self._pos
+            if not self._fill():
+                if count > self._pad:
+                    raise self.bad(f"the archive is cut off, {count} bytes are missing")
+                return  # only the last block's padding is missing, which docker forgives as well
+        self._pos += count
+
+    def _take_block(self) -> bytes:
+        if self._pos >= self._end and not self._fill():
+            raise ValueError("the archive is cut off within a header")
+        block = bytes(self._view[self._pos : self._pos + BLOCK])
+        self._pos += BLOCK
+        if len(block) < BLOCK or self._pos > self._end:
+            raise ValueError("the archive is cut off within a header")
+        return block
+
+    def _content_block(self) -> bytes:
+        if self.left < BLOCK:
+            raise ValueError("sparse map exceeds the content")
+        self.left -= BLOCK
+        return self._take_block()
+
+    def _extension(self, length: int, limit: int) -> bytes:
+        """The content of an extended header and its padding."""
+        if not 0 <= length <= limit:
+            raise ValueError(f"extended header of {length} bytes; the limit is {limit}")
+        data = bytearray()
+        while len(data) < length:
+            data += self._take_block()
+        return bytes(data[:length])
