@@ -82,8 +82,10 @@ def _make_layer(work: Path, number: int, paths: list[str]) -> str:
     names = work / f"layer-{number}.list"
     names.write_bytes(b"\0".join(os.fsencode(path[1:]) for path in paths))
     tar = work / f"layer-{number}.tar"
-    run("tar", "--create", "--file", tar, "--directory", "/", "--null", "--files-from", names, "--format=pax",
-        "--pax-option=delete=atime,delete=ctime", "--no-recursion", "--numeric-owner")  # fmt: skip
+    run(
+        "tar", "--create", "--file", tar, "--format=pax", "--pax-option=delete=atime,delete=ctime", "--numeric-owner",
+        "--hard-dereference", "--no-recursion", "--directory", "/", "--null", "--files-from", names,
+    )  # fmt: skip
     with tar.open("rb") as source, (work / f"layer-{number}.tar.gz").open("wb") as out:
         subprocess.run(["gzip", "-6", "-n"], stdin=source, stdout=out, check=True)
     with tar.open("rb") as source:

@@ -42,7 +42,8 @@ def _many_files(count: int, target: Path) -> None:
     with target.open("wb") as out:
         for start in range(0, count, 1000):
             folder = f"data/{start // 1000:04}"
-            tree = {folder: directory()} | {f"{folder}/{n:03}": b"%099d\n" % n for n in range(min(1000, count - start))}
+            tree: dict[str, Member | bytes] = {folder: directory()}
+            tree |= {f"{folder}/{n:03}": b"%099d\n" % n for n in range(min(1000, count - start))}
             out.write(layer_tar(tree)[:-_END_OF_TAR])
         out.write(bytes(_END_OF_TAR))
 
@@ -91,10 +92,8 @@ def growth(work: Path, layers: list[int], files: list[int], sizes: list[int]) ->
 
     try:
         for count in layers:
-            trees = [
-                {f"layer-{n}": directory(), **{f"layer-{n}/{m}": b"x" * 100 for m in range(9)}} for n in range(count)
-            ]
-            measure("layers", count, registry.put(f"growth/layers-{count}:1", image(*trees, style="docker")))
+            sample = image(*[_small_layer(n) for n in range(count)], style="docker")
+            measure("layers", count, registry.put(f"growth/layers-{count}:1", sample))
         tar = work / "growth.tar"
         for count in files:
             _many_files(count, tar)

@@ -82,23 +82,13 @@ class ContainersTool:
         self.program = program
         self.folder = folder / program
         self.folder.mkdir(parents=True)
-        self._global = [
-            "--root",
-            f"{self.folder}/root",
-            "--runroot",
-            f"{self.folder}/run",
-            "--storage-driver",
-            "overlay",
-        ]
+        # The run root may have 50 characters at most, because of the sockets in it.
+        self._short = Path(tempfile.mkdtemp(prefix=f"veneer-{program}-"))
+        self._global = ["--root", f"{self.folder}/root", "--runroot", f"{self._short}/run"]
+        self._global += ["--storage-driver", "overlay"]
         if program == "podman":
-            self._global += [
-                "--tmpdir",
-                f"{self.folder}/tmp",
-                "--cgroup-manager",
-                "cgroupfs",
-                "--events-backend",
-                "file",
-            ]
+            self._global += ["--tmpdir", f"{self._short}/tmp", "--cgroup-manager", "cgroupfs"]
+            self._global += ["--events-backend", "file"]
         self._env = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ} | {"TZ": "UTC"}
 
     def __call__(self, *words: str | Path, stdin: bytes | None = None, check: bool = True) -> Output:
@@ -111,6 +101,8 @@ class ContainersTool:
     def stop(self) -> None:
         """Undo the mounts it leaves (containers/storage mounts its store on itself)."""
         _unmount_below(self.folder)
+        _unmount_below(self._short)
+        shutil.rmtree(self._short)
 
 
 def skopeo(*words: str | Path) -> Output:

@@ -65,8 +65,9 @@ class RealRegistry:
         if self._program is not None:
             self._program.stop()
 
-    def request(self, method: str, path: str, data: bytes | BinaryIO | None = None, headers: dict[str, str] | None = None,
-                ) -> tuple[int, dict[str, str], bytes]:  # fmt: skip
+    def request(
+        self, method: str, path: str, data: bytes | BinaryIO | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
         """One request: status, headers (keys lower case), body.  HTTP errors are answers, not exceptions."""
         url = path if path.startswith("http") else f"http://{self.host}{path}"
         request = urllib.request.Request(url, data=data, method=method, headers=headers or {})
