@@ -7,15 +7,19 @@ import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from veneer.oci.digest import BlobDigest, ChainID, DiffID, Digest, ImageID, chain_ids
+from veneer.oci.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor, Index
 from veneer.oci.reference import Reference
 from veneer.store.blobs import BlobStore
 from veneer.store.catalog import Catalog
 from veneer.store.images import Image, ImageStore
 from veneer.store.layout import Layout
 from veneer.store.leases import Lease, leased
+
+if TYPE_CHECKING:
+    from veneer.store.store import Store
 
 
 def ref(text: str) -> Reference:
@@ -37,6 +41,7 @@ class Shelf:
         self.layout = Layout(root, self.catalog, root / "locks")
         self.images = ImageStore(self.catalog, self.blobs, self.layout)
         self.clock = 1_700_000_000
+        self.collections = 0
 
     @contextlib.contextmanager
     def lease(self) -> Iterator[Lease]:
@@ -112,6 +117,23 @@ class Shelf:
     def put(self, data: bytes) -> BlobDigest:
         with self.lease() as lease:
             return self.blobs.put(lease, data)
+
+    def index(self, *images: Image) -> Index:
+        """A stored index of these images, each with its platform."""
+        children = [
+            Descriptor(OCI_MANIFEST, one.manifest, self.blobs.size(one.manifest), one.platform) for one in images
+        ]
+        made = Index.build(OCI_INDEX, tuple(children))
+        self.put(made.raw)
+        return made
+
+    @property
+    def store(self) -> Store:
+        """This, as far as the modules about images know a store."""
+        return cast("Store", self)
+
+    def collect(self) -> None:
+        self.collections += 1
 
     def close(self) -> None:
         self.catalog.close()

@@ -276,12 +276,7 @@ def test_untag_takes_one_name_and_nothing_else(shelf: Shelf) -> None:
 
 def test_a_multi_platform_name_keeps_its_index_and_what_the_index_names(shelf: Shelf) -> None:
     mine, other = shelf.image("a"), shelf.image("b", architecture="arm64")
-    children = tuple(
-        Descriptor(oci.OCI_MANIFEST, image.manifest, shelf.blobs.size(image.manifest), image.platform)
-        for image in (mine, other)
-    )
-    index = Index.build(oci.OCI_INDEX, children)
-    shelf.put(index.raw)
+    index = shelf.index(mine, other)
     shelf.images.tag(mine.id, ref("x"), index=index.digest)
     shelf.images.add_digest(mine.id, ref(f"x@{index.digest}"))
     assert shelf.images.find(f"x@{index.digest}").id == mine.id

@@ -17,6 +17,7 @@ from veneer.errors import InvalidRequest
 if TYPE_CHECKING:
     from veneer.oci.reference import Reference
     from veneer.store.image import Image
+    from veneer.store.store import Store
 
 LIST_FILTERS = ("before", "dangling", "label", "label!", "reference", "since", "until")
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
@@ -257,3 +258,16 @@ def _dangling(values: Sequence[str]) -> bool | None:
     if not _FALSE.isdisjoint(values):
         return False
     raise InvalidFilter(f"Invalid filter 'dangling=[{' '.join(values)[:200]}]'", hint="use true or false")
+
+
+def filtered(
+    store: Store, *, all: bool = False, name: str | None = None, filters: Mapping[str, Sequence[str]] | None = None
+) -> list[Image]:
+    """What `docker images [-a] [name] --filter ...` lists, newest first; `name` is one more reference pattern.
+
+    Raises InvalidFilter, NoSuchImage (in before= and since=).
+    """
+    chosen = {key: list(values) for key, values in (filters or {}).items()}
+    if name:
+        chosen.setdefault("reference", []).append(name)
+    return store.images.list(all=all, filters=chosen)

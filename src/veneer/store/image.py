@@ -6,7 +6,7 @@ a list of 10,000 images costs little more than the query.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from veneer.oci.digest import BlobDigest, ChainID, Digest, ImageID
@@ -127,11 +127,19 @@ class Image:
             self._config = ImageConfig.parse(self._blobs.read(BlobDigest(self.id)), f"image {self.id.short}")
         return self._config
 
-    def named(self, keep: Iterable[Reference]) -> Image:
-        """The same image with only those of its names that are in `keep`."""
-        kept = frozenset(keep)
-        return Image(self._row, [r for r in self._tags if r in kept], [r for r in self._digests if r in kept],
-                     self._blobs)  # fmt: skip
+    def only(self, wanted: Callable[[Reference], bool]) -> Image:
+        """The same image with only those of its names that are `wanted`."""
+        tags, digests = ([name for name in names if wanted(name)] for names in (self._tags, self._digests))
+        return Image(self._row, tags, digests, self._blobs)
+
+    @property
+    def is_tagged(self) -> bool:
+        return len(self._tags) > 0
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it has a tag or a digest."""
+        return len(self._tags) > 0 or len(self._digests) > 0
 
     def _key(self) -> tuple[object, ...]:
         return (self._row, tuple(self._tags), tuple(self._digests))

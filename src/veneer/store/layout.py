@@ -1,23 +1,23 @@
-"""The data root as an OCI image layout: `oci-layout` and `index.json`, so that other tools read it in place.
+"""The data root's `index.json`, which makes it an OCI image layout that other tools read in place.
 
-`index.json` is derived from the catalogue and written anew when names change: every tag whose blobs are all here,
+It is derived from the catalogue and written anew when names change: every tag whose blobs are all here,
 under its familiar name (`skopeo inspect oci:ROOT:nginx:latest`).  Source: OCI image-spec image-layout.md.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from veneer.oci.manifest import ANNOTATION_IMAGE_NAME, ANNOTATION_REF_NAME, INDEX_TYPES, OCI_INDEX
+from veneer.store.durability import file_errors, sync_directory
 from veneer.store.locks import locked
 
 if TYPE_CHECKING:
     from veneer.store.catalog import Catalog
-
-OCI_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 _TAGS = """
     SELECT tag.name, tag.repository, tag.target, target.size, target.media_type,
@@ -37,7 +37,7 @@ _INCOMPLETE = """
 
 
 class Layout:
-    """The two files of the data root that other tools start from."""
+    """`index.json` of the store at `root`."""
 
     def __init__(self, root: Path, catalog: Catalog, lock_file: Path) -> None:
         self._root = root
@@ -54,43 +54,43 @@ class Layout:
         return json.dumps(document, separators=(",", ":")).encode()
 
     def refresh(self) -> bool:
-        """Bring the files up to date; returns whether they changed.  Call it after the transaction, not inside.
+        """Bring it up to date; returns whether it changed.  Call it after the transaction, never inside one.
 
         The catalogue is read under the lock that is held while writing, so that of two processes neither can put
         an old state over a new one.
         """
-        with locked(self._lock_file, ["index.json"]):
-            changed = self._write("oci-layout", OCI_LAYOUT)
-            return self._write("index.json", self.render()) or changed
+        with self._locked():
+            content = self.render()
+            if self._read() == content:
+                return False
+            self._write(content)
+            return True
 
     def is_current(self) -> bool:
-        """Whether both files are what the catalogue says; a crash after a commit may leave them behind it."""
-        with locked(self._lock_file, ["index.json"]):
-            return self._read("oci-layout") == OCI_LAYOUT and self._read("index.json") == self.render()
+        """Whether it says what the catalogue says; a crash right after a commit may leave it behind."""
+        with self._locked():
+            return self._read() == self.render()
 
-    def _read(self, name: str) -> bytes | None:
+    def _locked(self) -> contextlib.AbstractContextManager[None]:
+        return locked(self._lock_file, ["index.json"])
+
+    def _read(self) -> bytes | None:
         try:
-            return (self._root / name).read_bytes()
+            return (self._root / "index.json").read_bytes()
         except FileNotFoundError:
             return None
 
-    def _write(self, name: str, content: bytes) -> bool:
-        if self._read(name) == content:
-            return False
-        # Not a random name: whoever was killed while writing held the lock, so the next one takes its file over.
-        temporary = self._root / f".{name}.new"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-        with open(fd, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(fd)
-        temporary.rename(self._root / name)
-        folder = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-        return True
+    def _write(self, content: bytes) -> None:
+        # No random name: whoever was killed while writing held the lock, so the next one takes its file over.
+        draft = self._root / ".index.json.new"
+        with file_errors(self._root):
+            fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            with open(fd, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(fd)
+            draft.rename(self._root / "index.json")
+            sync_directory(self._root)
 
 
 def _entry(row: tuple[Any, ...], incomplete: set[str]) -> dict[str, Any] | None:
