@@ -178,6 +178,18 @@ class ImageStore:
         """Every name of the image, tags and digests, in the order of their full names."""
         return self.get(image_id).references
 
+    def tags_of(self, repository: str) -> Sequence[Reference]:
+        """Every tag of a repository (`docker.io/library/nginx`), by name."""
+        rows = self.catalog.rows("SELECT name FROM tag WHERE repository = ? ORDER BY name", (repository,))
+        return [reference_of(row[0], repository) for row in rows]
+
+    def target(self, reference: Reference) -> BlobDigest | None:
+        """What a tag stands for besides its image's own manifest, if all of that is here: the index it came with."""
+        from veneer.store.layout import incomplete
+
+        found = self.catalog.value("SELECT target FROM tag WHERE name = ?", (str(reference.tagged()),))
+        return BlobDigest(Digest(found)) if found is not None and found not in incomplete(self.catalog) else None
+
     def siblings(self) -> frozenset[str]:
         """IDs of images that a tag holds through its index: the other platforms of a multi-platform name."""
         rows = self.catalog.rows(

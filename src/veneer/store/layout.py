@@ -47,9 +47,9 @@ class Layout:
     def render(self) -> bytes:
         """What `index.json` has to say now; the same catalogue gives the same bytes."""
         with self._catalog.reading():
-            incomplete = {row[0] for row in self._catalog.rows(_INCOMPLETE)}
+            missing_some = incomplete(self._catalog)
             rows = self._catalog.rows(_TAGS)
-        manifests = [entry for row in rows if (entry := _entry(row, incomplete)) is not None]
+        manifests = [entry for row in rows if (entry := _entry(row, missing_some)) is not None]
         document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}
         return json.dumps(document, separators=(",", ":")).encode()
 
@@ -93,7 +93,12 @@ class Layout:
             sync_directory(self._root)
 
 
-def _entry(row: tuple[Any, ...], incomplete: set[str]) -> dict[str, Any] | None:
+def incomplete(catalog: Catalog) -> frozenset[str]:
+    """The manifests and indexes of which something is not in the store."""
+    return frozenset(row[0] for row in catalog.rows(_INCOMPLETE))
+
+
+def _entry(row: tuple[Any, ...], incomplete: frozenset[str]) -> dict[str, Any] | None:
     name, repository, target, target_size, target_type, manifest, size, media_type, *platform = row
     if target is not None and target not in incomplete:
         manifest, size, media_type = target, target_size, target_type
