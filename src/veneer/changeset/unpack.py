@@ -29,10 +29,13 @@ from veneer.changeset.index_builder import IndexBuilder
 from veneer.changeset.limits import Limits
 from veneer.changeset.metadata import Owner
 from veneer.changeset.safepath import PathSet, normal, remove_children, remove_tree
+from veneer.changeset.settle import settle
 from veneer.changeset.tar import BadArchive, TarReader
 from veneer.changeset.tree import Tree
 from veneer.changeset.whiteout import META_PREFIX, OPAQUE_MARKER, PREFIX, PSEUDO_LINKS, WhiteoutStyle
 from veneer.oci.digest import DiffID, Digest
+
+__all__ = ["Unpacked", "settle", "unpack"]
 
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_LIMITS_GIVEN = Limits()
