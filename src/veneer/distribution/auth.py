@@ -131,7 +131,11 @@ def _skip_space(text: str, position: int) -> int:
 
 def _value(text: str, position: int) -> tuple[str, int]:
     if position >= len(text) or text[position] != '"':
-        return _token(text, position)
+        # Some registries leave a URL unquoted, which the grammar forbids.
+        start = position
+        while position < len(text) and text[position] not in ", \t":
+            position += 1
+        return text[start:position], position
     position += 1
     parts: list[str] = []
     while position < len(text) and text[position] != '"':

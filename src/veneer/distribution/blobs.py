@@ -148,13 +148,14 @@ class _Download:
                     missing = self._descriptor.size - self._sink.offset - filled
                     raise ConnectionFailed(f"{self._host}: blob {self._descriptor.digest} ended {missing} bytes early")
                 check(self._effort.stop)
-                pause = pace.arrived(len(chunk), f"{self._host}: blob {self._descriptor.digest}")
+                count = len(chunk)
                 if skip:
                     dropped = min(skip, len(chunk))
                     skip -= dropped
                     chunk = chunk[dropped:]
                 buffer[filled : filled + len(chunk)] = chunk
                 filled += len(chunk)
+                pause = pace.arrived(count, f"{self._host}: blob {self._descriptor.digest}")
                 if filled >= BATCH or pause:
                     self._write(buffer[:filled])
                     filled = 0

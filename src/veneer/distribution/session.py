@@ -142,8 +142,7 @@ class Session:
                 self._challenges = self._ping(endpoint)
                 return endpoint
             except (ConnectionFailed, TLSRefused, NotARegistry) as error:
-                # Of several failures the one that got furthest says most; "connection refused" says least.
-                if failure is None or isinstance(failure, Unreachable):
+                if failure is None or _told_by(error) > _told_by(failure):
                     failure = error
         raise failure or NotARegistry(f"{self.registry}: no place to ask")
 
@@ -170,6 +169,8 @@ class Session:
         known = "Docker-Distribution-Api-Version" in response.headers
         if response.status in (200, 403) or known:
             return []
+        if response.status == 400 and response.origin.scheme == "http":
+            raise ConnectionFailed(f"{self.registry}: takes no plain HTTP")
         raise NotARegistry(f"{self.registry}: GET /v2/ answers {response.status}: this is no registry")
 
     # -- who we are ------------------------------------------------------------------------------------------
@@ -310,6 +311,12 @@ class Session:
             return response
         with response:
             raise refused(self.registry, what, read_refusal(response))
+
+
+def _told_by(failure: VeneerError) -> int:
+    """How much a failure says about the server: the one that got furthest most, "connection refused" least."""
+    kinds = (Unreachable, ConnectionFailed, TLSRefused)
+    return next((rank for rank, kind in enumerate(kinds) if isinstance(failure, kind)), len(kinds))
 
 
 def read_refusal(response: Response) -> Refusal:

@@ -286,10 +286,10 @@ def explain(error: Exception, url: str) -> ConnectionFailed | TLSRefused:
         cause = cause.__cause__ or nested
     if isinstance(error, urllib3.exceptions.NameResolutionError):
         return Unreachable(f"{where}: no such host", hint="check the name, the network and the resolver")
-    if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
-        return Unreachable(f"{where}: no answer within {CONNECT_TIMEOUT:.0f} s")
     if isinstance(error, urllib3.exceptions.NewConnectionError):
         return Unreachable(f"{where}: cannot connect: {str(error).rpartition(': ')[2]}")
+    if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
+        return Unreachable(f"{where}: no answer within {CONNECT_TIMEOUT:.0f} s")
     if isinstance(error, urllib3.exceptions.ReadTimeoutError | TimeoutError):
         return ConnectionFailed(f"{where}: nothing came for {READ_TIMEOUT:.0f} s")
     if isinstance(error, urllib3.exceptions.IncompleteRead):
