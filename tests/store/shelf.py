@@ -35,7 +35,7 @@ class Shelf:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        (root / "ingest").mkdir(parents=True)
+        (root / "ingest").mkdir(parents=True, exist_ok=True)
         self.catalog = Catalog(root / "state.db", root / "locks")
         self.blobs = BlobStore(root, self.catalog, sync=False)
         self.layout = Layout(root, self.catalog, root / "locks")
