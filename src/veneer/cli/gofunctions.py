@@ -62,12 +62,12 @@ def to_json(value: object) -> str:
     """`value` as Go's json encoder writes it: compact, without HTML escapes."""
     import json
 
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_plain)
+    if isinstance(value, Mapping) and not isinstance(value, dict):
+        # A row marshals itself: keys in order, and with the HTML escapes that the encoder around it leaves out.
+        row = to_json({key: value[key] for key in sorted(value)})
+        return row.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-def _plain(value: object) -> object:
-    return {key: value[key] for key in sorted(value)} if isinstance(value, Mapping) else str(value)
 
 
 def _printf(pattern: str, *arguments: Any) -> str:
@@ -272,3 +272,9 @@ FUNCTIONS: Mapping[str, Function] = {
     "pad": Function(_pad, ("string", "int", "int")),
     "truncate": Function(_truncate, ("string", "int")),
 }
+
+HEADING_FUNCTIONS: Mapping[str, Function] = dict(FUNCTIONS) | {
+    name: Function(lambda value, *_: value, ("any",) * len(FUNCTIONS[name].takes))
+    for name in ("json", "split", "join", "title", "lower", "upper", "truncate")
+}
+"""What a table's heading is made with: the same template, filled with headings, which stay as they are."""

@@ -67,7 +67,7 @@ class Template:
         try:
             self.nodes = gosyntax.parse(text, functions)
         except TemplateSyntaxError as error:
-            raise TemplateError(str(error)) from None
+            raise TemplateError(f"template parsing error: {error}") from None
 
     def execute(self, value: object) -> str:
         """The template filled in with `value` as its dot.  Raises TemplateError."""
@@ -90,7 +90,9 @@ class _Run:
     def fail(self, node: Node, message: str) -> TemplateError:
         before = self.template.text[: node.position]
         line, column = 1 + before.count("\n"), len(before.encode()) - len(before[: before.rfind("\n") + 1].encode())
-        return TemplateError(f'template: :{line}:{column}: executing "" at <{node.source}>: {message}')
+        return TemplateError(
+            f'template parsing error: template: :{line}:{column}: executing "" at <{node.source}>: {message}'
+        )
 
     def walk(self, nodes: Sequence[Node], dot: Any) -> None:
         for node in nodes:

@@ -59,6 +59,11 @@ def ago(created: float | None, now: float) -> str:
     return human_duration(now - created) + " ago"
 
 
+def since(created: float, now: float) -> str:
+    """How long ago that was; N/A for 0, which stands for "nobody said"."""
+    return human_duration(now - created) + " ago" if created else "N/A"
+
+
 def local_rfc3339(moment: float | None) -> str:
     """A Unix time as Go's time.RFC3339 in local time; docker prints N/A for placeholders."""
     import time

@@ -1,0 +1,5 @@
+"""`python -m veneer` is the `veneer` command."""
+
+from veneer.cli.main import main
+
+main()

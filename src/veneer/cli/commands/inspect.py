@@ -1,0 +1,135 @@
+"""`veneer inspect`, `veneer image inspect`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from veneer.cli.app import App, Failure
+from veneer.cli.command import INSPECT_FORMAT, Command
+from veneer.cli.flags import Option, Parsed
+from veneer.errors import NotFound, VeneerError
+
+if TYPE_CHECKING:
+    from veneer.cli.gotemplate import Template
+
+TEMPLATE_SYNTAX_EXIT = 64
+"""docker's exit status for an inspect template that does not parse."""
+
+
+def indented(documents: list[Any]) -> str:
+    """The array docker prints: four spaces a level, nothing escaped for HTML."""
+    import json
+
+    return json.dumps(documents, indent=4, ensure_ascii=False) + "\n" if documents else "[]\n"
+
+
+def _template(format: str) -> Template | None:
+    """The template of `format`, None for JSON.  Raises Failure where it does not parse."""
+    if format in ("", "json"):
+        return None
+    from veneer.cli.gotemplate import Template, TemplateError
+
+    try:
+        return Template(format)
+    except TemplateError as error:
+        raise Failure(error.message, TEMPLATE_SYNTAX_EXIT) from None
+
+
+def _compact(document: Any) -> str:
+    from veneer.cli.gofunctions import to_json
+
+    return to_json(document)
+
+
+def show_one(app: App, format: str, document: dict[str, Any]) -> None:
+    """Print one document by a template, or as JSON on one line."""
+    template = _template(format)
+    app.write_foreign((template.execute(document) if template else _compact(document)) + "\n")
+
+
+def show_all(
+    app: App,
+    names: list[str],
+    format: str,
+    find: Callable[[str], dict[str, Any]],
+    typed: Callable[[dict[str, Any]], Any],
+) -> int:
+    """Print what `find` gives for each name, whatever is not found told after the rest, as docker does.
+
+    `typed` turns a document into what a template sees.
+    """
+    from veneer.cli.main import say
+
+    template = _template(format)
+    found: list[dict[str, Any]] = []
+    problems: list[VeneerError] = []
+    for name in names:
+        try:
+            found.append(find(name))
+        except VeneerError as error:
+            problems.append(error)
+    if template is not None:
+        for document in found:
+            app.write_foreign(template.execute(typed(document)) + "\n")
+    elif format == "json":
+        for document in found:
+            app.write_foreign(_compact(document) + "\n")
+    else:
+        app.write_foreign(indented(found))
+    app.out.flush()
+    for problem in problems:
+        say(app, problem)
+    return max((problem.exit_code for problem in problems), default=0)
+
+
+def _typed(document: dict[str, Any]) -> Any:
+    from veneer.cli.inspected import typed
+
+    return typed(document)
+
+
+def run_image(app: App, given: Parsed) -> int:
+    return show_all(app, given.arguments, given.text("format"), app.engine.images.inspect, _typed)
+
+
+def run_any(app: App, given: Parsed) -> int:
+    """`inspect` looks for anything of that name; so far there are images and layers."""
+    wanted = given.text("type")
+    if wanted not in ("", "image", "layer"):
+        raise Failure(f'"{wanted}" is not a valid value for --type: veneer has image and layer')
+    if wanted == "layer":
+        from veneer.cli.commands.layer import run_inspect
+
+        return run_inspect(app, given)
+
+    def find(name: str) -> dict[str, Any]:
+        try:
+            return app.engine.images.inspect(name)
+        except NotFound as error:
+            raise NotFound(error.message if wanted else f"No such object: {name}", hint=error.hint) from None
+
+    return show_all(app, given.arguments, given.text("format"), find, _typed)
+
+
+_FORMAT = Option("f,format", "string", INSPECT_FORMAT)
+INSPECT_IMAGE = Command(
+    run_image,
+    "Display detailed information on one or more images",
+    "[OPTIONS] IMAGE [IMAGE...]",
+    least=1,
+    most=None,
+    options=(_FORMAT,),
+)
+INSPECT = Command(
+    run_any,
+    "Return low-level information on images",
+    "[OPTIONS] NAME|ID [NAME|ID...]",
+    least=1,
+    most=None,
+    options=(
+        _FORMAT,
+        Option("s,size", "bool", "Display total file sizes if the type is container"),
+        Option("type", "string", "Only inspect objects of the given type"),
+    ),
+)

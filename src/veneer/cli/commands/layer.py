@@ -1,0 +1,119 @@
+"""`veneer layer ls`, `veneer layer inspect`, `veneer layer which`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from veneer.cli.app import App
+from veneer.cli.command import INSPECT_FORMAT, LIST_FORMAT, Command
+from veneer.cli.flags import Option, Parsed
+from veneer.cli.listing import Column, Listing
+from veneer.cli.units import human_size
+
+if TYPE_CHECKING:
+    from veneer.engine.layers import LayerInfo
+    from veneer.oci.digest import Digest
+    from veneer.store.image import Image
+    from veneer.store.layers import Layer
+
+
+def _name(image: Image) -> str:
+    return image.tags[0].familiar if image.tags else image.id.short
+
+
+def _short(digest: Digest | None, *, truncate: bool) -> str:
+    if digest is None:
+        return ""
+    return digest.short if truncate else str(digest)
+
+
+def _layer_columns(*, truncate: bool) -> list[Column[Layer]]:
+    return [
+        Column("ChainID", "CHAIN ID", lambda layer: _short(layer.chain_id, truncate=truncate)),
+        Column("DiffID", "DIFF ID", lambda layer: _short(layer.diff_id, truncate=truncate)),
+        Column("Parent", "PARENT", lambda layer: _short(layer.parent, truncate=truncate)),
+        Column("Size", "SIZE", lambda layer: human_size(layer.size)),
+        Column("Driver", "DRIVER", lambda layer: layer.driver),
+        Column("Snapshot", "SNAPSHOT", lambda layer: layer.snapshot),
+    ]
+
+
+def run_list(app: App, given: Parsed) -> None:
+    layers = list(app.engine.layers.list())
+    kind: Listing[Layer] = Listing("layer", _layer_columns(truncate=not given.flag("no_trunc")))
+    format = given.text("format")
+    if given.flag("quiet") and format in ("", "table"):
+        app.write("".join(kind.columns["ChainID"].text(layer) + "\n" for layer in layers))
+        return
+    kind.show(app, layers, format, ("ChainID", "DiffID", "Parent", "Size", "Driver"))
+
+
+def document(info: LayerInfo) -> dict[str, Any]:
+    """A layer as `layer inspect` shows it; sizes are bytes, `Images` are all that have it in their stack."""
+    layer = info.layer
+    return {
+        "ChainID": str(layer.chain_id),
+        "DiffID": str(layer.diff_id),
+        "Parent": str(layer.parent) if layer.parent else "",
+        "Size": layer.size,
+        "Driver": layer.driver,
+        "Snapshot": str(layer.snapshot),
+        "Directory": str(info.directory),
+        "Durable": layer.durable,
+        "Blobs": [{"Digest": str(blob.digest), "MediaType": blob.media_type, "Size": blob.size} for blob in info.blobs],
+        "Images": [{"Id": str(image.id), "RepoTags": [tag.familiar for tag in image.tags]} for image in info.images],
+    }
+
+
+def run_inspect(app: App, given: Parsed) -> int:
+    from veneer.cli.commands.inspect import show_all
+
+    def find(name: str) -> dict[str, Any]:
+        return document(app.engine.layers.get(name))
+
+    return show_all(app, given.arguments, given.text("format"), find, lambda found: found)
+
+
+def run_which(app: App, given: Parsed) -> None:
+    truncate = not given.flag("no_trunc")
+    infos = [app.engine.layers.which(path) for path in given.arguments]
+    kind: Listing[LayerInfo] = Listing("layer", (
+        Column("ChainID", "CHAIN ID", lambda info: _short(info.layer.chain_id, truncate=truncate)),
+        Column("DiffID", "DIFF ID", lambda info: _short(info.layer.diff_id, truncate=truncate)),
+        Column("Blob", "BLOB DIGEST",
+               lambda info: _short(info.blobs[0].digest, truncate=truncate) if info.blobs else ""),
+        Column("Size", "SIZE", lambda info: human_size(info.layer.size)),
+        Column("Directory", "DIRECTORY", lambda info: str(info.directory)),
+        Column("Images", "IMAGES", lambda info: ", ".join(_name(image) for image in info.images)),
+    ))  # fmt: skip
+    kind.show(app, infos, given.text("format"), ("ChainID", "DiffID", "Blob", "Size", "Images"))
+
+
+_NO_TRUNC = Option("no-trunc", "bool", "Don't truncate output")
+LIST_LAYERS = Command(
+    run_list,
+    "List layers",
+    "[OPTIONS]",
+    names=("layer ls", "layer list"),
+    options=(
+        Option("format", "string", LIST_FORMAT),
+        _NO_TRUNC,
+        Option("q,quiet", "bool", "Only show chain IDs"),
+    ),
+)
+INSPECT_LAYER = Command(
+    run_inspect,
+    "Display detailed information on one or more layers",
+    "[OPTIONS] LAYER [LAYER...]",
+    least=1,
+    most=None,
+    options=(Option("f,format", "string", INSPECT_FORMAT),),
+)
+WHICH_LAYER = Command(
+    run_which,
+    "Show which layer a path on disk belongs to, and who uses it",
+    "[OPTIONS] PATH [PATH...]",
+    least=1,
+    most=None,
+    options=(Option("format", "string", LIST_FORMAT), _NO_TRUNC),
+)

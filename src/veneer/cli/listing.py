@@ -1,0 +1,84 @@
+"""Lists as docker prints them: a table, one JSON object a line, or a template filled in for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from veneer.cli.tables import align, align_text, harmless
+
+if TYPE_CHECKING:
+    from veneer.cli.app import App
+
+T = TypeVar("T")
+
+
+class Column(Generic[T]):
+    """A field of a row: its name in templates, its heading in tables, and its text for an item."""
+
+    __slots__ = ("heading", "name", "text")
+
+    def __init__(self, name: str, heading: str, text: Callable[[T], str]) -> None:
+        self.name = name
+        self.heading = heading
+        self.text = text
+
+
+class Listing(Generic[T]):
+    """Rows of one kind.  `what` is docker's name for the kind, as template errors show it."""
+
+    def __init__(self, what: str, columns: Iterable[Column[T]]) -> None:
+        self.what = what
+        self.columns: Mapping[str, Column[T]] = {column.name: column for column in columns}
+
+    def show(self, app: App, items: Sequence[T], format: str, default: Sequence[str]) -> None:
+        """Print the items in `format` ("" and "table": a table of the columns that `default` names).
+
+        Raises TemplateError for a template that does not parse or names a field there is not.
+        """
+        if format in ("", "table"):
+            app.write(self._table(items, default))
+        elif format == "json":
+            app.write("".join(self._json(item) + "\n" for item in items))
+        elif format.startswith("table"):
+            app.write(self._templated_table(items, format.removeprefix("table").lstrip(" ")))
+        else:
+            text = _unescaped(format)
+            app.write_foreign("".join(line + "\n" for line in self._filled(items, text)))
+
+    def _table(self, items: Sequence[T], names: Sequence[str]) -> str:
+        columns = [self.columns[name] for name in names]
+        rows = [[harmless(column.text(item)) for column in columns] for item in items]
+        return align([[column.heading for column in columns], *rows])
+
+    def _json(self, item: T) -> str:
+        from veneer.cli.gofunctions import to_json
+        from veneer.cli.gotemplate import Record
+
+        return to_json(Record(self.what, self._fields(item)))
+
+    def _fields(self, item: T, *, safe: bool = False) -> dict[str, Callable[[], Any]]:
+        def field(column: Column[T]) -> Callable[[], Any]:
+            return lambda: harmless(column.text(item)) if safe else column.text(item)
+
+        return {name: field(column) for name, column in self.columns.items()}
+
+    def _filled(self, items: Sequence[T], text: str, *, safe: bool = False) -> list[str]:
+        from veneer.cli.gotemplate import Record, Template
+
+        template = Template(text)
+        return [template.execute(Record(self.what, self._fields(item, safe=safe))) for item in items]
+
+    def _templated_table(self, items: Sequence[T], source: str) -> str:
+        from veneer.cli.gofunctions import HEADING_FUNCTIONS, GoMap
+        from veneer.cli.gotemplate import Template
+
+        text = _unescaped(source)
+        rows = self._filled(items, text, safe=True)
+        headings = GoMap({name: column.heading for name, column in self.columns.items()})
+        heading = Template(text, functions=HEADING_FUNCTIONS).execute(headings)
+        return align_text("".join(line + "\n" for line in [heading, *rows]))
+
+
+def _unescaped(format: str) -> str:
+    return format.replace("\\t", "\t").replace("\\n", "\n")

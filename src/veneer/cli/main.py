@@ -1,0 +1,263 @@
+"""The `veneer` command: find what was asked for, run it, and tell failures as people and scripts expect them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn, TextIO
+
+from veneer.cli import tree
+from veneer.cli.app import App, Failure
+from veneer.cli.command import Command, commands_help, options_help
+from veneer.cli.flags import FlagError, Option, Parsed, parse
+from veneer.cli.tables import harmless
+from veneer.errors import VeneerError
+
+USAGE_EXIT = 125
+"""docker's exit status for options it does not understand; wrong arguments and commands are 1."""
+INTERRUPTED_EXIT = 130
+BROKEN_PIPE_EXIT = 141
+
+GLOBALS = (
+    Option("config-file", "string", "Read settings from this TOML file"),
+    Option("D,debug", "bool", "Show a traceback when veneer itself fails"),
+    Option("durability", "string", 'What "done" promises after a power cut ("lazy", "sync", "none")'),
+    Option("insecure-registry", "list", "Speak plain HTTP or unverified TLS to this registry", many=True),
+    Option("root", "string", "The data root"),
+    Option("storage-driver", "string", 'Where layers live ("overlay2", "vfs")'),
+    Option("v,version", "bool", "Print version information and quit"),
+)
+
+
+class UsageError(Exception):
+    """A command line that names no command, or one that cannot run: `text` is all there is to say."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.text = text
+        self.code = code
+
+
+def load(leaf: tree.Leaf) -> Command:
+    """The command a leaf stands for; imports its module."""
+    # __import__ and not importlib: a short command has no other use for that module.
+    module = __import__(f"{tree.PACKAGE}.{leaf.module}", fromlist=(leaf.attribute,))
+    command: Command = getattr(module, leaf.attribute)
+    return command
+
+
+def find_leaf(words: Sequence[str]) -> tree.Leaf | None:
+    """The command these words begin with; None if they name none."""
+    leaf = tree.TOP.get(words[0]) if words else None
+    group = tree.GROUPS.get(words[0]) if words else None
+    if group and len(words) > 1:
+        leaf = group.leaves.get(group.aliases.get(words[1], words[1]))
+    return leaf
+
+
+def find(words: Sequence[str]) -> tuple[Command | tree.Group | None, str, list[str]]:
+    """What the words name: a command or a group (None: veneer itself), its path, and the words that remain.
+
+    Raises UsageError for a name there is not.
+    """
+    if not words:
+        return None, "veneer", []
+    name, rest = words[0], list(words[1:])
+    leaf = tree.TOP.get(name) or tree.HIDDEN.get(name)
+    if leaf:
+        return load(leaf), f"veneer {name}", rest
+    group = tree.GROUPS.get(name)
+    if group is None:
+        raise _unknown(f"veneer {name}", "", name, [*tree.TOP, *tree.GROUPS], "veneer")
+    if not rest or rest[0].startswith("-"):
+        return group, f"veneer {name}", rest
+    verb = group.aliases.get(rest[0], rest[0])
+    if verb not in group.leaves:
+        path = f"veneer {name}"
+        raise _unknown(f"{path} {rest[0]}", f"\nUsage:  {path} COMMAND\n", rest[0], [*group.leaves], path)
+    return load(group.leaves[verb]), f"veneer {name} {rest[0]}", rest[1:]
+
+
+def _unknown(what: str, usage: str, word: str, known: list[str], path: str) -> UsageError:
+    import difflib
+
+    near = difflib.get_close_matches(word, known, 1)
+    hint = f"hint: did you mean {path} {near[0]}?\n" if near else ""
+    return UsageError(f"veneer: unknown command: {what}\n{hint}{usage}\nRun '{path} --help' for more information\n", 1)
+
+
+def _with_globals(command: Command) -> list[Option]:
+    """The command's options, and the long global ones it does not define itself, which may stand behind it too."""
+    own = {option.long for option in command.options}
+    extra = [Option(option.long, option.kind, option.help, many=option.many, hidden=True)
+             for option in GLOBALS if option.long not in own and option.long != "version"]  # fmt: skip
+    return [*command.options, *extra]
+
+
+def _settings(parsed: Parsed) -> dict[str, Any]:
+    """What Config takes, from the global options that were given."""
+    settings: dict[str, Any] = {}
+    for option, setting in (("config_file", "config_file"), ("durability", "durability"), ("root", "root"),
+                            ("storage_driver", "storage_driver")):  # fmt: skip
+        if option in parsed.given:
+            settings[setting] = parsed.text(option)
+    if "insecure_registry" in parsed.given:
+        settings["insecure_registries"] = parsed.texts("insecure_registry")
+    return settings
+
+
+def _read(command: Command, path: str, words: list[str]) -> Parsed:
+    """The command's words, understood.  Raises UsageError."""
+    if command.raw:
+        parsed = parse((), _with_globals(command))
+        parsed.arguments += words
+        return parsed
+    ending = f"\n{command.usage_line(path)}\n\nRun '{path} --help' for more information\n"
+    try:
+        parsed = parse(words, _with_globals(command))
+    except FlagError as error:
+        hint = f"hint: did you mean {error.near}?\n" if error.near else ""
+        raise UsageError(f"{error}\n{hint}{ending}", USAGE_EXIT) from None
+    problem = command.count_problem(len(parsed.arguments))
+    if problem and not parsed.help:
+        raise UsageError(f"veneer: '{path}' {problem}\n{ending}", 1)
+    return parsed
+
+
+def _group_help(group: tree.Group, path: str) -> str:
+    rows = [(name, leaf.about) for name, leaf in group.leaves.items()]
+    return "\n\n".join([f"Usage:  {path} COMMAND", group.about, commands_help("Commands", rows),
+                        f"Run '{path} COMMAND --help' for more information on a command.\n"])  # fmt: skip
+
+
+def _top_help(columns: int) -> str:
+    common = [(name, tree.TOP[name].about) for name in tree.COMMON]
+    others = [(name, leaf.about) for name, leaf in tree.TOP.items() if name not in tree.COMMON]
+    return "\n\n".join([
+        "Usage:  veneer [OPTIONS] COMMAND",
+        "A container-image engine: layers, registries, union file systems, and a clear look at all of them",
+        commands_help("Common Commands", common),
+        commands_help("Management Commands", [(name, group.about) for name, group in tree.GROUPS.items()]),
+        commands_help("Commands", others),
+        "Global Options:\n" + options_help(GLOBALS, columns),
+        "Run 'veneer COMMAND --help' for more information on a command.\n",
+    ])  # fmt: skip
+
+
+def _dispatch(app: App, words: Sequence[str]) -> int:
+    try:
+        top = parse(words, GLOBALS, interspersed=False)
+    except FlagError as error:
+        usage = "Usage:  veneer [OPTIONS] COMMAND [ARG...]"
+        raise UsageError(f"{error}\n\n{usage}\n\nRun 'veneer --help' for more information\n", USAGE_EXIT) from None
+    if top.flag("version"):
+        from veneer import __version__
+
+        app.write(f"veneer version {__version__}\n")
+        return 0
+    rest = top.arguments
+    asks_help = top.help
+    if rest[:1] == ["help"]:
+        asks_help, rest = True, rest[1:]
+    found, path, rest = find(rest)
+    if found is None:
+        (app.out if asks_help else app.err).write(_top_help(app.columns))
+        return 0
+    if isinstance(found, tree.Group):
+        (app.out if asks_help or rest else app.err).write(_group_help(found, path))
+        return 0
+    if asks_help:
+        app.write(found.help(path, app.columns))
+        return 0
+    parsed = _read(found, path, rest)
+    if parsed.help:
+        app.write(found.help(path, app.columns))
+        return 0
+    app.path = path
+    app.settings.update(_settings(top) | _settings(parsed))
+    app.debug = top.flag("debug") or parsed.values.get("debug") is True
+    return found.run(app, parsed) or 0
+
+
+def run(words: Sequence[str], out: TextIO, err: TextIO, stdin: TextIO) -> int:
+    """Run one command line (without the program's name) on these streams; gives the exit status.
+
+    Everything expected to go wrong ends here as a sentence on `err`; BrokenPipeError is left to the caller.
+    """
+    app = App(out, err, stdin, {})
+    try:
+        code = _dispatch(app, words)
+        out.flush()
+        return code
+    except UsageError as error:
+        err.write(harmless(error.text, keep="\n"))
+        return error.code
+    except Failure as failure:
+        if failure.message:
+            app.warn(f"Error: {failure.message}")
+        return failure.code
+    except VeneerError as error:
+        out.flush()
+        say(app, error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED_EXIT
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        out.flush()
+        _say_host_error(app, error)
+        return 1
+    except Exception as error:  # noqa: BLE001  the one place where a bug becomes a sentence
+        out.flush()
+        _say_bug(app, error)
+        return 1
+    finally:
+        app.close()
+
+
+def say(app: App, error: VeneerError) -> None:
+    """The error, and the way out of it, on standard error."""
+    app.warn(f"Error: {error.message}")
+    if error.hint:
+        app.warn(f"hint: {error.hint}")
+
+
+def _say_host_error(app: App, error: OSError) -> None:
+    """What the machine refused: a full disk, a missing permission, a file that is not there."""
+    if app.debug:
+        _traceback(app, error)
+    where = ": ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    reason = (error.strerror or str(error) or type(error).__name__).lower()
+    app.warn(f"Error: {where}: {reason}" if where else f"Error: {reason}")
+
+
+def _say_bug(app: App, error: Exception) -> None:
+    if app.debug:
+        _traceback(app, error)
+    app.warn(f"Error: veneer failed at something it should be able to do: {type(error).__name__}: {error}")
+    if not app.debug:
+        app.warn("hint: this is a bug; please report it with what the same command prints under veneer --debug")
+
+
+def _traceback(app: App, error: BaseException) -> None:
+    import traceback
+
+    app.err.write(harmless("".join(traceback.format_exception(error)), keep="\n"))
+
+
+def main() -> NoReturn:
+    """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        # Names are bytes of any kind and docker prints UTF-8 whatever the locale says.
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
+    try:
+        code = run(sys.argv[1:], sys.stdout, sys.stderr, sys.stdin)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        import os
+
+        # Whoever read has gone.  Point the stream elsewhere, or the interpreter complains when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = BROKEN_PIPE_EXIT
+    sys.exit(code)

@@ -1,0 +1,105 @@
+"""Every command there is: its name, the module that holds it, and the line the help shows.
+
+A module is imported only when its command runs; so the names and summaries stand here, and a test keeps them equal to
+what the modules say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+PACKAGE = "veneer.cli.commands"
+
+
+class Leaf(NamedTuple):
+    """A command: `module` of PACKAGE and the attribute of it that holds the Command."""
+
+    module: str
+    attribute: str
+    about: str
+
+
+class Group(NamedTuple):
+    """Commands under one noun.  `aliases` maps further names, which the help leaves out, to one of `leaves`."""
+
+    about: str
+    leaves: Mapping[str, Leaf]
+    aliases: Mapping[str, str]
+
+
+_HISTORY = Leaf("history", "HISTORY", "Show the history of an image")
+_IMPORT = Leaf("import_", "IMPORT", "Import the contents from a tarball to create a filesystem image")
+_INSPECT_IMAGE = Leaf("inspect", "INSPECT_IMAGE", "Display detailed information on one or more images")
+_LOAD = Leaf("load", "LOAD", "Load an image from a tar archive or STDIN")
+_IMAGES = Leaf("images", "IMAGES", "List images")
+_PULL = Leaf("pull", "PULL", "Download an image from a registry")
+_PUSH = Leaf("push", "PUSH", "Upload an image to a registry")
+_REMOVE = Leaf("remove", "REMOVE", "Remove one or more images")
+_SAVE = Leaf("save", "SAVE", "Save one or more images to a tar archive (streamed to STDOUT by default)")
+_TAG = Leaf("tag", "TAG", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE")
+_INFO = Leaf("info", "INFO", "Display system-wide information")
+_EXPORT = Leaf("export", "EXPORT", "Export an image's filesystem as a tar archive")
+
+GROUPS: Mapping[str, Group] = {
+    "image": Group(
+        "Manage images",
+        {
+            "export": _EXPORT,
+            "history": _HISTORY,
+            "import": _IMPORT,
+            "inspect": _INSPECT_IMAGE,
+            "load": _LOAD,
+            "ls": _IMAGES,
+            "prune": Leaf("prune", "PRUNE_IMAGES", "Remove unused images"),
+            "pull": _PULL,
+            "push": _PUSH,
+            "rm": _REMOVE,
+            "save": _SAVE,
+            "tag": _TAG,
+        },
+        {"list": "ls", "remove": "rm"},
+    ),
+    "layer": Group(
+        "Look at layers",
+        {
+            "inspect": Leaf("layer", "INSPECT_LAYER", "Display detailed information on one or more layers"),
+            "ls": Leaf("layer", "LIST_LAYERS", "List layers"),
+            "which": Leaf("layer", "WHICH_LAYER", "Show which layer a path on disk belongs to, and who uses it"),
+        },
+        {"list": "ls"},
+    ),
+    "system": Group(
+        "Manage the store",
+        {
+            "check": Leaf("check", "CHECK", "Check that everything stored is whole"),
+            "df": Leaf("disk_usage", "DISK_USAGE", "Show disk usage"),
+            "info": _INFO,
+            "prune": Leaf("prune", "PRUNE_SYSTEM", "Remove unused data"),
+        },
+        {},
+    ),
+}
+
+TOP: Mapping[str, Leaf] = {
+    "completion": Leaf("completion", "COMPLETION", "Print the completion script for a shell"),
+    "export": _EXPORT,
+    "history": _HISTORY,
+    "images": _IMAGES,
+    "import": _IMPORT,
+    "info": _INFO,
+    "inspect": Leaf("inspect", "INSPECT", "Return low-level information on images"),
+    "load": _LOAD,
+    "login": Leaf("login", "LOGIN", "Authenticate to a registry"),
+    "logout": Leaf("login", "LOGOUT", "Log out from a registry"),
+    "pull": _PULL,
+    "push": _PUSH,
+    "rmi": _REMOVE,
+    "save": _SAVE,
+    "tag": _TAG,
+    "version": Leaf("version", "VERSION", "Show the veneer version information"),
+}
+HIDDEN: Mapping[str, Leaf] = {"__complete": Leaf("completion", "COMPLETE", "Words that may come next")}
+
+COMMON = ("pull", "push", "images", "history", "inspect", "login", "logout", "version", "info")
+"""What the help lists first."""
