@@ -141,6 +141,7 @@ def test_content_is_copied_whatever_the_file_system_offers(
 
 
 def test_a_copy_shares_its_blocks_where_the_file_system_can(tmp_path: Path) -> None:
+    needs("mkfs.xfs")
     with loop_mounted(tmp_path / "disk", 512 << 20, kind="xfs", options=("-m", "reflink=1")) as disk:
         (disk / "tree").mkdir()
         (disk / "copy").mkdir()

@@ -7,6 +7,7 @@ Source of the layout and of graph_data: moby daemon/graphdriver/overlay2/overlay
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -73,19 +74,18 @@ class Overlay2:
         self, snapshot: SnapshotID | None, lowers: Sequence[SnapshotID], *, readonly: bool = False
     ) -> Sequence[Mount]:
         below = [self.directory(lower) for lower in lowers]
-        options = self.abilities.options
         if snapshot is None:
             if not below:
                 raise ValueError("a view of no layers at all has nothing to show")
-            return [Mount.overlay(below, options=options)]
+            return [self._view(below)]
         folder = self._folder(snapshot)
-        if not below:
-            return [Mount.bind(folder / "diff", readonly=readonly)]
+        if not below and not readonly:
+            return [Mount.bind(folder / "diff")]
         if readonly and len(below) < self.max_lowers:
             # As one more lower it needs no work directory, and may be looked at by several at once.
-            return [Mount.overlay([folder / "diff", *below], options=options)]
+            return [self._view([folder / "diff", *below])]
         upper, work = folder / "diff", folder / "work"
-        return [Mount.overlay(below, upper=upper, work=work, options=options, readonly=readonly)]
+        return [Mount.overlay(below, upper=upper, work=work, options=self.abilities.options, readonly=readonly)]
 
     def diff(
         self,
@@ -97,11 +97,16 @@ class Overlay2:
     ) -> Packed:
         from veneer.changeset.pack import pack, pack_difference
 
-        if not lowers or self.abilities.native_diff:
-            with treecopy.directory(self.directory(snapshot)) as upper:
-                return pack(upper, self.whiteouts, out, index=index)
-        with opened(self.mounts(None, lowers)) as old, opened(self.mounts(snapshot, lowers, readonly=True)) as new:
-            return pack_difference(old, new, out, index=index)
+        if not lowers:
+            # Compared with nothing, so that what a first layer deletes does not count.
+            with treecopy.directory(self.directory(snapshot)) as upper, treecopy.directory(self._empty()) as below:
+                return pack(upper, self.whiteouts, out, index=index, below=below)
+        with opened(self.mounts(None, lowers)) as below:
+            if self.abilities.native_diff:
+                with treecopy.directory(self.directory(snapshot)) as upper:
+                    return pack(upper, self.whiteouts, out, index=index, below=below)
+            with opened(self.mounts(snapshot, lowers, readonly=True)) as merged:
+                return pack_difference(below, merged, out, index=index)
 
     def commit(self, snapshot: SnapshotID) -> Usage:
         return treecopy.usage(self.directory(snapshot))
@@ -120,6 +125,22 @@ class Overlay2:
             "UpperDir": str(folder / "diff"),
             "WorkDir": str(folder / "work"),
         }
+
+    def _view(self, layers: Sequence[Path]) -> Mount:
+        """A read-only union of `layers`.
+
+        A single layer goes on an empty directory: bound as it is, it would show its own whiteouts as devices, and
+        first layers with whiteouts in them exist.
+        """
+        unique = list(dict.fromkeys(layers))
+        return Mount.overlay(unique if len(unique) > 1 else [*unique, self._empty()], options=self.abilities.options)
+
+    def _empty(self) -> Path:
+        """A directory with nothing in it."""
+        empty = self.root / ".empty"
+        with contextlib.suppress(FileExistsError):
+            empty.mkdir()
+        return empty
 
     def _folder(self, snapshot: SnapshotID) -> Path:
         return self.root / snapshot_id(snapshot)

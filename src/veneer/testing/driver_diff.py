@@ -1,0 +1,288 @@
+"""The driver suite's sentences on layers going in and coming out, and the laws."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+
+from veneer.changeset.entry import Entry, Kind
+from veneer.changeset.index import LayerIndex
+from veneer.changeset.pack import pack_difference, pack_tree
+from veneer.drivers import treecopy
+from veneer.oci.digest import Digest
+from veneer.testing import images
+from veneer.testing.driver_bench import NOBODY, Bench, DriverFixtures, Stack, append, one_of_everything, write
+from veneer.testing.trees import Tree, assert_same, change_tree, changes, read_tree
+
+_EXAMPLES = 12
+"""A law costs some ten mounts an example."""
+
+
+class DiffSuite(DriverFixtures):
+    """What a layer says happens, and what happened is what the layer says."""
+
+    def test_an_untouched_snapshot_is_an_empty_layer(self, bench: Bench) -> None:
+        base = bench.layer(one_of_everything)
+        with bench.writing(base) as (stack, root):
+            assert (root / "file").read_bytes()
+            assert list(root.iterdir())
+        assert _entries(bench, stack) == []
+
+    def test_opening_a_file_for_writing_and_writing_nothing_is_no_change(self, bench: Bench) -> None:
+        """The kernel's overlay copies the file up for it."""
+        base = bench.layer(one_of_everything)
+        stack = bench.layer(lambda root: (root / "file").open("r+b").close(), base)
+        assert _entries(bench, stack) == []
+
+    def test_a_file_made_and_deleted_again_leaves_no_trace(self, bench: Bench) -> None:
+        base = bench.layer(lambda root: write(root, "d/f", ""))
+
+        def nothing(root: Path) -> None:
+            before = os.stat(root / "d")
+            write(root, "d/g", "")
+            (root / "d/g").unlink()
+            os.utime(root / "d", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+        assert _entries(bench, bench.layer(nothing, base)) == []
+
+    def test_added_changed_and_deleted_are_what_the_layer_holds(self, bench: Bench) -> None:
+        def base(root: Path) -> None:
+            for name in ("kept", "changed", "deleted", "mode"):
+                write(root, f"d/{name}", name)
+
+        def change(root: Path) -> None:
+            append(root, "d/changed", "!")
+            (root / "d/deleted").unlink()
+            (root / "d/mode").chmod(0o600)
+            write(root, "d/added", "new")
+
+        found = _entries(bench, bench.layers(base, change))
+        assert [(entry.path, entry.kind, entry.size) for entry in found] == [
+            (b"d", Kind.DIRECTORY, 0),
+            (b"d/added", Kind.REGULAR, 3),
+            (b"d/changed", Kind.REGULAR, 8),
+            (b"d/deleted", Kind.WHITEOUT, 0),
+            (b"d/mode", Kind.REGULAR, 4),
+        ]
+
+    def test_a_deleted_directory_is_one_whiteout(self, bench: Bench) -> None:
+        base = bench.layer(one_of_everything)
+        stack = bench.layer(lambda root: treecopy.delete_tree(root / "d"), base)
+        assert [(entry.path, entry.kind) for entry in _entries(bench, stack)] == [(b"d", Kind.WHITEOUT)]
+
+    def test_a_directory_made_again_deletes_just_what_was_in_it(self, bench: Bench) -> None:
+        def again(root: Path) -> None:
+            treecopy.delete_tree(root / "d")
+            write(root, "d/b", "new")
+            write(root, "d/z", "z")
+
+        def old(root: Path) -> None:
+            for name in "abc":
+                write(root, f"d/{name}", "old")
+
+        found = _entries(bench, bench.layers(old, again))
+        assert [(entry.path, entry.kind, entry.opaque) for entry in found] == [
+            (b"d", Kind.DIRECTORY, False),
+            (b"d/a", Kind.WHITEOUT, False),
+            (b"d/b", Kind.REGULAR, False),
+            (b"d/c", Kind.WHITEOUT, False),
+            (b"d/z", Kind.REGULAR, False),
+        ]
+
+    def test_the_driver_keeps_its_own_attributes_to_itself(self, bench: Bench) -> None:
+        def change(root: Path) -> None:
+            append(root, "file", "x")
+            treecopy.delete_tree(root / "d")
+            write(root, "d/new", "")
+
+        stack = bench.layers(one_of_everything, change)
+        names = {name for entry in _entries(bench, stack) for name, _ in entry.xattrs}
+        assert names == {b"user.note"}
+
+    def test_many_deletions_are_not_links_to_each_other(self, bench: Bench) -> None:
+        """The kernel's overlay makes all its whiteouts one inode."""
+
+        def make(root: Path) -> None:
+            for number in range(20):
+                write(root, str(number), "")
+
+        def delete(root: Path) -> None:
+            for number in range(20):
+                (root / str(number)).unlink()
+
+        stack = bench.layers(make, delete)
+        assert {entry.kind for entry in _entries(bench, stack)} == {Kind.WHITEOUT}
+
+    def test_a_new_link_to_a_file_from_below_brings_the_file_along(self, bench: Bench) -> None:
+        base = bench.layer(lambda root: write(root, "f", "content"))
+        stack = bench.layer(lambda root: os.link(root / "f", root / "g"), base)
+        found = _entries(bench, stack)
+        assert [(entry.path, entry.kind, entry.link) for entry in found] == [
+            (b"f", Kind.REGULAR, b""),
+            (b"g", Kind.HARDLINK, b"f"),
+        ]
+
+    def test_packing_twice_gives_the_same_bytes(self, bench: Bench) -> None:
+        stack = bench.layers(one_of_everything, lambda root: append(root, "file", "x"))
+        assert bench.diff(stack) == bench.diff(stack)
+
+    def test_packing_says_what_it_wrote(self, bench: Bench) -> None:
+        stack = bench.layers(one_of_everything, lambda root: append(root, "file", "x"))
+        tar, packed = bench.diff(stack)
+        assert packed.diff_id == Digest.of(tar)
+        assert (packed.tar_size, packed.size, packed.entries) == (len(tar), 9_001, 1)
+
+    def test_a_whiteout_of_a_missing_path_shows_nowhere(self, bench: Bench) -> None:
+        below = images.layer_tar({"d/": images.directory(), "d/f": b"", "d/.wh.gone": b"", ".wh.never": b""})
+        above = images.layer_tar({"d/.wh.other": b"", ".wh.nothing": b"", "g": b""})
+        assert sorted(bench.facts(bench.apply(below))) == [b"", b"d", b"d/f"]
+        assert sorted(bench.facts(bench.apply_all([below, above]))) == [b"", b"d", b"d/f", b"g"]
+
+    @pytest.mark.parametrize("last", [False, True])
+    def test_an_opaque_directory_hides_all_below_it_and_nothing_of_its_own_layer(
+        self, bench: Bench, last: bool
+    ) -> None:
+        below = images.layer_tar({"d/": images.directory(), "d/old": b"", "d/sub/": images.directory(), "d/sub/x": b""})
+        marker: images.Tree = {"d/.wh..wh..opq": b""}
+        own: images.Tree = {"d/new": b"", "d/sub/": images.directory(), "d/sub/y": b""}
+        members: images.Tree = {"d/": images.directory()}
+        members = {**members, **own, **marker} if last else {**members, **marker, **own}
+        stack = bench.apply_all([below, images.layer_tar(members)])
+        assert sorted(bench.facts(stack)) == [b"", b"d", b"d/new", b"d/sub", b"d/sub/y"]
+
+    def test_a_whiteout_beside_a_new_directory_of_that_name_hides_the_old_ones_content(self, bench: Bench) -> None:
+        below = images.layer_tar({"d/": images.directory(), "d/old": b""})
+        above = images.layer_tar({".wh.d": b"", "d/": images.directory(0o700), "d/new": b""})
+        assert sorted(bench.facts(bench.apply_all([below, above]))) == [b"", b"d", b"d/new"]
+
+    def test_a_directory_a_layer_does_not_mention_keeps_what_it_was_below(self, bench: Bench) -> None:
+        below = images.layer_tar({"tmp/": images.directory(0o1777).owned(12, 34), "tmp/a": b""})
+        above = images.layer_tar({"tmp/b": b""})
+        seen = bench.facts(bench.apply_all([below, above]))
+        assert seen[b"tmp"][:3] == ("drwxrwxrwt", 12, 34)
+
+    def test_a_hard_link_to_a_file_of_a_layer_below_has_its_content(self, bench: Bench) -> None:
+        below = images.layer_tar({"f": b"content"})
+        above = images.layer_tar({"g": images.hardlink("f")})
+        seen = bench.facts(bench.apply_all([below, above]))
+        assert seen[b"g"][6] == b"content"
+        assert seen[b"g"][8] in ((b"f", b"g"), (b"g",))  # shared, or copied up as on a change
+        assert seen[b"f"][6] == b"content"
+
+    def test_layers_may_be_unpacked_in_any_order_if_the_driver_says_so(self, bench: Bench) -> None:
+        tars = [
+            images.layer_tar({"d/": images.directory(0o700), "d/a": b"1", "d/b": b"1", "f": b"1"}),
+            images.layer_tar({"d/.wh.a": b"", "d/b": b"22", "d/c": b"2"}),
+            images.layer_tar({"d/a": b"333", ".wh.f": b""}),
+        ]
+        order = [2, 0, 1] if bench.driver.any_order else [0, 1, 2]
+        mixed, straight = bench.facts(bench.apply_all(tars, order=order)), bench.facts(bench.apply_all(tars))
+        for seen in (mixed, straight):
+            del seen[b""]  # no layer says anything of the root's time
+        assert mixed == straight
+        assert {path: facts[6] for path, facts in mixed.items()} == {
+            b"d": b"", b"d/a": b"333", b"d/b": b"22", b"d/c": b"2",
+        }  # fmt: skip
+
+    def test_the_driver_law_view_the_union_is_the_tree_that_was_made(self, law: Bench) -> None:
+        @given(story=changes(2))
+        @settings(max_examples=_EXAMPLES)
+        def holds(story: list[Tree]) -> None:
+            with _fresh(law) as bench:
+                stack, own = NOBODY, []
+                for old, new in zip([Tree({}), *story], story, strict=False):
+                    stack = _changed(bench, stack, old, new)
+                    own.append(bench.own_facts(stack[:1]))
+                for depth, tree in enumerate(reversed(story)):
+                    assert_same(tree, _seen(bench, stack[depth:]))
+                assert bench.own_facts(stack) == [one for [one] in reversed(own)], "a layer changed under another"
+
+        holds()
+
+    def test_the_diff_law_applying_the_difference_of_two_trees_yields_the_second(self, law: Bench) -> None:
+        @given(story=changes(1))
+        @settings(max_examples=_EXAMPLES)
+        def holds(story: list[Tree]) -> None:
+            before, after = story
+            with _fresh(law) as bench:
+                base = _changed(bench, NOBODY, Tree({}), before)
+                tar, _ = bench.diff(_changed(bench, base, before, after))
+                again = bench.apply_all([bench.diff(base)[0], tar])
+                assert_same(_without_directory_times(after), _without_directory_times(_seen(bench, again)))
+
+        holds()
+
+    def test_the_canon_law_a_layer_has_the_same_bytes_whatever_the_driver(self, law: Bench) -> None:
+        @given(story=changes(1))
+        @settings(max_examples=_EXAMPLES)
+        def holds(story: list[Tree]) -> None:
+            before, after = story
+            with _fresh(law) as bench, tempfile.TemporaryDirectory() as plain:
+                base = _changed(bench, NOBODY, Tree({}), before)
+                top = _changed(bench, base, before, after)
+                old, new = Path(plain, "old"), Path(plain, "new")
+                for folder in (old, new):
+                    folder.mkdir()
+                with treecopy.directory(old) as old_fd, treecopy.directory(new) as new_fd:
+                    change_tree(old_fd, Tree({}), before)
+                    change_tree(new_fd, Tree({}), after)
+                    whole, difference = io.BytesIO(), io.BytesIO()
+                    pack_tree(old_fd, whole)
+                    pack_difference(old_fd, new_fd, difference)
+                assert bench.diff(base)[0] == whole.getvalue()
+                assert bench.diff(top)[0] == difference.getvalue()
+
+        holds()
+
+    @pytest.fixture
+    def law(self, bench: Bench) -> Bench:
+        return bench
+
+
+def _entries(bench: Bench, stack: Stack) -> list[Entry]:
+    """The top layer's entries, from the index that is written with it."""
+    index = io.BytesIO()
+    bench.driver.diff(stack[0], stack[1:], io.BytesIO(), index=index)
+    with LayerIndex.from_bytes(index.getvalue()) as found:
+        return list(found)
+
+
+@contextmanager
+def _fresh(bench: Bench) -> Iterator[Bench]:
+    """The same driver, and nothing left of an example when the next begins."""
+    before = set(bench.driver.snapshots())
+    try:
+        yield bench
+    finally:
+        for snapshot in bench.driver.snapshots():
+            if snapshot not in before:
+                bench.driver.remove(snapshot)
+
+
+def _changed(bench: Bench, on: Stack, old: Tree, new: Tree) -> Stack:
+    def change(root: Path) -> None:
+        with treecopy.directory(root) as fd:
+            change_tree(fd, old, new)
+
+    return bench.layer(change, on)
+
+
+def _seen(bench: Bench, stack: Stack) -> Tree:
+    with bench.view(stack) as root, treecopy.directory(root) as fd:
+        return read_tree(fd)
+
+
+def _without_directory_times(tree: Tree) -> Tree:
+    """A directory whose time alone changed is no change to a layer."""
+    from dataclasses import replace
+
+    return Tree(
+        {path: replace(node, mtime_ns=0) if node.kind is Kind.DIRECTORY else node for path, node in tree.items()}
+    )

@@ -1,0 +1,41 @@
+"""The table driver x sentence, printed after a run."""
+
+from __future__ import annotations
+
+import pytest
+
+for _part in ("attributes", "bench", "diff", "life", "union"):
+    pytest.register_assert_rewrite(f"veneer.testing.driver_{_part}")
+
+_MARKS = {"passed": "yes", "failed": "NO", "skipped": "-"}
+_table: dict[str, dict[str, str]] = {}
+_reasons: dict[tuple[str, str], str] = {}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if (report.when == "teardown" and not report.failed) or (report.when == "setup" and report.passed):
+        return
+    path, _, rest = report.nodeid.partition("::")
+    if "conformance/test_" not in path or "::" not in rest:
+        return
+    driver = path.rpartition("/test_")[2].removesuffix(".py")
+    sentence = rest.rpartition("::")[2].partition("[")[0].removeprefix("test_").replace("_", " ")
+    row = _table.setdefault(sentence, {})
+    mark = _MARKS[report.outcome]
+    if row.get(driver, "yes") != "NO":  # one failing variant fails the sentence
+        row[driver] = mark
+    if report.skipped and isinstance(report.longrepr, tuple):
+        _reasons[driver, sentence] = report.longrepr[2].removeprefix("Skipped: ")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _table:
+        return
+    drivers = sorted({driver for row in _table.values() for driver in row})
+    width = max(len(driver) for driver in drivers) + 2
+    terminalreporter.section("driver x sentence")
+    terminalreporter.write_line("".join(driver.ljust(width) for driver in drivers))
+    for sentence, row in _table.items():
+        terminalreporter.write_line("".join(row.get(driver, "").ljust(width) for driver in drivers) + sentence)
+    for (driver, sentence), reason in _reasons.items():
+        terminalreporter.write_line(f"- {driver}: {sentence}: {reason}")
