@@ -167,7 +167,7 @@ class _Writer:
             view.release()
         for number, path in enumerate(paths):
             if not have[number]:
-                self.builder.add(path, Kind.DIRECTORY, implied=True)
+                self.builder.add(path, Kind.DIRECTORY, 0o755, implied=True)
 
     def _group_by_directory(self) -> None:
         """Counting sort of the row numbers by directory; within one directory in the order of adding."""

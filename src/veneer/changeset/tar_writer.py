@@ -17,6 +17,7 @@ from struct import Struct
 from typing import Protocol
 
 from veneer.changeset.entry import Entry, Kind
+from veneer.changeset.whiteout import OPAQUE_MARKER, PREFIX
 from veneer.errors import InvalidRequest
 
 BLOCK = 512
@@ -31,8 +32,6 @@ _MAX_NAME, _MAX_PREFIX = 100, 155
 _MAX_ID = 0o7777777
 _MAX_NUMBER = 0o77777777777
 _SECOND = 1_000_000_000
-_WHITEOUT = b".wh."
-_OPAQUE = b".wh..wh..opq"
 
 
 class Unwritable(InvalidRequest):
@@ -75,16 +74,21 @@ class TarWriter:
         """
         if entry.kind is Kind.WHITEOUT:
             directory, slash, name = entry.path.rpartition(b"/")
-            self._put(member_header(Entry(directory + slash + _WHITEOUT + name, Kind.WHITEOUT)))
+            self._put(member_header(Entry(directory + slash + PREFIX + name, Kind.WHITEOUT)))
             return b""
         self._put(member_header(entry))
         if entry.opaque:
-            self._put(member_header(Entry(entry.path + b"/" + _OPAQUE if entry.path else _OPAQUE, Kind.WHITEOUT)))
+            self.add_opaque_marker(entry.path)
         if entry.kind is not Kind.REGULAR:
             return b""
         digest = self._put_file(content, entry.size) if isinstance(content, int) else self._put_bytes(content, entry)
         self._put(bytes(-entry.size % BLOCK))
         return digest
+
+    def add_opaque_marker(self, directory: bytes) -> None:
+        """Say that `directory` hides what the layers below have in it; `add` does so for an opaque entry."""
+        path = directory + b"/" + OPAQUE_MARKER if directory else OPAQUE_MARKER
+        self._put(member_header(Entry(path, Kind.WHITEOUT)))
 
     def finish(self) -> str:
         """Write the two zero blocks that end an archive and all that is buffered; the archive's SHA-256 in hex."""

@@ -1,0 +1,92 @@
+"""Makes a layer of a directory: what a driver's directory says has changed, a whole tree, or what differs of two.
+
+A layer made here is canonical: the same change becomes the same bytes, whichever driver recorded it.
+  - Entries are sorted by path components, bytewise; a whiteout stands where the name it deletes would.
+  - The root has no entry; the layers below decide what it is.  Sockets are left out, as every engine does.
+  - Of several names for one file the first holds the content, the others are hard links to it.
+  - Extended attributes are `security.capability` and `user.*` without those that drivers keep for themselves,
+    by name.  Whiteouts carry no attributes at all, and never are hard links to each other, though overlay makes
+    them all one inode.
+  - With the tree below at hand (`pack_difference`, or `pack` with `below`) only what differs from it is packed,
+    deletions are whiteouts of exactly what is there below, and no directory is opaque.  Without, the driver's
+    directory is taken at its word: copied up means changed, and opaque stays opaque.
+What disappears while the tree is walked is taken as not there.
+"""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from veneer.changeset.pack_sink import Packed, Sink
+from veneer.changeset.pack_walk import NotPlain, Unpackable, Walk
+from veneer.changeset.tar_writer import Writable
+from veneer.changeset.whiteout import WhiteoutStyle
+
+__all__ = ["NotPlain", "Packed", "Unpackable", "pack", "pack_difference", "pack_tree"]
+
+
+def pack(
+    root_fd: int, style: WhiteoutStyle, out: Writable, *, index: BinaryIO | None = None, below: int | None = None
+) -> Packed:
+    """Write a driver's directory as a layer to `out`, and its layer index to `index`.
+
+    `below` is a directory with the merged tree that the layer goes on top of; see the module's page for what it
+    changes.  All spellings of a deletion are understood whatever the style, opaque attributes only the style's
+    own, because a container can set `user.overlay.opaque` on a mount where it means nothing.  An ERASE directory
+    is a whole tree and is compared with `below`.  Raises Unpackable, NotPlain, OSError.
+    """
+    if style is WhiteoutStyle.ERASE:
+        return pack_difference(below, root_fd, out, index=index)
+    sink = Sink(out, index)
+    walk = Walk(sink, style=style, keep=below is None)
+    if below is not None:
+        walk.linked = _changed_links(root_fd, below, style)
+    walk.run(root_fd, below)
+    return sink.finish()
+
+
+def pack_tree(
+    root_fd: int,
+    out: Writable,
+    *,
+    index: BinaryIO | None = None,
+    prefix: bytes = b"",
+    owner: tuple[int, int] | None = None,
+    latest_ns: int | None = None,
+) -> Packed:
+    """Write all of a plain directory as one layer.
+
+    `prefix` is a path put before every name; the directories it names get no entry.  `owner` (uid, gid) replaces
+    every owner; times after `latest_ns` become `latest_ns`.  Raises Unpackable, OSError.
+    """
+    sink = Sink(out, index, owner=owner, latest_ns=latest_ns)
+    Walk(sink, style=WhiteoutStyle.ERASE).run(root_fd, None, prefix.strip(b"/"))
+    return sink.finish()
+
+
+def pack_difference(old_fd: int | None, new_fd: int, out: Writable, *, index: BinaryIO | None = None) -> Packed:
+    """Write as a layer what turns the plain tree at `old_fd` (None: nothing) into the one at `new_fd`.
+
+    A path differs by kind, permissions, owner, time, device, link target, kept extended attributes and, unless it
+    is a directory, size.  That is docker's rule, made stricter where it would lose a change: docker takes times
+    within one second as equal if one has no fraction, ignores a directory's, and looks at no attribute but
+    capabilities.  Contents are not compared.
+    All names of a file are packed if one is.  Source: moby pkg/archive/changes_linux.go, changes_unix.go.
+    """
+    sink = Sink(out, index)
+    walk = Walk(sink, style=WhiteoutStyle.ERASE)
+    if old_fd is not None:
+        walk.linked = _changed_links(new_fd, old_fd, WhiteoutStyle.ERASE)
+    walk.run(new_fd, old_fd)
+    return sink.finish()
+
+
+def _changed_links(new_fd: int, old_fd: int, style: WhiteoutStyle) -> set[tuple[int, int]]:
+    """The files with several names of which at least one differs from what is below.
+
+    A new name for an old file leaves the old name as it was; a link to a file that is only in a lower layer is
+    something engines refuse, so the old name has to be packed as well, as overlay does by copying it up.
+    """
+    walk = Walk(None, style=style)
+    walk.run(new_fd, old_fd)
+    return walk.linked
