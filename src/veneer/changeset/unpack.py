@@ -272,7 +272,7 @@ class Unpacker:
         # A whiteout of this layer, or a file of it that had already hidden whatever is below.
         opaque = self.is_ours(path)
         self.clear(name, path)
-        os.mkdir(name, 0o700, dir_fd=self.tree.fd)
+        os.mkdir(name, self.reader.mode & 0o777 | 0o700, dir_fd=self.tree.fd)
         return False, opaque
 
     def _symlink(self, name: bytes, path: bytes) -> None:
