@@ -373,8 +373,9 @@ class Unpacker:
     def _opaque_here(self) -> None:
         """Make the present directory hide what the layers below have in it."""
         frame = self.tree.frame
-        if self.made is not None:
+        if self.made is not None and self.hidden is not None:
             remove_children(os.dup(frame.fd), frame.path, self.made)
+            self.hidden.add(frame.path)
         else:
             whiteout.make_opaque(frame.fd, self.style)
         implied = not frame.path or frame.path in self.implied
