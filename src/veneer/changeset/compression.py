@@ -116,7 +116,7 @@ class _Gzip:
             # a version without it still has the file object.
             from isal.isal_zlib import _GzipReader
 
-            self._readinto = _GzipReader(source, _CHUNK).readinto
+            self._readinto = _GzipReader(_Reader(source), _CHUNK).readinto
         except ImportError:
             from isal import igzip
 
