@@ -267,5 +267,5 @@ def _connection(path: Path) -> tuple[apsw.Connection, bool]:
         connection = apsw.Connection(path.absolute().as_uri() + "?immutable=1", flags=flags)
     connection.set_busy_timeout(int(BUSY_SECONDS * 1000))
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-    connection.execute("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY")
     return connection, read_only

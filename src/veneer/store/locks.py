@@ -13,7 +13,7 @@ import fcntl
 import hashlib
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from veneer.errors import Unavailable
 
@@ -24,7 +24,7 @@ _FLOCK = struct.Struct("hhqqi4x")
 
 
 class LockBusy(Unavailable):
-    """Somebody else holds the lock and the caller did not want to wait."""
+    """Somebody else holds the lock."""
 
 
 def _offset(key: str) -> int:
@@ -35,8 +35,8 @@ def _offset(key: str) -> int:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 2
 
 
-def _lock(fd: int, key: str, kind: int, *, wait: bool) -> bool:
-    request = _FLOCK.pack(kind, os.SEEK_SET, _offset(key), 1, 0)
+def _lock(fd: int, key: str, *, wait: bool) -> bool:
+    request = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _offset(key), 1, 0)
     try:
         fcntl.fcntl(fd, _F_OFD_SETLKW if wait else _F_OFD_SETLK, request)
     except OSError as error:
@@ -48,28 +48,30 @@ def _lock(fd: int, key: str, kind: int, *, wait: bool) -> bool:
 
 @contextlib.contextmanager
 def locked(
-    path: str | os.PathLike[str], keys: Iterable[str], *, wait: bool = True, shared: bool = False
+    path: str | os.PathLike[str], keys: Iterable[str], *, waiting: Callable[[str], None] | None = None
 ) -> Iterator[None]:
     """Hold every one of `keys` in the lock file `path`; taken in sorted order, so that nobody deadlocks.
 
-    Raises LockBusy if `wait` is false and one is taken.
+    Where one is taken, calls `waiting` with it once and waits.
     """
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         for key in sorted(set(keys)):
-            if not _lock(fd, key, fcntl.F_RDLCK if shared else fcntl.F_WRLCK, wait=wait):
-                raise LockBusy(f"{key} is locked by another process", hint="try again when it has finished")
+            if not _lock(fd, key, wait=False):
+                if waiting is not None:
+                    waiting(key)
+                _lock(fd, key, wait=True)
         yield
     finally:
         os.close(fd)
 
 
-def hold_file(path: str | os.PathLike[str]) -> int:
+def hold_file(path: str | os.PathLike[str], *, create: bool = True) -> int:
     """Make `path` and hold its flock; returns the descriptor, whose closing (or the process's end) lets go.
 
     Raises LockBusy if somebody holds it.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    fd = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0) | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -85,7 +87,7 @@ def is_held(path: str | os.PathLike[str]) -> bool:
     """Whether a living process holds the flock on `path`; False if there is no such file."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)

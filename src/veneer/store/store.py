@@ -30,8 +30,10 @@ FOLDERS = ("blobs/sha256", "indexes/sha256", "ingest", "partial", "trash")
 LAYOUT_FILE = "oci-layout"
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 EMPTY_INDEX = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
-_OURS = frozenset({"blobs", "indexes", "ingest", "partial", "trash", "locks", "index.json", LAYOUT_FILE,
-                   "state.db", "state.db-wal", "state.db-shm", "overlay2", "vfs", "lost+found"})  # fmt: skip
+_OURS = frozenset(
+    {"blobs", "indexes", "ingest", "partial", "trash", "locks", "index.json", ".index.json.new", LAYOUT_FILE,
+     ".oci-layout.new", "state.db", "state.db-wal", "state.db-shm", "overlay2", "vfs", "lost+found"}
+)  # fmt: skip
 
 
 class RootRefused(Denied):
@@ -65,7 +67,10 @@ class Store:
         return cls(config)
 
     def close(self) -> None:
-        """Let go of the catalogue; idempotent."""
+        """End the unpacking processes and let go of the catalogue; idempotent."""
+        layers: LayerStore | None = self.__dict__.get("layers")
+        if layers is not None:
+            layers.close()
         self.catalog.close()
 
     def __enter__(self) -> Store:
@@ -192,7 +197,7 @@ def _make_root(root: Path) -> None:
 def _write_once(path: Path, data: bytes) -> None:
     if path.exists():
         return
-    draft = path.parent / "ingest" / f"{path.name}.{os.getpid()}"
+    draft = path.with_name(f".{path.name}.new")
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     try:
         os.write(fd, data)

@@ -1,0 +1,212 @@
+"""Does the store have what its rows say, and nothing else?
+
+Quick: every row has its file with the right length, every file its row.  Deep: every blob is read and hashed, and
+every layer's files are compared with its index, content included.  Checking changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from veneer.errors import Corrupt, VeneerError
+from veneer.oci.digest import BlobDigest, DiffID, Digest
+from veneer.store.gc import dead_scratch, strays
+
+if TYPE_CHECKING:
+    from veneer.changeset.entry import Entry
+    from veneer.changeset.whiteout import WhiteoutStyle
+    from veneer.store.store import Store
+
+CODES = {
+    "catalog-damaged": "the database is damaged",
+    "row-dangling": "a row names another that is not there",
+    "blob-missing": "a blob's file is not there",
+    "blob-size": "a blob's file has another length than its row says",
+    "blob-digest": "a blob's bytes are not those its digest names",
+    "snapshot-missing": "a layer's directory is not there",
+    "snapshot-untrusted": "a layer was not on the disk when the machine stopped; it is unpacked anew before it is used",
+    "snapshot-differs": "a layer's files are not those its index tells of",
+    "index-missing": "a layer's index is not there; it is made anew when it is needed",
+    "index-damaged": "a layer's index cannot be read; it is made anew when it is needed",
+    "index-json": "index.json, which other tools read, is not what the catalogue says",
+    "stray-blob": "a blob without a row; collection removes it",
+    "stray-snapshot": "a layer's directory without a row; collection removes it",
+    "stray-index": "a layer's index without a row; collection removes it",
+    "stray-scratch": "what an operation that was killed left behind; collection removes it",
+}
+"""Every code a Finding may have, and what it means.  They are stable."""
+HARMLESS = frozenset({"index-missing", "index-damaged", "index-json", "snapshot-untrusted"})
+_DIFFERENCES = 20
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """One thing that is not as it should be: `code` is a key of CODES, `subject` what it is about, `fact` in words."""
+
+    code: str
+    subject: str
+    fact: str
+
+    @property
+    def damage(self) -> bool:
+        """False for litter, and for what repairs itself when it is used."""
+        return not self.code.startswith("stray-") and self.code not in HARMLESS
+
+
+def check(store: Store, *, deep: bool = False) -> list[Finding]:
+    """Everything that is wrong with the store, most of it named by the thing and the fact; [] if nothing is."""
+    findings = list(_database(store, deep=deep))
+    if any(finding.code == "catalog-damaged" for finding in findings):
+        return findings
+    findings += _blobs(store, deep=deep)
+    findings += _snapshots(store)
+    findings += _indexes(store)
+    if deep:
+        findings += _trees(store)
+    if not store.images.layout.is_current():
+        findings.append(Finding("index-json", "index.json", "differs from the catalogue"))
+    findings += _litter(store)
+    return sorted(findings)
+
+
+def _database(store: Store, *, deep: bool) -> Iterator[Finding]:
+    rows = store.catalog.rows("PRAGMA integrity_check" if deep else "PRAGMA quick_check")
+    for (line,) in rows:
+        if line != "ok":
+            yield Finding("catalog-damaged", str(store.catalog.path), str(line))
+    for table, _, other, _ in store.catalog.rows("PRAGMA foreign_key_check"):
+        yield Finding("row-dangling", str(table), f"names a row of {other} that is not there")
+
+
+def _blobs(store: Store, *, deep: bool) -> Iterator[Finding]:
+    for text, size in store.catalog.rows("SELECT digest, size FROM blob ORDER BY digest"):
+        digest = BlobDigest(Digest(text))
+        try:
+            found = os.lstat(store.blobs.path(digest))
+        except FileNotFoundError:
+            if digest in store.blobs:  # else collected since
+                yield Finding("blob-missing", digest, f"{size} bytes")
+            continue
+        if not stat.S_ISREG(found.st_mode) or found.st_size != size:
+            yield Finding("blob-size", digest, f"{found.st_size} bytes instead of {size}")
+        elif deep and not store.blobs.is_intact(digest, size) and digest in store.blobs:
+            yield Finding("blob-digest", digest, f"{size} bytes with another digest")
+
+
+def _snapshots(store: Store) -> Iterator[Finding]:
+    doubtful = store.layers.untrusted()
+    for snapshot, driver, diff_id in store.catalog.rows("SELECT id, driver, diff_id FROM snapshot ORDER BY id"):
+        directory = store.driver_named(driver).directory(snapshot)
+        if not directory.is_dir():
+            if store.catalog.row("SELECT 1 FROM snapshot WHERE id = ?", (snapshot,)):
+                yield Finding("snapshot-missing", snapshot, f"{directory} of layer {diff_id}")
+        elif snapshot in doubtful:
+            yield Finding("snapshot-untrusted", snapshot, f"layer {diff_id}")
+
+
+def _indexes(store: Store) -> Iterator[Finding]:
+    from veneer.changeset.index import LayerIndex
+
+    for (text,) in store.catalog.rows("SELECT DISTINCT diff_id FROM layer ORDER BY diff_id"):
+        path = store.layers.index_path(DiffID(Digest(text)))
+        try:
+            LayerIndex.open(path).close()
+        except FileNotFoundError:
+            yield Finding("index-missing", text, str(path))
+        except Corrupt as error:
+            yield Finding("index-damaged", text, error.message)
+
+
+def _litter(store: Store) -> Iterator[Finding]:
+    with store.catalog.reading() as connection:
+        # Without the write lock something may be just arriving; so what is found is looked at twice.
+        first = {(kind, key): path for kind, _, key, path in strays(store, connection)}
+    with store.catalog.reading() as connection:
+        for kind, _, key, path in strays(store, connection):
+            if (kind, key) in first:
+                yield Finding(f"stray-{kind}", key, str(path))
+    for folder in dead_scratch(store):
+        yield Finding("stray-scratch", folder.name, str(folder))
+
+
+# ---- files against the index
+
+
+def _trees(store: Store) -> Iterator[Finding]:
+    rows: list[Any] = store.catalog.rows("SELECT id, driver, diff_id FROM snapshot ORDER BY id")
+    doubtful = store.layers.untrusted()
+    for snapshot, driver_name, diff_id in rows:
+        driver = store.driver_named(driver_name)
+        directory = driver.directory(snapshot)
+        if snapshot in doubtful or not directory.is_dir():
+            continue
+        try:
+            index = store.layers.index(DiffID(Digest(diff_id)))
+        except VeneerError as error:
+            yield Finding("snapshot-differs", snapshot, f"no index to compare with: {error.message}")
+            continue
+        with index:
+            differences = 0
+            for fact in _differences(directory, index, driver.whiteouts):
+                differences += 1
+                if differences <= _DIFFERENCES:
+                    yield Finding("snapshot-differs", snapshot, fact)
+            if differences > _DIFFERENCES:
+                yield Finding("snapshot-differs", snapshot, f"{differences} differences in all")
+
+
+def _differences(directory: Path, entries: Iterator[Entry] | Any, style: WhiteoutStyle) -> Iterator[str]:
+    root = os.fsencode(directory)
+    for entry in entries:
+        path = os.path.join(root, entry.path) if entry.path else root
+        if fact := _difference(path, entry, style):
+            yield f"/{os.fsdecode(entry.path)}: {fact}"
+
+
+def _difference(path: bytes, entry: Entry, style: WhiteoutStyle) -> str:
+    """What is wrong with one path; "" if nothing."""
+    from veneer.changeset.entry import Kind
+
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "" if entry.kind is Kind.WHITEOUT and style.name == "ERASE" else "is missing"
+    if entry.kind is Kind.WHITEOUT:
+        return "" if _is_whiteout(found) else "is there instead of being deleted"
+    kinds = {
+        Kind.REGULAR: stat.S_ISREG, Kind.DIRECTORY: stat.S_ISDIR, Kind.SYMLINK: stat.S_ISLNK,
+        Kind.HARDLINK: lambda mode: not stat.S_ISDIR(mode), Kind.CHARACTER: stat.S_ISCHR,
+        Kind.BLOCK: stat.S_ISBLK, Kind.FIFO: stat.S_ISFIFO,
+    }  # fmt: skip
+    if not kinds[entry.kind](found.st_mode):
+        return f"is of another kind (mode {found.st_mode:o})"
+    if entry.kind is Kind.HARDLINK or entry.implied:
+        return ""  # a link's attributes are its target's, an implied directory's those of the layer below
+    if entry.kind is not Kind.SYMLINK and stat.S_IMODE(found.st_mode) != entry.mode:
+        return f"has mode {stat.S_IMODE(found.st_mode):04o} instead of {entry.mode:04o}"
+    if (found.st_uid, found.st_gid) != (entry.uid, entry.gid):
+        return f"belongs to {found.st_uid}:{found.st_gid} instead of {entry.uid}:{entry.gid}"
+    if entry.kind is Kind.SYMLINK and os.readlink(path) != entry.link:
+        return "points elsewhere"
+    if entry.kind is Kind.REGULAR:
+        if found.st_size != entry.size:
+            return f"has {found.st_size} bytes instead of {entry.size}"
+        if entry.digest and _sha256(path) != entry.digest:
+            return "has another content"
+    return ""
+
+
+def _is_whiteout(found: os.stat_result) -> bool:
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
+
+
+def _sha256(path: bytes) -> bytes:
+    import hashlib
+
+    with open(path, "rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").digest()

@@ -1,0 +1,427 @@
+"""Taking in the layers of one image: each unpacked once, by one process, and all of them visible at once.
+
+A layer is unpacked as soon as its bytes begin to come.  With a driver that can take layers in any order they are
+unpacked side by side, and what one needs from those below it (attributes of directories it never mentions, targets
+of hard links) is settled at the end, base first; else they are unpacked one after the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from veneer.drivers.driver import SnapshotID, new_snapshot_id
+from veneer.errors import InvalidRequest
+from veneer.oci.digest import BlobDigest, ChainID, DiffID, chain_ids
+from veneer.progress import Progress, Report
+from veneer.store.blob_writer import BlobWriter
+from veneer.store.durability import crashpoint, file_errors
+
+if TYPE_CHECKING:
+    import apsw
+
+    from veneer.changeset.unpack import Unpacked
+    from veneer.store.layers import Layer, LayerStore
+    from veneer.store.leases import Lease
+
+
+class NotFed(InvalidRequest):
+    """A layer is waited for that nobody has given to the intake."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One layer's place in the image.
+
+    here: its layer is in the store.  shared: an unpacked snapshot of the same content will do.  twin: the position
+    of an earlier layer of this image with the same content.
+    """
+
+    position: int
+    diff_id: DiffID
+    chain_id: ChainID
+    snapshot: SnapshotID
+    here: bool = False
+    shared: bool = False
+    twin: int | None = None
+    blob: BlobWriter | BlobDigest | None = None
+    media_type: str = ""
+    blob_fd: int = -1
+    wake_fd: int = -1
+    index: Path | None = None
+    future: Future[Unpacked] | None = None
+    unpacked: Unpacked | None = None
+
+    def close(self) -> None:
+        for fd in (self.blob_fd, self.wake_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.blob_fd = self.wake_fd = -1
+
+
+@dataclass
+class LayerIntake:
+    """The layers of one image on their way in; made by LayerStore.intake.
+
+    Feed every position in `missing`, in any order and from any thread, then `commit()`.  Leaving without commit
+    leaves nothing.
+    """
+
+    layers: LayerStore
+    lease: Lease
+    diff_ids: Sequence[DiffID]
+    progress: Progress
+    _slots: list[_Slot] = field(default_factory=list)
+    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+    _made: list[SnapshotID] = field(default_factory=list)
+    _committed: bool = False
+
+    @property
+    def missing(self) -> list[int]:
+        """The positions (base first) that must be fed; the others are here, or come with one of these."""
+        return [slot.position for slot in self._slots if not slot.here and not slot.shared and slot.twin is None]
+
+    # ---- who unpacks what
+
+    def __enter__(self) -> LayerIntake:
+        with self._stack:
+            self._plan()
+            wanted = [slot.diff_id for slot in self._slots if not slot.here]
+            if wanted:
+                store = self.layers.store
+                self._stack.enter_context(
+                    # The loser of a race waits here and then finds the winner's layers.
+                    _locked(store.root, [f"diff {diff_id}" for diff_id in wanted], self.progress)
+                )
+                self._plan()
+                self._claim()
+            self._stack = self._stack.pop_all()
+        return self
+
+    def _plan(self) -> None:
+        """Find out what is here, and keep it in the same step."""
+        # Probing a driver mounts things: not for an image whose layers are all here, and not in a transaction.
+        driver = None if self._all_here() else self.layers.store.driver
+        slots: list[_Slot] = []
+        first: dict[DiffID, int] = {}
+        with self.layers.catalog.transaction(durable=False) as transaction:
+            here = True
+            for position, (diff_id, chain_id) in enumerate(
+                zip(self.diff_ids, chain_ids(list(self.diff_ids)), strict=True)
+            ):
+                slot = _Slot(position, diff_id, chain_id, new_snapshot_id())
+                slots.append(slot)
+                if here and (snapshot := self._layer_here(transaction, chain_id)):
+                    slot.here, slot.snapshot = True, snapshot
+                    self.lease.hold_layer(transaction, chain_id)
+                    continue
+                here = False
+                driver = driver or self.layers.store.driver
+                if driver.any_order and (snapshot := self._shareable(transaction, driver.name, diff_id)):
+                    slot.shared, slot.snapshot = True, snapshot
+                    self.lease.hold_snapshot(transaction, snapshot, driver.name, diff_id)
+                elif diff_id in first:
+                    slot.twin = first[diff_id]
+                else:
+                    first[diff_id] = position
+        self._slots = slots
+
+    def _all_here(self) -> bool:
+        with self.layers.catalog.reading() as connection:
+            return all(self._layer_here(connection, chain_id) for chain_id in chain_ids(list(self.diff_ids)))
+
+    def _layer_here(self, connection: apsw.Connection, chain_id: ChainID) -> SnapshotID | None:
+        row = connection.execute(
+            "SELECT snapshot.id, durable, boot_id, mount_id FROM layer JOIN snapshot ON snapshot.id = layer.snapshot"
+            " WHERE chain_id = ?",
+            (chain_id,),
+        ).fetchone()
+        return SnapshotID(row[0]) if row and self.layers.trusted(*row[1:]) else None
+
+    def _shareable(self, transaction: apsw.Connection, driver: str, diff_id: DiffID) -> SnapshotID | None:
+        rows = transaction.execute(
+            "SELECT id, durable, boot_id, mount_id FROM snapshot WHERE diff_id = ? AND driver = ? AND standalone = 1"
+            " ORDER BY created",
+            (diff_id, driver),
+        )
+        return next((SnapshotID(row[0]) for row in rows if self.layers.trusted(*row[1:])), None)
+
+    def _claim(self) -> None:
+        """Say which snapshots are about to be made, so that a collection does not take them for rubbish."""
+        name = self.layers.store.driver.name
+        with self.layers.catalog.transaction(durable=False) as transaction:
+            for slot in self._slots:
+                if not slot.here:
+                    self.lease.hold_snapshot(transaction, slot.snapshot, name, slot.diff_id)
+
+    # ---- unpacking
+
+    def feed(self, position: int, blob: BlobWriter | BlobDigest, descriptor_media_type: str = "") -> None:
+        """Give the layer's bytes: a stored blob, or one that is just being written.
+
+        Unpacking begins at once where the driver allows it.  Feeding a position again, after its unpacking
+        failed, begins it anew.
+        """
+        slot = self._slots[position]
+        if position not in self.missing:
+            raise InvalidRequest(f"layer {slot.diff_id} is here already")
+        with self._guard:
+            if slot.blob is not None:
+                self._reset(slot)
+            if isinstance(blob, BlobWriter):
+                slot.blob_fd, slot.wake_fd = os.dup(blob.fileno()), os.dup(blob.feeder().wake_fd)
+            else:
+                with self.layers.store.blobs.open(blob) as file:
+                    slot.blob_fd = os.dup(file.fileno())
+            slot.blob, slot.media_type = blob, descriptor_media_type
+            if self.layers.store.driver.any_order:
+                self._start(slot)
+
+    def _reset(self, slot: _Slot) -> None:
+        if slot.future is not None:
+            wait([slot.future])
+            slot.future = slot.unpacked = None
+            self.layers.store.driver.remove(slot.snapshot)
+            slot.snapshot = new_snapshot_id()
+            self._claim()
+        slot.close()
+
+    def _start(self, slot: _Slot) -> None:
+        """Hand the layer to an unpacking process."""
+        driver = self.layers.store.driver
+        slot.index = self.lease.file("index")
+        with file_errors(self.layers.store.root), contextlib.ExitStack() as opened:
+            self._made.append(slot.snapshot)
+            directory = driver.create(slot.snapshot, self._lowers(slot.position))
+            crashpoint("snapshot-created")
+            root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            opened.callback(os.close, root)
+            index = os.open(slot.index, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            opened.callback(os.close, index)
+            slot.future = self.layers.pool.unpack(
+                slot.blob_fd,
+                slot.wake_fd if slot.wake_fd >= 0 else None,
+                root,
+                index,
+                driver.whiteouts,
+                expect=slot.diff_id,
+                what=f"layer {slot.position + 1} of {len(self._slots)} ({slot.diff_id.short})",
+            )
+        if slot.wake_fd >= 0:
+            os.close(slot.wake_fd)
+            slot.wake_fd = -1
+
+    def _lowers(self, position: int) -> list[SnapshotID]:
+        """The snapshots below a position, nearest first, each once."""
+        return list(dict.fromkeys(slot.snapshot for slot in reversed(self._slots[:position])))
+
+    def wait(self, position: int) -> None:
+        """Return when that layer is unpacked and verified; raises what went wrong with it, NotFed before `feed`.
+
+        A driver that goes in order unpacks it now, after those below it, which must have been fed.
+        """
+        if not self._needs(self._slots[position]):
+            return
+        slot = self._slots[position]
+        if not self.layers.store.driver.any_order:
+            with self._turn:
+                for each in self._slots[: position + 1]:
+                    self._finish(each)
+        else:
+            # Whether a twin must be unpacked at all is known at commit.
+            self._finish(slot if slot.twin is None else self._slots[slot.twin])
+
+    def _needs(self, slot: _Slot) -> bool:
+        return not slot.here and not slot.shared and slot.unpacked is None
+
+    def _finish(self, slot: _Slot) -> None:
+        if not self._needs(slot):
+            return
+        if slot.future is None:
+            if slot.twin is not None:
+                self._start_twin(slot, self._slots[slot.twin])
+            elif slot.blob is None:
+                raise NotFed(f"layer {slot.diff_id} (position {slot.position}) was not fed")
+            else:
+                self._start(slot)
+        assert slot.future is not None
+        slot.unpacked = slot.future.result()
+
+    def _start_twin(self, slot: _Slot, first: _Slot) -> None:
+        self._finish(first)
+        slot.blob_fd, slot.blob, slot.media_type = os.dup(first.blob_fd), first.blob, first.media_type
+        self._start(slot)
+
+    # ---- becoming visible
+
+    def commit(self) -> list[Layer]:
+        """Make every layer visible, in one step; returns all layers of the image, base first.
+
+        Raises what went wrong with unpacking any of them.  Blobs fed as writers must be committed by now.
+        """
+        new = [slot for slot in self._slots if not slot.here]
+        if new:
+            driver = self.layers.store.driver
+            for slot in self._slots:
+                if slot.twin is not None and driver.any_order and _is_standalone(self._unpacked(slot.twin)):
+                    slot.shared, slot.snapshot = True, self._slots[slot.twin].snapshot
+                self._finish(slot)
+            with file_errors(self.layers.store.root):
+                if driver.any_order:
+                    self._settle()
+                for slot in new:
+                    if not slot.shared:
+                        driver.commit(slot.snapshot)
+                crashpoint("layers-unpacked")
+                if self.layers.store.config.durability == "sync":
+                    self.layers.flush()
+            with self.layers.catalog.transaction() as transaction:
+                self._insert(transaction, new)
+            crashpoint("layers-committed")
+        self._committed = True
+        return self.layers.stack(self._slots[-1].chain_id) if self._slots else []
+
+    def _unpacked(self, position: int) -> Unpacked:
+        slot = self._slots[position]
+        self._finish(slot)
+        assert slot.unpacked is not None
+        return slot.unpacked
+
+    def _settle(self) -> None:
+        """Give each layer what it needs from those below, base first."""
+        from veneer.changeset.unpack import settle
+
+        driver = self.layers.store.driver
+        _allow_files(len(self._slots))
+        with contextlib.ExitStack() as opened:
+            below: dict[SnapshotID, int] = {}
+            for slot in self._slots:
+                if slot.shared and slot.twin is None and not self._fits(slot, list(below.values())[-1:]):
+                    self._unshare(slot)
+                fd = below.pop(slot.snapshot, -1)
+                if fd < 0:
+                    fd = os.open(driver.directory(slot.snapshot), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                    opened.callback(os.close, fd)
+                if slot.unpacked is not None and (slot.unpacked.implied or slot.unpacked.lower_links):
+                    settle(fd, slot.unpacked, list(reversed(below.values())), driver.whiteouts)
+                below[slot.snapshot] = fd
+
+    def _fits(self, slot: _Slot, nearest: Sequence[int]) -> bool:
+        """Whether a shared snapshot's root directory looks as this image's root should.
+
+        A layer that does not mention the root leaves it as it is below, and in a union the topmost one shows.
+        """
+        directory = self.layers.store.driver.directory(slot.snapshot)
+        expected = _root_facts(nearest[0]) if nearest else (0o755, 0, 0)
+        return _root_facts(directory) == expected
+
+    def _unshare(self, slot: _Slot) -> None:
+        """Unpack a layer of its own from a stored blob."""
+        for descriptor in self.layers.blobs(slot.diff_id):
+            if self.layers.store.blobs.acquire(self.lease, descriptor.digest):
+                slot.shared, slot.snapshot = False, new_snapshot_id()
+                self._claim()
+                with self.layers.store.blobs.open(descriptor.digest) as file:
+                    slot.blob_fd = os.dup(file.fileno())
+                slot.blob, slot.media_type = descriptor.digest, descriptor.media_type
+                self._start(slot)
+                self._finish(slot)
+                return
+
+    def _insert(self, transaction: apsw.Connection, new: Sequence[_Slot]) -> None:
+        now, store = time.time(), self.layers.store
+        name, session = store.driver.name, self.layers.session
+        durable = int(store.config.durability == "sync")
+        transaction.execute("INSERT OR REPLACE INTO setting VALUES ('driver', ?)", (name,))
+        for slot in new:
+            if not slot.shared and slot.unpacked is not None:
+                assert slot.index is not None
+                slot.index.replace(self.layers.index_path(slot.diff_id))
+                transaction.execute(
+                    "INSERT INTO snapshot VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (slot.snapshot, name, slot.diff_id, slot.unpacked.size, slot.unpacked.tar_size,
+                     slot.unpacked.entries, int(store.driver.any_order and _is_standalone(slot.unpacked)),
+                     durable, session.boot_id, session.mount_id, now),
+                )  # fmt: skip
+                self._record_blob(transaction, slot)
+            parent = self._slots[slot.position - 1].chain_id if slot.position else None
+            # A layer that was here but could not be trusted gets its new snapshot.
+            transaction.execute(
+                "INSERT INTO layer VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET snapshot = excluded.snapshot",
+                (slot.chain_id, slot.diff_id, parent, slot.snapshot, now),
+            )
+            transaction.execute("DELETE FROM trash WHERE kind = 'index' AND key = ?", (slot.diff_id,))
+            transaction.execute(
+                "DELETE FROM lease_snapshot WHERE lease = ? AND snapshot = ?", (self.lease.id, slot.snapshot)
+            )
+        self.lease.hold_layer(transaction, self._slots[-1].chain_id)
+
+    def _record_blob(self, transaction: apsw.Connection, slot: _Slot) -> None:
+        digest = slot.blob.digest if isinstance(slot.blob, BlobWriter) else slot.blob
+        if digest is None:
+            raise InvalidRequest(f"the blob of layer {slot.diff_id} was unpacked but not committed")
+        transaction.execute(
+            "INSERT INTO blob_diff (diff_id, blob, media_type) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            (slot.diff_id, digest, slot.media_type or _media_type(slot.blob_fd)),
+        )
+
+    def __exit__(self, *_: object) -> None:
+        with self._stack:
+            try:
+                running = [slot.future for slot in self._slots if slot.future is not None]
+                for future in running:
+                    future.cancel()
+                # Nobody may still be writing into a directory that is about to go.
+                wait(running)
+            finally:
+                for slot in self._slots:
+                    slot.close()
+            if not self._committed:
+                for snapshot in self._made:
+                    self.layers.store.driver.remove(snapshot)
+
+
+def _locked(root: Path, keys: Sequence[str], progress: Progress) -> contextlib.AbstractContextManager[None]:
+    from veneer.store.locks import locked
+
+    def waiting(key: str) -> None:
+        progress(Report(key.partition(":")[2][:12], "Waiting"))
+
+    return locked(root / "locks", keys, waiting=waiting)
+
+
+def _is_standalone(unpacked: Unpacked) -> bool:
+    """Whether the layer took nothing from those below.  The root it never mentions is compared when sharing."""
+    return not unpacked.lower_links and set(unpacked.implied) <= {b""}
+
+
+def _root_facts(directory: Path | int) -> tuple[int, int, int]:
+    found = os.stat(directory)
+    return found.st_mode & 0o7777, found.st_uid, found.st_gid
+
+
+def _media_type(blob_fd: int) -> str:
+    """What a layer blob is, by its first bytes, for one that came without a descriptor."""
+    from veneer.changeset.compression import sniff
+    from veneer.oci.manifest import OCI_LAYER
+
+    return OCI_LAYER + sniff(os.pread(blob_fd, 16, 0)).suffix
+
+
+def _allow_files(count: int) -> None:
+    """Let this process have `count` more files open, as far as the hard limit goes."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 256
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))

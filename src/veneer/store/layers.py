@@ -1,0 +1,397 @@
+"""Layers: which file system each chain ID names, where its files are, what they were unpacked from.
+
+A layer's files are one snapshot.  A snapshot that took nothing from the layers below serves every chain ID that
+has its diff ID, so such a layer is on the disk once however many images stand it on something else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from veneer.errors import Corrupt, NotFound
+from veneer.oci.digest import BlobDigest, ChainID, DiffID, Digest, ImageID
+from veneer.progress import Progress, silent
+from veneer.store.durability import SETTLED_AFTER, Session
+
+if TYPE_CHECKING:
+    import builtins
+
+    from veneer.changeset.compression import Compression
+    from veneer.changeset.index import LayerIndex
+    from veneer.changeset.pack import Packed
+    from veneer.changeset.pool import UnpackPool
+    from veneer.drivers.driver import SnapshotID
+    from veneer.drivers.mount import Mount
+    from veneer.oci.manifest import Descriptor
+    from veneer.store.intake import LayerIntake
+    from veneer.store.leases import Lease
+    from veneer.store.store import Store
+
+_LAYER = """SELECT layer.chain_id, layer.diff_id, layer.parent, layer.snapshot,
+                   snapshot.driver, snapshot.size, snapshot.durable
+            FROM layer JOIN snapshot ON snapshot.id = layer.snapshot """
+_STACK = """WITH RECURSIVE stack (chain_id, parent, depth) AS (
+                SELECT chain_id, parent, 0 FROM layer WHERE chain_id = ?
+                UNION ALL SELECT layer.chain_id, layer.parent, depth + 1
+                FROM stack JOIN layer ON layer.chain_id = stack.parent)
+            SELECT layer.chain_id, layer.diff_id, layer.parent, layer.snapshot,
+                   snapshot.driver, snapshot.size, snapshot.durable
+            FROM stack JOIN layer USING (chain_id) JOIN snapshot ON snapshot.id = layer.snapshot ORDER BY depth DESC"""
+
+
+class NoSuchLayer(NotFound):
+    """The store does not have that layer."""
+
+
+class LayerLost(Corrupt):
+    """A layer's files cannot be trusted and no intact blob is there to unpack them from again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer in its place.  `size` is docker's: the bytes of its files, each inode once.
+
+    `durable`: known to be on the disk; if not, it is trusted until the next reboot and then unpacked anew.
+    """
+
+    chain_id: ChainID
+    diff_id: DiffID
+    parent: ChainID | None
+    snapshot: SnapshotID
+    driver: str
+    size: int
+    durable: bool
+
+
+def _layer(row: Sequence[Any]) -> Layer:
+    chain_id, diff_id, parent, snapshot, driver, size, durable = row
+    return Layer(
+        ChainID(Digest(chain_id)), DiffID(Digest(diff_id)), ChainID(Digest(parent)) if parent else None,
+        snapshot, driver, size, bool(durable),
+    )  # fmt: skip
+
+
+class LayerStore:
+    """The layers of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.catalog = store.catalog
+        self._pool: UnpackPool | None = None
+
+    # ---- looking
+
+    def find(self, chain_id: ChainID) -> Layer | None:
+        """The layer that makes the file system `chain_id`, or None."""
+        row = self.catalog.row(_LAYER + "WHERE chain_id = ?", (chain_id,))
+        return None if row is None else _layer(row)
+
+    def get(self, chain_id: ChainID) -> Layer:
+        """The layer that makes the file system `chain_id`.  Raises NoSuchLayer."""
+        found = self.find(chain_id)
+        if found is None:
+            raise NoSuchLayer(f"No such layer: {chain_id}", hint="veneer layer ls shows all of them")
+        return found
+
+    def stack(self, chain_id: ChainID) -> builtins.list[Layer]:
+        """The layers that make the file system `chain_id`, base first.  Raises NoSuchLayer."""
+        rows = self.catalog.rows(_STACK, (chain_id,))
+        if not rows:
+            raise NoSuchLayer(f"No such layer: {chain_id}", hint="veneer layer ls shows all of them")
+        return [_layer(row) for row in rows]
+
+    def by_diff_id(self, diff_id: DiffID) -> builtins.list[Layer]:
+        """The layers with that content, wherever they stand."""
+        return [_layer(row) for row in self.catalog.rows(_LAYER + "WHERE layer.diff_id = ?", (diff_id,))]
+
+    def list(self) -> builtins.list[Layer]:
+        """Every layer, parents before children."""
+        known = {row[0]: row for row in self.catalog.rows(_LAYER + "ORDER BY layer.created, chain_id")}
+        ordered: dict[str, None] = {}
+        for chain_id in known:
+            path: builtins.list[str] = []
+            each: str | None = chain_id
+            while each is not None and each not in ordered:
+                path.append(each)
+                each = known[each][2]
+            ordered.update(dict.fromkeys(reversed(path)))
+        return [_layer(known[chain_id]) for chain_id in ordered]
+
+    def users(self, chain_id: ChainID) -> builtins.list[ImageID]:
+        """Every image that has the layer somewhere in its stack."""
+        rows = self.catalog.rows(
+            """WITH RECURSIVE above (chain_id) AS (
+                   SELECT ? UNION SELECT layer.chain_id FROM above JOIN layer ON layer.parent = above.chain_id)
+               SELECT image.id FROM above JOIN image ON image.top = above.chain_id ORDER BY image.id""",
+            (chain_id,),
+        )
+        return [ImageID(Digest(row[0])) for row in rows]
+
+    def blobs(self, diff_id: DiffID) -> builtins.list[Descriptor]:
+        """The stored blobs that unpack to `diff_id`, compressed ones first."""
+        from veneer.oci.manifest import Descriptor
+
+        rows = self.catalog.rows(
+            "SELECT blob_diff.media_type, blob.digest, blob.size"
+            " FROM blob_diff JOIN blob ON blob.digest = blob_diff.blob"
+            " WHERE diff_id = ? ORDER BY blob.digest = diff_id, compressor != '', blob.size, blob.digest",
+            (diff_id,),
+        )
+        return [Descriptor(media_type, BlobDigest(Digest(digest)), size) for media_type, digest, size in rows]
+
+    def diff_ids_of_blobs(self, prefix: str) -> builtins.list[DiffID]:
+        """The diff IDs of the stored layer blobs whose digest begins with `prefix`."""
+        rows = self.catalog.rows(
+            "SELECT DISTINCT diff_id FROM blob_diff WHERE blob >= ? AND blob < ?", (prefix, prefix + "g")
+        )
+        return [DiffID(Digest(row[0])) for row in rows]
+
+    def directory(self, layer: Layer) -> Path:
+        """Where the layer's own files are.  Before reading them, `ensure` that they are whole."""
+        return self.store.driver_named(layer.driver).directory(layer.snapshot)
+
+    def owner_of(self, path: Path) -> Layer | None:
+        """The layer that a path on this machine belongs to, or None; the oldest where several share it."""
+        try:
+            parts = Path(os.path.realpath(path)).relative_to(os.path.realpath(self.store.root)).parts
+        except ValueError:
+            return None
+        if len(parts) < 2:
+            return None
+        row = self.catalog.row(
+            _LAYER + "WHERE layer.snapshot = ? AND snapshot.driver = ? ORDER BY layer.created LIMIT 1",
+            (parts[1], parts[0]),
+        )
+        return None if row is None else _layer(row)
+
+    def graph_data(self, chain_id: ChainID | None) -> tuple[str, dict[str, str] | None]:
+        """The driver's name and what docker's inspect shows as GraphDriver.Data."""
+        if chain_id is None:
+            return self.catalog.setting("driver") or self.store.config.storage_driver, None
+        stack = self.stack(chain_id)
+        snapshots = lowers(stack)
+        driver = self.store.driver_named(stack[-1].driver)
+        return driver.name, driver.graph_data(snapshots[0], snapshots[1:])
+
+    # ---- what is only served whole
+
+    @functools.cached_property
+    def session(self) -> Session:
+        """This boot and mounting of the data root."""
+        return Session.current(self.store.root)
+
+    def trusted(self, durable: int, boot_id: str, mount_id: int) -> bool:
+        """Whether a snapshot with these columns holds what was written to it."""
+        return bool(durable) or (boot_id == self.session.boot_id and mount_id == self.session.mount_id)
+
+    def untrusted(self) -> set[SnapshotID]:
+        """The snapshots that a power cut may have damaged."""
+        rows = self.catalog.rows("SELECT id, durable, boot_id, mount_id FROM snapshot WHERE durable = 0")
+        return {row[0] for row in rows if not self.trusted(*row[1:])}
+
+    def ensure(self, chain_id: ChainID) -> builtins.list[Layer]:
+        """The stack of `chain_id`, base first, after unpacking anew what cannot be trusted.  Raises LayerLost."""
+        stack = self.stack(chain_id)
+        if all(layer.durable for layer in stack):
+            return stack
+        doubtful = self.untrusted()
+        if not any(layer.snapshot in doubtful for layer in stack):
+            return stack
+        with self.store.lease("recover") as lease:
+            diff_ids = [layer.diff_id for layer in stack]
+            with self.intake(lease, diff_ids) as intake:
+                for position in intake.missing:
+                    intake.feed(position, self._source(lease, diff_ids[position]))
+                return intake.commit()
+
+    def _source(self, lease: Lease, diff_id: DiffID) -> BlobDigest:
+        for descriptor in self.blobs(diff_id):
+            if self.store.blobs.acquire(lease, descriptor.digest):
+                return descriptor.digest
+        raise LayerLost(
+            f"layer {diff_id} was not yet on the disk when the machine stopped, and its blob is not here",
+            hint="veneer pull, or load, an image that has it",
+        )
+
+    def recover(self) -> int:
+        """Unpack anew every layer that cannot be trusted; returns how many."""
+        doubtful = self.untrusted()
+        layers = [layer for layer in self.list() if layer.snapshot in doubtful]
+        for layer in reversed(layers):
+            self.ensure(layer.chain_id)
+        return len(layers)
+
+    def index(self, diff_id: DiffID) -> LayerIndex:
+        """The table of contents of a layer, made anew from its blob if lost.  Close it, or use it in a `with`.
+
+        Raises NoSuchLayer, LayerLost.
+        """
+        from veneer.changeset.index import IndexCorrupt, LayerIndex
+
+        path = self.index_path(diff_id)
+        rows = self.catalog.rows("SELECT durable, boot_id, mount_id FROM snapshot WHERE diff_id = ?", (diff_id,))
+        # Written with the snapshot, not synced apart: it is worth what the snapshot is.
+        if any(self.trusted(*row) for row in rows):
+            with contextlib.suppress(FileNotFoundError, IndexCorrupt):
+                return LayerIndex.open(path)
+        elif not rows:
+            raise NoSuchLayer(f"No such layer: {diff_id}", hint="veneer layer ls shows all of them")
+        self._rebuild_index(diff_id)
+        return LayerIndex.open(path)
+
+    def index_path(self, diff_id: DiffID) -> Path:
+        """Where the layer's index lies."""
+        return self.store.root / "indexes" / diff_id.algorithm / diff_id.hex
+
+    def _rebuild_index(self, diff_id: DiffID) -> None:
+        from veneer.changeset.whiteout import WhiteoutStyle
+
+        with self.store.lease("index") as lease, contextlib.ExitStack() as stack:
+            blob = stack.enter_context(self.store.blobs.open(self._source(lease, diff_id)))
+            folder, file = lease.file("tree"), lease.file("index")
+            folder.mkdir(0o700)
+            root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, root)
+            index = stack.enter_context(open(file, "wb+"))
+            self.pool.unpack(
+                blob.fileno(), None, root, index.fileno(), WhiteoutStyle.ERASE, expect=diff_id, what=f"layer {diff_id}"
+            ).result()
+            file.replace(self.index_path(diff_id))
+
+    def mounts(self, chain_id: ChainID | None) -> Sequence[Mount]:
+        """What to mount for a read-only view of a file system, whole; None: of nothing."""
+        if chain_id is None:
+            return self.store.driver.mounts(None, ())
+        stack = self.ensure(chain_id)
+        return self.store.driver_named(stack[-1].driver).mounts(None, lowers(stack))
+
+    # ---- taking in
+
+    @property
+    def pool(self) -> UnpackPool:
+        """The processes that unpack."""
+        if self._pool is None:
+            from veneer.changeset.pool import UnpackPool
+
+            self._pool = UnpackPool(self.store.config.unpack_workers)
+        return self._pool
+
+    def close(self) -> None:
+        """End the unpacking processes; idempotent."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    def record_blob(self, lease: Lease, diff_id: DiffID, descriptor: Descriptor, compressor: str = "") -> None:
+        """Remember that a stored blob unpacks to `diff_id`; `compressor` names what made it here ("": it came so)."""
+        with self.catalog.transaction(durable=False) as transaction:
+            lease.hold_blob(transaction, descriptor.digest)
+            transaction.execute(
+                "INSERT INTO blob_diff VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET media_type = excluded.media_type",
+                (diff_id, descriptor.digest, descriptor.media_type, compressor),
+            )
+
+    @contextlib.contextmanager
+    def intake(self, lease: Lease, diff_ids: Sequence[DiffID], *, progress: Progress = silent) -> Iterator[LayerIntake]:
+        """One image's layers coming in, base first.  Begin it before any `blobs.writer` of those layers.
+
+        Waits while another process takes in one of them, and then finds it here.
+        """
+        from veneer.store.intake import LayerIntake
+
+        self.prove_durable()
+        with LayerIntake(self, lease, diff_ids, progress) as intake:
+            yield intake
+
+    def prove_durable(self, *, all: bool = False) -> None:
+        """Flush the file system and mark the snapshots written in this session as being on the disk.
+
+        Without `all` only when some are so old that the kernel has written most of them back by itself.
+        """
+        if self.store.config.durability == "none":
+            return
+        before = time.time() - (0 if all else SETTLED_AFTER)
+        if not self.catalog.row("SELECT 1 FROM snapshot WHERE durable = 0 AND created <= ?", (before,)):
+            return
+        session = (self.session.boot_id, self.session.mount_id)
+        rows = self.catalog.rows(
+            "SELECT id FROM snapshot WHERE durable = 0 AND boot_id = ? AND mount_id = ? AND created <= ?",
+            (*session, before),
+        )
+        if rows:
+            self.flush()
+            with self.catalog.transaction() as transaction:
+                transaction.executemany("UPDATE snapshot SET durable = 1 WHERE id = ?", rows)
+
+    def flush(self) -> None:
+        """Write everything of the store's file system to its disk."""
+        from veneer.changeset.syscalls import syncfs
+
+        fd = os.open(self.store.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            syncfs(fd)
+        finally:
+            os.close(fd)
+
+    def capture(
+        self, lease: Lease, root: Path, parent: ChainID | None, *, compression: Compression | None = None
+    ) -> Layer:
+        """Make a directory tree the layer on top of `parent` (None: a base layer); its blob is kept.
+
+        The same tree gives the same diff ID and the same blob.  `compression` None: gzip.
+        """
+        from veneer.changeset.pack import pack_tree
+
+        fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return self.capture_with(lease, lambda out: pack_tree(fd, out), parent, compression=compression)
+        finally:
+            os.close(fd)
+
+    def capture_with(
+        self,
+        lease: Lease,
+        pack: Callable[[BinaryIO], Packed],
+        parent: ChainID | None,
+        *,
+        compression: Compression | None = None,
+    ) -> Layer:
+        """Make the tar that `pack` writes (a driver's diff, a packed tree) the layer on top of `parent`."""
+        from veneer.changeset.compression import Compression, compressor
+        from veneer.oci.manifest import OCI_LAYER
+
+        kind = Compression.GZIP if compression is None else compression
+        with self.store.blobs.writer(lease) as writer:
+            with compressor(cast(BinaryIO, writer), kind) as sink:
+                packed = pack(cast(BinaryIO, sink))
+            blob = writer.commit()
+        below = [layer.diff_id for layer in self.ensure(parent)] if parent else []
+        made_by = f"veneer {kind.name.lower()}" if kind is not Compression.NONE else ""
+        with self.intake(lease, [*below, packed.diff_id]) as intake:
+            for position in intake.missing:
+                if position == len(below):
+                    intake.feed(position, blob, OCI_LAYER + kind.suffix)
+                else:
+                    intake.feed(position, self._source(lease, below[position]))
+            layer = intake.commit()[-1]
+        from veneer.oci.manifest import Descriptor
+
+        descriptor = Descriptor(OCI_LAYER + kind.suffix, blob, self.store.blobs.size(blob))
+        self.record_blob(lease, layer.diff_id, descriptor, made_by)
+        return layer
+
+
+def lowers(stack: Sequence[Layer]) -> builtins.list[SnapshotID]:
+    """The snapshots of a stack, nearest first, each once.
+
+    A layer that comes twice needs its nearer place only: there it hides everything its farther place shows.
+    (The kernel refuses the same directory twice in one overlay.)
+    """
+    return list(dict.fromkeys(layer.snapshot for layer in reversed(stack)))
