@@ -38,7 +38,7 @@ class Bench:
 
     def __init__(self, driver: StorageDriver, folder: Path) -> None:
         self.driver = driver
-        self._folder = folder
+        self.folder = folder
 
     def layer(self, change: Callable[[Path], object], on: Stack = NOBODY) -> Stack:
         """Change the tree `on` in a mount of its own, as a build step does; the stack with the new layer."""
@@ -66,7 +66,7 @@ class Bench:
     def mounted(self, snapshot: SnapshotID | None, on: Stack, *, readonly: bool = False) -> Iterator[Path]:
         mounts = self.driver.mounts(snapshot, on, readonly=readonly)
         with (
-            tempfile.TemporaryDirectory(dir=self._folder, prefix="target-") as target,
+            tempfile.TemporaryDirectory(dir=self.folder, prefix="target-") as target,
             mounted(mounts, Path(target)) as root,
         ):
             yield root
