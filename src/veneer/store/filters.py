@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 LIST_FILTERS = ("before", "dangling", "label", "label!", "reference", "since", "until")
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
 
-_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+_BOOLEANS = {"1": True, "true": True, "0": False, "false": False}
 
 
 class InvalidFilter(InvalidRequest):
@@ -253,10 +252,9 @@ def parse(
 def _dangling(values: Sequence[str]) -> bool | None:
     if not values:
         return None
-    if not _TRUE.isdisjoint(values):
-        return True
-    if not _FALSE.isdisjoint(values):
-        return False
+    meant = {_BOOLEANS.get(value) for value in values}
+    if len(meant) == 1 and (chosen := meant.pop()) is not None:
+        return chosen
     raise InvalidFilter(f"Invalid filter 'dangling=[{' '.join(values)[:200]}]'", hint="use true or false")
 
 
