@@ -37,7 +37,9 @@ def settle(root_fd: int, unpacked: Unpacked, lowers: Sequence[int], style: White
     Implied directories get the visible lower directory's mode, owner, attributes and time; without one they stay
     0755, root's, of time 0.  Hard links into lower layers become copies of what they name, linked to each
     other, as after a copy-up; the lower layers are not changed.  An opaque root becomes whiteouts, since the
-    kernel does not look for the mark there.  May be repeated.  Does nothing for ERASE.
+    kernel does not look for the mark there.  Whiteouts in a directory that no lower layer has go: they have nothing
+    to hide, and the kernel filters them from the listing of merged directories only.  May be repeated.  Does
+    nothing for ERASE.
 
     Raises MissingTarget (Corrupt) for a hard link to nothing; Unavailable for what this machine lacks.
     """
@@ -51,6 +53,8 @@ def settle(root_fd: int, unpacked: Unpacked, lowers: Sequence[int], style: White
         copied: dict[bytes, bytes] = {}
         for path, target in unpacked.lower_links:
             _copy_up(root_fd, path, copied.setdefault(target, path), target, lowers, style)
+        for path in unpacked.whited_out:
+            _drop_idle_whiteouts(root_fd, path, lowers, style)
     except OSError as error:
         raise explain(error, "layer", os.fsencode(error.filename or b""), root_fd) from error
 
@@ -151,6 +155,34 @@ def _inherit(root_fd: int, path: bytes, lowers: Sequence[int], style: WhiteoutSt
             _copy_attributes(model, fd)
         finally:
             os.close(model)
+    finally:
+        os.close(fd)
+
+
+def _drop_idle_whiteouts(root_fd: int, path: bytes, lowers: Sequence[int], style: WhiteoutStyle) -> None:
+    """Delete the whiteouts in the directory `path`, unless a lower layer has a directory there to merge with."""
+    if not path:
+        return  # the root is always merged
+    found = _search(root_fd, path, lowers, style)
+    if found is not None:
+        above, name = found
+        try:
+            if stat.S_ISDIR(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode):
+                return
+        finally:
+            os.close(above)
+    try:
+        fd = open_beneath(root_fd, path)
+    except OSError as error:
+        if error.errno in _GONE:
+            return  # a later member of the layer took its place
+        raise
+    try:
+        before = os.fstat(fd)
+        for name in map(os.fsencode, os.listdir(fd)):
+            if whiteout.is_hidden(fd, name, style):
+                os.unlink(name, dir_fd=fd)
+        os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
     finally:
         os.close(fd)
 

@@ -49,6 +49,7 @@ class Unpacked:
     everything but directories, each inode once.  `entries`: members of the archive.  `implied`: directories that
     had to be made without an entry, parents first; they still need the attributes of the layers below.
     `lower_links`: (path, target) of hard links whose target this layer does not have; settle() makes them.
+    `whited_out`: directories with whiteouts on the disk; settle() drops those that have nothing to hide.
     """
 
     diff_id: DiffID
@@ -58,6 +59,7 @@ class Unpacked:
     implied: tuple[bytes, ...] = ()
     lower_links: tuple[tuple[bytes, bytes], ...] = ()
     warnings: tuple[str, ...] = ()
+    whited_out: tuple[bytes, ...] = ()
 
 
 def unpack(
@@ -148,6 +150,7 @@ class Unpacker:
         self.size = 0
         self.owner = Owner()
         self.implied: dict[bytes, None] = {}
+        self.whited_out: dict[bytes, None] = {}
         self.links = links.Links(self)
         # ERASE only: the tree has the lower layers' files too, so what this layer made must be remembered.
         self.made = PathSet() if style is WhiteoutStyle.ERASE else None
@@ -197,6 +200,7 @@ class Unpacker:
             tuple(self.implied),
             tuple(self.links.lower),
             self.owner.warnings(),
+            tuple(self.whited_out),
         )
 
     # One method per kind: `name` is to be made in the tree's present directory, `path` is where that is.
@@ -368,7 +372,15 @@ class Unpacker:
             except FileExistsError:
                 pass  # AUFS: the same whiteout twice
             self.markers = self.style is WhiteoutStyle.AUFS
+            if not self.markers:
+                self._note_whiteout()
         self.add(path, Kind.WHITEOUT)
+
+    def _note_whiteout(self) -> None:
+        """Note that the present directory has a whiteout in it."""
+        if len(self.whited_out) >= self.reader.limits.remembered:
+            raise self.reader.bad(f"more than {self.reader.limits.remembered} directories with whiteouts")
+        self.whited_out[self.tree.here] = None
 
     def _opaque_here(self) -> None:
         """Make the present directory hide what the layers below have in it."""

@@ -95,7 +95,7 @@ def serve(connection: socket.socket) -> None:
             done = run(job, fds)
             answer: Message = (
                 "done", str(done.diff_id), done.tar_size, done.size, done.entries,
-                done.implied, done.lower_links, done.warnings,
+                done.implied, done.lower_links, done.warnings, done.whited_out,
             )  # fmt: skip
         except VeneerError as error:
             kind = type(error)

@@ -145,6 +145,18 @@ class DiffSuite(DriverFixtures):
         assert sorted(bench.facts(bench.apply(below))) == [b"", b"d", b"d/f"]
         assert sorted(bench.facts(bench.apply_all([below, above]))) == [b"", b"d", b"d/f", b"g"]
 
+    def test_a_whiteout_where_no_layer_below_has_the_directory_shows_nowhere(self, bench: Bench) -> None:
+        """The kernel's overlay takes whiteouts out of the listing of merged directories, and of no others."""
+        below = images.layer_tar({"f": b"", "hidden/": images.directory(), "hidden/x": b""})
+        above = images.layer_tar({
+            "new/": images.directory(), "new/.wh.gone": b"", "new/kept": b"",
+            "implied/deep/.wh.gone": b"", "implied/deep/kept": b"",
+            "hidden/": images.directory(), "hidden/.wh..wh..opq": b"", "hidden/.wh.x": b"", "hidden/.wh.gone": b"",
+        })  # fmt: skip
+        assert sorted(bench.facts(bench.apply_all([below, above]))) == [
+            b"", b"f", b"hidden", b"implied", b"implied/deep", b"implied/deep/kept", b"new", b"new/kept",
+        ]  # fmt: skip
+
     @pytest.mark.parametrize("last", [False, True])
     def test_an_opaque_directory_hides_all_below_it_and_nothing_of_its_own_layer(
         self, bench: Bench, last: bool
