@@ -30,7 +30,11 @@ class BlobTooShort(Corrupt):
 
 
 class BlobMismatch(Corrupt):
-    """The bytes that came have another digest than the one asked for."""
+    """The bytes that came have another digest, `actual`, than the one asked for."""
+
+    def __init__(self, message: str, *, actual: BlobDigest | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.actual = actual
 
 
 class BlobWriter:
@@ -140,8 +144,11 @@ class BlobWriter:
         actual = BlobDigest(Digest.parse(f"{self._hash.name}:{self._hash.hexdigest()}"))
         if self.expect is not None and actual != self.expect:
             self._forget()
-            raise BlobMismatch(f"blob {self.expect}: what came has digest {actual}",
-                               hint="the sender, or something on the way, changed it; try again")  # fmt: skip
+            raise BlobMismatch(
+                f"blob {self.expect}: what came has digest {actual}",
+                actual=actual,
+                hint="the sender, or something on the way, changed it; try again",
+            )
         with file_errors(self._blobs.root):
             if os.fstat(self._fd).st_size != self.offset:
                 os.ftruncate(self._fd, self.offset)
