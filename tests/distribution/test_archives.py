@@ -214,9 +214,9 @@ def test_a_truncated_archive_is_an_error_and_leaves_nothing(engine: Engine, tmp_
 def test_what_is_no_archive_is_told_so(engine: Engine, tmp_path: Path) -> None:
     with pytest.raises(VeneerError, match="not a tar archive"):
         load(engine, tmp_path, os.urandom(4096))
-    with pytest.raises(VeneerError, match="veneer import") as caught:
+    with pytest.raises(VeneerError, match=r"neither manifest.json nor index.json") as caught:
         load(engine, tmp_path, images.layer_tar(TREE))
-    assert caught.value.hint == "" or "import" in caught.value.hint
+    assert "veneer import" in caught.value.hint
     with pytest.raises(NoSuchArchive, match="no such file"):
         engine.images.load(tmp_path / "nowhere.tar")
 

@@ -50,7 +50,6 @@ class System:
         counts = store.catalog.row("SELECT (SELECT count(*) FROM image), (SELECT count(*) FROM layer)")
         driver, status = self._driver()
         return {
-            "ID": store.catalog.setting("id") or "",
             "Containers": 0,
             "Images": counts[0],
             "Layers": counts[1],

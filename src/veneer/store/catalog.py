@@ -249,6 +249,11 @@ class Catalog:
                 connection.close()
 
 
+def sqlite_version() -> str:
+    """The version of the SQLite in use."""
+    return apsw.sqlite_lib_version()
+
+
 def _connection(path: Path) -> tuple[apsw.Connection, bool]:
     """Open `path`: (connection, whether it can only read)."""
     read_only = False
