@@ -60,7 +60,7 @@ def test_times_are_local(monkeypatch: pytest.MonkeyPatch) -> None:
             time.tzset()
             assert units.local_rfc3339(1_700_000_000.9) == rfc3339
             assert units.local_time(1_700_000_000.9) == go
-        assert units.local_rfc3339(None) == "N/A"
+        assert units.local_rfc3339(None) == "0001-01-01T00:00:00Z"
     finally:
         monkeypatch.undo()
         time.tzset()

@@ -29,12 +29,14 @@ class App:
     `settings` are what the global options set, for Config.  `now` is the moment ages are counted from.
     """
 
-    def __init__(self, out: TextIO, err: TextIO, stdin: TextIO, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, out: TextIO, err: TextIO, stdin: TextIO, settings: dict[str, Any], now: float | None = None
+    ) -> None:
         self.out = out
         self.err = err
         self.stdin = stdin
         self.settings = settings
-        self.now = time.time()
+        self.now = time.time() if now is None else now
         self.path = "veneer"
         self.debug = False
         self._engine: Engine | None = None

@@ -20,6 +20,10 @@ class GoMap(dict[str, Any]):
     """A Go map of strings: unlike a struct's field, a key that is not there is no error but the zero value."""
 
 
+class Unit(dict[str, Any]):
+    """Go's struct{}: what the values of a set are."""
+
+
 class Function(NamedTuple):
     """A callable, the Go types it takes ("any" for interface{}), and whether more of the last may follow."""
 
@@ -42,6 +46,8 @@ def show(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return _float(value)
+    if isinstance(value, Unit):
+        return "{}"
     if isinstance(value, Mapping):
         return "map[" + " ".join(f"{key}:{show(item)}" for key, item in sorted(value.items())) + "]"
     if isinstance(value, (list, tuple)):

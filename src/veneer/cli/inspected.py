@@ -9,7 +9,7 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from veneer.cli.gofunctions import GoMap
+from veneer.cli.gofunctions import GoMap, Unit
 from veneer.cli.gotemplate import Struct
 
 _CONFIG_ABSENT: dict[str, Any] = {
@@ -40,7 +40,7 @@ def _config(document: Any) -> Any:
     config = Struct(document, _CONFIG_ABSENT)
     for key in ("Labels", "ExposedPorts", "Volumes"):
         if isinstance(config.get(key), dict):
-            config[key] = GoMap(config[key])
+            config[key] = GoMap({name: Unit() if value == {} else value for name, value in config[key].items()})
     return config
 
 

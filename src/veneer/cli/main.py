@@ -179,12 +179,13 @@ def _dispatch(app: App, words: Sequence[str]) -> int:
     return found.run(app, parsed) or 0
 
 
-def run(words: Sequence[str], out: TextIO, err: TextIO, stdin: TextIO) -> int:
+def run(words: Sequence[str], out: TextIO, err: TextIO, stdin: TextIO, *, now: float | None = None) -> int:
     """Run one command line (without the program's name) on these streams; gives the exit status.
 
+    `now` is the moment ages are counted from, in Unix seconds (None: this one).
     Everything expected to go wrong ends here as a sentence on `err`; BrokenPipeError is left to the caller.
     """
-    app = App(out, err, stdin, {})
+    app = App(out, err, stdin, {}, now)
     try:
         code = _dispatch(app, words)
         out.flush()

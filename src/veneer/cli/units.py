@@ -65,11 +65,11 @@ def since(created: float, now: float) -> str:
 
 
 def local_rfc3339(moment: float | None) -> str:
-    """A Unix time as Go's time.RFC3339 in local time; docker prints N/A for placeholders."""
+    """A Unix time as Go's time.RFC3339 in local time; None is Go's zero time."""
     import time
 
-    if moment is None or moment <= YEAR_2000:
-        return "N/A"
+    if moment is None:
+        return "0001-01-01T00:00:00Z"
     local = time.localtime(int(moment))
     offset = time.strftime("%z", local)
     return time.strftime("%Y-%m-%dT%H:%M:%S", local) + ("Z" if offset == "+0000" else f"{offset[:3]}:{offset[3:]}")

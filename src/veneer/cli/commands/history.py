@@ -46,7 +46,7 @@ def listing(app: App, *, truncate: bool, human: bool) -> Listing[HistoryRow]:
     return Listing("*image.historyContext", (
         Column("ID", "IMAGE", identifier),
         Column("CreatedAt", "CREATED AT", lambda row: units.local_rfc3339(row.created)),
-        Column("CreatedSince", "CREATED" if human else "CREATED AT",
+        Column("CreatedSince", "CREATED",
                lambda row: units.ago(row.created, app.now) if human else units.local_rfc3339(row.created)),
         Column("CreatedBy", "CREATED BY", created_by),
         Column("Size", "SIZE", lambda row: units.human_size(row.size) if human else str(row.size)),
@@ -70,7 +70,8 @@ def run(app: App, given: Parsed) -> None:
     # JSON and templates keep to docker's fields unless layers are asked for: scripts compare whole objects.
     if format == "json" and not layers:
         kind = Listing(kind.what, list(kind.columns.values())[:6])
-    kind.show(app, rows, format, ("ID", "CreatedSince", "CreatedBy", "Size", "Comment", *layers))
+    created = "CreatedSince" if given.flag("human") else "CreatedAt"
+    kind.show(app, rows, format, ("ID", created, "CreatedBy", "Size", "Comment", *layers))
 
 
 HISTORY = Command(

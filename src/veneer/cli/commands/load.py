@@ -34,14 +34,19 @@ def run(app: App, given: Parsed) -> None:
 
 
 def show(app: App, loaded: Sequence[Loaded]) -> None:
-    """One line for each image that came in, and one for each name that moved."""
+    """A line for each name that came in or moved, and for each image that came without one."""
     for each in loaded:
         if each.reference and each.replaced and each.replaced != each.image_id:
             app.line(
                 f"The image {each.reference.familiar} already exists, renaming the old one with ID {each.replaced} "
                 "to empty string"
             )
-        app.line(f"Loaded image: {each.reference.familiar}" if each.reference else f"Loaded image ID: {each.image_id}")
+        if each.reference:
+            app.line(f"Loaded image: {each.reference.familiar}")
+    # As docker: if the last image of the archive has no name, every image is listed by its ID, else those that need it.
+    everything = bool(loaded) and loaded[-1].reference is None
+    for image_id in dict.fromkeys(each.image_id for each in loaded if everything or not each.reference):
+        app.line(f"Loaded image ID: {image_id}")
 
 
 LOAD = Command(

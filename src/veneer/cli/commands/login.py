@@ -21,9 +21,9 @@ def _credentials(app: App, given: Parsed) -> tuple[str, str]:
     """User and password: from the options, from standard input, or asked for on the terminal."""
     user, password = given.text("username"), given.text("password")
     if "password" in given.given:
-        app.warn("WARNING! Using --password via the CLI is insecure. Use --password-stdin.")
         if given.flag("password_stdin"):
             raise Failure("conflicting options: cannot specify both --password and --password-stdin")
+        app.warn("WARNING! Using --password via the CLI is insecure. Use --password-stdin.")
     if given.flag("password_stdin"):
         if not user:
             raise Failure("the --password-stdin option requires --username to be set")
