@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from veneer.store.removal import UsersOf, nobody
+from veneer.store.removal_plan import UsersOf, nobody
 
 if TYPE_CHECKING:
     from veneer.store.images import Image

@@ -6,6 +6,7 @@ a list of 10,000 images costs little more than the query.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -181,3 +182,28 @@ class Names(Sequence[Reference]):
 
     def __iter__(self) -> Iterator[Reference]:
         return (reference_of(*pair) for pair in self._pairs)
+
+
+INSERT = """
+    INSERT INTO image (id, manifest, parent, top, created, added, size, os, architecture, variant, os_version, built,
+                       author, comment, labels)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET parent = coalesce(parent, excluded.parent), built = max(built, excluded.built)
+"""
+
+
+def image_row(
+    config: ImageConfig, manifest: BlobDigest, parent: ImageID | None, size: int, built: bool
+) -> tuple[object, ...]:
+    """What INSERT wants for a new image; `size` is the sum of its layers' sizes in bytes."""
+    from veneer.oci import strictjson, timestamp
+
+    author = config.document.get("author")
+    created = max(timestamp.parse(config.created) or 0.0, 0.0)
+    return (
+        str(config.image_id), str(manifest), parent and str(parent), config.top and str(config.top),
+        created, time.time(), size,
+        config.platform.os, config.platform.architecture, config.platform.variant, config.platform.os_version,
+        int(built), author if isinstance(author, str) else "", config.history[-1].comment if config.history else "",
+        strictjson.dumps(config.labels).decode("utf-8", "replace"),
+    )  # fmt: skip
