@@ -23,6 +23,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.enviro
 _FOREIGN = ("VENEER_", "DOCKER_", "BUILDAH_", "CONTAINERS_", "REGISTRY_")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=12, help="how many processes each crash test kills")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _known_environment() -> Iterator[None]:
     """No settings, credentials or proxies of whoever runs the tests; a home of our own; umask 022."""
