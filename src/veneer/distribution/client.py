@@ -9,18 +9,19 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from veneer.config import Config
 from veneer.distribution.auth import AuthenticationRequired, Credentials, repository_scope
 from veneer.distribution.credentials import CredentialFile
 from veneer.distribution.hosts import Endpoint, endpoints, mirror_endpoints, origin_of
-from veneer.distribution.retry import Clock, Policy
+from veneer.distribution.retry import RETRY_STATUSES, Clock, Policy
 from veneer.distribution.session import (
     AccessDenied,
     Effort,
     NotInRegistry,
     Session,
+    TryAgain,
     read_refusal,
     refused,
 )
@@ -262,11 +263,17 @@ class Registries:
                 self._known[key] = Registry(session, mirror=mirror)
             return self._known[key]
 
-    def anonymous(self, url: str) -> Session:
-        """A session with the server of a foreign layer's `url`: nobody's credentials go there."""
-        origin = origin_of(url)
-        place = Endpoint(f"{urlsplit(url).scheme}://{origin.authority}")
-        return Session(origin.authority, (place,), self._transport, lambda _: None, self.effort)
+    def open_url(self, url: str, offset: int = 0) -> Response:
+        """One try at what a foreign layer's `url` names, from byte `offset` on; nobody's credentials go there."""
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        response = self._transport.send("GET", url, headers=headers)
+        if response.status in (200, 206):
+            return response
+        with response:
+            host = response.origin.authority
+            if response.status in RETRY_STATUSES:
+                raise TryAgain(f"{host} answers {response.status}", response.headers.get("Retry-After"))
+            raise refused(host, f"layer {url.partition('?')[0][:200]}", read_refusal(response))
 
     def tags(self, reference: Reference) -> list[str]:
         """Every tag of the reference's repository."""
