@@ -117,7 +117,8 @@ def _indexes(store: Store) -> Iterator[Finding]:
         try:
             LayerIndex.open(path).close()
         except FileNotFoundError:
-            yield Finding("index-missing", text, str(path))
+            if store.catalog.row("SELECT 1 FROM layer WHERE diff_id = ?", (text,)):
+                yield Finding("index-missing", text, str(path))
         except Corrupt as error:
             yield Finding("index-damaged", text, error.message)
 
@@ -151,13 +152,13 @@ def _trees(store: Store) -> Iterator[Finding]:
             yield Finding("snapshot-differs", snapshot, f"no index to compare with: {error.message}")
             continue
         with index:
-            differences = 0
-            for fact in _differences(directory, index, driver.whiteouts):
-                differences += 1
-                if differences <= _DIFFERENCES:
-                    yield Finding("snapshot-differs", snapshot, fact)
-            if differences > _DIFFERENCES:
-                yield Finding("snapshot-differs", snapshot, f"{differences} differences in all")
+            facts = list(_differences(directory, index, driver.whiteouts))
+        if facts and not store.catalog.row("SELECT 1 FROM snapshot WHERE id = ?", (snapshot,)):
+            continue  # collected meanwhile
+        for fact in facts[:_DIFFERENCES]:
+            yield Finding("snapshot-differs", snapshot, fact)
+        if len(facts) > _DIFFERENCES:
+            yield Finding("snapshot-differs", snapshot, f"{len(facts)} differences in all")
 
 
 def _differences(directory: Path, entries: Iterator[Entry] | Any, style: WhiteoutStyle) -> Iterator[str]:
