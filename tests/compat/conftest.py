@@ -67,8 +67,14 @@ def theirs(docker: Docker) -> Iterator[Docker]:
 
 
 def without_ages(text: str) -> str:
-    """The text with how long ago something was taken out, for what was made a moment before."""
-    return re.sub(r"(Less than a second|\d+ seconds?|About a minute) ago *", "<just now> ", text)
+    """The text without how long ago something was, and without the padding that depends on it."""
+    return re.sub(" +", " ", re.sub(r"(Less than a second|\d+ seconds?|About a minute) ago", "<just now>", text))
+
+
+def first_line(errors: str) -> str:
+    """What went wrong, without who says so: docker's client names its daemon, veneer has none."""
+    line = errors.splitlines()[0] if errors else ""
+    return line.removeprefix("Error response from daemon: ").removeprefix("Error: ")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from veneer.oci.image import HistoryEntry, ImageConfig
 from veneer.oci.platform import Platform, host
-from veneer.oci.reference import Reference
+from veneer.oci.reference import DEFAULT_TAG, Reference
 from veneer.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -187,14 +187,19 @@ class Images:
     # -- changing --------------------------------------------------------------------------------------------
 
     def tag(self, source: str, target: str) -> None:
-        """Give an image one more name; a tag that named another image moves."""
+        """Give an image one more name; a tag that named another image moves.
+
+        The new name stands for all that `source` stands for: an index pulled with all platforms stays whole.
+        """
         image = self.get(source)
         reference = Reference.parse(target)
         if reference.digest is not None:
             from veneer.oci.reference import InvalidReference
 
             raise InvalidReference("refusing to create a tag with a digest reference")
-        self._store.images.tag(image.id, reference.tagged())
+        named = next((tag for tag in image.tags if source in _spellings(tag)), None)
+        index = self._store.images.target(named) if named else None
+        self._store.images.tag(image.id, reference.tagged(), index=index)
 
     def remove(self, name: str, *, force: bool = False, prune: bool = True, dry_run: bool = False) -> Sequence[Removal]:
         """Untag or delete an image, in docker's order; `dry_run` only tells.  Raises Conflict naming who uses it."""
@@ -246,3 +251,9 @@ class Images:
             if reference:
                 self._store.images.tag(image.id, reference)
         return self._store.images.get(image.id)
+
+
+def _spellings(tag: Reference) -> tuple[str, ...]:
+    """The ways to write a tag: in full, as people do, and without what is understood."""
+    short = (tag.familiar_name, tag.name) if tag.tag == DEFAULT_TAG else ()
+    return (tag.familiar, str(tag), *short)
