@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
 
+from tests.laws.scratch import directory, overlay, scratch
 from veneer.changeset.index import LayerIndex
 from veneer.changeset.pack import Packed, pack, pack_difference, pack_tree
 from veneer.changeset.unpack import Unpacked, settle, unpack
@@ -32,37 +30,7 @@ from veneer.testing.trees import (
 
 OVERLAY, ERASE = WhiteoutStyle.OVERLAY, WhiteoutStyle.ERASE
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners, devices and overlay mounts take root")
-EXAMPLES = settings(max_examples=25)
-
-
-@contextmanager
-def directory(path: Path) -> Iterator[int]:
-    path.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-@contextmanager
-def scratch() -> Iterator[Path]:
-    with TemporaryDirectory(prefix="veneer-laws-") as path:
-        yield Path(path)
-
-
-@contextmanager
-def overlay(root: Path, lowers: list[Path]) -> Iterator[Path]:
-    """A kernel overlay mount with an upper directory at root/upper; the merged tree's path."""
-    for name in ("upper", "work", "merged"):
-        (root / name).mkdir()
-    lower = ":".join(map(str, lowers))
-    options = f"lowerdir={lower},upperdir={root}/upper,workdir={root}/work,index=off,redirect_dir=off,metacopy=off"
-    subprocess.run(["mount", "-t", "overlay", "-o", options, "overlay", root / "merged"], check=True)
-    try:
-        yield root / "merged"
-    finally:
-        subprocess.run(["umount", root / "merged"], check=True)
+EXAMPLES = settings(max_examples=20)
 
 
 class Layer:
@@ -101,8 +69,13 @@ def layer_of_upper(fd: int, below: int | None) -> Layer:
 
 @given(tree=trees())
 @EXAMPLES
-def test_a_packed_tree_unpacks_to_the_same_tree(tree: Tree) -> None:
-    with scratch() as tmp, directory(tmp / "t") as fd, directory(tmp / "o") as overlaid, directory(tmp / "e") as plain:
+def test_a_packed_tree_unpacks_to_the_same_tree(tmp_path: Path, tree: Tree) -> None:
+    with (
+        scratch(tmp_path) as tmp,
+        directory(tmp / "t") as fd,
+        directory(tmp / "o") as overlaid,
+        directory(tmp / "e") as plain,
+    ):
         write_tree(tree, fd)
         assert_same(tree, read_tree(fd))
         layer = layer_of_tree(fd)
@@ -114,9 +87,14 @@ def test_a_packed_tree_unpacks_to_the_same_tree(tree: Tree) -> None:
 
 @given(story=changes())
 @EXAMPLES
-def test_the_difference_of_two_trees_applied_to_the_first_yields_the_second(story: list[Tree]) -> None:
+def test_the_difference_of_two_trees_applied_to_the_first_yields_the_second(tmp_path: Path, story: list[Tree]) -> None:
     a, b = story
-    with scratch() as tmp, directory(tmp / "a") as old, directory(tmp / "b") as new, directory(tmp / "d") as diff:
+    with (
+        scratch(tmp_path) as tmp,
+        directory(tmp / "a") as old,
+        directory(tmp / "b") as new,
+        directory(tmp / "d") as diff,
+    ):
         write_tree(a, old)
         write_tree(b, new)
         layer = layer_of_difference(old, new)
@@ -139,9 +117,11 @@ def change_by_overlay(tmp: Path, a: Tree, b: Tree) -> tuple[Layer, Layer, Layer]
 
 @given(story=changes())
 @EXAMPLES
-def test_an_overlay_upper_packs_to_the_bytes_of_the_difference_of_the_merged_trees(story: list[Tree]) -> None:
+def test_an_overlay_upper_packs_to_the_bytes_of_the_difference_of_the_merged_trees(
+    tmp_path: Path, story: list[Tree]
+) -> None:
     a, b = story
-    with scratch() as tmp:
+    with scratch(tmp_path) as tmp:
         _, canonical, difference = change_by_overlay(tmp, a, b)
         with LayerIndex.from_bytes(canonical.index) as found, LayerIndex.from_bytes(difference.index) as expected:
             assert list(found) == list(expected)
@@ -150,25 +130,30 @@ def test_an_overlay_upper_packs_to_the_bytes_of_the_difference_of_the_merged_tre
 
 @given(story=changes())
 @EXAMPLES
-def test_an_overlay_upper_taken_at_its_word_applies_to_the_changed_tree(story: list[Tree]) -> None:
+def test_an_overlay_upper_taken_at_its_word_applies_to_the_changed_tree(tmp_path: Path, story: list[Tree]) -> None:
     a, b = story
-    with scratch() as tmp, directory(tmp / "copy") as copy, directory(tmp / "diff") as diff:
+    with scratch(tmp_path) as tmp, directory(tmp / "copy") as copy, directory(tmp / "diff") as diff:
         native, _, _ = change_by_overlay(tmp, a, b)
         write_tree(a, copy)
         native.unpack(copy, ERASE, [])
         assert_same(b, read_tree(copy))
-        native.unpack(diff, OVERLAY, [])
-        (tmp / "second").mkdir()
+        with directory(tmp / "a") as old:
+            native.unpack(diff, OVERLAY, [old])
         with overlay(tmp / "second", [tmp / "diff", tmp / "a"]) as merged, directory(merged) as view:
             assert_same(b, read_tree(view))
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_packing_twice_gives_the_same_bytes(seed: int) -> None:
+def test_packing_twice_gives_the_same_bytes(tmp_path: Path, seed: int) -> None:
     random = Random(seed)
     a = random_tree(random)
     b = random_change(random, a)
-    with scratch() as tmp, directory(tmp / "a") as old, directory(tmp / "b") as new, directory(tmp / "c") as again:
+    with (
+        scratch(tmp_path) as tmp,
+        directory(tmp / "a") as old,
+        directory(tmp / "b") as new,
+        directory(tmp / "c") as again,
+    ):
         write_tree(a, old)
         write_tree(b, new)
         write_tree(b, again)

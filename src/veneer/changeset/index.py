@@ -21,11 +21,13 @@ from veneer.changeset.entry import Entry, Kind
 from veneer.changeset.index_builder import IndexBuilder, Unindexable
 from veneer.changeset.index_format import (
     CHECKSUM,
+    DIRECTORY_META,
     END_MAGIC,
     HEADER,
     IMPLIED,
     ITEM_FORMATS,
     ITEM_SIZES,
+    KIND_MASK,
     KIND_SHIFT,
     MAGIC,
     MODE_MASK,
@@ -172,6 +174,14 @@ class LayerIndex:
         except IndexError:
             raise self._impossible(number) from None
 
+    def is_opaque(self, number: int) -> bool:
+        """Whether it is a directory that hides what the layers below have in it."""
+        return bool(self.metas[number] & OPAQUE)
+
+    def is_implied(self, number: int) -> bool:
+        """Whether it is a directory that the layer does not mention."""
+        return bool(self.metas[number] & IMPLIED)
+
     def name(self, number: int) -> bytes:
         """The last component of its path."""
         try:
@@ -231,19 +241,22 @@ class LayerIndex:
             return self._children[:0]
         return self._children[self._child_offsets[slot] : self._child_offsets[slot + 1]]
 
+    def child(self, number: int | None, name: bytes) -> int | None:
+        """The number of `name` in directory `number` (None: the root), or None."""
+        siblings = self.children(number)
+        position = bisect_left(siblings, name, key=self.name)
+        if position == len(siblings) or self.name(siblings[position]) != name:
+            return None
+        return siblings[position]
+
     def find(self, path: bytes) -> int | None:
         """The number of the entry for `path`, or None if the layer says nothing of it."""
         if not path:
             return 0 if self._entries and not self.name(0) else None
         number: int | None = None
         for component in path.split(b"/"):
-            siblings = self.children(number)
-            position = bisect_left(siblings, component, key=self.name)
-            if position == len(siblings):
-                return None
-            number = siblings[position]
-            assert number is not None
-            if self.name(number) != component:
+            number = self.child(number, component)
+            if number is None:
                 return None
         return number
 
@@ -308,19 +321,27 @@ class LayerIndex:
 
     def paths(self) -> Iterator[bytes]:
         """Every entry's path, in order; cheaper than `path` for each."""
-        above: list[tuple[int, bytes]] = []
-        for number, parent in enumerate(self.parents):
-            while above and above[-1][0] != parent:
-                above.pop()
-            if above:
-                path = above[-1][1] + b"/" + self.name(number)
-            elif parent == TOP:
-                path = self.name(number)
-            else:
-                raise self._corrupt(f"entry {number} is inside entry {parent}, which is not above it")
-            yield path
-            if self.kind(number) is Kind.DIRECTORY and path:
-                above.append((number, path))
+        return (path for _, path in self._walk(0, self._entries, b"", TOP))
+
+    def subtree(self, number: int, path: bytes | None = None) -> Iterator[tuple[int, bytes]]:
+        """(number, path) of every entry beneath directory `number`; `path` is the directory's, if you have it."""
+        path = self.path(number) if path is None else path
+        return self._walk(number + 1, self.end(number), path, number)
+
+    def _walk(self, start: int, end: int, path: bytes, above: int) -> Iterator[tuple[int, bytes]]:
+        prefix = path + b"/" if path else b""
+        stack: list[tuple[int, bytes]] = []
+        metas, name = self.metas, self.name
+        for number, parent in enumerate(self.parents[start:end], start):
+            while parent != above:
+                if not stack:
+                    raise self._corrupt(f"entry {number} is inside entry {parent}, which is not above it")
+                above, prefix = stack.pop()
+            path = prefix + name(number)
+            yield number, path
+            if metas[number] & KIND_MASK == DIRECTORY_META and path:
+                stack.append((above, prefix))
+                above, prefix = number, path + b"/"
 
     def verify(self) -> None:
         """Read the whole file and compare its checksum.  Raises IndexCorrupt."""
