@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from veneer.errors import Corrupt, VeneerError
 from veneer.oci.digest import BlobDigest, DiffID, Digest
+from veneer.store.catalog import CatalogDamaged
 from veneer.store.gc import dead_scratch, strays
 
 if TYPE_CHECKING:
@@ -75,11 +76,16 @@ def check(store: Store, *, deep: bool = False) -> list[Finding]:
 
 
 def _database(store: Store, *, deep: bool) -> Iterator[Finding]:
-    rows = store.catalog.rows("PRAGMA integrity_check" if deep else "PRAGMA quick_check")
-    for (line,) in rows:
+    try:
+        lines = store.catalog.rows("PRAGMA integrity_check" if deep else "PRAGMA quick_check")
+        dangling = store.catalog.rows("PRAGMA foreign_key_check")
+    except CatalogDamaged as error:
+        yield Finding("catalog-damaged", str(store.catalog.path), error.message)
+        return
+    for (line,) in lines:
         if line != "ok":
             yield Finding("catalog-damaged", str(store.catalog.path), str(line))
-    for table, _, other, _ in store.catalog.rows("PRAGMA foreign_key_check"):
+    for table, _, other, _ in dangling:
         yield Finding("row-dangling", str(table), f"names a row of {other} that is not there")
 
 
