@@ -157,8 +157,9 @@ class _Download:
                 filled += len(chunk)
                 pause = pace.arrived(count, f"{self._host}: blob {self._descriptor.digest}")
                 if filled >= BATCH or pause:
-                    self._write(buffer[:filled])
-                    filled = 0
+                    # Emptied first: whatever interrupts the writing, `finally` must not write the same bytes again.
+                    ready, filled = filled, 0
+                    self._write(buffer[:ready])
             if self._sink.offset + filled > self._descriptor.size or response.read1(1):
                 raise self._wrong_size("the registry sends more")
         finally:

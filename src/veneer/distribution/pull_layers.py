@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from veneer.distribution.blobs import Opener, download, registry_source
-from veneer.distribution.client import Registries, Registry
+from veneer.distribution.client import Registries, Registry, WrongDigest
 from veneer.distribution.crew import Crew
 from veneer.distribution.retry import check
 from veneer.oci.digest import BlobDigest, DiffID
@@ -106,7 +106,11 @@ class LayerDownloads:
             # Something on the way changed a bit, or an earlier, interrupted download did: once more from the start.
             check(self._effort.stop)
             self._tell(layer, "Download failed verification, trying once more")
-            self._download(layer, feed)
+            try:
+                self._download(layer, feed)
+            except BlobMismatch as error:
+                hosts = " and ".join(registry.host for registry in self._sources)
+                raise WrongDigest(f"{hosts}: {error.message}", hint="twice the same: ask who runs it") from error
         self._tell(layer, "Download complete")
 
     def _download(self, layer: Descriptor, feed: Feed | None) -> None:
