@@ -76,8 +76,13 @@ def test_killed_at_random_moments_the_store_stays_whole(config: Config, request:
     rng = random.Random(20)
     for number in range(0, kills, PROCESSES):
         workers = [start(config.root, f"{number}.{n}") for n in range(min(PROCESSES, kills - number))]
-        for worker in workers:
-            kill_after(worker, rng.uniform(0.02, 0.25))
+        try:
+            for worker in workers:
+                kill_after(worker, rng.uniform(0.02, 0.25))
+        finally:
+            for worker in workers:
+                worker.kill()
+                worker.communicate()
         assert_whole(config)
 
 
