@@ -49,7 +49,8 @@ class Unpacked:
     everything but directories, each inode once.  `entries`: members of the archive.  `implied`: directories that
     had to be made without an entry, parents first; they still need the attributes of the layers below.
     `lower_links`: (path, target) of hard links whose target this layer does not have; settle() makes them.
-    `whited_out`: directories with whiteouts on the disk; settle() drops those that have nothing to hide.
+    `whited_out`: directories with whiteouts on the disk; settle() drops those that have nothing to hide, and turns
+    an opaque root (b"") into whiteouts, so what it leaves depends on the layers below.
     """
 
     diff_id: DiffID
@@ -390,6 +391,8 @@ class Unpacker:
             self.hidden.add(frame.path)
         else:
             whiteout.make_opaque(frame.fd, self.style)
+            if not frame.path:
+                self._note_whiteout()  # the kernel does not look for a mark on the root
         implied = not frame.path or frame.path in self.implied
         if frame.attributes is None:
             frame.attributes = (0o755, 0, 0, 0, ()) if implied else metadata.attributes_of(frame)

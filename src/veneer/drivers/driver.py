@@ -86,7 +86,8 @@ class StorageDriver(Protocol):
     def mounts(
         self, snapshot: SnapshotID | None, lowers: Sequence[SnapshotID], *, readonly: bool = False
     ) -> Sequence[Mount]:
-        """What to mount to see `snapshot` on top of `lowers`; None: a read-only view of `lowers` alone.
+        """What to mount to see `snapshot` on top of `lowers`; None: a read-only view of `lowers` alone, which may be
+        none at all.  Always one mount.
 
         One writable mount of a snapshot at a time, and none while another snapshot stands on it: the caller locks.
         Raises TooManyLayers.

@@ -7,7 +7,6 @@ Source of the layout and of graph_data: moby daemon/graphdriver/overlay2/overlay
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -75,9 +74,7 @@ class Overlay2:
     ) -> Sequence[Mount]:
         below = [self.directory(lower) for lower in lowers]
         if snapshot is None:
-            if not below:
-                raise ValueError("a view of no layers at all has nothing to show")
-            return [self._view(below)]
+            return [self._view(below) if below else Mount.bind(treecopy.empty(self.root), readonly=True)]
         folder = self._folder(snapshot)
         if not below and not readonly:
             return [Mount.bind(folder / "diff")]
@@ -99,7 +96,10 @@ class Overlay2:
 
         if not lowers:
             # Compared with nothing, so that what a first layer deletes does not count.
-            with treecopy.directory(self.directory(snapshot)) as upper, treecopy.directory(self._empty()) as below:
+            with (
+                treecopy.directory(self.directory(snapshot)) as upper,
+                treecopy.directory(treecopy.empty(self.root)) as below,
+            ):
                 return pack(upper, self.whiteouts, out, index=index, below=below)
         with opened(self.mounts(None, lowers)) as below:
             if self.abilities.native_diff:
@@ -133,14 +133,9 @@ class Overlay2:
         first layers with whiteouts in them exist.
         """
         unique = list(dict.fromkeys(layers))
-        return Mount.overlay(unique if len(unique) > 1 else [*unique, self._empty()], options=self.abilities.options)
-
-    def _empty(self) -> Path:
-        """A directory with nothing in it."""
-        empty = self.root / ".empty"
-        with contextlib.suppress(FileExistsError):
-            empty.mkdir()
-        return empty
+        return Mount.overlay(
+            unique if len(unique) > 1 else [*unique, treecopy.empty(self.root)], options=self.abilities.options
+        )
 
     def _folder(self, snapshot: SnapshotID) -> Path:
         return self.root / snapshot_id(snapshot)

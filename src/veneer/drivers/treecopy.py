@@ -80,6 +80,13 @@ def directory(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
+def empty(root: Path) -> Path:
+    """A directory in the driver's folder with nothing in it: the view of no layers."""
+    path = root / ".empty"
+    path.mkdir(mode=0o755, parents=True, exist_ok=True)
+    return path
+
+
 def snapshot_folders(root: Path) -> Iterator[SnapshotID]:
     """The snapshots with a folder in `root`, those whose removal was interrupted included, each once."""
     try:

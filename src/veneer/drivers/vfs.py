@@ -59,9 +59,7 @@ class Vfs:
     ) -> Sequence[Mount]:
         if snapshot is not None:
             return [Mount.bind(self.directory(snapshot), readonly=readonly)]
-        if not lowers:
-            raise ValueError("a view of no layers at all has nothing to show")
-        return [Mount.bind(self.directory(lowers[0]), readonly=True)]
+        return [Mount.bind(self.directory(lowers[0]) if lowers else treecopy.empty(self.root), readonly=True)]
 
     def diff(
         self,

@@ -311,7 +311,7 @@ class LayerIntake:
                 if fd < 0:
                     fd = os.open(driver.directory(slot.snapshot), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                     opened.callback(os.close, fd)
-                if slot.unpacked is not None and (slot.unpacked.implied or slot.unpacked.lower_links):
+                if slot.unpacked is not None and not _is_settled(slot.unpacked):
                     settle(fd, slot.unpacked, list(reversed(below.values())), driver.whiteouts)
                 below[slot.snapshot] = fd
 
@@ -400,8 +400,14 @@ def _locked(root: Path, keys: Sequence[str], progress: Progress) -> contextlib.A
 
 
 def _is_standalone(unpacked: Unpacked) -> bool:
-    """Whether the layer took nothing from those below.  The root it never mentions is compared when sharing."""
-    return not unpacked.lower_links and set(unpacked.implied) <= {b""}
+    """Whether the layer's directory is the same on whatever layers.  The root it never mentions is compared when
+    sharing."""
+    return not unpacked.lower_links and not unpacked.whited_out and set(unpacked.implied) <= {b""}
+
+
+def _is_settled(unpacked: Unpacked) -> bool:
+    """Whether the layer's directory is right as it was unpacked."""
+    return not (unpacked.implied or unpacked.lower_links or unpacked.whited_out)
 
 
 def _root_facts(directory: Path | int) -> tuple[int, int, int]:
