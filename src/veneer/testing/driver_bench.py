@@ -91,7 +91,19 @@ class Bench:
         """A layer's tar as a layer on `on`."""
         return self.apply_all([tar], on)
 
-    def apply_all(self, tars: Sequence[bytes], on: Stack = NOBODY, order: Sequence[int] | None = None) -> Stack:
+    def indexed(self, tars: Sequence[bytes]) -> tuple[Stack, list[bytes]]:
+        """The tars as layers, the first undermost, and the layers' indexes in the same order."""
+        indexes = [io.BytesIO() for _ in tars]
+        return self.apply_all(tars, indexes=indexes), [index.getvalue() for index in indexes]
+
+    def apply_all(
+        self,
+        tars: Sequence[bytes],
+        on: Stack = NOBODY,
+        *,
+        order: Sequence[int] | None = None,
+        indexes: Sequence[io.BytesIO] = (),
+    ) -> Stack:
         """The tars as layers, the first undermost; unpacked in `order` (positions) where the driver lets them be."""
         stacks: list[Stack] = [on]
         for _ in tars:
@@ -100,17 +112,17 @@ class Bench:
         for position in order if order is not None else range(len(tars)):
             stack = stacks[position + 1]
             root = self.driver.create(stack[0], stack[1:])
-            unpacked[position] = self._unpack(tars[position], root)
+            unpacked[position] = self._unpack(tars[position], root, indexes[position] if indexes else None)
         for position in range(len(tars)):
             self._settle(stacks[position + 1], unpacked[position])
             self.driver.commit(stacks[position + 1][0])
         return stacks[-1]
 
-    def _unpack(self, tar: bytes, root: Path) -> Unpacked:
+    def _unpack(self, tar: bytes, root: Path, index: io.BytesIO | None) -> Unpacked:
         from veneer.changeset.unpack import unpack
 
         with treecopy.directory(root) as root_fd:
-            return unpack(_Bytes(tar), root_fd, self.driver.whiteouts, index=None)
+            return unpack(_Bytes(tar), root_fd, self.driver.whiteouts, index=index)
 
     def _settle(self, stack: Stack, unpacked: Unpacked) -> None:
         from contextlib import ExitStack

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
 
 from veneer.changeset.entry import Entry, Kind
 from veneer.changeset.index import LayerIndex
-from veneer.changeset.pack import pack_difference, pack_tree
 from veneer.drivers import treecopy
 from veneer.oci.digest import Digest
 from veneer.testing import images
-from veneer.testing.driver_bench import NOBODY, Bench, DriverFixtures, Stack, append, one_of_everything, write
-from veneer.testing.trees import Tree, assert_same, change_tree, changes, read_tree
+from veneer.testing.driver_bench import Bench, DriverFixtures, Stack, append, one_of_everything, write
 
 _EXAMPLES = 12
 """A law costs some ten mounts an example."""
@@ -203,60 +197,6 @@ class DiffSuite(DriverFixtures):
             b"d": b"", b"d/a": b"333", b"d/b": b"22", b"d/c": b"2",
         }  # fmt: skip
 
-    def test_the_driver_law_view_the_union_is_the_tree_that_was_made(self, law: Bench) -> None:
-        @given(story=changes(2))
-        @settings(max_examples=_EXAMPLES)
-        def holds(story: list[Tree]) -> None:
-            with _fresh(law) as bench:
-                stack, own = NOBODY, []
-                for old, new in zip([Tree({}), *story], story, strict=False):
-                    stack = _changed(bench, stack, old, new)
-                    own.append(bench.own_facts(stack[:1]))
-                for depth, tree in enumerate(reversed(story)):
-                    assert_same(tree, _seen(bench, stack[depth:]))
-                assert bench.own_facts(stack) == [one for [one] in reversed(own)], "a layer changed under another"
-
-        holds()
-
-    def test_the_diff_law_applying_the_difference_of_two_trees_yields_the_second(self, law: Bench) -> None:
-        @given(story=changes(1))
-        @settings(max_examples=_EXAMPLES)
-        def holds(story: list[Tree]) -> None:
-            before, after = story
-            with _fresh(law) as bench:
-                base = _changed(bench, NOBODY, Tree({}), before)
-                tar, _ = bench.diff(_changed(bench, base, before, after))
-                again = bench.apply_all([bench.diff(base)[0], tar])
-                assert_same(_without_directory_times(after), _without_directory_times(_seen(bench, again)))
-
-        holds()
-
-    def test_the_canon_law_a_layer_has_the_same_bytes_whatever_the_driver(self, law: Bench) -> None:
-        @given(story=changes(1))
-        @settings(max_examples=_EXAMPLES)
-        def holds(story: list[Tree]) -> None:
-            before, after = story
-            with _fresh(law) as bench, tempfile.TemporaryDirectory() as plain:
-                base = _changed(bench, NOBODY, Tree({}), before)
-                top = _changed(bench, base, before, after)
-                old, new = Path(plain, "old"), Path(plain, "new")
-                for folder in (old, new):
-                    folder.mkdir()
-                with treecopy.directory(old) as old_fd, treecopy.directory(new) as new_fd:
-                    change_tree(old_fd, Tree({}), before)
-                    change_tree(new_fd, Tree({}), after)
-                    whole, difference = io.BytesIO(), io.BytesIO()
-                    pack_tree(old_fd, whole)
-                    pack_difference(old_fd, new_fd, difference)
-                assert bench.diff(base)[0] == whole.getvalue()
-                assert bench.diff(top)[0] == difference.getvalue()
-
-        holds()
-
-    @pytest.fixture
-    def law(self, bench: Bench) -> Bench:
-        return bench
-
 
 def _entries(bench: Bench, stack: Stack) -> list[Entry]:
     """The top layer's entries, from the index that is written with it."""
@@ -264,37 +204,3 @@ def _entries(bench: Bench, stack: Stack) -> list[Entry]:
     bench.driver.diff(stack[0], stack[1:], io.BytesIO(), index=index)
     with LayerIndex.from_bytes(index.getvalue()) as found:
         return list(found)
-
-
-@contextmanager
-def _fresh(bench: Bench) -> Iterator[Bench]:
-    """The same driver, and nothing left of an example when the next begins."""
-    before = set(bench.driver.snapshots())
-    try:
-        yield bench
-    finally:
-        for snapshot in bench.driver.snapshots():
-            if snapshot not in before:
-                bench.driver.remove(snapshot)
-
-
-def _changed(bench: Bench, on: Stack, old: Tree, new: Tree) -> Stack:
-    def change(root: Path) -> None:
-        with treecopy.directory(root) as fd:
-            change_tree(fd, old, new)
-
-    return bench.layer(change, on)
-
-
-def _seen(bench: Bench, stack: Stack) -> Tree:
-    with bench.view(stack) as root, treecopy.directory(root) as fd:
-        return read_tree(fd)
-
-
-def _without_directory_times(tree: Tree) -> Tree:
-    """A directory whose time alone changed is no change to a layer."""
-    from dataclasses import replace
-
-    return Tree(
-        {path: replace(node, mtime_ns=0) if node.kind is Kind.DIRECTORY else node for path, node in tree.items()}
-    )

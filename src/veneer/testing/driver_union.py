@@ -131,6 +131,11 @@ class UnionSuite(DriverFixtures):
         with bench.view(base) as root:
             assert (root / "f").read_text() == "base"
 
+    def test_a_view_of_no_layers_is_an_empty_tree(self, bench: Bench) -> None:
+        assert list(bench.facts(())) == [b""]
+        with bench.view(()) as root, pytest.raises(OSError, match="Read-only file system"):
+            (root / "new").touch()
+
     def test_a_view_refuses_every_kind_ofwrite(self, bench: Bench) -> None:
         stack = bench.layers(lambda root: write(root, "f", ""), lambda root: write(root, "g", ""))
         for some in (stack, stack[1:]):
