@@ -16,6 +16,8 @@ from veneer.progress import Report
 BAR_WIDTH = 50
 WIDE_ENOUGH_FOR_BAR = 110
 REDRAW_SECONDS = 0.1
+HEADING = "Pulling from "
+"""Begins the report, and a block of lines, of each image that a pull fetches."""
 
 
 def bar(current: int, total: int | None, columns: int) -> str:
@@ -30,7 +32,7 @@ def bar(current: int, total: int | None, columns: int) -> str:
 
 
 class Lines:
-    """A Progress that prints.  Reports may come from any thread; `say` prints a line between them.
+    """A Progress that prints.  Reports may come from any thread; one without an id is a line of its own.
 
     Off a terminal only news is printed: a report that counts bytes, and one that repeats its id's status, is not.
     """
@@ -48,15 +50,12 @@ class Lines:
         with self._lock:
             if not report.id:
                 self._plain(report.status)
+            elif report.status.startswith(HEADING):
+                self._plain(f"{report.id}: {report.status}")
             elif self._live:
                 self._redraw(report)
             else:
                 self._news(report)
-
-    def say(self, text: str) -> None:
-        """A line of its own; what is reported afterwards starts below it."""
-        with self._lock:
-            self._plain(text)
 
     def _plain(self, text: str) -> None:
         self._rows.clear()

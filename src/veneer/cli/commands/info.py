@@ -36,7 +36,6 @@ def lines(facts: dict[str, Any]) -> list[str]:
         f"CPUs: {facts['NCPU']}",
         f"Total Memory: {memory_size(facts['MemTotal'])}",
         f"Name: {facts['Name']}",
-        f"ID: {facts['ID']}",
         f"Docker Root Dir: {facts['DockerRootDir']}",
         f"Python: {facts['PythonVersion']} ({facts['PythonExecutable']})",
         f"SQLite: {facts['SQLiteVersion']}",

@@ -7,7 +7,7 @@ from veneer.cli.command import Command
 from veneer.cli.flags import Option, Parsed
 from veneer.errors import NotFound
 from veneer.oci.reference import Reference
-from veneer.progress import silent
+from veneer.progress import Progress, Report, silent
 
 
 def _tags_of(app: App, reference: Reference) -> list[Reference]:
@@ -22,26 +22,34 @@ def _tags_of(app: App, reference: Reference) -> list[Reference]:
     return found
 
 
+class _Once:
+    """Passes reports on, but for a heading that was there before: pushing several tags is one push to people."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._headings: set[str] = set()
+
+    def __call__(self, report: Report) -> None:
+        if report.status.startswith("The push refers to "):
+            if report.status in self._headings:
+                return
+            self._headings.add(report.status)
+        self._progress(report)
+
+
 def run(app: App, given: Parsed) -> None:
     reference = Reference.parse(given.arguments[0])
-    quiet = given.flag("quiet")
-    lines = app.progress()
-    if given.flag("all_tags"):
-        if reference.tag or reference.digest:
-            raise Failure("tag can't be used with --all-tags/-a")
-        references = _tags_of(app, reference)
-    else:
-        if not quiet and reference != reference.tagged():
-            lines.say(f"Using default tag: {reference.tagged().tag}")
-        references = [reference.tagged()]
-    if not quiet:
-        lines.say(f"The push refers to repository [{reference.name}]")
-    for each in references:
-        pushed = app.engine.images.push(str(each), progress=silent if quiet else lines)
-        if not quiet:
-            lines.say(f"{each.tag}: digest: {pushed.digest} size: {pushed.size}")
+    quiet, everything = given.flag("quiet"), given.flag("all_tags")
+    progress: Progress = silent if quiet else _Once(app.progress())
+    if everything and (reference.tag or reference.digest):
+        raise Failure("tag can't be used with --all-tags/-a")
+    if not everything and reference != reference.tagged():
+        reference = reference.tagged()
+        progress(Report("", f"Using default tag: {reference.tag}"))
+    for each in _tags_of(app, reference) if everything else [reference]:
+        app.engine.images.push(str(each), progress=progress)
     if quiet:
-        app.line(reference.familiar if given.flag("all_tags") else str(references[0]))
+        app.line(str(reference))
 
 
 PUSH = Command(
