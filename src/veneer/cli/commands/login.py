@@ -28,6 +28,8 @@ def _credentials(app: App, given: Parsed) -> tuple[str, str]:
         if not user:
             raise Failure("the --password-stdin option requires --username to be set")
         password = app.stdin.read().rstrip("\r\n")
+        if not password:
+            raise Failure("password is required")
     elif "password" in given.given and not password:
         raise Failure("password is empty")
     if not (user and password):
