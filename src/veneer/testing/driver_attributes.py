@@ -13,7 +13,7 @@ from veneer.testing.driver_bench import CAPABILITY, Bench, DriverFixtures, appen
 class AttributeSuite(DriverFixtures):
     """Everything a file system can say of a file is the same on top as it was below."""
 
-    def testone_of_everything_looks_the_same_through_the_union(self, bench: Bench, tmp_path: Path) -> None:
+    def test_one_of_everything_looks_the_same_through_the_union(self, bench: Bench, tmp_path: Path) -> None:
         (tmp_path / "plain").mkdir()
         one_of_everything(tmp_path / "plain")
         expected = facts(tmp_path / "plain")

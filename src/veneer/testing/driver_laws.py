@@ -24,7 +24,7 @@ from veneer.testing import images
 from veneer.testing.driver_bench import NOBODY, Bench, DriverFixtures, Stack
 from veneer.testing.trees import Node, Tree, assert_same, change_tree, changes, read_tree
 
-_EXAMPLES = 12
+_EXAMPLES = 8
 """A law costs some ten mounts an example."""
 
 
@@ -86,7 +86,7 @@ class LawSuite(DriverFixtures):
 
     def test_law_the_view_is_the_tree_that_the_layers_indexes_make(self, bench: Bench) -> None:
         @given(random=st.randoms(use_true_random=False))
-        @settings(max_examples=3 * _EXAMPLES)
+        @settings(max_examples=2 * _EXAMPLES)
         def holds(random: Random) -> None:
             tars = [random_layer(random, number) for number in range(random.randint(1, 4))]
             with _fresh(bench):

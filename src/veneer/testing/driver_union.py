@@ -136,13 +136,13 @@ class UnionSuite(DriverFixtures):
         with bench.view(()) as root, pytest.raises(OSError, match="Read-only file system"):
             (root / "new").touch()
 
-    def test_a_view_refuses_every_kind_ofwrite(self, bench: Bench) -> None:
+    def test_a_view_refuses_every_kind_of_write(self, bench: Bench) -> None:
         stack = bench.layers(lambda root: write(root, "f", ""), lambda root: write(root, "g", ""))
         for some in (stack, stack[1:]):
             with bench.view(some) as root:
                 _refuses_writes(root)
 
-    def test_a_snapshot_mounted_readonly_shows_its_layer_and_refuses_every_kind_ofwrite(self, bench: Bench) -> None:
+    def test_a_snapshot_mounted_readonly_shows_its_layer_and_refuses_every_kind_of_write(self, bench: Bench) -> None:
         stack = bench.layers(lambda root: write(root, "f", ""), lambda root: write(root, "g", "top"))
         for depth in (0, 1):
             with bench.mounted(stack[depth], stack[depth + 1 :], readonly=True) as root:
