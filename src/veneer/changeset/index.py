@@ -134,7 +134,8 @@ class LayerIndex:
         directories, devices, attributed = len(columns[b"DIRS"]), len(columns[b"DEVE"]), len(columns[b"XATE"])
         lengths = {
             b"MODE": n, b"UID_": n, b"GID_": n, b"SIZE": n, b"TIME": n, b"PARN": n, b"NAMO": n + 1, b"LNKO": n + 1,
-            b"HASH": 32 * n, b"ENDS": directories, b"CHLO": directories + 2, b"DEVN": devices, b"XATO": attributed + 1,
+            b"HASH": 32 * n, b"ENDS": directories, b"CHLS": directories + 1, b"CHLN": directories + 1,
+            b"DEVN": devices, b"XATO": attributed + 1,
         }  # fmt: skip
         for tag, length in lengths.items():
             if len(columns[tag]) != length:
@@ -153,7 +154,8 @@ class LayerIndex:
         """The numbers of the directories, ascending."""
         self._name_offsets, self._names = columns[b"NAMO"], columns[b"NAME"]
         self._link_offsets, self._links = columns[b"LNKO"], columns[b"LINK"]
-        self._ends, self._child_offsets, self._children = columns[b"ENDS"], columns[b"CHLO"], columns[b"CHLD"]
+        self._child_starts, self._child_counts = columns[b"CHLS"], columns[b"CHLN"]
+        self._ends, self._children = columns[b"ENDS"], columns[b"CHLD"]
 
     def __len__(self) -> int:
         return self._entries
@@ -239,7 +241,8 @@ class LayerIndex:
             slot = self._slot(number)
         if slot is None:
             return self._children[:0]
-        return self._children[self._child_offsets[slot] : self._child_offsets[slot + 1]]
+        start = self._child_starts[slot]
+        return self._children[start : start + self._child_counts[slot]]
 
     def child(self, number: int | None, name: bytes) -> int | None:
         """The number of `name` in directory `number` (None: the root), or None."""

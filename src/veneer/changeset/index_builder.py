@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import zlib
 from array import array
-from collections.abc import Iterator
-from itertools import accumulate
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import accumulate, islice
 from struct import Struct
 from struct import error as StructError
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 from veneer.changeset.entry import Kind
 from veneer.changeset.index_format import (
@@ -40,6 +41,7 @@ _ROW_U32 = _ROW.size // 4
 _ROW_U64 = _ROW.size // 8
 _DIGEST_AT = 40
 _CHUNK = 8192
+_Piece: TypeAlias = "array[int] | bytes"
 _I64 = 1 << 63
 
 
@@ -125,6 +127,23 @@ class IndexBuilder:
         _Writer(self).write(out)
 
 
+class _Frame:
+    """A directory whose children are being numbered."""
+
+    __slots__ = ("at", "children", "directories", "names", "number", "path", "rows", "since", "slot")
+
+    def __init__(self, path: bytes, number: int, slot: int, since: int, names: list[bytes], rows: list[int]) -> None:
+        self.path = path
+        self.number = number
+        self.slot = slot
+        self.since = since
+        self.names = names
+        self.rows = rows
+        self.at = 0
+        self.children = array("I")
+        self.directories: Iterator[int] = iter(())
+
+
 class _Writer:
     """The sorted view of a builder's rows, column by column."""
 
@@ -156,37 +175,42 @@ class _Writer:
         rows = memoryview(self.builder._rows).cast("I")
         names = self.builder._names
         owners, ends = rows[0::_ROW_U32], rows[1::_ROW_U32]
-        for row, meta in enumerate(rows[2::_ROW_U32]):
-            if meta & KIND_MASK == DIRECTORY_META:
-                inside = paths[owners[row]]
-                name = bytes(names[ends[row - 1] if row else 0 : ends[row]])
-                number = directories.get(inside + b"/" + name if inside else name)
-                if number is not None:
-                    have[number] = 1
+        self.is_directory = bytearray(meta & KIND_MASK == DIRECTORY_META for meta in rows[2::_ROW_U32])
+        row = self.is_directory.find(1)
+        while row >= 0:
+            inside = paths[owners[row]]
+            name = bytes(names[ends[row - 1] if row else 0 : ends[row]])
+            number = directories.get(inside + b"/" + name if inside else name)
+            if number is not None:
+                have[number] = 1
+            row = self.is_directory.find(1, row + 1)
         for view in (owners, ends, rows):
             view.release()
+        missing = have.count(0)
         for number, path in enumerate(paths):
             if not have[number]:
                 self.builder.add(path, Kind.DIRECTORY, 0o755, implied=True)
+        self.is_directory += b"\1" * missing
 
     def _group_by_directory(self) -> None:
         """Counting sort of the row numbers by directory; within one directory in the order of adding."""
         owners = self.u32[0::_ROW_U32]
-        counts = array("I", bytes(4 * (len(self.builder._directories) + 1)))
+        free = array("I", bytes(4 * (len(self.builder._directories) + 1)))
         for number in owners:
-            counts[number + 1] += 1
-        self.group_starts = array("I", accumulate(counts))
-        free = array("I", self.group_starts)
+            free[number + 1] += 1
+        free = array("I", accumulate(free))
         self.grouped = array("I", bytes(4 * len(owners)))
         for row, number in enumerate(owners):
-            self.grouped[free[number]] = row
-            free[number] += 1
+            at = free[number]
+            self.grouped[at] = row
+            free[number] = at + 1
+        self.group_ends = free  # each has moved up to the start of the next
 
-    def _group(self, number: int, since: int) -> list[tuple[bytes, int]]:
-        """(name, row) of what is finally in a directory, by name; rows before `since` do not count."""
-        names, ends, real = self.builder._names, self.name_ends, self.real
+    def _frame(self, directory: int, path: bytes, number: int, slot: int, since: int) -> _Frame:
+        """What is finally in a directory, by name; rows before `since` do not count."""
+        names, ends, real, is_directory = self.builder._names, self.name_ends, self.real, self.is_directory
         found: dict[bytes, int] = {}
-        for row in self.grouped[self.group_starts[number] : self.group_starts[number + 1]]:
+        for row in self.grouped[self.group_ends[directory - 1] if directory else 0 : self.group_ends[directory]]:
             if row < since:
                 continue
             name = bytes(names[ends[row - 1] if row else 0 : ends[row]])
@@ -194,64 +218,90 @@ class _Writer:
                 if row >= real:
                     continue
                 before = found[name]
-                if self.metas[before] & KIND_MASK != DIRECTORY_META:
+                if not is_directory[before]:
                     self.replaced[row] = before
                 elif before in self.replaced:
                     self.replaced[row] = self.replaced[before]
             found[name] = row
-        return sorted(found.items())
+        ordered = sorted(found)
+        frame = _Frame(path, number, slot, since, ordered, [found[name] for name in ordered])
+        frame.directories = iter([at for at, row in enumerate(frame.rows) if is_directory[row]])
+        return frame
 
     def _sort(self) -> None:
         """Number the entries: every directory right before all that is beneath it, siblings by name.
 
-        `order` is entry number -> row, `slots` entry number -> 1 + position of its directory in `dirs`.
+        `order` is entry number -> row, `parents` entry number -> that of its directory; `dirs`, `ends`,
+        `child_starts` and `child_counts` go by slot: 0 is the top, then the directories as they are numbered.
         """
-        order, slots = array("I"), array("I")
-        dirs, ends = array("I", [TOP]), array("I", [0])
-        numbers, metas = self.builder._directories, self.metas
-        stack: list[tuple[Iterator[tuple[bytes, int]], bytes, int, int]] = [(iter(self._group(0, 0)), b"", 0, 0)]
+        self.order, self.parents, self.children = order, parents, children = array("I"), array("I"), array("I")
+        self.dirs, self.ends = dirs, ends = array("I", [TOP]), array("I", [0])
+        self.child_starts, self.child_counts = array("I", [0]), array("I", [0])
+        numbers = self.builder._directories
+        stack = [self._frame(0, b"", TOP, 0, 0)]
         while stack:
-            names, path, slot, since = stack[-1]
-            for name, row in names:
-                order.append(row)
-                slots.append(slot)
-                if metas[row] & KIND_MASK == DIRECTORY_META:
-                    dirs.append(len(order) - 1)
-                    ends.append(len(order))
-                    child = path + b"/" + name if path else name
-                    number = numbers.get(child) if name else None
-                    if number is not None:
-                        since = max(since, self.replaced.get(row, 0))
-                        stack.append((iter(self._group(number, since)), child, len(dirs) - 1, since))
-                        break
-            else:
-                ends[slot] = len(order)
+            frame = stack[-1]
+            at = next(frame.directories, -1)
+            first, count = len(order), (at + 1 if at >= 0 else len(frame.rows)) - frame.at
+            order.extend(frame.rows[frame.at : frame.at + count])
+            parents.extend([frame.number] * count)
+            frame.children.extend(range(first, first + count))
+            frame.at += count
+            if at < 0:
+                ends[frame.slot] = len(order)
+                self.child_starts[frame.slot] = len(children)
+                self.child_counts[frame.slot] = len(frame.children)
+                children.extend(frame.children)
                 stack.pop()
-        if len(dirs) > 1 and dirs[1] == 0 and self._name_length(order[0]) == 0:
+                continue
+            row, name = frame.rows[at], frame.names[at]
+            dirs.append(len(order) - 1)
+            for column in (ends, self.child_starts, self.child_counts):
+                column.append(0)
+            ends[-1] = len(order)
+            child = frame.path + b"/" + name if frame.path else name
+            number = numbers.get(child) if name else None
+            if number is not None:
+                since = max(frame.since, self.replaced.get(row, 0))
+                stack.append(self._frame(number, child, len(order) - 1, len(dirs) - 1, since))
+        self.has_root = len(order) > 0 and not self._name_length(order[0])
+        if self.has_root:
+            # The root's entry is not a child of the root, and everything is beneath it.
             ends[1] = len(order)
-        self.order, self.slots, self.dirs, self.ends = order, slots, dirs, ends
-        del self.grouped, self.group_starts
+            self.child_starts[0] += 1
+            self.child_counts[0] -= 1
+        del self.grouped, self.group_ends, self.is_directory
         self.builder._directories = {}
 
     def _name_length(self, row: int) -> int:
         return self.name_ends[row] - (self.name_ends[row - 1] if row else 0)
 
-    def _u32(self, column: int) -> array[int]:
-        return array("I", map(self.u32[column::_ROW_U32].__getitem__, self.order))
+    def _name(self, row: int) -> bytes:
+        return bytes(self.builder._names[self.name_ends[row - 1] if row else 0 : self.name_ends[row]])
 
-    def _children(self) -> tuple[array[int], array[int]]:
-        counts = array("I", bytes(4 * (len(self.dirs) + 1)))
-        root = 1 if len(self.order) and self._name_length(self.order[0]) == 0 else 0
-        for slot in self.slots[root:]:
-            counts[slot + 1] += 1
-        starts = array("I", accumulate(counts))
-        free = array("I", starts)
-        children = array("I", bytes(4 * (len(self.order) - root)))
-        for number in range(root, len(self.order)):
-            slot = self.slots[number]
-            children[free[slot]] = number
-            free[slot] += 1
-        return starts, children
+    def _link_length(self, link: int) -> int:
+        return self.builder._link_ends[link] - self.builder._link_ends[link - 1] if link else 0
+
+    def _link(self, row: int) -> bytes:
+        link, ends = self.u32[row * _ROW_U32 + 5], self.builder._link_ends
+        return bytes(self.builder._links[ends[link - 1] : ends[link]]) if link else b""
+
+    def _digest(self, row: int) -> bytearray:
+        return self.builder._rows[row * _ROW.size + _DIGEST_AT : (row + 1) * _ROW.size]
+
+    def _later(self, code: str, column: memoryview[int]) -> Iterator[array[int]]:
+        for start in range(0, len(self.order), _CHUNK):
+            yield array(code, map(column.__getitem__, self.order[start : start + _CHUNK]))
+
+    def _offsets(self, lengths: Iterator[int]) -> Iterator[array[int]]:
+        """Where each of these would start, laid end to end; and the end."""
+        offsets = accumulate(lengths, initial=0)
+        while piece := array("I", islice(offsets, _CHUNK)):
+            yield piece
+
+    def _joined(self, part: Callable[[int], bytes | bytearray]) -> Iterator[bytes]:
+        for start in range(0, len(self.order), _CHUNK):
+            yield b"".join(map(part, self.order[start : start + _CHUNK]))
 
     def _sparse(self, wanted: dict[int, int] | dict[int, bytes]) -> array[int]:
         """The entry numbers of the rows in `wanted` that are still there, ascending."""
@@ -259,70 +309,37 @@ class _Writer:
             return array("I")
         return array("I", (number for number, row in enumerate(self.order) if row in wanted))
 
-    def _sections(self) -> dict[bytes, tuple[int, Iterator[array[int] | bytes]]]:
+    def _sections(self) -> dict[bytes, tuple[int, Iterator[_Piece]]]:
         """tag -> (length in bytes, the content piece by piece), made when asked for to hold one column at a time."""
         builder, order, n = self.builder, self.order, len(self.order)
-        name_offsets = array("I", accumulate(map(self._name_length, order), initial=0))
-        link_numbers, link_ends = self.u32[5::_ROW_U32], builder._link_ends
-
-        def link_length(row: int) -> int:
-            link = link_numbers[row]
-            return link_ends[link] - link_ends[link - 1] if link else 0
-
-        link_offsets = array("I", accumulate(map(link_length, order), initial=0))
-        chlo, chld = self._children()
+        links = self.u32[5::_ROW_U32].__getitem__
+        names_length = sum(map(self._name_length, order))
+        links_length = sum(map(self._link_length, map(links, order)))
         devices, attributed = self._sparse(builder._devices), self._sparse(builder._xattrs)
         blobs = [builder._xattrs[order[number]] for number in attributed]
         xattr_offsets = array("I", accumulate(map(len, blobs), initial=0))
         device_numbers = array("Q", (builder._devices[order[number]] for number in devices))
 
-        def name(row: int) -> bytes:
-            return bytes(builder._names[self.name_ends[row - 1] if row else 0 : self.name_ends[row]])
-
-        def link(row: int) -> bytes:
-            number = link_numbers[row]
-            return bytes(builder._links[link_ends[number - 1] : link_ends[number]]) if number else b""
-
-        rows = memoryview(builder._rows)
-
-        def digest(row: int) -> memoryview:
-            return rows[row * _ROW.size + _DIGEST_AT : (row + 1) * _ROW.size]
-
-        def joined(part: object) -> Iterator[bytes]:
-            for start in range(0, n, _CHUNK):
-                yield b"".join(map(part, order[start : start + _CHUNK]))  # type: ignore[call-overload]
-
-        def later(column: int) -> Iterator[array[int]]:
-            yield self._u32(column)
-
-        def parents() -> Iterator[array[int]]:
-            yield array("I", map(self.dirs.__getitem__, self.slots))
-
-        def sizes() -> Iterator[array[int]]:
-            yield array("Q", map(self.u64[3::_ROW_U64].__getitem__, order))
-
-        def times() -> Iterator[array[int]]:
-            yield array("q", map(self.i64[4::_ROW_U64].__getitem__, order))
-
-        def kept(column: array[int]) -> tuple[int, Iterator[array[int] | bytes]]:
+        def kept(column: array[int]) -> tuple[int, Iterator[_Piece]]:
             return len(column) * column.itemsize, iter((column,))
 
         return {
-            b"MODE": (4 * n, later(2)),
-            b"UID_": (4 * n, later(3)),
-            b"GID_": (4 * n, later(4)),
-            b"SIZE": (8 * n, sizes()),
-            b"TIME": (8 * n, times()),
-            b"PARN": (4 * n, parents()),
-            b"NAMO": kept(name_offsets),
-            b"NAME": (name_offsets[-1], joined(name)),
-            b"LNKO": kept(link_offsets),
-            b"LINK": (link_offsets[-1], joined(link)),
-            b"HASH": (32 * n, joined(digest)),
+            b"MODE": (4 * n, self._later("I", self.metas)),
+            b"UID_": (4 * n, self._later("I", self.u32[3::_ROW_U32])),
+            b"GID_": (4 * n, self._later("I", self.u32[4::_ROW_U32])),
+            b"SIZE": (8 * n, self._later("Q", self.u64[3::_ROW_U64])),
+            b"TIME": (8 * n, self._later("q", self.i64[4::_ROW_U64])),
+            b"PARN": kept(self.parents),
+            b"NAMO": (4 * n + 4, self._offsets(map(self._name_length, order))),
+            b"NAME": (names_length, self._joined(self._name)),
+            b"LNKO": (4 * n + 4, self._offsets(map(self._link_length, map(links, order)))),
+            b"LINK": (links_length, self._joined(self._link) if links_length else iter(())),
+            b"HASH": (32 * n, self._joined(self._digest)),
             b"DIRS": kept(self.dirs[1:]),
             b"ENDS": kept(self.ends[1:]),
-            b"CHLO": kept(chlo),
-            b"CHLD": kept(chld),
+            b"CHLS": kept(self.child_starts),
+            b"CHLN": kept(self.child_counts),
+            b"CHLD": kept(self.children),
             b"DEVE": kept(devices),
             b"DEVN": kept(device_numbers),
             b"XATE": kept(attributed),
@@ -332,12 +349,9 @@ class _Writer:
 
     def _totals(self) -> tuple[int, list[int]]:
         kinds = [0] * 8
-        total = 0
-        sizes, metas = self.u64[3::_ROW_U64], self.metas
-        for row in self.order:
-            total += sizes[row]
-            kinds[metas[row] >> KIND_SHIFT & 7] += 1
-        return total, kinds
+        for meta, count in Counter(map(self.metas.__getitem__, self.order)).items():
+            kinds[meta >> KIND_SHIFT & 7] += count
+        return sum(map(self.u64[3::_ROW_U64].__getitem__, self.order)), kinds
 
     def write(self, out: BinaryIO) -> None:
         total, kinds = self._totals()

@@ -22,7 +22,8 @@ without a new version.  n is the number of entries, d the number of directories 
     HASH  n x 32 bytes raw SHA-256 of a regular file's content, zeros for other kinds
     DIRS  d x u32    the entry numbers of the directories, ascending
     ENDS  d x u32    for each of them, the number after its last descendant
-    CHLO  (d+2) x u32  where each directory's children start in CHLD; slot 0 is the top, slot k+1 is DIRS[k]
+    CHLS  (d+1) x u32  where each directory's children start in CHLD; slot 0 is the top, slot k+1 is DIRS[k]
+    CHLN  (d+1) x u32  how many children it has
     CHLD  u32        entry numbers of children, by name within a directory
     DEVE  u32        the entry numbers that are devices, ascending;  DEVN  u64 each  major << 32 | minor
     XATE  u32        the entry numbers with extended attributes, ascending
@@ -60,7 +61,7 @@ KIND_MASK = 0xFF << KIND_SHIFT
 
 ITEM_FORMATS = {
     b"MODE": "I", b"UID_": "I", b"GID_": "I", b"SIZE": "Q", b"TIME": "q", b"PARN": "I", b"NAMO": "I", b"NAME": "B",
-    b"LNKO": "I", b"LINK": "B", b"HASH": "B", b"DIRS": "I", b"ENDS": "I", b"CHLO": "I", b"CHLD": "I",
+    b"LNKO": "I", b"LINK": "B", b"HASH": "B", b"DIRS": "I", b"ENDS": "I", b"CHLS": "I", b"CHLN": "I", b"CHLD": "I",
     b"DEVE": "I", b"DEVN": "Q", b"XATE": "I", b"XATO": "I", b"XATR": "B",
 }  # fmt: skip
 """The sections of version 1, in the order they are written, with the array/memoryview code of their items."""
