@@ -9,7 +9,7 @@ import contextlib
 import enum
 import struct
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, cast
 
 from veneer.errors import Corrupt
 
@@ -110,30 +110,32 @@ class _Gzip:
     """gzip through ISA-L straight into the caller's buffer."""
 
     def __init__(self, source: Source) -> None:
-        self._readinto: Callable[[memoryview | bytearray], int]
-        try:
-            # isal's reader class is not public, but it is the one way without a copy (600 MB/s here);
-            # a version without it still has the file object.
-            from isal.isal_zlib import _GzipReader
-
-            self._readinto = _GzipReader(_Reader(source), _CHUNK).readinto
-        except ImportError:
-            from isal import igzip
-
-            self._readinto = igzip.IGzipFile(fileobj=_Reader(source), mode="rb").readinto  # type: ignore[arg-type]
-
-    def readinto(self, buffer: memoryview | bytearray, /) -> int:
         import zlib
 
-        from isal.isal_zlib import IsalError
+        from isal import isal_zlib
 
+        self._readinto: Callable[[memoryview | bytearray], int]
+        # isal's stub declares its exception class as an exception.
+        self._failures: tuple[type[Exception], ...] = (zlib.error, cast("type[Exception]", isal_zlib.IsalError))
+        try:
+            # isal's reader class is not public, but it is the one way without a copy (600 MB/s here);
+            # a version without it leaves zlib's.
+            from isal.isal_zlib import _GzipReader
+
+            self._readinto = _GzipReader(cast(BinaryIO, _Reader(source)), _CHUNK).readinto
+        except ImportError:
+            import gzip
+
+            self._readinto = gzip.GzipFile(fileobj=cast(BinaryIO, _Reader(source)), mode="rb").readinto
+
+    def readinto(self, buffer: memoryview | bytearray, /) -> int:
         try:
             return self._readinto(buffer)
         except EOFError:
             raise BadCompression(
                 "gzip stream is cut off, or a few bytes that are neither gzip nor zeros follow its last member"
             ) from None
-        except (IsalError, zlib.error) as error:
+        except self._failures as error:
             raise BadCompression(f"gzip stream is damaged: {error}") from None
         except OSError as error:
             if error.errno is not None:
@@ -195,7 +197,7 @@ class _Framed:
                 self._begun = True
             try:
                 plain = self._decompressor.decompress(data, len(buffer))
-            except (*self._failures, EOFError) as error:
+            except self._failures as error:
                 raise BadCompression(f"{self._name} stream is damaged, or other bytes follow it: {error}") from None
             if plain:
                 buffer[: len(plain)] = plain
@@ -222,17 +224,17 @@ def _decompressors(kind: Compression) -> tuple[Callable[[], _Decompressor], tupl
     if kind is Compression.BZIP2:
         import bz2
 
-        return bz2.BZ2Decompressor, (OSError, ValueError)
+        return bz2.BZ2Decompressor, (OSError, ValueError, EOFError)
     if kind is Compression.XZ:
         import lzma
 
-        return (lambda: lzma.LZMADecompressor(memlimit=_MEMORY)), (lzma.LZMAError, ValueError)
+        return (lambda: lzma.LZMADecompressor(memlimit=_MEMORY)), (lzma.LZMAError, ValueError, EOFError)
     zstd = _zstd()
     options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
-    return (lambda: zstd.ZstdDecompressor(options=options)), (zstd.ZstdError, ValueError)
+    return (lambda: zstd.ZstdDecompressor(options=options)), (zstd.ZstdError, ValueError, EOFError)
 
 
-def _zstd():  # type: ignore[no-untyped-def]
+def _zstd() -> Any:
     """The zstd module: in the standard library from Python 3.14, else the backport with the same interface."""
     try:
         from compression import zstd  # type: ignore[import-not-found,unused-ignore]
@@ -298,7 +300,7 @@ class _GzipWriter:
 
 
 class _ZstdWriter:
-    def __init__(self, out: BinaryIO, stream) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, out: BinaryIO, stream: Any) -> None:
         self._out = out
         self._stream = stream
 

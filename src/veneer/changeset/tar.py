@@ -105,6 +105,9 @@ class TarReader:
             )
             try:
                 length = number(size)
+                if length < 0:
+                    self.path = full_name(name, magic, prefix, rest)
+                    raise ValueError(f"negative size {length}")
                 kind = _KINDS.get(flag)
                 if kind is not None:
                     break
@@ -163,7 +166,7 @@ class TarReader:
             self._numbers[field] = number(field)
 
     def _regular(self, flag: bytes, at: int, length: int, records: list[tuple[bytes, bytes]]) -> None:
-        if not 0 <= length <= self.limits.size:
+        if length > self.limits.size:
             raise ValueError(f"size {length} is out of range")
         if self.path[-1:] == b"/" and flag != b"S":
             self.kind = Kind.DIRECTORY  # how tars older than 1988 spell a directory
@@ -369,7 +372,7 @@ class TarReader:
 
     def _extension(self, length: int, limit: int) -> bytes:
         """The content of an extended header and its padding."""
-        if not 0 <= length <= limit:
+        if length > limit:
             raise ValueError(f"extended header of {length} bytes; the limit is {limit}")
         data = bytearray()
         while len(data) < length:
