@@ -89,14 +89,25 @@ def _write(lines: Sequence[Sequence[str]], widths: list[int], out: list[str]) ->
         out.append("".join([*padded, *cells[len(widths) :]]))
 
 
+def _padded(column: Sequence[str]) -> list[str]:
+    """The cells of a column, each as wide as the widest and the padding."""
+    if "".join(column).isascii():
+        wide = max(MINIMUM_WIDTH, max(map(len, column)) + PADDING)
+        return [cell.ljust(wide) for cell in column]
+    widths = [width(cell) for cell in column]
+    wide = max(MINIMUM_WIDTH, max(widths) + PADDING)
+    return [cell + " " * (wide - taken) for cell, taken in zip(column, widths, strict=True)]
+
+
 def align(lines: Iterable[Sequence[str]]) -> str:
     """Rows of cells as aligned lines, each ended by a newline; all cells but a row's last are padded."""
     out: list[str] = []
     rows = list(lines)
     columns = {len(row) for row in rows}
     if len(columns) == 1 and 0 not in columns:
-        widths = [max(MINIMUM_WIDTH, max(map(width, column)) + PADDING) for column in zip(*rows, strict=True)]
-        _write(rows, widths[:-1], out)
+        *before, last = zip(*rows, strict=True)
+        padded = [_padded(column) for column in before]
+        out += map("".join, zip(*padded, last, strict=True))
     else:
         _layout(rows, [], out)
     return "".join(line + "\n" for line in out)
