@@ -159,3 +159,25 @@ def test_packing_twice_gives_the_same_bytes(tmp_path: Path, seed: int) -> None:
         write_tree(b, again)
         assert layer_of_difference(old, new).tar == layer_of_difference(old, again).tar
         assert layer_of_difference(None, new).tar == layer_of_tree(again).tar
+
+
+@pytest.mark.parametrize("style", [OVERLAY, WhiteoutStyle.OVERLAY_USER, WhiteoutStyle.AUFS])
+@given(story=changes())
+@EXAMPLES
+def test_a_layer_unpacked_in_any_drivers_spelling_packs_to_its_own_bytes_again(
+    tmp_path: Path, style: WhiteoutStyle, story: list[Tree]
+) -> None:
+    a, b = story
+    with (
+        scratch(tmp_path) as tmp,
+        directory(tmp / "a") as old,
+        directory(tmp / "b") as new,
+        directory(tmp / "d") as diff,
+    ):
+        write_tree(a, old)
+        write_tree(b, new)
+        layer = layer_of_difference(old, new)
+        unpack(io.BytesIO(layer.tar), diff, style, index=None)
+        again = Layer(lambda tar, index: pack(diff, style, tar, index=index))
+        assert again.index == layer.index
+        assert again.tar == layer.tar

@@ -260,7 +260,7 @@ class _Writer:
                 column.append(0)
             ends[-1] = len(order)
             child = frame.path + b"/" + name if frame.path else name
-            number = numbers.get(child) if name else None
+            number = numbers.pop(child, None) if name else None  # popped to give its path back
             if number is not None:
                 since = max(frame.since, self.replaced.get(row, 0))
                 stack.append(self._frame(number, child, len(order) - 1, len(dirs) - 1, since))
