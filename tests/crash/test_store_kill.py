@@ -18,6 +18,7 @@ import pytest
 
 from tests.crash import store_worker
 from veneer.config import Config
+from veneer.store.catalog import DiskFailed
 from veneer.store.store import Store
 
 PROCESSES = 3
@@ -99,6 +100,9 @@ class Injected(OSError):
     """A failure of the disk."""
 
 
+FAILURES = (Injected, DiskFailed)
+
+
 @contextlib.contextmanager
 def failing_at(monkeypatch: pytest.MonkeyPatch, call: int) -> Iterator[None]:
     """Let the `call`-th call (from 0) that changes or syncs a file fail."""
@@ -133,7 +137,11 @@ def test_whatever_write_fails_nothing_is_half_stored(
         call = 0
         while failed:
             failed = True
-            with contextlib.suppress(Injected), failing_at(monkeypatch, call), store.lease("fails") as lease:
+            with (
+                contextlib.suppress(*FAILURES),
+                failing_at(monkeypatch, call),
+                store.lease("fails") as lease,
+            ):
                 store_worker.feed_all(store, lease, sample)
                 store.images.add(
                     lease, sample.config, manifest=sample.manifest.raw, manifest_type=sample.manifest.media_type

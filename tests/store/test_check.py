@@ -20,8 +20,8 @@ pytestmark = pytest.mark.usefixtures("root_only")
 
 SAMPLE = image(
     {"bin": directory(), "bin/tool": b"tool\n", "bin/alias": hardlink("bin/tool"), "gone": b"", "deep/er": b"low\n"},
-    {".wh.gone": b"", "etc": directory(0o711), "etc/link": symlink("name"), "etc/name": file(b"n\n", 0o600),
-     "etc/pipe": fifo()},
+    {".wh.gone": b"", ".wh.never": b"", "etc": directory(0o711), "etc/link": symlink("name"),
+     "etc/name": file(b"n\n", 0o600), "etc/pipe": fifo()},
 )  # fmt: skip
 
 
@@ -133,6 +133,16 @@ def test_a_deep_check_compares_a_layers_files_with_its_index(store: Store, damag
     (finding,) = store.check(deep=True)
     assert (finding.code, finding.subject, finding.damage) == ("snapshot-differs", top(store).snapshot, True)
     assert finding.fact.startswith(fact)
+
+
+@pytest.mark.parametrize("driver", ["overlay2"])
+def test_a_deep_check_sees_what_was_added_to_a_layer_and_a_deletion_that_is_gone(store: Store) -> None:
+    (tree(store) / "etc" / "planted").write_bytes(b"evil\n")
+    (tree(store) / "gone").unlink()
+    assert [finding.fact for finding in store.check(deep=True)] == [
+        "/etc/planted: is not in the layer",
+        "/gone: is missing",
+    ]
 
 
 @pytest.mark.parametrize("driver", ["overlay2", "vfs"])

@@ -58,12 +58,12 @@ def drop(store: Store, image_id: ImageID) -> None:
 
 
 def files(store: Store) -> set[str]:
-    """Everything in the store but the database, locks and the layout files."""
+    """Everything in the store but the database, locks, the reserve and the layout files."""
     found = set()
     for path in store.root.rglob("*"):
         relative = str(path.relative_to(store.root))
         if (
-            not relative.startswith(("state.db", "locks", "index.json", "oci-layout"))
+            not relative.startswith(("state.db", "locks", "reserve", "index.json", "oci-layout"))
             and path.name != "lock"
             and not path.is_dir()
         ):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -14,9 +15,12 @@ import pytest
 from veneer.config import Config
 from veneer.errors import Unavailable
 from veneer.oci.digest import BlobDigest, Digest
+from veneer.oci.reference import Reference
 from veneer.store import schema
 from veneer.store.catalog import CatalogDamaged, NewerStore, StoreFull, StoreReadOnly
+from veneer.store.removal import remove
 from veneer.store.store import NotAStore, RootRefused, Store
+from veneer.testing.images import image
 
 
 def test_a_new_root_is_private_and_an_oci_layout(config: Config) -> None:
@@ -203,3 +207,32 @@ def test_a_full_disk_is_named_and_loses_nothing(config: Config, ext4: Callable[[
         for n, digest in enumerate(outcome):
             assert store.blobs.read(digest) == b"%d" % n
         assert store.blobs.read(BlobDigest(Digest.of(b"kept"))) == b"kept"
+
+
+@pytest.mark.usefixtures("root_only")
+def test_on_a_disk_full_to_the_last_byte_images_are_listed_and_removed(
+    config: Config, ext4: Callable[[int], Path]
+) -> None:
+    mounted = ext4(24 << 20)
+    full = replace(config, root=mounted / "root")
+    sample = image({"f": bytes(100_000)})
+    with Store.open(full) as store, store.lease("test") as lease:
+        with store.layers.intake(lease, sample.parsed.diff_ids) as intake:
+            intake.feed(0, store.blobs.put(lease, sample.layers[0].blob))
+            intake.commit()
+        added = store.images.add(lease, sample.config)
+        store.images.tag(added.id, Reference.parse("full/disk:1"))
+    with (mounted / "filler").open("wb", buffering=0) as filler:
+        for size in (1 << 16, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    filler.write(bytes(size))
+    with Store.open(full) as store:
+        assert [each.id for each in store.images.list()] == [sample.image_id]
+        assert [removal.kind for removal in remove(store, "full/disk:1")] == ["untagged", "deleted", "deleted"]
+        assert store.images.list(all=True) == []
+    (mounted / "filler").unlink()
+    with Store.open(full) as store:
+        store.collect()
+        assert (store.root / "reserve").stat().st_blocks * 512 >= 2 << 20
+        assert store.check(deep=True) == []

@@ -37,6 +37,10 @@ class BlobMismatch(Corrupt):
         self.actual = actual
 
 
+class BlobComplete(InvalidRequest):
+    """Bytes are offered for a blob that the store has already."""
+
+
 class BlobWriter:
     """Write bytes in order, then `commit()`.
 
@@ -102,7 +106,7 @@ class BlobWriter:
     def restart(self) -> None:
         """Begin again at the first byte: the sender cannot go on from `offset`."""
         if self.complete:
-            raise InvalidRequest(f"{self._what()} is complete")
+            raise BlobComplete(f"{self._what()} is complete")
         # The file keeps its bytes: somebody may be reading them, and the same ones are about to be written.
         self._hash = hashlib.new(self._hash.name)
         self.offset = self.resumed = 0

@@ -39,6 +39,10 @@ class BlobDamaged(Corrupt):
     """A stored blob's bytes are not those its digest names."""
 
 
+class DocumentTooLarge(Corrupt):
+    """A blob that was to be read whole is larger than any manifest or config may be."""
+
+
 class BlobStore:
     """The blobs of the store at `root`."""
 
@@ -79,7 +83,7 @@ class BlobStore:
         with self.open(digest) as file:
             size = os.fstat(file.fileno()).st_size
             if size > limit:
-                raise Corrupt(f"blob {digest} has {size} bytes, more than the {limit} a document may have")
+                raise DocumentTooLarge(f"blob {digest} has {size} bytes, more than the {limit} a document may have")
             data = file.read(limit + 1)
         actual = f"{digest.algorithm}:{hashlib.new(digest.algorithm, data).hexdigest()}"
         if actual != digest:

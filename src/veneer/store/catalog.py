@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 
 from veneer.errors import Corrupt, Unavailable, Unsupported
-from veneer.store import schema
+from veneer.store import reserve, schema
 from veneer.store.locks import locked
 
 if TYPE_CHECKING:
@@ -38,6 +38,14 @@ class StoreReadOnly(Unavailable):
 
 class StoreBusy(Unavailable):
     """Another process has held the catalogue's write lock for too long."""
+
+
+class DiskFailed(Unavailable):
+    """The kernel could not read from or write to the disk under the data root."""
+
+
+class StoreClosed(Unavailable):
+    """The store was closed before it was asked."""
 
 
 class CatalogDamaged(Corrupt):
@@ -78,7 +86,7 @@ def translated(path: Path) -> Iterator[None]:
     except apsw.IOError as error:
         if _disk_is_full(path.parent):
             raise store_full(path.parent) from error
-        raise Unavailable(f"{path}: {error}", hint="look for disk errors in the kernel's log: dmesg") from error
+        raise DiskFailed(f"{path}: {error}", hint="look for disk errors in the kernel's log: dmesg") from error
 
 
 def _disk_is_full(folder: Path) -> bool:
@@ -190,7 +198,15 @@ class Catalog:
     def connection(self) -> apsw.Connection:
         """This thread's connection."""
         found: apsw.Connection | None = getattr(self._local, "connection", None)
-        return found if found is not None else self._connect()
+        if found is not None:
+            return found
+        try:
+            return self._connect()
+        except StoreFull:
+            # Even reading needs a little room.
+            if not reserve.free(self.path.parent):
+                raise
+            return self._connect()
 
     def _connect(self) -> apsw.Connection:
         with translated(self.path):
@@ -212,7 +228,7 @@ class Catalog:
         with self._guard:
             if self._closed:
                 connection.close()
-                raise Unavailable(f"{self.path.parent}: the store is closed")
+                raise StoreClosed(f"{self.path.parent}: the store is closed")
             for thread, other in self._open:
                 if thread() is None:
                     other.close()

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from veneer.errors import Corrupt, VeneerError
-from veneer.oci.digest import BlobDigest, DiffID, Digest
+from veneer.oci.digest import BlobDigest, ChainID, DiffID, Digest
 from veneer.store.catalog import CatalogDamaged
 from veneer.store.gc import dead_scratch, strays
 
 if TYPE_CHECKING:
     from veneer.changeset.entry import Entry
-    from veneer.changeset.whiteout import WhiteoutStyle
+    from veneer.changeset.index import LayerIndex
     from veneer.store.store import Store
 
 CODES = {
@@ -145,6 +145,8 @@ def _litter(store: Store) -> Iterator[Finding]:
 
 
 def _trees(store: Store) -> Iterator[Finding]:
+    from veneer.changeset.whiteout import WhiteoutStyle
+
     rows: list[Any] = store.catalog.rows("SELECT id, driver, diff_id FROM snapshot ORDER BY id")
     doubtful = store.layers.untrusted()
     for snapshot, driver_name, diff_id in rows:
@@ -158,7 +160,10 @@ def _trees(store: Store) -> Iterator[Finding]:
             yield Finding("snapshot-differs", snapshot, f"no index to compare with: {error.message}")
             continue
         with index:
-            facts = list(_differences(directory, index, driver.whiteouts))
+            union = driver.whiteouts is not WhiteoutStyle.ERASE
+            below = _below(store, snapshot) if union else []
+            facts = list(_differences(directory, index, below))
+            facts += _extras(directory, index) if union else []
         if facts and not store.catalog.row("SELECT 1 FROM snapshot WHERE id = ?", (snapshot,)):
             continue  # collected meanwhile
         for fact in facts[:_DIFFERENCES]:
@@ -167,22 +172,44 @@ def _trees(store: Store) -> Iterator[Finding]:
             yield Finding("snapshot-differs", snapshot, f"{len(facts)} differences in all")
 
 
-def _differences(directory: Path, entries: Iterator[Entry] | Any, style: WhiteoutStyle) -> Iterator[str]:
+def _below(store: Store, snapshot: str) -> list[Path]:
+    """The directories under a snapshot in one of its stacks."""
+    chain_id = store.catalog.value("SELECT chain_id FROM layer WHERE snapshot = ?", (snapshot,))
+    stack = store.layers.stack(ChainID(Digest(chain_id)))[:-1] if chain_id else []
+    return [store.layers.directory(layer) for layer in stack]
+
+
+def _differences(directory: Path, index: LayerIndex, below: Sequence[Path]) -> Iterator[str]:
     root = os.fsencode(directory)
-    for entry in entries:
+    for entry in index:
         path = os.path.join(root, entry.path) if entry.path else root
-        if fact := _difference(path, entry, style):
+        if fact := _difference(path, entry, below):
             yield f"/{os.fsdecode(entry.path)}: {fact}"
 
 
-def _difference(path: bytes, entry: Entry, style: WhiteoutStyle) -> str:
+def _extras(directory: Path, index: LayerIndex) -> Iterator[str]:
+    """What is in a union's directory and not in its layer; whiteouts may stand for an opaque root."""
+    root = os.fsencode(directory)
+    for folder, folders, names in os.walk(root):
+        for name in [*folders, *names]:
+            path = os.path.join(folder, name)
+            inside = path[len(root) + 1 :]
+            if index.find(inside) is None and not _is_whiteout(os.lstat(path)):
+                yield f"/{os.fsdecode(inside)}: is not in the layer"
+
+
+def _difference(path: bytes, entry: Entry, below: Sequence[Path]) -> str:
     """What is wrong with one path; "" if nothing."""
     from veneer.changeset.entry import Kind
 
     try:
         found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
-        return "" if entry.kind is Kind.WHITEOUT and style.name == "ERASE" else "is missing"
+        # A whiteout that hides nothing is left out.
+        hides = entry.kind is not Kind.WHITEOUT or any(
+            os.path.lexists(each / os.fsdecode(entry.path)) for each in below
+        )
+        return "is missing" if hides else ""
     if entry.kind is Kind.WHITEOUT:
         return "" if _is_whiteout(found) else "is there instead of being deleted"
     kinds = {

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from veneer.store.catalog import StoreReadOnly, store_full
+from veneer.store.catalog import DiskFailed, StoreReadOnly, store_full
 
 SETTLED_AFTER = 35.0
 """Seconds after which the kernel has written most of a layer back by itself (vm.dirty_expire_centisecs is 30 s),
@@ -80,6 +80,10 @@ def file_errors(root: Path) -> Iterator[None]:
             raise store_full(root) from error
         if error.errno == errno.EROFS:
             raise StoreReadOnly(f"{root} is on a read-only file system", hint="choose another with --root") from error
+        if error.errno == errno.EIO:
+            raise DiskFailed(
+                f"{root}: the disk failed: {error}", hint="look for disk errors in the kernel's log: dmesg"
+            ) from error
         raise
 
 

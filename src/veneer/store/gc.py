@@ -21,6 +21,7 @@ from veneer.oci.digest import Digest
 from veneer.store.durability import crashpoint
 from veneer.store.leases import INGEST_KEY, is_alive
 from veneer.store.locks import LockBusy, hold_file, locked
+from veneer.store.reserve import making_room
 
 if TYPE_CHECKING:
     import apsw
@@ -108,6 +109,11 @@ class _Rollback(Exception):
 
 def collect(store: Store, *, dry_run: bool = False) -> Collected:
     """Remove what nothing needs; with `dry_run` only tell.  Safe beside anything other processes do."""
+    with making_room(store.root):
+        return _collect(store, dry_run=dry_run)
+
+
+def _collect(store: Store, *, dry_run: bool) -> Collected:
     note = _Notes()
     for folder in dead_scratch(store):
         note("scratch", folder.name, _usage(folder))

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from veneer.oci.digest import BlobDigest, ChainID, DiffID, chain_ids
 from veneer.progress import Progress, Report
 from veneer.store.blob_writer import BlobWriter
 from veneer.store.durability import crashpoint, file_errors
+from veneer.store.intake_slot import Slot, allow_files, is_settled, media_type_of
 
 if TYPE_CHECKING:
     import apsw
@@ -32,38 +33,12 @@ if TYPE_CHECKING:
     from veneer.store.leases import Lease
 
 
+class NotWanted(InvalidRequest):
+    """A layer is given to an intake that has it already."""
+
+
 class NotFed(InvalidRequest):
-    """A layer is waited for that nobody has given to the intake."""
-
-
-@dataclass(slots=True)
-class _Slot:
-    """One layer's place in the image.
-
-    here: its layer is in the store.  shared: an unpacked snapshot of the same content will do.  twin: the position
-    of an earlier layer of this image with the same content.
-    """
-
-    position: int
-    diff_id: DiffID
-    chain_id: ChainID
-    snapshot: SnapshotID
-    here: bool = False
-    shared: bool = False
-    twin: int | None = None
-    blob: BlobWriter | BlobDigest | None = None
-    media_type: str = ""
-    blob_fd: int = -1
-    wake_fd: int = -1
-    index: Path | None = None
-    future: Future[Unpacked] | None = None
-    unpacked: Unpacked | None = None
-
-    def close(self) -> None:
-        for fd in (self.blob_fd, self.wake_fd):
-            if fd >= 0:
-                os.close(fd)
-        self.blob_fd = self.wake_fd = -1
+    """A layer is waited for that nobody has given to the intake, or whose blob was never committed."""
 
 
 @dataclass
@@ -78,7 +53,7 @@ class LayerIntake:
     lease: Lease
     diff_ids: Sequence[DiffID]
     progress: Progress
-    _slots: list[_Slot] = field(default_factory=list)
+    _slots: list[Slot] = field(default_factory=list)
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _turn: threading.Lock = field(default_factory=threading.Lock)
@@ -111,14 +86,14 @@ class LayerIntake:
         """Find out what is here, and keep it in the same step."""
         # Probing a driver mounts things: not for an image whose layers are all here, and not in a transaction.
         driver = None if self._all_here() else self.layers.store.driver
-        slots: list[_Slot] = []
+        slots: list[Slot] = []
         first: dict[DiffID, int] = {}
         with self.layers.catalog.transaction(durable=False) as transaction:
             here = True
             for position, (diff_id, chain_id) in enumerate(
                 zip(self.diff_ids, chain_ids(list(self.diff_ids)), strict=True)
             ):
-                slot = _Slot(position, diff_id, chain_id, new_snapshot_id())
+                slot = Slot(position, diff_id, chain_id, new_snapshot_id())
                 slots.append(slot)
                 if here and (snapshot := self._layer_here(transaction, chain_id)):
                     slot.here, slot.snapshot = True, snapshot
@@ -173,7 +148,7 @@ class LayerIntake:
         """
         slot = self._slots[position]
         if position not in self.missing:
-            raise InvalidRequest(f"layer {slot.diff_id} is here already")
+            raise NotWanted(f"layer {slot.diff_id} is here already")
         with self._guard:
             if slot.blob is not None:
                 self._reset(slot)
@@ -186,7 +161,7 @@ class LayerIntake:
             if self.layers.store.driver.any_order:
                 self._start(slot)
 
-    def _reset(self, slot: _Slot) -> None:
+    def _reset(self, slot: Slot) -> None:
         if slot.future is not None:
             wait([slot.future])
             slot.future = slot.unpacked = None
@@ -195,7 +170,7 @@ class LayerIntake:
             self._claim()
         slot.close()
 
-    def _start(self, slot: _Slot) -> None:
+    def _start(self, slot: Slot) -> None:
         """Hand the layer to an unpacking process."""
         driver = self.layers.store.driver
         slot.index = self.lease.file("index")
@@ -240,10 +215,10 @@ class LayerIntake:
             # Whether a twin must be unpacked at all is known at commit.
             self._finish(slot if slot.twin is None else self._slots[slot.twin])
 
-    def _needs(self, slot: _Slot) -> bool:
+    def _needs(self, slot: Slot) -> bool:
         return not slot.here and not slot.shared and slot.unpacked is None
 
-    def _finish(self, slot: _Slot) -> None:
+    def _finish(self, slot: Slot) -> None:
         if not self._needs(slot):
             return
         if slot.future is None:
@@ -256,7 +231,7 @@ class LayerIntake:
         assert slot.future is not None
         slot.unpacked = slot.future.result()
 
-    def _start_twin(self, slot: _Slot, first: _Slot) -> None:
+    def _start_twin(self, slot: Slot, first: Slot) -> None:
         self._finish(first)
         slot.blob_fd, slot.blob, slot.media_type = os.dup(first.blob_fd), first.blob, first.media_type
         self._start(slot)
@@ -272,7 +247,7 @@ class LayerIntake:
         if new:
             driver = self.layers.store.driver
             for slot in self._slots:
-                if slot.twin is not None and driver.any_order and _is_standalone(self._unpacked(slot.twin)):
+                if slot.twin is not None and driver.any_order and is_settled(self._unpacked(slot.twin)):
                     slot.shared, slot.snapshot = True, self._slots[slot.twin].snapshot
                 self._finish(slot)
             with file_errors(self.layers.store.root):
@@ -301,43 +276,19 @@ class LayerIntake:
         from veneer.changeset.unpack import settle
 
         driver = self.layers.store.driver
-        _allow_files(len(self._slots))
+        allow_files(len(self._slots))
         with contextlib.ExitStack() as opened:
             below: dict[SnapshotID, int] = {}
             for slot in self._slots:
-                if slot.shared and slot.twin is None and not self._fits(slot, list(below.values())[-1:]):
-                    self._unshare(slot)
                 fd = below.pop(slot.snapshot, -1)
                 if fd < 0:
                     fd = os.open(driver.directory(slot.snapshot), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                     opened.callback(os.close, fd)
-                if slot.unpacked is not None and not _is_settled(slot.unpacked):
+                if slot.unpacked is not None and not is_settled(slot.unpacked):
                     settle(fd, slot.unpacked, list(reversed(below.values())), driver.whiteouts)
                 below[slot.snapshot] = fd
 
-    def _fits(self, slot: _Slot, nearest: Sequence[int]) -> bool:
-        """Whether a shared snapshot's root directory looks as this image's root should.
-
-        A layer that does not mention the root leaves it as it is below, and in a union the topmost one shows.
-        """
-        directory = self.layers.store.driver.directory(slot.snapshot)
-        expected = _root_facts(nearest[0]) if nearest else (0o755, 0, 0)
-        return _root_facts(directory) == expected
-
-    def _unshare(self, slot: _Slot) -> None:
-        """Unpack a layer of its own from a stored blob."""
-        for descriptor in self.layers.blobs(slot.diff_id):
-            if self.layers.store.blobs.acquire(self.lease, descriptor.digest):
-                slot.shared, slot.snapshot = False, new_snapshot_id()
-                self._claim()
-                with self.layers.store.blobs.open(descriptor.digest) as file:
-                    slot.blob_fd = os.dup(file.fileno())
-                slot.blob, slot.media_type = descriptor.digest, descriptor.media_type
-                self._start(slot)
-                self._finish(slot)
-                return
-
-    def _insert(self, transaction: apsw.Connection, new: Sequence[_Slot]) -> None:
+    def _insert(self, transaction: apsw.Connection, new: Sequence[Slot]) -> None:
         now, store = time.time(), self.layers.store
         name, session = store.driver.name, self.layers.session
         durable = int(store.config.durability == "sync")
@@ -349,7 +300,7 @@ class LayerIntake:
                 transaction.execute(
                     "INSERT INTO snapshot VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (slot.snapshot, name, slot.diff_id, slot.unpacked.size, slot.unpacked.tar_size,
-                     slot.unpacked.entries, int(store.driver.any_order and _is_standalone(slot.unpacked)),
+                     slot.unpacked.entries, int(store.driver.any_order and is_settled(slot.unpacked)),
                      durable, session.boot_id, session.mount_id, now),
                 )  # fmt: skip
                 self._record_blob(transaction, slot)
@@ -365,13 +316,13 @@ class LayerIntake:
             )
         self.lease.hold_layer(transaction, self._slots[-1].chain_id)
 
-    def _record_blob(self, transaction: apsw.Connection, slot: _Slot) -> None:
+    def _record_blob(self, transaction: apsw.Connection, slot: Slot) -> None:
         digest = slot.blob.digest if isinstance(slot.blob, BlobWriter) else slot.blob
         if digest is None:
-            raise InvalidRequest(f"the blob of layer {slot.diff_id} was unpacked but not committed")
+            raise NotFed(f"the blob of layer {slot.diff_id} was unpacked but not committed")
         transaction.execute(
             "INSERT INTO blob_diff (diff_id, blob, media_type) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-            (slot.diff_id, digest, slot.media_type or _media_type(slot.blob_fd)),
+            (slot.diff_id, digest, slot.media_type or media_type_of(slot.blob_fd)),
         )
 
     def __exit__(self, *_: object) -> None:
@@ -397,37 +348,3 @@ def _locked(root: Path, keys: Sequence[str], progress: Progress) -> contextlib.A
         progress(Report(key.partition(":")[2][:12], "Waiting"))
 
     return locked(root / "locks", keys, waiting=waiting)
-
-
-def _is_standalone(unpacked: Unpacked) -> bool:
-    """Whether the layer's directory is the same on whatever layers.  The root it never mentions is compared when
-    sharing."""
-    return not unpacked.lower_links and not unpacked.whited_out and set(unpacked.implied) <= {b""}
-
-
-def _is_settled(unpacked: Unpacked) -> bool:
-    """Whether the layer's directory is right as it was unpacked."""
-    return not (unpacked.implied or unpacked.lower_links or unpacked.whited_out)
-
-
-def _root_facts(directory: Path | int) -> tuple[int, int, int]:
-    found = os.stat(directory)
-    return found.st_mode & 0o7777, found.st_uid, found.st_gid
-
-
-def _media_type(blob_fd: int) -> str:
-    """What a layer blob is, by its first bytes, for one that came without a descriptor."""
-    from veneer.changeset.compression import sniff
-    from veneer.oci.manifest import OCI_LAYER
-
-    return OCI_LAYER + sniff(os.pread(blob_fd, 16, 0)).suffix
-
-
-def _allow_files(count: int) -> None:
-    """Let this process have `count` more files open, as far as the hard limit goes."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count + 256
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from veneer.errors import Corrupt, NotFound
 from veneer.oci.digest import BlobDigest, ChainID, DiffID, Digest, ImageID
 from veneer.progress import Progress, silent
-from veneer.store.durability import SETTLED_AFTER, Session
+from veneer.store.durability import SETTLED_AFTER, Session, file_errors
 
 if TYPE_CHECKING:
     import builtins
@@ -85,6 +86,7 @@ class LayerStore:
         self.store = store
         self.catalog = store.catalog
         self._pool: UnpackPool | None = None
+        self._guard = threading.Lock()
 
     # ---- looking
 
@@ -277,11 +279,12 @@ class LayerStore:
     @property
     def pool(self) -> UnpackPool:
         """The processes that unpack."""
-        if self._pool is None:
-            from veneer.changeset.pool import UnpackPool
+        with self._guard:
+            if self._pool is None:
+                from veneer.changeset.pool import UnpackPool
 
-            self._pool = UnpackPool(self.store.config.unpack_workers)
-        return self._pool
+                self._pool = UnpackPool(self.store.config.unpack_workers)
+            return self._pool
 
     def close(self) -> None:
         """End the unpacking processes; idempotent."""
@@ -336,7 +339,8 @@ class LayerStore:
 
         fd = os.open(self.store.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            syncfs(fd)
+            with file_errors(self.store.root):
+                syncfs(fd)
         finally:
             os.close(fd)
 
@@ -365,7 +369,7 @@ class LayerStore:
     ) -> Layer:
         """Make the tar that `pack` writes (a driver's diff, a packed tree) the layer on top of `parent`."""
         from veneer.changeset.compression import Compression, compressor
-        from veneer.oci.manifest import OCI_LAYER
+        from veneer.oci.manifest import OCI_LAYER, Descriptor
 
         kind = Compression.GZIP if compression is None else compression
         with self.store.blobs.writer(lease) as writer:
@@ -381,8 +385,6 @@ class LayerStore:
                 else:
                     intake.feed(position, self._source(lease, below[position]))
             layer = intake.commit()[-1]
-        from veneer.oci.manifest import Descriptor
-
         descriptor = Descriptor(OCI_LAYER + kind.suffix, blob, self.store.blobs.size(blob))
         self.record_blob(lease, layer.diff_id, descriptor, made_by)
         return layer

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from veneer.store.removal_plan import Plan, Removal, RemovalConflict, User, UsersOf, nobody
+from veneer.store.reserve import making_room
 
 if TYPE_CHECKING:
     from veneer.store.store import Store
@@ -81,7 +82,7 @@ def _carry_out(store: Store, decide: Callable[[Plan], None], users_of: UsersOf, 
             plan = Plan(store.images, users_of, _busy(store))
             decide(plan)
         return plan.removals
-    with store.catalog.transaction() as connection:
+    with making_room(store.root), store.catalog.transaction() as connection:
         plan = Plan(store.images, users_of, _busy(store))
         decide(plan)
         plan.apply(connection)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from veneer.errors import Conflict, Denied, InvalidRequest
+from veneer.store import reserve
 from veneer.store.blobs import BlobStore
 from veneer.store.catalog import Catalog
 from veneer.store.durability import file_errors, make_directories, sync_directory
@@ -32,7 +33,7 @@ LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 EMPTY_INDEX = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
 _OURS = frozenset(
     {"blobs", "indexes", "ingest", "partial", "trash", "locks", "index.json", ".index.json.new", LAYOUT_FILE,
-     ".oci-layout.new", "state.db", "state.db-wal", "state.db-shm", "overlay2", "vfs", "lost+found"}
+     ".oci-layout.new", "state.db", "state.db-wal", "state.db-shm", "reserve", "overlay2", "vfs", "lost+found"}
 )  # fmt: skip
 
 
@@ -185,6 +186,7 @@ def _make_root(root: Path) -> None:
             with locked(root / "locks", ["layout"]):
                 for folder in FOLDERS:
                     make_directories(root / folder)
+                reserve.refill(root)
                 _write_once(root / "index.json", EMPTY_INDEX)
                 _write_once(root / LAYOUT_FILE, LAYOUT)
                 sync_directory(root)
