@@ -7,25 +7,30 @@ what the modules say.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 PACKAGE = "veneer.cli.commands"
 
 
-class Leaf(NamedTuple):
+class Leaf:
     """A command: `module` of PACKAGE and the attribute of it that holds the Command."""
 
-    module: str
-    attribute: str
-    about: str
+    __slots__ = ("about", "attribute", "module")
+
+    def __init__(self, module: str, attribute: str, about: str) -> None:
+        self.module = module
+        self.attribute = attribute
+        self.about = about
 
 
-class Group(NamedTuple):
+class Group:
     """Commands under one noun.  `aliases` maps further names, which the help leaves out, to one of `leaves`."""
 
-    about: str
-    leaves: Mapping[str, Leaf]
-    aliases: Mapping[str, str]
+    __slots__ = ("about", "aliases", "leaves")
+
+    def __init__(self, about: str, leaves: Mapping[str, Leaf], aliases: Mapping[str, str]) -> None:
+        self.about = about
+        self.leaves = leaves
+        self.aliases = aliases
 
 
 _HISTORY = Leaf("history", "HISTORY", "Show the history of an image")
