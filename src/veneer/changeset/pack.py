@@ -38,10 +38,8 @@ def pack(
     if style is WhiteoutStyle.ERASE:
         return pack_difference(below, root_fd, out, index=index)
     sink = Sink(out, index)
-    walk = Walk(sink, style=style, keep=below is None)
-    if below is not None:
-        walk.linked = _changed_links(root_fd, below, style)
-    walk.run(root_fd, below)
+    linked = _changed_links(root_fd, below, style) if below is not None else ()
+    Walk(sink, style=style, keep=below is None, linked=linked).run(root_fd, below)
     return sink.finish()
 
 
@@ -74,10 +72,8 @@ def pack_difference(old_fd: int | None, new_fd: int, out: Writable, *, index: Bi
     All names of a file are packed if one is.  Source: moby pkg/archive/changes_linux.go, changes_unix.go.
     """
     sink = Sink(out, index)
-    walk = Walk(sink, style=WhiteoutStyle.ERASE)
-    if old_fd is not None:
-        walk.linked = _changed_links(new_fd, old_fd, WhiteoutStyle.ERASE)
-    walk.run(new_fd, old_fd)
+    linked = _changed_links(new_fd, old_fd, WhiteoutStyle.ERASE) if old_fd is not None else ()
+    Walk(sink, style=WhiteoutStyle.ERASE, linked=linked).run(new_fd, old_fd)
     return sink.finish()
 
 

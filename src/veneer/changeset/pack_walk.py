@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable, Iterator
 
 from veneer.changeset.pack_sink import Sink
 from veneer.changeset.whiteout import META_PREFIX, OPAQUE_MARKER, PREFIX, WhiteoutStyle, is_whiteout
@@ -23,16 +24,45 @@ class NotPlain(Unsupported):
     """An overlay directory that only makes sense together with the ones below it (redirect_dir, metacopy)."""
 
 
+class _Place:
+    """A directory that the walk is in.
+
+    `below`: the same directory of the tree below, None if that has none.  `names`: what is left to visit.
+    `there`: what the directory holds.  `gone`: what it deletes.  `complete`: whatever is not there is deleted,
+    because this directory or one above it is opaque or the tree is a whole one.
+    """
+
+    __slots__ = ("attribute_whiteouts", "below", "complete", "depth", "fd", "gone", "names", "path", "there")
+
+    def __init__(self, fd: int, path: bytes, below: int | None, mark: bytes, depth: int) -> None:
+        self.fd = fd
+        self.path = path
+        self.below = below
+        self.attribute_whiteouts = mark == b"x"
+        self.complete = False
+        self.depth = depth
+        self.there: set[bytes] = set()
+        self.gone: set[bytes] = set()
+        self.names: Iterator[bytes] = iter(())
+
+    def close(self) -> None:
+        os.close(self.fd)
+        if self.below is not None:
+            os.close(self.below)
+
+
 class Walk:
     """Goes through a directory in order, beside what is below it, and tells the sink what differs.
 
-    Without a sink it only collects `linked`.  `keep`: nothing is known of what is below, so all is told.
+    Without a sink it only collects `linked`, the files with several names of which one differs.  `keep`: nothing is
+    known of what is below, so all is told.
     """
 
-    def __init__(self, sink: Sink | None, *, style: WhiteoutStyle, keep: bool = False) -> None:
-        self.linked: set[tuple[int, int]] = set()
+    def __init__(
+        self, sink: Sink | None, *, style: WhiteoutStyle, keep: bool = False, linked: Iterable[tuple[int, int]] = ()
+    ) -> None:
+        self.linked = set(linked)
         self._sink = sink
-        self._style = style
         self._plain = style is WhiteoutStyle.ERASE
         self._keep = keep
         self._pending: list[tuple[bytes, os.stat_result, Xattrs, bool]] = []
@@ -42,159 +72,143 @@ class Walk:
         self._unplain_xattrs = {own + b"redirect", own + b"metacopy"} if own else set()
 
     def run(self, root_fd: int, below: int | None, prefix: bytes = b"") -> None:
-        xattrs = all_xattrs(root_fd)
-        self._directory(root_fd, prefix, below, xattrs.get(self._opaque_xattr, b""), None, self._plain, 0)
+        """Walk all of `root_fd`; `prefix` goes before every path."""
+        mark = all_xattrs(root_fd).get(self._opaque_xattr, b"")
+        stack: list[_Place] = []
+        try:
+            stack.append(_Place(os.dup(root_fd), prefix, None if below is None else os.dup(below), mark, 0))
+            if self._enter(stack[0], mark == b"y", self._plain) and self._keep and self._sink is not None:
+                self._sink.opaque_root()
+            while stack:
+                place = stack[-1]
+                for name in place.names:
+                    inside = self._visit(place, name)
+                    if inside is not None:
+                        stack.append(inside)
+                        break
+                else:
+                    self._leave(place)
+                    stack.pop().close()
+        finally:
+            for place in stack:
+                place.close()
 
-    def _directory(
-        self,
-        fd: int,
-        path: bytes,
-        below: int | None,
-        mark: bytes,
-        own: tuple[os.stat_result, Xattrs, bool] | None,
-        complete: bool,
-        depth: int,
-    ) -> None:
-        """One directory; `mark` is its opaque attribute, `own` (status, xattrs, differs) unless it is the root,
-        `complete` says that what is not in it is deleted, since the directory or one above it is opaque."""
-        if depth > _MAX_DEPTH or len(path) > _MAX_PATH:
-            raise Unpackable(f"{_shown(path[:200])}...: {depth} directories deep, a layer may have {_MAX_DEPTH}")
-        names, gone, opaque = self._scan(fd, path)
-        opaque = opaque or mark == b"y"
-        if opaque and own is None and self._keep and self._sink is not None:
-            self._sink.opaque_root()
-        complete = complete or opaque
-        if complete and below is not None:
-            gone.update(os.fsencode(name) for name in os.listdir(below))
-        if own is not None:
-            status, xattrs, differs = own
-            self._pending.append((path, status, xattrs, opaque and self._keep))
-            if differs:
-                self._flush()
-        for name in sorted(names | gone):
-            child = path + b"/" + name if path else name
-            old = _status(below, name)
-            deleted = name in gone and (self._keep or old is not None)
-            if name in names:
-                self._child(fd, name, child, below, old, mark == b"x", complete, name in gone and not complete, depth)
-            elif deleted:
-                self._whiteout(child)
-        if own is not None and self._pending and self._pending[-1][0] == path:
-            self._pending.pop()
-
-    def _scan(self, fd: int, path: bytes) -> tuple[set[bytes], set[bytes], bool]:
-        """(names that are there, names that `.wh.` files delete, whether `.wh..wh..opq` is there)."""
-        names: set[bytes] = set()
-        gone: set[bytes] = set()
-        opaque = False
-        for name in map(os.fsencode, os.listdir(fd)):
+    def _enter(self, place: _Place, opaque: bool, complete: bool) -> bool:
+        """List the directory; whether it is opaque itself."""
+        if place.depth > _MAX_DEPTH or len(place.path) > _MAX_PATH:
+            shown = _shown(place.path[:200])
+            raise Unpackable(f"{shown}...: {place.depth} directories deep, a layer may have {_MAX_DEPTH}")
+        for name in map(os.fsencode, os.listdir(place.fd)):
             if not name.startswith(PREFIX):
-                names.add(name)
+                place.there.add(name)
             elif self._plain:
                 raise Unpackable(
-                    f"{_shown(path + b'/' + name)}: a layer cannot hold a name that begins with .wh.",
+                    f"{_shown(place.path + b'/' + name)}: a layer cannot hold a name that begins with .wh.",
                     hint="rename it: in a layer such a name means that another file is deleted",
                 )
             elif name == OPAQUE_MARKER:
                 opaque = True
             elif not name.startswith(META_PREFIX) and name != PREFIX:
-                gone.add(name[len(PREFIX) :])
-        return names, gone, opaque
+                place.gone.add(name[len(PREFIX) :])
+        place.complete = complete or opaque
+        deleted = place.gone - place.there
+        if place.complete and place.below is not None:
+            deleted.update(set(map(os.fsencode, os.listdir(place.below))) - place.there)
+        place.names = iter(sorted(place.there | deleted))
+        return opaque
 
-    def _child(
-        self,
-        dir_fd: int,
-        name: bytes,
-        path: bytes,
-        below: int | None,
-        old: os.stat_result | None,
-        xattr_whiteouts: bool,
-        complete: bool,
-        whited_out: bool,
-        depth: int,
-    ) -> None:
-        status = _status(dir_fd, name)
-        if status is None or stat.S_ISSOCK(status.st_mode):
-            if old is not None and (complete or status is not None):
-                self._whiteout(path)
+    def _leave(self, place: _Place) -> None:
+        # If it is still pending, nothing in it or about it differs.
+        if self._pending and self._pending[-1][0] == place.path:
+            self._pending.pop()
+
+    def _visit(self, place: _Place, name: bytes) -> _Place | None:
+        """Tell of one name; if it is a directory, the place to go on with."""
+        path = place.path + b"/" + name if place.path else name
+        if name not in place.there:
+            self._deleted(place, name, path)
+            return None
+        status = _status(place.fd, name)
+        if status is None:
+            if place.complete:
+                self._deleted(place, name, path)
         elif stat.S_ISDIR(status.st_mode):
-            self._subdirectory(dir_fd, name, path, below, old, status, complete or whited_out, whited_out, depth)
-        elif self._is_whiteout(dir_fd, name, path, status, xattr_whiteouts):
-            if self._keep or old is not None:
-                self._whiteout(path)
-        elif self._differs(dir_fd, name, status, below, old):
+            return self._subdirectory(place, name, path, status)
+        elif stat.S_ISSOCK(status.st_mode):
+            if not self._keep:
+                self._deleted(place, name, path)
+        elif self._is_whiteout(place, name, path, status):
+            self._deleted(place, name, path)
+        elif self._differs(place, name, status):
             if self._sink is None:
-                if status.st_nlink > 1:
-                    self.linked.add((status.st_dev, status.st_ino))
+                self.linked.add((status.st_dev, status.st_ino))
             else:
                 self._flush()
-                self._sink.file(dir_fd, name, path, status)
+                self._sink.file(place.fd, name, path, status)
+        return None
 
-    def _subdirectory(
-        self,
-        dir_fd: int,
-        name: bytes,
-        path: bytes,
-        below: int | None,
-        old: os.stat_result | None,
-        status: os.stat_result,
-        complete: bool,
-        whited_out: bool,
-        depth: int,
-    ) -> None:
-        fd = _open_directory(dir_fd, name)
+    def _subdirectory(self, place: _Place, name: bytes, path: bytes, status: os.stat_result) -> _Place | None:
+        fd = _open_directory(place.fd, name)
         if fd is None:
-            return
-        old_fd = None
+            return None
+        below = None
         try:
             found = all_xattrs(fd)
             if not self._unplain_xattrs.isdisjoint(found):
                 raise NotPlain(f"{_shown(path)} was renamed by overlay's redirect_dir; its directory alone is no layer")
             xattrs = kept(found)
-            if old is not None and stat.S_ISDIR(old.st_mode) and below is not None:
-                old_fd = _open_directory(below, name)
-            differs = old_fd is None or old is None or _attributes_differ(old, status)
-            if not differs and old_fd is not None:
-                differs = xattrs != read_xattrs(old_fd)
-            mark = b"y" if whited_out else found.get(self._opaque_xattr, b"")
-            self._directory(fd, path, old_fd, mark, (status, xattrs, differs), complete, depth + 1)
-        finally:
+            old = _status(place.below, name)
+            if old is not None and stat.S_ISDIR(old.st_mode) and place.below is not None:
+                below = _open_directory(place.below, name)
+            differs = old is None or below is None or _attributes_differ(old, status)
+            if not differs and below is not None:
+                differs = xattrs != read_xattrs(below)
+            mark = found.get(self._opaque_xattr, b"")
+            inside = _Place(fd, path, below, mark, place.depth + 1)
+            # A whiteout beside a directory of its name hides what the layers below have in it.
+            opaque = self._enter(inside, mark == b"y" or name in place.gone, place.complete)
+        except BaseException:
             os.close(fd)
-            if old_fd is not None:
-                os.close(old_fd)
+            if below is not None:
+                os.close(below)
+            raise
+        self._pending.append((path, status, xattrs, opaque and self._keep))
+        if differs:
+            self._flush()
+        return inside
 
-    def _is_whiteout(
-        self, dir_fd: int, name: bytes, path: bytes, status: os.stat_result, xattr_whiteouts: bool
-    ) -> bool:
+    def _is_whiteout(self, place: _Place, name: bytes, path: bytes, status: os.stat_result) -> bool:
         if is_whiteout(status):
             if self._plain:
                 raise Unpackable(f"{_shown(path)}: a layer cannot hold the device 0:0, it means a deletion")
             return True
         if stat.S_ISREG(status.st_mode) and self._unplain_xattrs:
-            if status.st_size == 0 and xattr_whiteouts and self._whiteout_xattr in _names_of_xattrs(dir_fd, name):
-                return True
-            # Only a file that is all hole can be metacopy's stand-in for the data of a lower layer.
-            if status.st_blocks == 0 and status.st_size and self._unplain_xattrs & _names_of_xattrs(dir_fd, name):
+            if status.st_size == 0 and place.attribute_whiteouts:
+                return self._whiteout_xattr in _names_of_xattrs(place.fd, name)
+            # Only a file with holes can be metacopy's stand-in for the data of a lower layer.
+            holes = status.st_blocks * 512 < status.st_size
+            if holes and not self._unplain_xattrs.isdisjoint(_names_of_xattrs(place.fd, name)):
                 raise NotPlain(f"{_shown(path)} has only its metadata here (overlay's metacopy), its data is below")
         return False
 
-    def _differs(
-        self, dir_fd: int, name: bytes, status: os.stat_result, below: int | None, old: os.stat_result | None
-    ) -> bool:
-        if self._sink is None and status.st_nlink == 1:
+    def _differs(self, place: _Place, name: bytes, status: os.stat_result) -> bool:
+        if self._sink is None and (status.st_nlink == 1 or not stat.S_ISREG(status.st_mode)):
             return False
-        if old is None or below is None:
+        below = place.below
+        if below is None:
             return True
         if status.st_nlink > 1 and (status.st_dev, status.st_ino) in self.linked:
             return True
-        if _attributes_differ(old, status) or old.st_size != status.st_size:
+        old = _status(below, name)
+        if old is None or _attributes_differ(old, status) or old.st_size != status.st_size:
             return True
         if stat.S_ISLNK(status.st_mode):
-            return os.readlink(name, dir_fd=dir_fd) != os.readlink(name, dir_fd=below)
-        return stat.S_ISREG(status.st_mode) and _xattrs_at(dir_fd, name) != _xattrs_at(below, name)
+            return os.readlink(name, dir_fd=place.fd) != os.readlink(name, dir_fd=below)
+        return stat.S_ISREG(status.st_mode) and _xattrs_at(place.fd, name) != _xattrs_at(below, name)
 
-    def _whiteout(self, path: bytes) -> None:
-        if self._sink is not None:
+    def _deleted(self, place: _Place, name: bytes, path: bytes) -> None:
+        """A whiteout, if there is anything below to delete."""
+        if self._sink is not None and (self._keep or _status(place.below, name) is not None):
             self._flush()
             self._sink.whiteout(path)
 
