@@ -6,7 +6,9 @@ import pytest
 
 from veneer.distribution.hosts import (
     Endpoint,
+    ForeignURLRefused,
     InvalidMirror,
+    check_foreign_url,
     endpoints,
     is_loopback,
     is_private_address,
@@ -75,10 +77,32 @@ def test_a_mirror_that_cannot_be_trusted_is_refused_by_name(mirror: str) -> None
 
 def test_an_insecure_mirror_must_be_named_so() -> None:
     mirrors = {"docker.io": ("http://mirror.lan:5000",)}
-    assert mirror_endpoints("docker.io", mirrors, ["mirror.lan:5000"])[0].verify is False
+    assert mirror_endpoints("docker.io", mirrors, ["mirror.lan:5000"])[0].url == "http://mirror.lan:5000"
 
 
 def test_an_origin_is_scheme_host_and_port() -> None:
     assert origin_of("https://Quay.io/v2/").authority == "quay.io"
     assert origin_of("http://[::1]:5000/").authority == "[::1]:5000"
     assert origin_of("https://a:80") != origin_of("http://a:80")
+
+
+@pytest.mark.parametrize(
+    ("url", "registry", "allowed"),
+    [
+        ("https://vendor.example/layer", "docker.io", True),
+        ("http://vendor.example/layer", "docker.io", True),
+        ("http://169.254.169.254/latest/meta-data", "docker.io", False),
+        ("http://localhost:2375/images/json", "quay.io", False),
+        ("http://[::1]/", "quay.io", False),
+        ("http://10.0.0.2/layer", "10.0.0.1:5000", True),
+        ("http://127.0.0.1:81/layer", "localhost:5000", True),
+        ("file:///etc/passwd", "localhost:5000", False),
+        ("https://[broken", "localhost:5000", False),
+    ],
+)
+def test_a_foreign_layer_cannot_make_us_ask_our_own_network(url: str, registry: str, allowed: bool) -> None:
+    if allowed:
+        check_foreign_url(url, registry)
+    else:
+        with pytest.raises(ForeignURLRefused, match="a layer is to come from"):
+            check_foreign_url(url, registry)

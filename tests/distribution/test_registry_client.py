@@ -136,6 +136,18 @@ def test_an_endless_manifest_is_cut_off(fake: Registry, connect: ConnectTo, samp
         connect().registry(fake.host).manifest("a", "1")
 
 
+@pytest.mark.parametrize("cut", [0, 10])
+def test_a_manifest_or_config_cut_off_is_asked_for_again(
+    fake: Registry, connect: ConnectTo, sample: SampleImage, cut: int
+) -> None:
+    fake.add("a:1", sample)
+    fake.fault("/manifests/", cut=cut, times=2)
+    fake.fault("/blobs/", cut=cut, times=2)
+    registry = connect().registry(fake.host)
+    assert registry.manifest("a", "1")[0] == sample.manifest.raw
+    assert registry.blob("a", sample.manifest.config) == sample.config
+
+
 def test_tags_are_listed_over_all_pages(fake: Registry, connect: ConnectTo, sample: SampleImage) -> None:
     for number in range(205):
         fake.add(f"a:{number:03}", sample)

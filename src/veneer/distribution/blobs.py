@@ -15,6 +15,7 @@ from veneer.distribution.session import Effort, RegistryRefused, TryAgain
 from veneer.distribution.transport import CHUNK, ConnectionFailed, Response
 from veneer.errors import Corrupt, VeneerError
 from veneer.oci.manifest import Descriptor
+from veneer.progress import Cancelled
 
 BATCH = 1 << 20
 """Bytes gathered before they are written: one system call and one hash update a MiB."""
@@ -53,6 +54,8 @@ def download(
         try:
             _Download(host, opener, descriptor, sink, effort, report).run()
             return
+        except Cancelled:
+            raise
         except VeneerError:
             check(effort.stop)
             if position == len(sources) - 1:

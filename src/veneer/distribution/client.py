@@ -5,8 +5,9 @@ Source: OCI distribution-spec v1.1 (end-1 to end-10); docker.io's habits as moby
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import urljoin
@@ -14,7 +15,7 @@ from urllib.parse import urljoin
 from veneer.config import Config
 from veneer.distribution.auth import AuthenticationRequired, Credentials, repository_scope
 from veneer.distribution.credentials import CredentialFile
-from veneer.distribution.hosts import Endpoint, endpoints, mirror_endpoints, origin_of
+from veneer.distribution.hosts import Endpoint, check_foreign_url, endpoints, mirror_endpoints, origin_of
 from veneer.distribution.retry import RETRY_STATUSES, Clock, Policy
 from veneer.distribution.session import (
     AccessDenied,
@@ -33,6 +34,7 @@ from veneer.oci.manifest import ACCEPT, Descriptor
 from veneer.oci.reference import Reference
 
 MAX_TAGS = 100_000
+_ACCEPT = {"Accept": ", ".join(ACCEPT)}
 
 
 class WrongDigest(Corrupt):
@@ -64,22 +66,23 @@ class Registry:
         """
         target = str(reference.digest or reference.tag)
         try:
-            response = self._manifest_request("HEAD", reference.repository, target, reference)
+            with self.session.request(
+                "HEAD", f"/v2/{reference.repository}/manifests/{target}", what=f"manifest for {reference.familiar}",
+                scopes=(repository_scope(reference.repository, "pull"),), headers=_ACCEPT,
+            ) as response:  # fmt: skip
+                response.finish()
         except (NotInRegistry, AuthenticationRequired, AccessDenied):
             # A HEAD has no body to say why; the GET below has.
             return self._described(reference, target)
-        with response:
-            media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
-            length = response.headers.get("Content-Length", "")
-            try:
-                digest = BlobDigest(Digest.parse(response.headers.get("Docker-Content-Digest", "")))
-            except InvalidDigest:
-                digest = None
-            response.finish()
+        length = response.headers.get("Content-Length", "")
+        try:
+            digest = BlobDigest(Digest.parse(response.headers.get("Docker-Content-Digest", "")))
+        except InvalidDigest:
+            digest = None
         if digest is None or not (length.isascii() and length.isdigit()):
             return self._described(reference, target)
         self._same(reference.digest, digest, f"{reference.familiar} is named by one digest and served as another")
-        return Descriptor(media_type, digest, int(length))
+        return Descriptor(response.headers.get("Content-Type", "").partition(";")[0].strip(), digest, int(length))
 
     def _described(self, reference: Reference, target: str) -> Descriptor:
         raw, media_type = self.manifest(reference.repository, target, reference)
@@ -91,18 +94,20 @@ class Registry:
         A body that is not what its digest says is fetched once more, then WrongDigest names host and digest.
         """
         wanted = Digest.parse(target) if ":" in target else None
+        name = reference.familiar if reference is not None else f"{repository}@{target}"
         for last in (False, True):
-            with self._manifest_request("GET", repository, target, reference) as response:
-                raw = response.read_all(strictjson.MAX_DOCUMENT, f"manifest {repository}:{target}")
-                media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
-                claimed = response.headers.get("Docker-Content-Digest", "")
+            with self._in_dockers_words(repository, name):
+                got = self.session.read(
+                    f"/v2/{repository}/manifests/{target}", what=f"manifest for {name}",
+                    limit=strictjson.MAX_DOCUMENT, scopes=(repository_scope(repository, "pull"),), headers=_ACCEPT,
+                )  # fmt: skip
             try:
-                self._verify(raw, wanted, claimed, f"manifest of {repository}")
+                self._verify(got.raw, wanted, got.headers.get("Docker-Content-Digest", ""), f"manifest of {repository}")
             except WrongDigest:
                 if last:
                     raise
             else:
-                return raw, media_type
+                return got.raw, got.media_type
         raise AssertionError("the last round returns or raises")
 
     def _verify(self, raw: bytes, wanted: Digest | None, claimed: str, what: str) -> None:
@@ -124,13 +129,11 @@ class Registry:
                 f"{self.host}: {what}: want {expected}, got {found}", hint="try again; if it stays, ask who runs it"
             )
 
-    def _manifest_request(self, method: str, repository: str, target: str, reference: Reference | None) -> Response:
-        name = reference.familiar if reference is not None else f"{repository}@{target}"
+    @contextlib.contextmanager
+    def _in_dockers_words(self, repository: str, name: str) -> Iterator[None]:
+        """What the registry says no with, as docker tells it."""
         try:
-            return self.session.request(
-                method, f"/v2/{repository}/manifests/{target}", what=f"manifest for {name}",
-                scopes=(repository_scope(repository, "pull"),), headers={"Accept": ", ".join(ACCEPT)},
-            )  # fmt: skip
+            yield
         except NotInRegistry as error:
             if "name unknown" in error.message:
                 raise self._no_access(error, repository) from None
@@ -166,11 +169,10 @@ class Registry:
         if descriptor.size > limit:
             raise WrongDigest(f"{self.host}: {what}: {descriptor.size} bytes, more than the {limit} allowed")
         for last in (False, True):
-            with self.session.request(
-                "GET", f"/v2/{repository}/blobs/{descriptor.digest}", what=what,
+            raw = self.session.read(
+                f"/v2/{repository}/blobs/{descriptor.digest}", what=what, limit=descriptor.size,
                 scopes=(repository_scope(repository, "pull"),),
-            ) as response:  # fmt: skip
-                raw = response.read_all(descriptor.size, what)
+            ).raw  # fmt: skip
             try:
                 self._verify(raw, descriptor.digest, "", what)
             except WrongDigest:
@@ -195,15 +197,14 @@ class Registry:
         names: list[str] = []
         path = f"/v2/{repository}/tags/list"
         while path and len(names) < MAX_TAGS:
-            with self.session.request(
-                "GET", path, what=f"tags of {repository}", scopes=(repository_scope(repository, "pull"),)
-            ) as response:
-                raw = response.read_all(strictjson.MAX_DOCUMENT, f"tags of {repository}")
-                following = _next_link(response.headers.get("Link", ""))
-                url = response.url
-            listed = strictjson.loads(raw, f"{self.host}: tags of {repository}").get("tags") or []
+            page = self.session.read(
+                path, what=f"tags of {repository}", limit=strictjson.MAX_DOCUMENT,
+                scopes=(repository_scope(repository, "pull"),),
+            )  # fmt: skip
+            following = _next_link(page.headers.get("Link", ""))
+            listed = strictjson.loads(page.raw, f"{self.host}: tags of {repository}").get("tags") or []
             names += [name for name in listed if isinstance(name, str)]
-            path = urljoin(url, following) if following and listed else ""
+            path = urljoin(page.url, following) if following and listed else ""
         return names
 
     def login(self, credentials: Credentials) -> Credentials:
@@ -263,17 +264,21 @@ class Registries:
                 self._known[key] = Registry(session, mirror=mirror)
             return self._known[key]
 
-    def open_url(self, url: str, offset: int = 0) -> Response:
-        """One try at what a foreign layer's `url` names, from byte `offset` on; nobody's credentials go there."""
+    def open_url(self, url: str, host: str, offset: int = 0) -> Response:
+        """One try at what a foreign layer's `url` names, from byte `offset` on; nobody's credentials go there.
+
+        `host` is the registry whose image names it: a public one may not send us into a private network.
+        """
+        check_foreign_url(url, host)
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         response = self._transport.send("GET", url, headers=headers)
         if response.status in (200, 206):
             return response
         with response:
-            host = response.origin.authority
+            place = response.origin.authority
             if response.status in RETRY_STATUSES:
-                raise TryAgain(f"{host} answers {response.status}", response.headers.get("Retry-After"))
-            raise refused(host, f"layer {url.partition('?')[0][:200]}", read_refusal(response))
+                raise TryAgain(f"{place} answers {response.status}", response.headers.get("Retry-After"))
+            raise refused(place, f"layer {url.partition('?')[0][:200]}", read_refusal(response))
 
     def tags(self, reference: Reference) -> list[str]:
         """Every tag of the reference's repository."""

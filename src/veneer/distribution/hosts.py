@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from veneer.errors import InvalidRequest
+from veneer.errors import Denied, InvalidRequest
 from veneer.oci.reference import DEFAULT_REGISTRY
 
 DOCKER_HUB_HOST = "registry-1.docker.io"
@@ -20,6 +20,10 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 
 class InvalidMirror(InvalidRequest):
     """A configured mirror that is no URL a registry can be reached at."""
+
+
+class ForeignURLRefused(Denied):
+    """A layer is said to be at a place we must not ask."""
 
 
 class Origin(NamedTuple):
@@ -38,13 +42,9 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One place that may serve a registry: `url` has no trailing slash, `/v2/...` comes after it.
-
-    `verify` is False where a certificate nobody vouches for is accepted.
-    """
+    """One place that may serve a registry: `url` has no trailing slash, `/v2/...` comes after it."""
 
     url: str
-    verify: bool = True
     mirror: bool = False
 
 
@@ -95,9 +95,9 @@ def endpoints(registry: str, insecure: Collection[str] = ()) -> tuple[Endpoint, 
         return (Endpoint(f"https://{DOCKER_HUB_HOST}"),)
     if is_loopback(split_host(registry)):
         # Plain first: asking a plain server for TLS can hang it, asking a TLS server for plain text cannot.
-        return (Endpoint(f"http://{registry}", verify=False), Endpoint(f"https://{registry}", verify=False))
+        return (Endpoint(f"http://{registry}"), Endpoint(f"https://{registry}"))
     if is_insecure(registry, insecure):
-        return (Endpoint(f"https://{registry}", verify=False), Endpoint(f"http://{registry}", verify=False))
+        return (Endpoint(f"https://{registry}"), Endpoint(f"http://{registry}"))
     return (Endpoint(f"https://{registry}"),)
 
 
@@ -112,7 +112,7 @@ def mirror_endpoints(
     found: list[Endpoint] = []
     for text in mirrors.get(registry, ()):
         if "://" not in text:
-            found += [Endpoint(place.url, place.verify, mirror=True) for place in endpoints(text.rstrip("/"), insecure)]
+            found += [Endpoint(place.url, mirror=True) for place in endpoints(text.rstrip("/"), insecure)]
             continue
         try:
             origin = origin_of(text)
@@ -121,9 +121,24 @@ def mirror_endpoints(
         parts = urlsplit(text)
         if parts.query or parts.fragment or parts.username is not None:
             raise InvalidMirror(f"mirror {text[:200]!r} of {registry}: only scheme, host, port and path may be given")
-        trusted = is_loopback(origin.host) or is_insecure(origin.authority, insecure)
-        if origin.scheme == "http" and not trusted:
+        if origin.scheme == "http" and not (is_loopback(origin.host) or is_insecure(origin.authority, insecure)):
             raise InvalidMirror(f"mirror {text[:200]!r} of {registry} is plain http",
                                 hint=f"name {origin.authority} an insecure registry, or use https")  # fmt: skip
-        found.append(Endpoint(text.rstrip("/").removesuffix("/v2"), verify=not trusted, mirror=True))
+        found.append(Endpoint(text.rstrip("/").removesuffix("/v2"), mirror=True))
     return found
+
+
+def check_foreign_url(url: str, registry: str) -> None:
+    """Raise ForeignURLRefused unless a layer of `registry` may be fetched from `url`.
+
+    Whoever writes a manifest chooses the URL; it must not make us ask a server of our own private network, unless
+    the registry itself is there.
+    """
+    try:
+        host = origin_of(url).host
+    except ValueError:
+        raise ForeignURLRefused(f"{registry}: a layer is to come from {url[:200]!r}, no http or https URL") from None
+    ours = split_host(registry)
+    inside = is_loopback(ours) or is_private_address(ours)
+    if (is_loopback(host) or is_private_address(host)) and not inside:
+        raise ForeignURLRefused(f"{registry}: a layer is to come from the private address {host}")

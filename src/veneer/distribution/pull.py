@@ -200,7 +200,7 @@ class _Pull:
                 f"its config {len(config.diff_ids)} diff IDs"
             )
         with self._store.layers.intake(self._lease, config.diff_ids, progress=self._progress) as intake:
-            self._downloads().take_layers(manifest.layers, config.diff_ids, intake)
+            self._downloads().take_layers(manifest.layers, intake)
             intake.commit()
         return self._add(manifest, config)
 

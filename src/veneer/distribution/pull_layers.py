@@ -10,7 +10,7 @@ from veneer.distribution.blobs import Opener, download, registry_source
 from veneer.distribution.client import Registries, Registry, WrongDigest
 from veneer.distribution.crew import Crew
 from veneer.distribution.retry import check
-from veneer.oci.digest import BlobDigest, DiffID
+from veneer.oci.digest import BlobDigest
 from veneer.oci.manifest import Descriptor
 from veneer.progress import Progress, Report
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class LayerDownloads:
-    """Brings blobs from `sources` (tried in order) into the store, as many at a time as the configuration allows."""
+    """Brings blobs from `sources` (mirrors first, the registry itself last) into the store, several at a time."""
 
     def __init__(
         self,
@@ -38,8 +38,9 @@ class LayerDownloads:
         self._store, self._registries, self._lease = store, registries, lease
         self._sources, self._repository, self._progress = sources, repository, progress
         self._effort = registries.effort
+        self._host = sources[-1].host
 
-    def take_layers(self, layers: Sequence[Descriptor], diff_ids: Sequence[DiffID], intake: LayerIntake) -> None:
+    def take_layers(self, layers: Sequence[Descriptor], intake: LayerIntake) -> None:
         """Feed every layer that `intake` misses and wait until each is unpacked and verified, base first.
 
         Raises the first thing that went wrong; everything else is stopped then.
@@ -107,40 +108,37 @@ class LayerDownloads:
             check(self._effort.stop)
             self._tell(layer, "Download failed verification, trying once more")
             try:
-                self._download(layer, feed)
+                self._download(layer, feed, origin_first=True)
             except BlobMismatch as error:
                 hosts = " and ".join(registry.host for registry in self._sources)
                 raise WrongDigest(f"{hosts}: {error.message}", hint="twice the same: ask who runs it") from error
         self._tell(layer, "Download complete")
 
-    def _download(self, layer: Descriptor, feed: Feed | None) -> None:
+    def _download(self, layer: Descriptor, feed: Feed | None, *, origin_first: bool = False) -> None:
+        # A mirror may be what changed the bytes.
+        sources = self._sources[::-1] if origin_first else self._sources
         with self._store.blobs.writer(
             self._lease, expect=layer.digest, size=layer.size, waiting=lambda: self._wait_for_other(layer)
         ) as writer:
             if feed is not None:
                 feed(writer)
             if not writer.complete:
-                self._fill(layer, writer)
+                self._fill(layer, writer, sources)
                 self._tell(layer, "Verifying Checksum")
             writer.commit()
 
-    def _fill(self, layer: Descriptor, writer: BlobWriter) -> None:
+    def _fill(self, layer: Descriptor, writer: BlobWriter, sources: Sequence[Registry]) -> None:
         short, size = layer.digest.short, layer.size
 
         def report(have: int) -> None:
             self._progress(Report(short, "Downloading", have, size))
 
-        download(self._places(layer), layer, writer, self._effort, report)
+        download(self._places(layer, sources), layer, writer, self._effort, report)
 
-    def _places(self, layer: Descriptor) -> list[tuple[str, Opener]]:
-        places = [registry_source(registry, self._repository, layer) for registry in self._sources]
-        if layer.urls:
-            # What a vendor serves itself is asked for there first, and nobody's credentials go along.
-            places = [(url, self._foreign(url)) for url in layer.urls] + places
-        return places
-
-    def _foreign(self, url: str) -> Opener:
-        return lambda offset: self._registries.open_url(url, offset)
+    def _places(self, layer: Descriptor, sources: Sequence[Registry]) -> list[tuple[str, Opener]]:
+        # What a vendor serves itself is asked for there first, and nobody's credentials go along.
+        foreign = [(url.partition("?")[0], partial(self._registries.open_url, url, self._host)) for url in layer.urls]
+        return [*foreign, *(registry_source(registry, self._repository, layer) for registry in sources)]
 
     def _wait_for_other(self, layer: Descriptor) -> None:
         check(self._effort.stop)

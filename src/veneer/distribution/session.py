@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urljoin
 
 from veneer.distribution.auth import (
@@ -40,6 +40,7 @@ from veneer.oci import strictjson
 
 MAX_AUTH_ROUNDS = 2
 MAX_REFUSAL = 64 << 10
+T = TypeVar("T")
 BodyFactory = Callable[[], Iterable[bytes]]
 """Gives the body anew, for it may have to be sent more than once."""
 
@@ -77,6 +78,19 @@ class Refusal:
     text: str
     missing: tuple[str, ...] = ()
     """Digests of blobs it says it lacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A small answer, whole: its bytes, its headers, and the URL it came from."""
+
+    raw: bytes
+    headers: Mapping[str, str]
+    url: str
+
+    @property
+    def media_type(self) -> str:
+        return self.headers.get("Content-Type", "").partition(";")[0].strip()
 
 
 @dataclass
@@ -296,21 +310,39 @@ class Session:
         Raises the error of the last try, or what `refused` makes of a status that is not in `expect`; `what` names
         the thing in errors.
         """
+        response = self._persist(
+            lambda: self.once(method, path, scopes=scopes, headers=headers, body=body, timeout=timeout)
+        )
+        if response.status in expect:
+            return response
+        with response:
+            raise refused(self.registry, what, read_refusal(response))
+
+    def read(
+        self, path: str, *, what: str, limit: int, scopes: Sequence[str] = (), headers: Mapping[str, str] | None = None
+    ) -> Document:
+        """GET something small, whole; a body that breaks is asked for again.  Raises as `request`, AnswerTooLarge."""
+
+        def once() -> Document:
+            with self.once("GET", path, scopes=scopes, headers=headers) as response:
+                if response.status != 200:
+                    raise refused(self.registry, what, read_refusal(response))
+                return Document(response.read_all(limit, what), response.headers, response.url)
+
+        return self._persist(once)
+
+    def _persist(self, action: Callable[[], T]) -> T:
+        """Do it until it does not fail for a reason that passes."""
         attempts = self.effort.attempts()
         while True:
             check(self.effort.stop)
             try:
-                response = self.once(method, path, scopes=scopes, headers=headers, body=body, timeout=timeout)
-                break
+                return action()
             except (ConnectionFailed, TryAgain) as error:
                 check(self.effort.stop)
                 if isinstance(error, Unreachable) and self._endpoint is None:
                     raise
                 attempts.failed(error, getattr(error, "retry_after", None))
-        if response.status in expect:
-            return response
-        with response:
-            raise refused(self.registry, what, read_refusal(response))
 
 
 def _told_by(failure: VeneerError) -> int:

@@ -241,7 +241,8 @@ class Transport:
         import ssl
 
         context = ssl.create_default_context()
-        if is_loopback(origin.host) or is_insecure(f"{origin.host}:{origin.port}", self._insecure):
+        names = (f"{origin.host}:{origin.port}", origin.authority, origin.host)
+        if is_loopback(origin.host) or any(is_insecure(name, self._insecure) for name in names):
             import warnings
 
             import urllib3
@@ -250,7 +251,7 @@ class Transport:
             context.verify_mode = ssl.CERT_NONE
             # The user named this registry insecure; once is enough, and stderr is not ours.
             warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
-        for name in (f"{origin.host}:{origin.port}", origin.authority, origin.host):
+        for name in dict.fromkeys(names):
             folder = self._certificates / name
             for authority in sorted(folder.glob("*.crt")):
                 context.load_verify_locations(authority)
