@@ -16,7 +16,7 @@ from veneer.oci.image import InvalidImageConfig
 from veneer.oci.manifest import Descriptor, Index, InvalidManifest, Manifest
 from veneer.oci.platform import Platform
 from veneer.oci.reference import InvalidReference
-from veneer.store.images import AmbiguousID, BadTag, LayerMissing, NoSuchImage, ParentLoop
+from veneer.store.images import AmbiguousID, BadTag, LayerNotStored, NoSuchImage, ParentLoop
 
 NOBODY = "sha256:" + "0" * 64
 
@@ -80,7 +80,7 @@ def test_a_config_that_changed_on_the_disk_is_corrupt_not_another_image(shelf: S
 def test_an_image_cannot_come_before_its_layers(shelf: Shelf) -> None:
     with shelf.lease() as lease:
         shelf.layers(lease, ["a"])
-        with pytest.raises(LayerMissing) as caught:
+        with pytest.raises(LayerNotStored) as caught:
             shelf.images.add(lease, shelf.config(["a", "b"]))
     assert f"layer 2 of 2 is not in the store: diff ID {diff_id('b')}" in caught.value.message
     assert shelf.images.list(all=True) == []

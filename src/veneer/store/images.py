@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from veneer.store.leases import Lease
 
 __all__ = [
-    "AmbiguousID", "BadTag", "Image", "ImageStore", "LayerMissing", "NoSuchImage", "ParentLoop", "reference_of",
+    "AmbiguousID", "BadTag", "Image", "ImageStore", "LayerNotStored", "NoSuchImage", "ParentLoop", "reference_of",
 ]  # fmt: skip
 
 _HEX = frozenset("0123456789abcdef")
@@ -54,7 +54,7 @@ class AmbiguousID(InvalidRequest):
     """A prefix that several image IDs begin with."""
 
 
-class LayerMissing(NotFound):
+class LayerNotStored(NotFound):
     """An image may only be added when its layers are here."""
 
 
@@ -229,7 +229,7 @@ class ImageStore:
         A given `manifest` is kept byte for byte; without one an OCI manifest is written over the layers' blobs.
         An image that is here already keeps its manifest and gains the Parent and `built` it lacked; a name that
         came with another manifest points at that one (`tag(index=...)`).
-        Raises InvalidImageConfig, InvalidManifest, LayerMissing, NoLayerBlob, NoSuchImage (the parent).
+        Raises InvalidImageConfig, InvalidManifest, LayerNotStored, NoLayerBlob, NoSuchImage (the parent).
         """
         from veneer.oci import manifest as oci
         from veneer.oci.image import ImageConfig
@@ -257,7 +257,7 @@ class ImageStore:
         return self.get(parsed.image_id)
 
     def _check_layers(self, config: ImageConfig) -> int:
-        """The sum of the layers' sizes.  Raises LayerMissing, naming the first that is not here."""
+        """The sum of the layers' sizes.  Raises LayerNotStored, naming the first that is not here."""
         size = 0
         for position, chain_id in enumerate(config.chain_ids):
             found = self.catalog.value(
@@ -266,7 +266,7 @@ class ImageStore:
             )
             if found is None:
                 where = f"layer {position + 1} of {len(config.diff_ids)}"
-                raise LayerMissing(
+                raise LayerNotStored(
                     f"image {config.image_id.short}: {where} is not in the store: "
                     f"diff ID {config.diff_ids[position]}, chain ID {chain_id}",
                     hint="pull or load the image again",
