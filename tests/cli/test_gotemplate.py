@@ -67,3 +67,14 @@ def test_numbers_too_large_for_go_print() -> None:
     assert (
         Template("{{1e400}} {{-1e400}} {{1e20}} {{1.5e300}}").execute({}) == "+Inf -Inf 100000000000000000000 1.5e+300"
     )
+
+
+def test_what_is_null_in_json_is_empty_to_a_template() -> None:
+    image = typed({"Config": {"Cmd": None, "Labels": None, "Entrypoint": ["a"]}})
+    text = "{{.Config.Cmd}}{{.Config.Labels}}{{json .Config.Cmd}}{{json .Config}}{{len .Config.Labels}}"
+    assert Template(text).execute(image) == '[]map[]null{"Cmd":null,"Labels":null,"Entrypoint":["a"]}0'
+    assert Template("{{range .Config.Cmd}}x{{else}}none{{end}}{{.Config.Labels.x}}").execute(image) == "none<no value>"
+    assert (
+        Template('{{join .Config.Cmd ","}}|{{index .Config.Labels "x"}}|{{if .Config.Cmd}}y{{end}}').execute(image)
+        == "||"
+    )

@@ -6,7 +6,7 @@ Sources: go/src/text/template/funcs.go, go/src/fmt/print.go, docker/cli template
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 _VERB = re.compile(r"%(?P<flags>[-+# 0]*)(?P<width>\d+|\*)?(?:\.(?P<precision>\d+))?(?P<verb>.)", re.DOTALL)
@@ -18,6 +18,33 @@ class CallFailed(Exception):
 
 class GoMap(dict[str, Any]):
     """A Go map of strings: unlike a struct's field, a key that is not there is no error but the zero value."""
+
+
+class NilMap(Mapping[str, Any]):
+    """Go's nil map: empty to templates, null to JSON."""
+
+    def __getitem__(self, key: str) -> Any:
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+class NilSlice(Sequence[Any]):
+    """Go's nil slice: empty to templates, null to JSON."""
+
+    def __getitem__(self, position: Any) -> Any:
+        raise IndexError(position)
+
+    def __len__(self) -> int:
+        return 0
+
+
+SLICES = (list, tuple, NilSlice)
+"""The types that templates take for a slice."""
 
 
 class Unit(dict[str, Any]):
@@ -50,7 +77,7 @@ def show(value: object) -> str:
         return "{}"
     if isinstance(value, Mapping):
         return "map[" + " ".join(f"{key}:{show(item)}" for key, item in sorted(value.items())) + "]"
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, SLICES):
         return "[" + " ".join(map(show, value)) + "]"
     return str(value)
 
@@ -68,12 +95,20 @@ def to_json(value: object) -> str:
     """`value` as Go's json encoder writes it: compact, without HTML escapes."""
     import json
 
+    if isinstance(value, (NilMap, NilSlice)):
+        return "null"
     if isinstance(value, Mapping) and not isinstance(value, dict):
         # A row marshals itself: keys in order, and with the HTML escapes that the encoder around it leaves out.
         row = to_json({key: value[key] for key in sorted(value)})
         return row.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_null)
     return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _null(value: object) -> None:
+    """What json.dumps does not know is a nil."""
+    if not isinstance(value, (NilMap, NilSlice)):
+        raise TypeError(f"no JSON for {type(value).__name__}")
 
 
 def _printf(pattern: str, *arguments: Any) -> str:
@@ -174,7 +209,7 @@ def _less(first: Any, second: Any) -> bool:
 def _length(value: Any) -> int:
     if isinstance(value, str):
         return len(value.encode())
-    if isinstance(value, (Mapping, list, tuple)):
+    if isinstance(value, (Mapping, *SLICES)):
         return len(value)
     raise CallFailed("len of nil pointer" if value is None else f"len of type {_type(value)}")
 
@@ -193,8 +228,8 @@ def _index(value: Any, *keys: Any) -> Any:
         if isinstance(value, Mapping):
             if not isinstance(key, str):
                 raise CallFailed(f"value has type {_type(key)}; should be string")
-            value = value.get(key, "" if isinstance(value, GoMap) else None)
-        elif isinstance(value, (list, tuple)):
+            value = value.get(key, "" if isinstance(value, (GoMap, NilMap)) else None)
+        elif isinstance(value, SLICES):
             value = value[_position(key, len(value))]
         elif isinstance(value, str):
             data = value.encode()
@@ -205,7 +240,7 @@ def _index(value: Any, *keys: Any) -> Any:
 
 
 def _slice(value: Any, *bounds: Any) -> Any:
-    if not isinstance(value, (str, list, tuple)):
+    if not isinstance(value, (str, *SLICES)):
         raise CallFailed("slice of untyped nil" if value is None else f"can't slice item of type {_type(value)}")
     data: Any = value.encode() if isinstance(value, str) else value
     if len(bounds) > 2:

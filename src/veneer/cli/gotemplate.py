@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from veneer.cli import gosyntax
-from veneer.cli.gofunctions import FUNCTIONS, CallFailed, Function, GoMap, show
+from veneer.cli.gofunctions import FUNCTIONS, SLICES, CallFailed, Function, GoMap, NilMap, show
 from veneer.cli.golexer import TemplateSyntaxError, quoted
 from veneer.cli.gosyntax import Action, Branch, Command, Dot, Fields, Jump, Literal, Name, Nil, Node, Pipe, Text
 from veneer.errors import InvalidRequest
@@ -119,7 +119,7 @@ class _Run:
         pairs: list[tuple[Any, Any]]
         if isinstance(value, Mapping):
             pairs = sorted(value.items())
-        elif isinstance(value, (list, tuple)):
+        elif isinstance(value, SLICES):
             pairs = list(enumerate(value))
         elif isinstance(value, int) and not isinstance(value, bool):
             pairs = [(n, n) for n in range(value)]
@@ -211,7 +211,7 @@ class _Run:
                 return value[name]
             if isinstance(value, Struct) and name in value.absent:
                 return value.absent[name]
-            if isinstance(value, GoMap):
+            if isinstance(value, (GoMap, NilMap)):
                 return None
             raise self.fail(node, f'map has no entry for key "{name}"')
         if value is None:
@@ -266,5 +266,5 @@ def _fits(value: object, wanted: str) -> bool:
     if wanted == "int":
         return isinstance(value, int) and not isinstance(value, bool)
     if wanted == "[]string":
-        return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+        return isinstance(value, SLICES) and all(isinstance(item, str) for item in value)
     return True

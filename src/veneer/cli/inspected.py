@@ -9,13 +9,15 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from veneer.cli.gofunctions import GoMap, Unit
+from veneer.cli.gofunctions import GoMap, NilMap, NilSlice, Unit
 from veneer.cli.gotemplate import Struct
 
 _CONFIG_ABSENT: dict[str, Any] = {
     "ExposedPorts": GoMap(), "Healthcheck": None, "ArgsEscaped": False, "NetworkDisabled": False, "MacAddress": "",
-    "StopSignal": "", "StopTimeout": None, "Shell": [],
+    "StopSignal": "", "StopTimeout": None, "Shell": NilSlice(),
 }  # fmt: skip
+_MAPS = ("Labels", "ExposedPorts", "Volumes")
+_SLICES = ("Env", "Cmd", "Entrypoint", "OnBuild", "Shell")
 _IMAGE_ABSENT: dict[str, Any] = {"Variant": "", "OsVersion": "", "Container": "", "ContainerConfig": None}
 
 
@@ -38,9 +40,15 @@ def _config(document: Any) -> Any:
     if not isinstance(document, dict):
         return document
     config = Struct(document, _CONFIG_ABSENT)
-    for key in ("Labels", "ExposedPorts", "Volumes"):
+    for key in _MAPS:
         if isinstance(config.get(key), dict):
             config[key] = GoMap({name: Unit() if value == {} else value for name, value in config[key].items()})
+    for key in _MAPS:
+        if config.get(key, ...) is None:
+            config[key] = NilMap()
+    for key in _SLICES:
+        if config.get(key, ...) is None:
+            config[key] = NilSlice()
     return config
 
 

@@ -1,9 +1,8 @@
 """Columns of text, laid out as docker does, and texts from strangers made harmless.
 
 docker writes rows through Go's tabwriter (minimum cell 10, padding 3, spaces), so that every cell but the last is
-padded, trailing spaces included.  Widths are those of a terminal: East Asian wide characters take two cells (Go's
-tabwriter counts them as one, which leaves docker's columns ragged).  Sources: go/src/text/tabwriter,
-docker/cli formatter.go and displayutils.go.
+padded, trailing spaces included.  Widths are those of a terminal: East Asian wide characters take two cells.
+Sources: go/src/text/tabwriter, docker/cli formatter/{formatter,displayutils}.go and formatter/tabwriter.
 """
 
 from __future__ import annotations

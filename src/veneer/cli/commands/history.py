@@ -67,8 +67,8 @@ def run(app: App, given: Parsed) -> None:
         app.write("".join(kind.columns["ID"].text(row) + "\n" for row in rows))
         return
     layers = ("DiffID", "Blob", "Directory") if given.flag("layers") else ()
-    # JSON and templates keep to docker's fields unless layers are asked for: scripts compare whole objects.
-    if format == "json" and not layers:
+    # A row as JSON keeps to docker's fields unless layers are asked for: scripts compare whole objects.
+    if (format == "json" or "{{json .}}" in format) and not layers:
         kind = Listing(kind.what, list(kind.columns.values())[:6])
     created = "CreatedSince" if given.flag("human") else "CreatedAt"
     kind.show(app, rows, format, ("ID", created, "CreatedBy", "Size", "Comment", *layers))
