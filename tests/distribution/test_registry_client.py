@@ -312,16 +312,43 @@ def test_signed_queries_of_redirects_are_not_shown(fake: Registry, connect: Conn
 # -- TLS -----------------------------------------------------------------------------------------------------
 
 
+_AUTHORITY = """
+[ca]
+default_ca = us
+[us]
+new_certs_dir = {folder}
+database = {folder}/index.txt
+serial = {folder}/serial
+default_md = sha256
+policy = anybody
+x509_extensions = name
+[anybody]
+commonName = supplied
+[name]
+subjectAltName = {name}
+basicConstraints = critical, CA:true
+"""
+
+
+def certified(folder: Path, name: str = "IP:127.0.0.1", until: str = "20991231235959Z") -> tuple[Path, Path]:
+    """A self-signed certificate for `name`, valid from 2020 `until` then, and its key."""
+    folder.mkdir()
+    cert, key, request, config = (folder / part for part in ("cert.pem", "key.pem", "request.pem", "ca.cnf"))
+    config.write_text(_AUTHORITY.format(folder=folder, name=name))
+    (folder / "index.txt").touch()
+    (folder / "serial").write_text("01")
+    make_key: list[str | Path] = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                "-subj", "/CN=veneer test", "-keyout", key, "-out", request]  # fmt: skip
+    sign: list[str | Path] = ["openssl", "ca", "-batch", "-selfsign", "-notext", "-config", config, "-keyfile", key, "-in", request,
+            "-out", cert, "-startdate", "20200101000000Z", "-enddate", until]  # fmt: skip
+    for command in (make_key, sign):
+        subprocess.run(command, check=True, capture_output=True)
+    return cert, key
+
+
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for localhost.localdomain, and its key."""
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=veneer test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return cert, key
+    return certified(tmp_path / "certificate")
 
 
 def test_a_loopback_registry_with_tls_is_found_though_plain_is_tried_first(
@@ -354,6 +381,38 @@ def test_an_authority_in_certs_d_makes_it_trusted(
         folder.mkdir(parents=True)
         (folder / "ca.crt").write_bytes(certificate[0].read_bytes())
         connect(certificates=tmp_path / "certs.d").registry(fake.host).ping()
+
+
+@pytest.mark.parametrize(
+    ("name", "until", "reason"),
+    [
+        ("IP:127.0.0.1", "20200102000000Z", r"certificate has expired \(is this machine's clock right\?\)"),
+        ("IP:10.9.8.7", "20991231235959Z", "IP address mismatch"),
+        ("DNS:other.example", "20991231235959Z", "IP address mismatch"),
+    ],
+)
+def test_a_certificate_that_is_wrong_is_refused_for_its_reason(
+    connect: ConnectTo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, until: str, reason: str
+) -> None:
+    monkeypatch.setattr("veneer.distribution.transport.is_loopback", lambda host: False)
+    made = certified(tmp_path / "made", name, until)
+    with Registry(tls=made) as fake:
+        folder = tmp_path / "certs.d" / fake.host
+        folder.mkdir(parents=True)
+        (folder / "ca.crt").write_bytes(made[0].read_bytes())
+        with pytest.raises(TLSRefused, match=f"{fake.host}: TLS certificate refused: .*{reason}"):
+            connect(certificates=tmp_path / "certs.d").registry(fake.host).ping()
+
+
+def test_a_registry_named_insecure_need_not_prove_who_it_is(
+    connect: ConnectTo, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("transport", "hosts"):
+        monkeypatch.setattr(f"veneer.distribution.{module}.is_loopback", lambda host: False)
+    with Registry(tls=certificate) as fake:
+        connect(insecure_registries=(fake.host,)).registry(fake.host).ping()
+    with Registry() as plain:
+        connect(insecure_registries=("127.0.0.1",)).registry(plain.host).ping()
 
 
 def test_plain_http_where_tls_is_due_is_refused_in_words(

@@ -66,6 +66,8 @@ class LayerDownloads:
 
         def unpacked(position: int) -> None:
             if position in missing:
+                size = layers[position].size
+                self._progress(Report(layers[position].digest.short, "Extracting", size, size))
                 intake.wait(position)
                 self._tell(layers[position], "Pull complete")
 
