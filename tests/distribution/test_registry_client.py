@@ -337,10 +337,14 @@ def certified(folder: Path, name: str = "IP:127.0.0.1", until: str = "2099123123
     config.write_text(_AUTHORITY.format(folder=folder, name=name))
     (folder / "index.txt").touch()
     (folder / "serial").write_text("01")
-    make_key: list[str | Path] = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                "-subj", "/CN=veneer test", "-keyout", key, "-out", request]  # fmt: skip
-    sign: list[str | Path] = ["openssl", "ca", "-batch", "-selfsign", "-notext", "-config", config, "-keyfile", key, "-in", request,
-            "-out", cert, "-startdate", "20200101000000Z", "-enddate", until]  # fmt: skip
+    make_key: list[str | Path] = [
+        "openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+        "-subj", "/CN=veneer test", "-keyout", key, "-out", request,
+    ]  # fmt: skip
+    sign: list[str | Path] = [
+        "openssl", "ca", "-batch", "-selfsign", "-notext", "-config", config, "-keyfile", key, "-in", request,
+        "-out", cert, "-startdate", "20200101000000Z", "-enddate", until,
+    ]  # fmt: skip
     for command in (make_key, sign):
         subprocess.run(command, check=True, capture_output=True)
     return cert, key
