@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,49 +27,36 @@ if TYPE_CHECKING:
 
     from veneer.store.store import Store
 
-# What is needed, as temporary tables of one column.  A layer's blob is needed if a manifest or a lease names it.
-# Of the other blobs with the content of a needed layer, those compressed here stay, for they cost time to make,
-# and the rest only where the layer would have none.
-_MARK = """
-CREATE TEMP TABLE live_layer (chain_id TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TEMP TABLE live_snapshot (id TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TEMP TABLE live_blob (digest TEXT PRIMARY KEY) WITHOUT ROWID;
-
-INSERT INTO live_layer
-WITH RECURSIVE needed (chain_id) AS (
-    SELECT top FROM image WHERE top IS NOT NULL
-    UNION SELECT chain_id FROM lease_layer
-    UNION SELECT layer.parent FROM needed JOIN layer USING (chain_id) WHERE layer.parent IS NOT NULL)
-SELECT chain_id FROM needed;
-
-INSERT INTO live_snapshot
-SELECT snapshot FROM layer WHERE chain_id IN live_layer UNION SELECT snapshot FROM lease_snapshot;
-
-INSERT INTO live_blob
-WITH RECURSIVE needed (digest) AS (
-    SELECT id FROM image UNION SELECT manifest FROM image
-    UNION SELECT target FROM tag WHERE target IS NOT NULL
-    UNION SELECT target FROM digest_ref WHERE target IS NOT NULL
-    UNION SELECT blob FROM lease_blob
-    UNION SELECT blob_ref.child FROM needed JOIN blob_ref ON blob_ref.blob = needed.digest)
-SELECT digest FROM needed WHERE digest IN (SELECT digest FROM blob);
-
-INSERT OR IGNORE INTO live_blob
-SELECT blob FROM blob_diff WHERE diff_id IN (SELECT diff_id FROM layer WHERE chain_id IN live_layer)
-AND (compressor != '' OR diff_id NOT IN (SELECT diff_id FROM blob_diff WHERE blob IN live_blob));
-"""
-_UNMARK = "DROP TABLE temp.live_layer; DROP TABLE temp.live_snapshot; DROP TABLE temp.live_blob"
-_DOOMED = """
-INSERT OR REPLACE INTO trash
-    SELECT 'blob', digest, '', size, :now FROM blob WHERE digest NOT IN live_blob
-    UNION ALL SELECT 'snapshot', id, driver, size, :now FROM snapshot WHERE id NOT IN live_snapshot
-    UNION ALL SELECT DISTINCT 'index', diff_id, '', 0, :now FROM layer WHERE diff_id NOT IN (
-        SELECT diff_id FROM layer WHERE chain_id IN live_layer
-        UNION SELECT diff_id FROM snapshot WHERE id IN live_snapshot);
-DELETE FROM layer WHERE chain_id NOT IN live_layer;
-DELETE FROM snapshot WHERE id NOT IN live_snapshot;
-DELETE FROM blob WHERE digest NOT IN live_blob;
-"""
+# Nothing here is cyclic (names are hashes of what they name), so what nobody needs is found from the outside in:
+# drop what nothing refers to, look again at what that referred to, until nothing more falls.  Indexes answer each
+# question, so the cost is one look per row and no more.
+_UNNEEDED_LAYER = """
+    NOT EXISTS (SELECT 1 FROM layer AS above WHERE above.parent = layer.chain_id)
+    AND NOT EXISTS (SELECT 1 FROM image WHERE top = layer.chain_id)
+    AND NOT EXISTS (SELECT 1 FROM lease_layer WHERE lease_layer.chain_id = layer.chain_id)"""
+_UNNEEDED_SNAPSHOT = """
+    NOT EXISTS (SELECT 1 FROM layer WHERE snapshot = snapshot.id)
+    AND NOT EXISTS (SELECT 1 FROM lease_snapshot WHERE lease_snapshot.snapshot = snapshot.id)"""
+_UNNAMED_BLOB = """
+    NOT EXISTS (SELECT 1 FROM blob_ref WHERE child = {0})
+    AND NOT EXISTS (SELECT 1 FROM image WHERE manifest = {0})
+    AND NOT EXISTS (SELECT 1 FROM image WHERE id = {0})
+    AND NOT EXISTS (SELECT 1 FROM tag WHERE target = {0})
+    AND NOT EXISTS (SELECT 1 FROM digest_ref WHERE target = {0})
+    AND NOT EXISTS (SELECT 1 FROM lease_blob WHERE blob = {0})"""
+# Of the blobs with a needed layer's content that nobody names, those compressed here stay, for they cost time to
+# make, and the rest only where the layer would have none.
+_UNNEEDED_BLOB = (
+    _UNNAMED_BLOB.format("blob.digest")
+    + """
+    AND NOT EXISTS (
+        SELECT 1 FROM blob_diff JOIN layer ON layer.diff_id = blob_diff.diff_id
+        WHERE blob_diff.blob = blob.digest AND (compressor != '' OR NOT EXISTS (
+            SELECT 1 FROM blob_diff AS other WHERE other.diff_id = blob_diff.diff_id
+            AND other.blob != blob.digest AND NOT ("""
+    + _UNNAMED_BLOB.format("other.blob")
+    + "))))"
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -150,14 +136,57 @@ def _drop_rows(store: Store, transaction: apsw.Connection) -> None:
     for (lease_id,) in leases:
         if not is_alive(store.root, lease_id):
             transaction.execute("DELETE FROM lease WHERE id = ?", (lease_id,))
-    transaction.execute(_MARK)
-    transaction.execute(_DOOMED, {"now": time.time()})
-    transaction.execute(_UNMARK)
+    gone = _peel(
+        transaction,
+        f"SELECT chain_id, diff_id, '', 0 FROM layer WHERE {_UNNEEDED_LAYER}",
+        "chain_id",
+        "SELECT parent FROM layer WHERE chain_id = ? AND parent IS NOT NULL",
+        "DELETE FROM layer WHERE chain_id = ?",
+    )
+    snapshots: list[Any] = transaction.execute(
+        f"SELECT id, diff_id, driver, size FROM snapshot WHERE {_UNNEEDED_SNAPSHOT}"
+    ).fetchall()
+    for snapshot, _, driver, size in snapshots:
+        _note_trash(transaction, "snapshot", snapshot, driver, size)
+        transaction.execute("DELETE FROM snapshot WHERE id = ?", (snapshot,))
+    for diff_id in {row[1] for row in (*gone, *snapshots)}:
+        if not _is_known(transaction, "index", diff_id):
+            _note_trash(transaction, "index", diff_id, "", 0)
+    blobs = _peel(
+        transaction,
+        f"SELECT digest, '', '', size FROM blob WHERE {_UNNEEDED_BLOB}",
+        "digest",
+        "SELECT child FROM blob_ref WHERE blob = ?",
+        "DELETE FROM blob WHERE digest = ?",
+    )
+    for digest, _, _, size in blobs:
+        _note_trash(transaction, "blob", digest, "", size)
+
+
+def _peel(transaction: apsw.Connection, unneeded: str, key: str, below: str, drop: str) -> list[Any]:
+    """Drop the rows that `unneeded` finds, then those of what they referred to that it finds now, and so on."""
+    dropped: list[Any] = []
+    falling: list[Any] = transaction.execute(unneeded).fetchall()
+    while falling:
+        dropped += falling
+        loosened: dict[Any, None] = {}
+        for row in falling:
+            loosened.update((each[0], None) for each in transaction.execute(below, row[:1]))
+        transaction.executemany(drop, [row[:1] for row in falling])
+        falling = []
+        for each in loosened:
+            falling += transaction.execute(f"{unneeded} AND {key} = ?", (each,))
+    return dropped
+
+
+def _note_trash(transaction: apsw.Connection, kind: str, key: str, driver: str, size: int) -> None:
+    transaction.execute("INSERT OR REPLACE INTO trash VALUES (?, ?, ?, ?, ?)", (kind, key, driver, size, time.time()))
 
 
 def _sweep(store: Store, note: _Notes) -> None:
     """Move the files of dropped rows, and those no row ever named, out of the way; then empty `trash`."""
     snapshots: list[tuple[str, str]] = []
+    doubtful = suspects(store)
     with store.catalog.transaction() as transaction:
         trash: list[Any] = transaction.execute("SELECT kind, key, driver FROM trash").fetchall()
         for kind, key, driver in trash:
@@ -169,7 +198,9 @@ def _sweep(store: Store, note: _Notes) -> None:
                 folder = "blobs" if kind == "blob" else "indexes"
                 _to_trash(store, kind, store.root / folder / digest.algorithm / digest.hex)
         crashpoint("gc-renamed")
-        for kind, driver, key, path in strays(store, transaction):
+        for kind, driver, key, path in doubtful:
+            if _is_known(transaction, kind, key):
+                continue
             if kind == "snapshot":
                 snapshots.append((driver, key))
             else:
@@ -195,21 +226,31 @@ def _is_known(transaction: apsw.Connection, kind: str, key: str) -> bool:
     return transaction.execute(sql, (key,)).fetchone() is not None
 
 
-def strays(store: Store, transaction: apsw.Connection) -> Iterator[tuple[str, str, str, Path]]:
-    """Files and directories without a row: (kind, driver, key, path).  Call it under the write lock."""
-    for kind, folder in (("blob", "blobs"), ("index", "indexes")):
-        for algorithm in _entries(store.root / folder):
-            for path in _entries(algorithm):
-                key = f"{algorithm.name}:{path.name}"
-                if not _is_known(transaction, kind, key):
-                    yield kind, "", key, path
-    named: list[Any] = transaction.execute("SELECT DISTINCT driver FROM snapshot").fetchall()
-    for driver in {*DRIVERS, *(row[0] for row in named)}:
-        if (store.root / driver).is_dir():
-            loaded = store.driver_named(driver)
-            for snapshot in loaded.snapshots():
-                if not _is_known(transaction, "snapshot", snapshot):
-                    yield "snapshot", driver, snapshot, loaded.directory(snapshot)
+def strays(store: Store, transaction: apsw.Connection) -> list[tuple[str, str, str, Path]]:
+    """Files and directories without a row: (kind, driver, key, path).  Certain only under the write lock."""
+    return [each for each in suspects(store) if not _is_known(transaction, each[0], each[2])]
+
+
+def suspects(store: Store) -> list[tuple[str, str, str, Path]]:
+    """Files and directories that had no row just now: (kind, driver, key, path)."""
+    found: list[tuple[str, str, str, Path]] = []
+    names = {"blob": ("blobs", "SELECT digest FROM blob"), "index": ("indexes", "SELECT diff_id FROM snapshot")}
+    for kind, (folder, sql) in names.items():
+        # Listed first: what comes meanwhile is then not even suspected.
+        present = [
+            (f"{algorithm.name}:{path.name}", path)
+            for algorithm in _entries(store.root / folder)
+            for path in _entries(algorithm)
+        ]
+        known = {row[0] for row in store.catalog.rows(sql)}
+        found += [(kind, "", key, path) for key, path in present if key not in known]
+    for name in {*DRIVERS, *(row[0] for row in store.catalog.rows("SELECT DISTINCT driver FROM snapshot"))}:
+        if (store.root / name).is_dir():
+            driver = store.driver_named(name)
+            snapshots = list(driver.snapshots())
+            known = {row[0] for row in store.catalog.rows("SELECT id FROM snapshot")}
+            found += [("snapshot", name, each, driver.directory(each)) for each in snapshots if each not in known]
+    return found
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -169,6 +169,7 @@ CREATE TABLE lease_snapshot (
     diff_id  TEXT NOT NULL,
     PRIMARY KEY (lease, snapshot)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX lease_snapshot_snapshot ON lease_snapshot (snapshot);
 
 -- Files whose rows are gone and that are still to be unlinked: kind is blob, index or snapshot; key the digest,
 -- diff ID or snapshot ID; driver is '' but for snapshots.
