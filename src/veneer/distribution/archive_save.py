@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from veneer.distribution.archive_plan import blob_name
 from veneer.distribution.archive_sink import DirectorySink, Sink, TarSink, written_whole
-from veneer.errors import InvalidRequest, NotFound
+from veneer.errors import InvalidRequest
 from veneer.oci import manifest as manifests
 from veneer.oci import strictjson
 from veneer.oci.digest import BlobDigest, ImageID
@@ -35,10 +35,6 @@ FORMATS = ("docker", "docker-legacy", "oci", "oci-dir")
 
 class UnknownFormat(InvalidRequest):
     """An archive format there is not."""
-
-
-class NothingToSave(NotFound):
-    """A repository without tags."""
 
 
 @dataclass
@@ -60,6 +56,8 @@ def select(store: Store, names: Sequence[str]) -> Selection:
 
     Raises NoSuchImage, AmbiguousID, InvalidReference.
     """
+    from veneer.store.images import NoSuchImage
+
     found = Selection()
     for name in names:
         try:
@@ -73,7 +71,11 @@ def select(store: Store, names: Sequence[str]) -> Selection:
                 found.add(store.images.get(image_id), each)
             if tagged:
                 continue
-        found.add(store.images.find(name), None)
+        try:
+            found.add(store.images.find(name), None)
+        except NoSuchImage:
+            # A name without a tag means a repository here, so the answer does not add `:latest` to it.
+            raise NoSuchImage(name) from None
     return found
 
 

@@ -191,8 +191,8 @@ class Images:
 
         The new name stands for all that `source` stands for: an index pulled with all platforms stays whole.
         """
-        image = self.get(source)
         reference = Reference.parse(target)
+        image = self.get(source)
         if reference.digest is not None:
             from veneer.oci.reference import InvalidReference
 
