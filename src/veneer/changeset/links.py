@@ -18,13 +18,13 @@ from veneer.changeset.tar import BadArchive, shown
 from veneer.changeset.whiteout import PSEUDO_LINKS, WhiteoutStyle
 
 if TYPE_CHECKING:
-    from veneer.changeset.unpack import Unpacker
+    from veneer.changeset.applying import Applying
 
 
 class Links:
     """The hard links of one layer."""
 
-    def __init__(self, unpacker: Unpacker) -> None:
+    def __init__(self, unpacker: Applying) -> None:
         self._unpacker = unpacker
         self._reader = unpacker.reader
         self._limit = unpacker.reader.limits.remembered
@@ -43,10 +43,11 @@ class Links:
             raise reader.bad(f"hard link to {shown(reader.link)!r}: {error}") from None
         if not target:
             raise reader.bad("hard link to the root")
+        metadata.ids(reader)
+        if target.startswith(path + b"/"):
+            raise reader.bad("hard link to what is below itself")
         if target == path:
-            if not unpacker.exists(name):
-                raise reader.bad("hard link to itself")
-            return
+            raise reader.bad("hard link to itself")
         if target in self._pseudo or target in self._pseudo_names:
             self._from_pseudo(name, path, target)
             return
@@ -96,15 +97,18 @@ class Links:
             there = os.stat(name, dir_fd=fd, follow_symlinks=False)
             if (there.st_dev, there.st_ino) != (status.st_dev, status.st_ino):
                 self._unpacker.clear(name, path)
-                os.link(source, name, src_dir_fd=source_fd, dst_dir_fd=fd, follow_symlinks=False)
+                try:
+                    os.link(source, name, src_dir_fd=source_fd, dst_dir_fd=fd, follow_symlinks=False)
+                except FileNotFoundError:
+                    raise self._bad(path, "hard link to what it replaces") from None
         return True
 
     def _bad(self, path: bytes, fact: str) -> BadArchive:
         return BadArchive(f"{self._reader.what}: {shown(path)!r}: {fact}")
 
-    def forget(self, path: bytes) -> None:
-        """Something else has the place of a link that waits."""
-        self.deferred.pop(path, None)
+    def forget(self, path: bytes) -> bool:
+        """Something else takes the place of a link that waits; whether one did."""
+        return self.deferred.pop(path, None) is not None
 
     def forget_below(self, prefix: bytes) -> None:
         """What waits below a directory that went, goes too."""

@@ -134,7 +134,7 @@ class Owner:
         """Give the open file its owner, unless it has that already and `force` is not set."""
         if force or reader.uid != self.uid or reader.gid != self.gid:
             try:
-                os.fchown(fd, *_ids(reader))
+                os.fchown(fd, *ids(reader))
             except OSError as error:
                 self._not_owned(error, reader)
 
@@ -142,7 +142,7 @@ class Owner:
         """The same for a name, itself if it is a symlink."""
         if force or reader.uid != self.uid or reader.gid != self.gid:
             try:
-                os.chown(name, *_ids(reader), dir_fd=dir_fd, follow_symlinks=False)
+                os.chown(name, *ids(reader), dir_fd=dir_fd, follow_symlinks=False)
             except OSError as error:
                 self._not_owned(error, reader)
 
@@ -189,7 +189,7 @@ class Owner:
         )
 
 
-def _ids(reader: TarReader) -> tuple[int, int]:
+def ids(reader: TarReader) -> tuple[int, int]:
     uid, gid = reader.uid, reader.gid
     if not (0 <= uid <= _MAX_ID and 0 <= gid <= _MAX_ID):
         raise reader.bad(f"owner {uid}:{gid} is out of range")
