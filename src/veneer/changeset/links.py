@@ -51,7 +51,10 @@ class Links:
         if target in self._pseudo or target in self._pseudo_names:
             self._from_pseudo(name, path, target)
             return
-        if not (unpacker.is_ours(target) and self._link(name, path, target)):
+        if not unpacker.is_ours(target):
+            target = self._real(target) or target
+        found = self._link(name, path, target) if unpacker.is_ours(target) else None
+        if found is None:
             if len(self.deferred) >= self._limit:
                 raise reader.bad(f"more than {self._limit} hard links to what is not there yet")
             if unpacker.exists(name):
@@ -59,25 +62,32 @@ class Links:
             self.deferred[path] = target
         if unpacker.made is not None or unpacker.markers:
             unpacker.note_made(name, path)
-        unpacker.add(path, 3, reader.mode, reader.uid, reader.gid, 0, reader.mtime_ns, target)
+        unpacker.add(path, 3, reader.mode, reader.uid, reader.gid, 0, reader.mtime_ns, found or target)
 
-    def _link(self, name: bytes, path: bytes, target: bytes) -> bool:
-        """Link `path` to `target`; False if that is not there (or only as a whiteout)."""
+    def _real(self, target: bytes) -> bytes | None:
+        """`target` with the symlinks of this layer on its way resolved; None if that leads nowhere."""
+        parent, _, last = target.rpartition(b"/")
+        real = self._unpacker.tree.resolved(parent)
+        return None if real is None else real + b"/" + last if real else last
+
+    def _link(self, name: bytes, path: bytes, target: bytes) -> bytes | None:
+        """Link `path` to `target`, and say where that really is; None if it is not there, or only as a whiteout."""
         tree = self._unpacker.tree
         parent, _, last = target.rpartition(b"/")
         if parent == tree.here:
-            return self._link_at(name, path, tree.fd, last)
+            return target if self._link_at(name, path, tree.fd, last) else None
         try:
             fd = open_beneath(self._unpacker.root_fd, parent)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 raise
-            real = tree.resolved(parent)
+            real = self._real(target)
             if real is None:
-                return False
-            fd = open_beneath(self._unpacker.root_fd, real)
+                return None
+            target = real
+            fd = open_beneath(self._unpacker.root_fd, target.rpartition(b"/")[0])
         try:
-            return self._link_at(name, path, fd, last)
+            return target if self._link_at(name, path, fd, last) else None
         finally:
             os.close(fd)
 
@@ -125,7 +135,7 @@ class Links:
                 parent, _, name = path.rpartition(b"/")
                 if parent != tree.here:
                     tree.go(parent)
-                if not self._link(name, path, target):
+                if self._link(name, path, target) is None:
                     left[path] = target
             if len(left) == len(waiting):
                 break
