@@ -137,6 +137,23 @@ def test_one_layer_on_two_bases_is_stored_once(overlay: Store, tmp_path: Path) -
         }  # fmt: skip
 
 
+def test_a_shared_layer_stays_though_its_last_image_goes_while_another_is_coming_in(
+    overlay: Store, tmp_path: Path
+) -> None:
+    other = layer({"srv": directory(), "srv/x": b"x"})
+    with overlay.lease("first") as lease:
+        take_in(overlay, lease, layer(BASE), layer(ASIDE))
+    with (
+        overlay.lease("second") as lease,
+        overlay.layers.intake(lease, [other.diff_id, layer(ASIDE).diff_id]) as intake,
+    ):
+        assert intake.missing == [0]
+        overlay.collect()
+        intake.feed(0, overlay.blobs.put(lease, other.blob))
+        layers = intake.commit()
+        assert seen(overlay, layers, tmp_path / "view") == {"srv/x": b"x", "opt/thing": b"thing\n"}
+
+
 def test_a_layer_that_leans_on_what_is_below_gets_its_own_files_on_every_base(overlay: Store) -> None:
     leaning = layer({"etc/motd": b"hello\n"})  # etc is not mentioned: it looks as it does below
     with overlay.lease("test") as lease:
