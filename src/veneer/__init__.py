@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from veneer.config import Config as Config
     from veneer.engine.engine import Engine as Engine
-    from veneer.engine.engine import open_engine as open  # noqa: A004
+    from veneer.engine.engine import open_engine as open
     from veneer.errors import VeneerError as VeneerError
 
 __all__ = ["Config", "Engine", "VeneerError", "__version__", "open"]

@@ -25,6 +25,9 @@ SnapshotID = NewType("SnapshotID", str)
 
 _HEX = frozenset("0123456789abcdef")
 
+MAX_LOWERS = 500
+"""The kernel's limit of lower directories in one overlay (OVL_MAX_STACK)."""
+
 
 class NoSuchDriver(InvalidRequest):
     """No storage driver has that name."""

@@ -17,10 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from veneer.drivers import mount_syscalls as sys_mount
+from veneer.drivers.driver import MAX_LOWERS
 from veneer.errors import Conflict, NotFound, Unavailable, Unsupported
-
-MAX_LOWERS = 500
-"""The kernel's limit of lower directories in one overlay (OVL_MAX_STACK)."""
 
 
 class MountUnsupported(Unsupported):

@@ -11,13 +11,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from veneer.drivers import overlay_probe, treecopy
-from veneer.drivers.driver import SnapshotID, Support, Usage, snapshot_id, usable_elsewise
-from veneer.drivers.mount import MAX_LOWERS, Mount, TooManyLayers, opened
+from veneer.drivers.driver import MAX_LOWERS, SnapshotID, Support, Usage, snapshot_id, usable_elsewise
 
 if TYPE_CHECKING:
     from veneer.changeset.pack import Packed
     from veneer.changeset.whiteout import WhiteoutStyle
+    from veneer.drivers.mount import Mount
+    from veneer.drivers.overlay_probe import Abilities
+
+# Mounting, probing and copying are imported by what does them: `inspect` asks a driver only for paths.
 
 
 class Overlay2:
@@ -30,18 +32,21 @@ class Overlay2:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._abilities: overlay_probe.Abilities | None = None
+        self._abilities: Abilities | None = None
 
     @property
-    def abilities(self) -> overlay_probe.Abilities:
+    def abilities(self) -> Abilities:
         """What the kernel's overlay can do at this root; tried out once, then remembered."""
         if self._abilities is None:
+            from veneer.drivers import overlay_probe
+
             self._abilities = overlay_probe.abilities(self.root)
         return self._abilities
 
     @property
     def whiteouts(self) -> WhiteoutStyle:
         from veneer.changeset.whiteout import WhiteoutStyle
+        from veneer.drivers import overlay_probe
 
         # Not probed: how layers are written on disk must not depend on whether this process may mount.
         return WhiteoutStyle.OVERLAY if overlay_probe.privileged() else WhiteoutStyle.OVERLAY_USER
@@ -55,6 +60,8 @@ class Overlay2:
 
     def create(self, snapshot: SnapshotID, lowers: Sequence[SnapshotID]) -> Path:
         if len(lowers) > self.max_lowers:
+            from veneer.drivers.mount import TooManyLayers
+
             raise TooManyLayers(
                 f"overlay2 can stand on {self.max_lowers} layers, not on {len(lowers)}",
                 hint="squash the image, or use --storage-driver vfs",
@@ -72,6 +79,9 @@ class Overlay2:
     def mounts(
         self, snapshot: SnapshotID | None, lowers: Sequence[SnapshotID], *, readonly: bool = False
     ) -> Sequence[Mount]:
+        from veneer.drivers import treecopy
+        from veneer.drivers.mount import Mount
+
         below = [self.directory(lower) for lower in lowers]
         if snapshot is None:
             return [self._view(below) if below else Mount.bind(treecopy.empty(self.root), readonly=True)]
@@ -93,6 +103,8 @@ class Overlay2:
         index: BinaryIO | None = None,
     ) -> Packed:
         from veneer.changeset.pack import pack, pack_difference
+        from veneer.drivers import treecopy
+        from veneer.drivers.mount import opened
 
         if not lowers:
             # Compared with nothing, so that what a first layer deletes does not count.
@@ -109,12 +121,18 @@ class Overlay2:
                 return pack_difference(below, merged, out, index=index)
 
     def commit(self, snapshot: SnapshotID) -> Usage:
+        from veneer.drivers import treecopy
+
         return treecopy.usage(self.directory(snapshot))
 
     def remove(self, snapshot: SnapshotID) -> None:
+        from veneer.drivers import treecopy
+
         treecopy.remove_folder(self._folder(snapshot))
 
     def snapshots(self) -> Iterator[SnapshotID]:
+        from veneer.drivers import treecopy
+
         return treecopy.snapshot_folders(self.root)
 
     def graph_data(self, snapshot: SnapshotID, lowers: Sequence[SnapshotID]) -> dict[str, str] | None:
@@ -132,6 +150,9 @@ class Overlay2:
         A single layer goes on an empty directory: bound as it is, it would show its own whiteouts as devices, and
         first layers with whiteouts in them exist.
         """
+        from veneer.drivers import treecopy
+        from veneer.drivers.mount import Mount
+
         unique = list(dict.fromkeys(layers))
         return Mount.overlay(
             unique if len(unique) > 1 else [*unique, treecopy.empty(self.root)], options=self.abilities.options

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from veneer.oci.image import HistoryEntry, ImageConfig
-from veneer.oci.platform import Platform, host
 from veneer.oci.reference import DEFAULT_TAG, Reference
 from veneer.progress import Progress, silent
 
@@ -19,8 +17,11 @@ if TYPE_CHECKING:
     from veneer.distribution.pull import Pulled
     from veneer.distribution.push import Pushed
     from veneer.engine.engine import Engine
+    from veneer.oci.platform import Platform
     from veneer.store.images import Image
     from veneer.store.removal import Pruned, Removal
+
+# What only some verbs need is imported by those: `images` on a terminal must not pay for `pull`.
 
 Filters = Mapping[str, Sequence[str]]
 
@@ -51,23 +52,26 @@ class Images:
         """The image called `name`."""
         return self._store.images.find(name)
 
-    def history(self, name: str) -> builtins.list[HistoryRow]:
-        """How the image came to be, newest step first, each with its layer where it made one."""
+    def history(self, name: str, *, layers: bool = False) -> builtins.list[HistoryRow]:
+        """How the image came to be, newest step first, each with its layer where it made one.
+
+        `layers` also looks up each layer's blob and directory.
+        """
         from veneer.analysis.history import LayerFacts, history
 
         image = self.get(name)
         ancestry = [(each.id, each.tags) for each in self._store.images.ancestors(image.id)]
-        layers = [
+        facts = [
             LayerFacts(
                 diff_id=layer.diff_id,
                 chain_id=layer.chain_id,
                 size=layer.size,
-                blob=next((blob.digest for blob in self._store.layers.blobs(layer.diff_id)), None),
-                directory=self._store.layers.directory(layer),
+                blob=next((blob.digest for blob in self._store.layers.blobs(layer.diff_id)), None) if layers else None,
+                directory=self._store.layers.directory(layer) if layers else None,
             )
             for layer in self._stack(image)
         ]
-        return history(image.config, ancestry, layers)
+        return history(image.config, ancestry, facts)
 
     def inspect(self, name: str) -> dict[str, Any]:
         """Docker's inspect object (Engine API up to 1.43), key for key."""
@@ -108,7 +112,7 @@ class Images:
         from veneer.distribution.pull import pull
 
         reference = Reference.parse(name).tagged()
-        wanted = Platform.parse(platform) if platform else None
+        wanted = _platform(platform) if platform else None
         with Registries(self._engine.config) as registries:
             return pull(
                 self._store, registries, reference, platform=wanted, all_platforms=all_platforms, progress=progress
@@ -139,7 +143,7 @@ class Images:
         """Take images in from a `docker save` archive, an OCI layout directory or a tar of one."""
         from veneer.distribution.archive_load import load
 
-        wanted = Platform.parse(platform) if platform else None
+        wanted = _platform(platform) if platform else None
         return load(self._store, source, platform=wanted, progress=progress)
 
     def save(
@@ -165,10 +169,11 @@ class Images:
         from veneer.engine.changes import apply_changes
         from veneer.engine.derivation import derived_config
         from veneer.oci import timestamp
+        from veneer.oci.image import HistoryEntry
 
         name = Reference.parse(reference).tagged() if reference else None
         run = apply_changes({}, changes)
-        wanted = Platform.parse(platform) if platform else host()
+        wanted = _platform(platform)
         with self._store.lease("import") as lease:
             layer = import_layer(self._store, lease, source, progress=progress)
             entry = HistoryEntry(timestamp.now(), comment=message or "Imported from -")
@@ -233,19 +238,19 @@ class Images:
         """
         from veneer.engine.derivation import derived_config
         from veneer.oci import timestamp
+        from veneer.oci.image import HistoryEntry
 
         base = self.get(parent) if isinstance(parent, str) else parent
-        base_config: ImageConfig | None = base.config if base else None
         entry = HistoryEntry(created or timestamp.now(), created_by, author, comment, empty_layer=layer is None)
         reference = Reference.parse(tag).tagged() if tag else None
         with self._store.lease("derive") as lease:
             captured = self._store.layers.capture(lease, layer, base.top if base else None) if layer else None
             raw = derived_config(
-                base_config,
+                base.config if base else None,
                 diff_id=captured.diff_id if captured else None,
                 entry=entry,
                 run=run or {},
-                platform=Platform.parse(platform) if platform else host(),
+                platform=_platform(platform),
             )
             image = self._store.images.add(lease, raw, parent=base.id if base else None, built=True)
             if reference:
@@ -257,3 +262,10 @@ def _spellings(tag: Reference) -> tuple[str, ...]:
     """The ways to write a tag: in full, as people do, and without what is understood."""
     short = (tag.familiar_name, tag.name) if tag.tag == DEFAULT_TAG else ()
     return (tag.familiar, str(tag), *short)
+
+
+def _platform(text: str | None) -> Platform:
+    """The platform somebody asked for; this machine's where nobody did."""
+    from veneer.oci.platform import Platform, host
+
+    return Platform.parse(text) if text else host()

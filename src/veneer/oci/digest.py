@@ -8,7 +8,6 @@ Source: OCI image-spec descriptor.md (Digests), config.md (Layer DiffID, Layer C
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import NewType
 
@@ -41,6 +40,8 @@ class Digest(str):
     @classmethod
     def of(cls, data: bytes | bytearray | memoryview) -> Digest:
         """The SHA-256 digest of `data`."""
+        import hashlib  # here, because it loads OpenSSL, and listing images hashes nothing
+
         return cls("sha256:" + hashlib.sha256(data).hexdigest())
 
     @classmethod

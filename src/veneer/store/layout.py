@@ -7,12 +7,10 @@ under its familiar name (`skopeo inspect oci:ROOT:nginx:latest`).  Source: OCI i
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from veneer.oci.manifest import ANNOTATION_IMAGE_NAME, ANNOTATION_REF_NAME, INDEX_TYPES, OCI_INDEX
 from veneer.store.durability import file_errors, sync_directory
 from veneer.store.locks import locked
 
@@ -46,6 +44,10 @@ class Layout:
 
     def render(self) -> bytes:
         """What `index.json` has to say now; the same catalogue gives the same bytes."""
+        import json
+
+        from veneer.oci.manifest import OCI_INDEX
+
         with self._catalog.reading():
             missing_some = incomplete(self._catalog)
             rows = self._catalog.rows(_TAGS)
@@ -99,6 +101,8 @@ def incomplete(catalog: Catalog) -> frozenset[str]:
 
 
 def _entry(row: tuple[Any, ...], incomplete: frozenset[str]) -> dict[str, Any] | None:
+    from veneer.oci.manifest import ANNOTATION_IMAGE_NAME, ANNOTATION_REF_NAME, INDEX_TYPES
+
     name, repository, target, target_size, target_type, manifest, size, media_type, *platform = row
     if target is not None and target not in incomplete:
         manifest, size, media_type = target, target_size, target_type
