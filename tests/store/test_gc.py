@@ -13,6 +13,7 @@ from veneer.config import Config
 from veneer.oci.digest import ImageID
 from veneer.oci.reference import Reference
 from veneer.store.leases import Lease
+from veneer.store.locks import locked
 from veneer.store.store import Store
 from veneer.testing.images import SampleImage, Tree, directory, image, index
 
@@ -248,3 +249,24 @@ def test_a_blob_swept_between_its_name_and_its_row_is_linked_again(
         digest = store.blobs.put(lease, b"swept")
         assert store.blobs.read(digest) == b"swept"
     assert Path(store.blobs.path(digest)).stat().st_nlink == 1
+
+
+def test_a_lease_being_born_is_not_taken_for_a_dead_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    from veneer.store import leases
+
+    taken: list[str] = []
+    real = leases.hold_file
+
+    def refuse(key: str) -> None:
+        taken.append(key)
+        raise InterruptedError  # rather than wait for ourselves
+
+    def hold(path: Path) -> int:
+        # Here the folder has no held lock yet; a collection would find its own lock taken, and wait.
+        with pytest.raises(InterruptedError), locked(store.root / "locks", [leases.INGEST_KEY], waiting=refuse):
+            pass
+        return real(path)
+
+    monkeypatch.setattr(leases, "hold_file", hold)
+    with store.lease("new"):
+        assert taken == [leases.INGEST_KEY]
