@@ -13,7 +13,7 @@ from veneer.config import Config
 from veneer.oci.digest import ImageID
 from veneer.oci.reference import Reference
 from veneer.store.leases import Lease
-from veneer.store.locks import locked
+from veneer.store.locks import hold_file, locked
 from veneer.store.store import Store
 from veneer.testing.images import SampleImage, Tree, directory, image, index
 
@@ -255,7 +255,6 @@ def test_a_lease_being_born_is_not_taken_for_a_dead_one(store: Store, monkeypatc
     from veneer.store import leases
 
     taken: list[str] = []
-    real = leases.hold_file
 
     def refuse(key: str) -> None:
         taken.append(key)
@@ -265,7 +264,7 @@ def test_a_lease_being_born_is_not_taken_for_a_dead_one(store: Store, monkeypatc
         # Here the folder has no held lock yet; a collection would find its own lock taken, and wait.
         with pytest.raises(InterruptedError), locked(store.root / "locks", [leases.INGEST_KEY], waiting=refuse):
             pass
-        return real(path)
+        return hold_file(path)
 
     monkeypatch.setattr(leases, "hold_file", hold)
     with store.lease("new"):
