@@ -154,7 +154,7 @@ def test_a_bare_repository_saves_all_its_tags_and_an_id_saves_none(engine: Engin
     assert entry["RepoTags"] == ["app:1", "app:2"]
     [entry] = json.loads(member(saved(engine, IMAGE.image_id.short), "manifest.json"))
     assert entry["RepoTags"] is None
-    with pytest.raises(VeneerError, match="No such image: nowhere$"):
+    with pytest.raises(VeneerError, match=r"No such image: nowhere$"):
         saved(engine, "nowhere")
 
 

@@ -21,7 +21,7 @@ def needs(*programs: str) -> None:
 
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
-        pytest.skip(f"not installed: {', '.join(missing)} (make setup installs what the tests need)")
+        pytest.skip(f"not installed: {', '.join(missing)} (make test and make compat install what they need)")
 
 
 class ProgramFailed(AssertionError):
