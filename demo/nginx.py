@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,11 +80,11 @@ STEPS = (
 """The nine steps after ADD, oldest first."""
 
 
-def assemble(root: Path, rootfs: Path, work: Path, *, tag: str) -> None:
+def assemble(root: Path, rootfs: Path, work: Path, *, tag: str, steps: Sequence[Step] = STEPS) -> None:
     """Make the image in the store at `root` and call it `tag`; `work` takes the files of its layers."""
     with veneer.open(root) as engine:
         image = added(engine, rootfs)
-        for number, step in enumerate(STEPS):
+        for number, step in enumerate(steps):
             folder = None
             if step.files is not None:
                 folder = work / f"layer-{number}"
