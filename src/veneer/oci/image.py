@@ -15,7 +15,10 @@ from typing import Any
 from veneer.errors import InvalidRequest
 from veneer.oci import strictjson
 from veneer.oci.digest import ChainID, DiffID, Digest, ImageID, InvalidDigest, chain_ids
+from veneer.oci.manifest import MAX_LAYERS
 from veneer.oci.platform import Platform
+
+MAX_HISTORY = 10_000
 
 
 class InvalidImageConfig(InvalidRequest):
@@ -79,6 +82,8 @@ class ImageConfig:
         listed = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
         if not isinstance(rootfs, dict) or not isinstance(listed or [], list):
             raise InvalidImageConfig(f"{what}: rootfs.diff_ids must be a list")
+        if len(listed or []) > MAX_LAYERS:
+            raise InvalidImageConfig(f"{what}: {len(listed or [])} layers, more than the {MAX_LAYERS} allowed")
         try:
             diff_ids = tuple(DiffID(Digest.parse(text)) for text in listed or [])
         except InvalidDigest as error:
@@ -87,6 +92,8 @@ class ImageConfig:
         entries = [] if entries is None else entries
         if not isinstance(entries, list):
             raise InvalidImageConfig(f"{what}: history must be a list")
+        if len(entries) > MAX_HISTORY:
+            raise InvalidImageConfig(f"{what}: {len(entries)} history rows, more than the {MAX_HISTORY} allowed")
         history = tuple(HistoryEntry.from_json(entry, f"{what}: history {n}") for n, entry in enumerate(entries))
         if sum(not entry.empty_layer for entry in history) > len(diff_ids):
             raise InvalidImageConfig(f"{what}: too many non-empty layers in History section")

@@ -13,6 +13,7 @@ _ARCHITECTURES = {
     "x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "arm64/v8": "arm64", "i386": "386", "i486": "386",
     "i586": "386", "i686": "386", "armhf": "arm", "armel": "arm", "armv6l": "arm", "armv7l": "arm", "armv8l": "arm",
 }  # fmt: skip
+_LEVELS = frozenset("123456789")  # not isdigit(): that takes superscripts and thousands of digits too
 _VARIANT_OF = {"armhf": "v7", "armel": "v6", "armv6l": "v6", "armv7l": "v7", "armv8l": "v7"}
 _KNOWN_OS = frozenset({"linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "solaris", "wasip1", "plan9"})
 
@@ -75,7 +76,7 @@ class Platform:
         if mine == theirs:
             return 0
         falls_back = self.architecture in ("arm", "amd64") and mine[:1] == theirs[:1] == "v"
-        if not falls_back or not (mine[1:].isdigit() and theirs[1:].isdigit()):
+        if not falls_back or not (mine[1:] in _LEVELS and theirs[1:] in _LEVELS):
             return None
         distance = int(mine[1:]) - int(theirs[1:])
         return distance if distance > 0 else None

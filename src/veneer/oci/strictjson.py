@@ -1,4 +1,4 @@
-"""JSON from strangers: bounded in size and depth, without duplicate keys and NaN.
+"""JSON from strangers: UTF-8, bounded in size, depth and count of values, without duplicate keys and NaN.
 
 Two readers that disagree about one document are how one digest comes to mean two images
 (CVE-2021-41190); so whatever is ambiguous is refused.
@@ -7,6 +7,7 @@ Two readers that disagree about one document are how one digest comes to mean tw
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from veneer.errors import InvalidRequest
@@ -14,6 +15,8 @@ from veneer.errors import InvalidRequest
 MAX_DOCUMENT = 4 << 20
 """Bytes of the largest manifest or config taken; containers/image and containerd agree on 4 MiB."""
 MAX_DEPTH = 64
+MAX_CONTAINERS = 100_000
+"""Objects and lists in one document: four bytes of text each, but a hundred in memory."""
 
 
 class InvalidDocument(InvalidRequest):
@@ -33,6 +36,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _constant(name: str) -> Any:
     raise InvalidDocument(f"{name} is not JSON")
+
+
+def _real(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise InvalidDocument(f"the number {text[:40]} is out of range")
+    return value
 
 
 def _too_deep(raw: bytes) -> bool:
@@ -62,12 +72,22 @@ def loads_any(raw: bytes, what: str) -> Any:
     if len(raw) > MAX_DOCUMENT:
         raise InvalidDocument(f"{what}: {len(raw)} bytes, more than the {MAX_DOCUMENT} allowed")
     # Counting brackets is an upper bound for depth and costs nothing; the exact walk runs only past it.
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _too_deep(raw):
+    containers = raw.count(b"[") + raw.count(b"{")
+    if containers > MAX_CONTAINERS:
+        raise InvalidDocument(f"{what}: {containers} objects and lists, more than the {MAX_CONTAINERS} allowed")
+    if containers > MAX_DEPTH and _too_deep(raw):
         raise InvalidDocument(f"{what}: nested deeper than {MAX_DEPTH} levels")
     try:
-        return json.loads(raw, object_pairs_hook=_object, parse_constant=_constant)
+        # Decoded here: json.loads would take UTF-16 and UTF-32 too, which no other reader of images does.
+        value = json.loads(raw.decode(), object_pairs_hook=_object, parse_constant=_constant, parse_float=_real)
+        if b"\\ud" in raw or b"\\uD" in raw:
+            # Half a character is no text: it can be neither stored nor printed, and Go reads it as another one.
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except InvalidDocument as error:
         raise InvalidDocument(f"{what}: {error.message}") from None
+    except UnicodeEncodeError:
+        raise InvalidDocument(f"{what}: a text with half a character (an unpaired surrogate) in it") from None
     except (ValueError, RecursionError) as error:
         raise InvalidDocument(f"{what}: not JSON: {error}") from None
 
