@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from veneer.changeset.compression import Source
+from veneer.changeset.compression import BadCompression, Source, decompressed
 from veneer.changeset.limits import Limits
 from veneer.changeset.tar import BadArchive
 
@@ -39,3 +39,21 @@ class Bounded:
                 f"over {self._limits.ratio} times as many: a decompression bomb"
             )
         return count
+
+
+class BoundedPlain:
+    """The plain bytes of a compressed stream that is no layer yet; its errors name `what`.
+
+    Raises BadArchive for a decompression bomb, BadCompression for damage.
+    """
+
+    def __init__(self, source: Source, what: str, limits: Limits | None = None) -> None:
+        counted = Counted(source)
+        self._plain = Bounded(decompressed(counted), counted, limits or Limits(), what)
+        self._what = what
+
+    def readinto(self, buffer: memoryview | bytearray, /) -> int:
+        try:
+            return self._plain.readinto(buffer)
+        except BadCompression as error:
+            raise BadCompression(f"{self._what}: {error.message}", hint=error.hint) from error

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from veneer.changeset.compression import Compression, Source, decompressed, sniff
+from veneer.changeset.bounds import BoundedPlain
+from veneer.changeset.compression import Compression, Source, sniff
 from veneer.distribution.archive_plan import InvalidArchive, PlannedImage, PlannedIndex, plan
 from veneer.distribution.archive_source import Archive, open_archive
 from veneer.errors import Conflict, Corrupt
@@ -162,7 +163,8 @@ def _copy_in(
     if kind not in _MEDIA_TYPES:
         if expect is not None:
             raise InvalidArchive(f"{layer.archive.what}: {layer.name}: an OCI layer cannot be {kind.name.lower()}")
-        source, kind, exact = decompressed(source), Compression.NONE, None
+        what = f"{layer.archive.what}: {layer.name}"
+        source, kind, exact = BoundedPlain(source, what), Compression.NONE, None
     if kind is Compression.NONE and expect is None:
         expect = BlobDigest(layer.diff_id)
     try:

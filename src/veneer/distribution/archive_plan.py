@@ -24,6 +24,10 @@ from veneer.oci.reference import InvalidReference, Reference
 
 MAX_IMAGES = 10_000
 MAX_INDEX_DEPTH = 4
+MAX_NAMES = 10_000
+"""Names that one archive may give; each is a durable write."""
+MAX_DOCUMENTS = 32 << 20
+"""Bytes of an archive's documents, one read twice counted twice: indexes that name each other a thousandfold end."""
 
 
 class InvalidArchive(InvalidRequest):
@@ -81,6 +85,25 @@ class Plan:
     indexes: list[PlannedIndex]
 
 
+class _Bounded:
+    """An archive's documents, as long as there are not too many."""
+
+    def __init__(self, documents: Documents) -> None:
+        self.what = documents.what
+        self._documents = documents
+        self._left = MAX_DOCUMENTS
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._documents
+
+    def read(self, name: str) -> bytes:
+        raw = self._documents.read(name)
+        self._left -= len(raw) + 1024
+        if self._left < 0:
+            raise InvalidArchive(f"{self.what}: its documents take more than {MAX_DOCUMENTS} bytes to read")
+        return raw
+
+
 def blob_name(digest: Digest) -> str:
     """The member that holds a blob in an OCI layout."""
     return f"blobs/{digest.algorithm}/{digest.hex}"
@@ -92,10 +115,11 @@ def plan(documents: Documents, platform: Platform | None = None) -> Plan:
     Raises InvalidArchive or NotInArchive, naming the member.
     """
     found = Plan([], [])
+    bounded = _Bounded(documents)
     if "index.json" in documents:
-        _OciReader(documents, found, platform).read()
+        _OciReader(bounded, found, platform).read()
     if "manifest.json" in documents:
-        _add_docker(documents, found, platform)
+        _add_docker(bounded, found, platform)
     elif "index.json" not in documents:
         raise InvalidArchive(
             f"{documents.what}: neither manifest.json nor index.json in it",
@@ -212,6 +236,7 @@ def check_layers(documents: Documents, image: PlannedImage) -> None:
 
 def _add_docker(documents: Documents, found: Plan, platform: Platform | None) -> None:
     known = {image.config.image_id: image for image in found.images}
+    named = {(image.config.image_id, reference) for image in found.images for reference in image.references}
     for entry in _docker_entries(documents):
         config_name = _member(entry.get("Config"), documents)
         config = _config(documents, config_name, None)
@@ -227,8 +252,11 @@ def _add_docker(documents: Documents, found: Plan, platform: Platform | None) ->
             known[config.image_id] = image
             found.images.append(image)
         for reference in _repo_tags(entry, documents):
-            if reference not in image.references:
+            if (config.image_id, reference) not in named:
+                named.add((config.image_id, reference))
                 image.references.append(reference)
+            if len(named) > MAX_NAMES:
+                raise InvalidArchive(f"{documents.what}: manifest.json gives more than {MAX_NAMES} names")
         if entry.get("Parent"):
             try:
                 image.parent = ImageID(Digest.parse(entry["Parent"]))

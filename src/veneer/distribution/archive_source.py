@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from veneer.changeset import compression
+from veneer.changeset.bounds import BoundedPlain
 from veneer.changeset.compression import Source
 from veneer.changeset.entry import Kind
 from veneer.changeset.tar import TarReader, shown
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 MAX_LINKS = 8
 _IN_MEMORY = 64 << 10
 """Members up to this many bytes stay in memory when an archive can be read only once."""
+_ALL_IN_MEMORY = 16 << 20
+"""All of those together; what comes later is stored whatever its size."""
+MAX_NAMES = 32 << 20
+"""Bytes that the names and links of an archive's members may take together; compressed they cost next to nothing."""
 
 
 class NoSuchArchive(NotFound):
@@ -118,12 +123,30 @@ class _Region:
         return count
 
 
+def _readable(name: str) -> str:
+    """A member's name for people, whatever an archive's documents made of it."""
+    return shown(name.encode("utf-8", "surrogateescape"))
+
+
 class _Links:
-    """The links of a tar archive: member name -> member name."""
+    """The links of a tar archive: member name -> member name; and how much all its names take."""
 
     def __init__(self, what: str) -> None:
         self.what = what
         self._targets: dict[str, str] = {}
+        self._weight = 0
+
+    def admit(self, reader: TarReader) -> str | None:
+        """The present member's clean name, None if it leaves the archive.  Raises InvalidArchive for too many."""
+        self._weight += len(reader.path) + len(reader.link) + 64
+        if self._weight > MAX_NAMES:
+            raise InvalidArchive(
+                f"{self.what}: the names of its {reader.number} members so far are more than an image's"
+            )
+        name = clean_name(reader.path)
+        if name:
+            self._targets.pop(name, None)  # of two members of one name the last counts, link or not
+        return name
 
     def add(self, reader: TarReader, name: str) -> None:
         base = name.rpartition("/")[0] if reader.kind is Kind.SYMLINK else ""
@@ -141,7 +164,7 @@ class _Links:
             if name not in self._targets:
                 return name
             name = self._targets[name]
-        raise InvalidArchive(f"{self.what}: {name}: more than {MAX_LINKS} links in a row")
+        raise InvalidArchive(f"{self.what}: {_readable(name)}: more than {MAX_LINKS} links in a row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +183,7 @@ class TarArchive:
         self._links = _Links(what)
         size = os.fstat(self._fd).st_size
         for member in TarReader(_Region(self._fd, 0, size), what=what):
-            name = clean_name(member.path)
+            name = self._links.admit(member)
             if not name:
                 continue
             if member.kind is Kind.REGULAR and member.segments is None:
@@ -174,13 +197,15 @@ class TarArchive:
     def _place(self, name: str) -> _Place:
         place = self._places.get(self._links.follow(name))
         if place is None:
-            raise NotInArchive(f"{self.what}: {shown(name.encode('utf-8', 'surrogateescape'))} is not in the archive")
+            raise NotInArchive(f"{self.what}: {_readable(name)} is not in the archive")
         return place
 
     def read(self, name: str) -> bytes:
         place = self._place(name)
         if place.size > MAX_DOCUMENT:
-            raise InvalidArchive(f"{self.what}: {name}: {place.size} bytes, a document may have {MAX_DOCUMENT}")
+            raise InvalidArchive(
+                f"{self.what}: {_readable(name)}: {place.size} bytes, a document may have {MAX_DOCUMENT}"
+            )
         return os.pread(self._fd, place.size, place.offset)
 
     def blob(self, name: str) -> BlobDigest | None:
@@ -204,8 +229,9 @@ class SpooledArchive:
         self._small: dict[str, bytes] = {}
         self._blobs: dict[str, tuple[BlobDigest, int]] = {}
         self._links = _Links(what)
-        for member in TarReader(compression.decompressed(source), what=what):
-            name = clean_name(member.path)
+        self._in_memory = 0
+        for member in TarReader(BoundedPlain(source, what), what=what):
+            name = self._links.admit(member)
             if not name:
                 continue
             if member.kind in (Kind.SYMLINK, Kind.HARDLINK):
@@ -214,10 +240,13 @@ class SpooledArchive:
                 self._keep(lease, member, name)
 
     def _keep(self, lease: Lease, member: TarReader, name: str) -> None:
-        if member.size <= _IN_MEMORY:
-            self._small[name] = member.read(_IN_MEMORY)
-            return
         size = member.size
+        self._small.pop(name, None)
+        self._blobs.pop(name, None)
+        if size <= _IN_MEMORY and self._in_memory + size <= _ALL_IN_MEMORY:
+            self._small[name] = member.read(_IN_MEMORY)
+            self._in_memory += size
+            return
         with self._store.blobs.writer(lease, size=size) as writer:
             while piece := member.take():
                 writer.write(piece)
@@ -235,7 +264,7 @@ class SpooledArchive:
             return self._small[final]
         if final in self._blobs:
             return self._store.blobs.read(self._blobs[final][0], MAX_DOCUMENT)
-        raise NotInArchive(f"{self.what}: {shown(name.encode('utf-8', 'surrogateescape'))} is not in the archive")
+        raise NotInArchive(f"{self.what}: {_readable(name)} is not in the archive")
 
     def blob(self, name: str) -> BlobDigest | None:
         found = self._blobs.get(self._links.follow(name))
@@ -267,7 +296,7 @@ class DirectoryArchive:
         """A descriptor of the regular file `name`, each step of the way without following links."""
         *folders, last = name.split("/")
         if ".." in folders or last in ("", ".", ".."):
-            raise NotInArchive(f"{self.what}: {name!r} is no member name")
+            raise NotInArchive(f"{self.what}: {_readable(name)} is no member name")
         held = self._root
         try:
             for folder in folders:
@@ -278,13 +307,13 @@ class DirectoryArchive:
             # O_NONBLOCK: a FIFO in the place of a file must not make us wait for its writer.
             fd = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=held)
         except OSError as error:
-            raise NotInArchive(f"{self.what}: {name}: {error.strerror}") from None
+            raise NotInArchive(f"{self.what}: {_readable(name)}: {error.strerror}") from None
         finally:
             if held != self._root:
                 os.close(held)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
-            raise InvalidArchive(f"{self.what}: {name} is not a regular file")
+            raise InvalidArchive(f"{self.what}: {_readable(name)} is not a regular file")
         return fd
 
     def __contains__(self, name: object) -> bool:
@@ -299,7 +328,9 @@ class DirectoryArchive:
     def read(self, name: str) -> bytes:
         with self.open(name) as (source, size):
             if size > MAX_DOCUMENT:
-                raise InvalidArchive(f"{self.what}: {name}: {size} bytes, a document may have {MAX_DOCUMENT}")
+                raise InvalidArchive(
+                    f"{self.what}: {_readable(name)}: {size} bytes, a document may have {MAX_DOCUMENT}"
+                )
             data = bytearray(size)
             have = 0
             while have < size and (count := source.readinto(memoryview(data)[have:])):

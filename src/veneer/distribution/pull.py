@@ -168,15 +168,23 @@ class _Pull:
     def _too_deep(self) -> InvalidManifest:
         return InvalidManifest(f"{self._reference.familiar}: more than {MAX_DEPTH} indexes within each other")
 
-    def _children(self, index: Index, depth: int = 1) -> Iterator[tuple[Descriptor, _Document]]:
-        """Everything below an index, each with the descriptor that names it."""
+    def _children(self, index: Index, seen: set[Digest], depth: int = 1) -> Iterator[tuple[Descriptor, _Document]]:
+        """Everything below an index, each once, with the descriptor that names it first; `seen` fills up.
+
+        Once also where it is looked into: indexes that name each other a thousandfold, four deep, would take years.
+        """
         if depth > MAX_DEPTH:
             raise self._too_deep()
         for child in index.manifests:
+            if child.digest in seen:
+                continue
+            if len(seen) >= MAX_CHILDREN:
+                raise InvalidManifest(f"{self._reference.familiar}: more than {MAX_CHILDREN} manifests in its indexes")
+            seen.add(child.digest)
             document = self._document(child)
             yield child, document
             if isinstance(document.parsed, Index):
-                yield from self._children(document.parsed, depth + 1)
+                yield from self._children(document.parsed, seen, depth + 1)
 
     # -- taking in --------------------------------------------------------------------------------------------
 
@@ -242,13 +250,7 @@ class _Pull:
         """Every platform's image, and whatever else the index names; returns the image that suits best."""
         assert isinstance(top.parsed, Index)
         images: dict[Digest, Image] = {}
-        seen: set[Digest] = set()
-        for child, document in self._children(top.parsed):
-            if len(seen) >= MAX_CHILDREN:
-                raise InvalidManifest(f"{self._reference.familiar}: more than {MAX_CHILDREN} manifests in its indexes")
-            if document.parsed.digest in seen:
-                continue
-            seen.add(document.parsed.digest)
+        for child, document in self._children(top.parsed, set()):
             if isinstance(document.parsed, Manifest):
                 if child.is_attestation or document.parsed.is_artifact:
                     self._take_attached(document.parsed)

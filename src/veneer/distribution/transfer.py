@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, BinaryIO
 
-from veneer.changeset.compression import Compression, decompressed, sniff
+from veneer.changeset.bounds import BoundedPlain
+from veneer.changeset.compression import Compression, sniff
 from veneer.oci.digest import BlobDigest, DiffID, Digest
 from veneer.oci.manifest import OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD
 from veneer.progress import Progress, Report, silent
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 _KEPT = {Compression.NONE: OCI_LAYER, Compression.GZIP: OCI_LAYER_GZIP, Compression.ZSTD: OCI_LAYER_ZSTD}
 """How a tar may be stored as it came; others are stored unpacked."""
+
+_WHAT = "root file system"
+"""What errors call the stream, which has no name of its own."""
 
 
 def import_layer(store: Store, lease: Lease, source: BinaryIO, *, progress: Progress = silent) -> Layer:
@@ -45,7 +49,7 @@ def _keep(store: Store, lease: Lease, source: BinaryIO, progress: Progress) -> t
     kind = sniff(head)
     stream: Source = _Rejoined(head, source)
     if kind not in _KEPT:
-        stream, kind = decompressed(stream), Compression.NONE
+        stream, kind = BoundedPlain(stream, _WHAT), Compression.NONE
     buffer = memoryview(bytearray(_CHUNK))
     with store.blobs.writer(lease) as writer:
         while count := stream.readinto(buffer):
@@ -61,7 +65,7 @@ def _keep(store: Store, lease: Lease, source: BinaryIO, progress: Progress) -> t
 def _plain_digest(file: BinaryIO) -> DiffID:
     from veneer.changeset.growing import GrowingSource
 
-    plain = decompressed(GrowingSource(file.fileno(), None))
+    plain = BoundedPlain(GrowingSource(file.fileno(), None), _WHAT)
     buffer = memoryview(bytearray(_CHUNK))
     seen = hashlib.sha256()
     while count := plain.readinto(buffer):
