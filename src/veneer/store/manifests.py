@@ -84,6 +84,20 @@ def check(manifest: Manifest, config: ImageConfig) -> None:
         )
 
 
+def check_sizes(connection: apsw.Connection, manifest: Manifest) -> None:
+    """Refuse a manifest that gives a stored blob another size than it has: no other reader would take it from us.
+
+    A download is measured as it comes; this is for blobs that were here before.  Raises InvalidManifest.
+    """
+    for part in (manifest.config, *manifest.layers):
+        row = connection.execute("SELECT size FROM blob WHERE digest = ?", (str(part.digest),)).fetchone()
+        if row is not None and row[0] != part.size:
+            raise InvalidManifest(
+                f"manifest {manifest.digest}: it gives blob {part.digest} {part.size} bytes, but that has {row[0]}",
+                hint="the manifest is damaged or was put together wrongly; ask whoever made it",
+            )
+
+
 def needs(document: Manifest | Index) -> Iterable[BlobDigest]:
     """The blobs a manifest or index names, each once, in its order."""
     if isinstance(document, Index):
