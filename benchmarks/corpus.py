@@ -77,10 +77,20 @@ def choose(files: int, size: int) -> list[tuple[str, int]]:
             low = cap
 
 
+def _with_folders(paths: list[str]) -> list[str]:
+    """The files with every folder they are in, each before its content, as the layers of real images have them."""
+    seen: dict[str, None] = {}
+    for path in paths:
+        for folder in reversed(Path(path).parents[:-1]):
+            seen[str(folder)] = None
+        seen[path] = None
+    return list(seen)
+
+
 def _make_layer(work: Path, number: int, paths: list[str]) -> str:
     """Write layer-N.tar and layer-N.tar.gz; gives the diff ID's hex digits."""
     names = work / f"layer-{number}.list"
-    names.write_bytes(b"\0".join(os.fsencode(path[1:]) for path in paths))
+    names.write_bytes(b"\0".join(os.fsencode(path[1:]) for path in _with_folders(paths)))
     tar = work / f"layer-{number}.tar"
     run(
         "tar", "--create", "--file", tar, "--format=pax", "--pax-option=delete=atime,delete=ctime", "--numeric-owner",

@@ -106,8 +106,11 @@ class StorageDriver(Protocol):
     ) -> Packed:
         """Write what `snapshot` changes of `lowers` as a layer tar, the same bytes whatever the driver."""
 
-    def commit(self, snapshot: SnapshotID) -> Usage:
-        """Freeze the snapshot: it is not written again, only read and stood upon.  What it takes."""
+    def commit(self, snapshot: SnapshotID) -> None:
+        """Freeze the snapshot: it is not written again, only read and stood upon."""
+
+    def usage(self, snapshot: SnapshotID) -> Usage:
+        """What the snapshot's own directory takes; looks at every file."""
 
     def remove(self, snapshot: SnapshotID) -> None:
         """Delete the snapshot.  No error if it is not there; a removal that was interrupted is finished."""

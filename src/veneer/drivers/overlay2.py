@@ -120,7 +120,10 @@ class Overlay2:
             with opened(self.mounts(snapshot, lowers, readonly=True)) as merged:
                 return pack_difference(below, merged, out, index=index)
 
-    def commit(self, snapshot: SnapshotID) -> Usage:
+    def commit(self, snapshot: SnapshotID) -> None:
+        """A directory that nobody writes to is all a lower is."""
+
+    def usage(self, snapshot: SnapshotID) -> Usage:
         from veneer.drivers import treecopy
 
         return treecopy.usage(self.directory(snapshot))

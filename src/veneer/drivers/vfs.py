@@ -77,7 +77,10 @@ class Vfs:
             with treecopy.directory(self.directory(lowers[0])) as old:
                 return pack_difference(old, new, out, index=index)
 
-    def commit(self, snapshot: SnapshotID) -> Usage:
+    def commit(self, snapshot: SnapshotID) -> None:
+        """A directory that nobody writes to is all a copy stands on."""
+
+    def usage(self, snapshot: SnapshotID) -> Usage:
         return treecopy.usage(self.directory(snapshot))
 
     def remove(self, snapshot: SnapshotID) -> None:

@@ -136,7 +136,8 @@ class Bench:
     def usage(self, change: Callable[[Path], object], on: Stack = NOBODY) -> Usage:
         with self.writing(on) as (stack, root):
             change(root)
-        return self.driver.commit(stack[0])
+        self.driver.commit(stack[0])
+        return self.driver.usage(stack[0])
 
     def own_facts(self, stack: Stack) -> list[Facts]:
         """What each layer's own directory holds on the disk, markers and all."""
