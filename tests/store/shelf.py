@@ -132,7 +132,7 @@ class Shelf:
         """This, as far as the modules about images know a store."""
         return cast("Store", self)
 
-    def collect(self) -> None:
+    def collect(self, *, extent: object = None) -> None:
         self.collections += 1
 
     def close(self) -> None:

@@ -9,8 +9,10 @@ swept the same way, so whatever a killed process left behind goes too.
 from __future__ import annotations
 
 import contextlib
+import enum
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +81,10 @@ class Collected:
         return sum(item.bytes for item in self.items)
 
 
+Suspect = tuple[str, str, str, Path]
+"""(kind, driver, key, path) of a file or directory."""
+
+
 class _Notes:
     """What goes, each thing once, with the size it was first seen with."""
 
@@ -93,13 +99,31 @@ class _Rollback(Exception):
     """The end of a dry run's transaction."""
 
 
-def collect(store: Store, *, dry_run: bool = False) -> Collected:
+class Extent(enum.Enum):
+    """How far a collection goes: ROWS removes what lost its last user, ALIENS also what no row knows of (a killed
+    process leaves such), ALL also downloads that could be gone on with."""
+
+    ROWS = 1
+    ALIENS = 2
+    ALL = 3
+
+
+def collect(store: Store, *, dry_run: bool = False, extent: Extent = Extent.ALL) -> Collected:
     """Remove what nothing needs; with `dry_run` only tell.  Safe beside anything other processes do."""
     with making_room(store.root):
-        return _collect(store, dry_run=dry_run)
+        found = _collect(store, dry_run=dry_run, extent=extent)
+    if not dry_run and extent is not Extent.ROWS:
+        store.images.layout.refresh()  # a process killed between commit and refresh left it behind
+    return found
 
 
-def _collect(store: Store, *, dry_run: bool) -> Collected:
+def tidy(store: Store) -> None:
+    """Remove what killed processes left, if any did.  Every operation that writes begins with this."""
+    if dead_scratch(store):
+        collect(store, extent=Extent.ALIENS)
+
+
+def _collect(store: Store, *, dry_run: bool, extent: Extent) -> Collected:
     note = _Notes()
     for folder in dead_scratch(store):
         note("scratch", folder.name, _usage(folder))
@@ -119,9 +143,10 @@ def _collect(store: Store, *, dry_run: bool) -> Collected:
     if not dry_run:
         crashpoint("gc-rows-gone")
         store.layers.prove_durable()
-        _sweep(store, note)
-    for path in (store.root / "partial").iterdir():
-        _partial(path, note, remove=not dry_run)
+        _sweep(store, note, suspects(store) if extent is not Extent.ROWS else [])
+    if extent is Extent.ALL:
+        for path in (store.root / "partial").iterdir():
+            _partial(path, note, remove=not dry_run)
     for path in (store.root / "trash").iterdir():
         if not path.name.startswith(("blob-", "index-", "scratch-")):
             note("trash", path.name, _usage(path))
@@ -183,10 +208,9 @@ def _note_trash(transaction: apsw.Connection, kind: str, key: str, driver: str, 
     transaction.execute("INSERT OR REPLACE INTO trash VALUES (?, ?, ?, ?, ?)", (kind, key, driver, size, time.time()))
 
 
-def _sweep(store: Store, note: _Notes) -> None:
-    """Move the files of dropped rows, and those no row ever named, out of the way; then empty `trash`."""
+def _sweep(store: Store, note: _Notes, doubtful: Sequence[Suspect]) -> None:
+    """Move the files of dropped rows, and those of `doubtful` that no row names, away; then empty `trash`."""
     snapshots: list[tuple[str, str]] = []
-    doubtful = suspects(store)
     with store.catalog.transaction() as transaction:
         trash: list[Any] = transaction.execute("SELECT kind, key, driver FROM trash").fetchall()
         for kind, key, driver in trash:
@@ -226,14 +250,14 @@ def _is_known(transaction: apsw.Connection, kind: str, key: str) -> bool:
     return transaction.execute(sql, (key,)).fetchone() is not None
 
 
-def strays(store: Store, transaction: apsw.Connection) -> list[tuple[str, str, str, Path]]:
-    """Files and directories without a row: (kind, driver, key, path).  Certain only under the write lock."""
+def strays(store: Store, transaction: apsw.Connection) -> list[Suspect]:
+    """Files and directories without a row.  Certain only under the write lock."""
     return [each for each in suspects(store) if not _is_known(transaction, each[0], each[2])]
 
 
-def suspects(store: Store) -> list[tuple[str, str, str, Path]]:
-    """Files and directories that had no row just now: (kind, driver, key, path)."""
-    found: list[tuple[str, str, str, Path]] = []
+def suspects(store: Store) -> list[Suspect]:
+    """Files and directories that had no row just now."""
+    found: list[Suspect] = []
     names = {"blob": ("blobs", "SELECT digest FROM blob"), "index": ("indexes", "SELECT diff_id FROM snapshot")}
     for kind, (folder, sql) in names.items():
         # Listed first: what comes meanwhile is then not even suspected.

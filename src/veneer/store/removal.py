@@ -89,7 +89,9 @@ def _carry_out(store: Store, decide: Callable[[Plan], None], users_of: UsersOf, 
     if plan.removals:
         store.images.layout.refresh()
     if any(removal.kind == "deleted" for removal in plan.removals):
-        store.collect()
+        from veneer.store.gc import Extent
+
+        store.collect(extent=Extent.ROWS)
     return plan.removals
 
 

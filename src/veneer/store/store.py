@@ -9,7 +9,6 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from veneer.errors import Conflict, Denied, InvalidRequest
 from veneer.store import reserve
@@ -19,11 +18,12 @@ from veneer.store.durability import file_errors, make_directories, sync_director
 from veneer.store.leases import Lease, leased
 from veneer.store.locks import locked
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from veneer.config import Config
     from veneer.drivers.driver import StorageDriver
     from veneer.store.check import Finding
-    from veneer.store.gc import Collected
+    from veneer.store.gc import Collected, Extent
     from veneer.store.images import ImageStore
     from veneer.store.layers import LayerStore
 
@@ -118,7 +118,14 @@ class Store:
         return chosen if chosen is not None and chosen.name == name else load(name, self.root)
 
     def lease(self, purpose: str) -> contextlib.AbstractContextManager[Lease]:
-        """A claim on what an operation needs, with a scratch folder; ends with the `with`."""
+        """A claim on what an operation needs, with a scratch folder; ends with the `with`.
+
+        What killed processes left behind is removed first.
+        """
+        from veneer.store.gc import tidy
+
+        with file_errors(self.root):
+            tidy(self)
         return leased(self.root, self.catalog, purpose)
 
     @contextlib.contextmanager
@@ -127,11 +134,14 @@ class Store:
         with locked(self.root / "locks", keys):
             yield
 
-    def collect(self, *, dry_run: bool = False) -> Collected:
-        """Remove what no image, tag and no live lease needs; with `dry_run` only tell."""
-        from veneer.store.gc import collect
+    def collect(self, *, dry_run: bool = False, extent: Extent | None = None) -> Collected:
+        """Remove what no image, tag and no live lease needs, all of it unless told otherwise.
 
-        return collect(self, dry_run=dry_run)
+        With `dry_run` only tell.
+        """
+        from veneer.store.gc import Extent, collect
+
+        return collect(self, dry_run=dry_run, extent=extent or Extent.ALL)
 
     def check(self, *, deep: bool = False) -> list[Finding]:
         """What is wrong with the store; `deep` reads every blob and file."""
