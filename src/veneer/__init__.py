@@ -11,11 +11,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from veneer.config import Config as Config
     from veneer.engine.engine import Engine as Engine
     from veneer.engine.engine import open_engine as open

@@ -5,22 +5,30 @@ This is the only module that reads the environment; everyone else is handed a `C
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 
 from veneer.errors import InvalidRequest
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any, Final
+
 DURABILITY = ("lazy", "sync", "none")
+SETTINGS = (
+    "root", "storage_driver", "durability", "insecure_registries", "mirrors", "docker_config", "max_downloads",
+    "max_uploads", "unpack_workers",
+)  # fmt: skip
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class InvalidConfig(InvalidRequest):
     """A setting that is unknown or has a value it cannot have."""
 
 
-@dataclass(frozen=True)
 class Config:
     """Every setting, with where each came from in `origins` (setting name -> "default", file, variable or "flag").
 
@@ -30,16 +38,46 @@ class Config:
     config.json with registry logins.  `max_downloads`, `max_uploads`: layers at a time.  `unpack_workers`: processes.
     """
 
-    root: Path
-    storage_driver: str = ""
-    durability: str = "lazy"
-    insecure_registries: tuple[str, ...] = ()
-    mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    docker_config: Path = Path("/root/.docker/config.json")
-    max_downloads: int = 3
-    max_uploads: int = 5
-    unpack_workers: int = 2
-    origins: Mapping[str, str] = field(default_factory=dict)
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        storage_driver: str = "",
+        durability: str = "lazy",
+        insecure_registries: tuple[str, ...] = (),
+        mirrors: Mapping[str, tuple[str, ...]] = _NOTHING,
+        docker_config: str | os.PathLike[str] = "/root/.docker/config.json",
+        max_downloads: int = 3,
+        max_uploads: int = 5,
+        unpack_workers: int = 2,
+        origins: Mapping[str, str] = _NOTHING,
+    ) -> None:
+        self.root_name: Final = os.fspath(root)
+        self.storage_driver: Final = storage_driver
+        self.durability: Final = durability
+        self.insecure_registries: Final = insecure_registries
+        self.mirrors: Final = mirrors
+        self._docker_config: Final = docker_config
+        self.max_downloads: Final = max_downloads
+        self.max_uploads: Final = max_uploads
+        self.unpack_workers: Final = unpack_workers
+        self.origins: Final = origins
+
+    @functools.cached_property
+    def root(self) -> Path:
+        """The data root; `root_name` is the same as text, for those who must not import pathlib."""
+        from pathlib import Path
+
+        return Path(self.root_name)
+
+    @functools.cached_property
+    def docker_config(self) -> Path:
+        from pathlib import Path
+
+        return Path(self._docker_config)
+
+    def replaced(self, **changes: Any) -> Config:
+        """The same configuration but for these settings."""
+        return Config(**{name: getattr(self, name) for name in (*SETTINGS, "origins")} | changes)
 
     @classmethod
     def load(cls, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Config:
@@ -48,19 +86,19 @@ class Config:
         Raises InvalidConfig, naming the setting, its value and where it stands.
         """
         env = os.environ if environ is None else environ
-        home = Path(env.get("HOME") or "/")
+        home = env.get("HOME") or "/"
         system = os.geteuid() == 0
         settings: dict[str, Any] = {
-            "root": Path("/var/lib/veneer") if system else _user_data(env, home) / "veneer",
-            "docker_config": Path(env.get("DOCKER_CONFIG") or home / ".docker") / "config.json",
+            "root": "/var/lib/veneer" if system else f"{env.get('XDG_DATA_HOME') or f'{home}/.local/share'}/veneer",
+            "docker_config": (env.get("DOCKER_CONFIG") or f"{home}/.docker") + "/config.json",
             "unpack_workers": max(1, len(os.sched_getaffinity(0))),
         }
-        origins = {f.name: "default" for f in fields(cls) if f.name != "origins"}
+        origins = dict.fromkeys(SETTINGS, "default")
         chosen = (flags or {}).get("config_file") or env.get("VENEER_CONFIG")
-        default_file = Path("/etc/veneer/config.toml") if system else _user_config(env, home) / "veneer/config.toml"
-        file = Path(chosen) if chosen else default_file
+        folder = "/etc" if system else env.get("XDG_CONFIG_HOME") or f"{home}/.config"
+        file = os.fspath(chosen or f"{folder}/veneer/config.toml")
         for name, value in _read_file(file, required=bool(chosen)).items():
-            settings[name], origins[name] = _checked(name, value, str(file)), str(file)
+            settings[name], origins[name] = _checked(name, value, file), file
         for name in origins:
             variable = "VENEER_" + name.upper()
             if env.get(variable):
@@ -71,17 +109,10 @@ class Config:
         return cls(origins=origins, **settings)
 
 
-def _user_data(env: Mapping[str, str], home: Path) -> Path:
-    return Path(env.get("XDG_DATA_HOME") or home / ".local/share")
-
-
-def _user_config(env: Mapping[str, str], home: Path) -> Path:
-    return Path(env.get("XDG_CONFIG_HOME") or home / ".config")
-
-
-def _read_file(file: Path, *, required: bool) -> dict[str, Any]:
+def _read_file(file: str, *, required: bool) -> dict[str, Any]:
     try:
-        raw = file.read_bytes()
+        with open(file, "rb") as stream:
+            raw = stream.read()
     except FileNotFoundError:
         if required:
             raise InvalidConfig(f"no configuration file {file}") from None
@@ -98,18 +129,18 @@ def _read_file(file: Path, *, required: bool) -> dict[str, Any]:
 
 def _checked(name: str, value: Any, origin: str) -> Any:
     """The value in its proper type.  Raises InvalidConfig."""
-    known = [f.name for f in fields(Config) if f.name != "origins"]
-    if name not in known:
+    if name not in SETTINGS:
         import difflib
 
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+        near = difflib.get_close_matches(name, SETTINGS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(SETTINGS)}"
         raise InvalidConfig(f"{origin}: unknown setting {name!r}", hint=hint)
     wrong = InvalidConfig(f"{origin}: {name} cannot be {value!r}")
     if name in ("root", "docker_config"):
-        if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+        if not isinstance(path, str) or not path or "\0" in path:
             raise wrong
-        return Path(value).expanduser().absolute()
+        return _absolute(path)
     if name in ("max_downloads", "max_uploads", "unpack_workers"):
         text = str(value)
         if isinstance(value, bool) or not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= 64:
@@ -129,6 +160,12 @@ def _checked(name: str, value: Any, origin: str) -> Any:
     if not isinstance(value, str):
         raise wrong
     return value
+
+
+def _absolute(path: str) -> str:
+    """As pathlib has it: `..` stays, because what is above a symbolic link is not what is written before it."""
+    parts = os.path.join(os.getcwd(), os.path.expanduser(path)).split("/")
+    return "/" + "/".join(part for part in parts if part not in ("", "."))
 
 
 def _mirrors(value: Any, wrong: InvalidConfig) -> dict[str, tuple[str, ...]]:

@@ -6,7 +6,9 @@ part of the interface: docker-py and the docker CLI match on them, so the shared
 
 from __future__ import annotations
 
-from typing import ClassVar
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 
 class VeneerError(Exception):

@@ -7,9 +7,9 @@ the work.  It may raise `Cancelled`; every `with` on the way out then undoes wha
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from veneer.errors import VeneerError
+from veneer.values import Value
 
 
 class Cancelled(VeneerError):
@@ -19,10 +19,10 @@ class Cancelled(VeneerError):
     exit_code = 130
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Value):
     """One line of news: `id` is what it is about ("" for the whole), `current` and `total` are bytes."""
 
+    __slots__ = ()
     id: str
     status: str
     current: int | None = None

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +129,7 @@ def test_whatever_write_fails_nothing_is_half_stored(
 ) -> None:
     """Fail the first write, then the second, and so on, until none fails."""
     sample = store_worker.IMAGES[2]
-    config = replace(config, storage_driver=driver)
+    config = config.replaced(storage_driver=driver)
     failed = True
     with Store.open(config) as store:
         _ = store.driver  # probing has its own tests

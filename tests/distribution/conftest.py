@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -58,6 +57,6 @@ def connect(config: Config, clock: FakeClock) -> Iterator[ConnectTo]:
 
         def make(certificates: Any = None, **changes: Any) -> Registries:
             more = {} if certificates is None else {"certificates": certificates}
-            return stack.enter_context(Registries(replace(config, **changes), clock=clock, **more))
+            return stack.enter_context(Registries(config.replaced(**changes), clock=clock, **more))
 
         yield make

@@ -10,7 +10,6 @@ import json
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -49,7 +48,7 @@ PullFrom = Callable[..., Pulled]
 @pytest.fixture
 def config(config: Config) -> Config:
     """One unpacking process is enough for images of a few files, and starts sooner."""
-    return replace(config, unpack_workers=1)
+    return config.replaced(unpack_workers=1)
 
 
 @pytest.fixture
@@ -250,7 +249,7 @@ def attestation(fake: Registry, repository: str) -> tuple[Descriptor, dict[Diges
     )
     manifest = Manifest.build(OCI_MANIFEST, parts[0], parts[1:])
     fake.add_manifest(repository, OCI_MANIFEST, manifest.raw)
-    named = replace(manifest.descriptor, platform=Platform("unknown", "unknown"),
+    named = manifest.descriptor.replaced(platform=Platform("unknown", "unknown"),
                     annotations={"vnd.docker.reference.type": "attestation-manifest"})  # fmt: skip
     return named, {Digest.of(data): data for data in (config, statement, manifest.raw)}
 
@@ -316,11 +315,11 @@ def test_attestations_are_never_chosen(fake: Registry, pulling: PullFrom) -> Non
 
 def nested(fake: Registry, sample: SampleImage, depth: int) -> None:
     fake.add("a", sample)
-    child = replace(sample.manifest.descriptor, platform=sample.platform)
+    child = sample.manifest.descriptor.replaced(platform=sample.platform)
     for _ in range(depth):
         listed = Index.build(OCI_INDEX, (child,))
         fake.add_manifest("a:1", OCI_INDEX, listed.raw)
-        child = replace(listed.descriptor, platform=sample.platform)
+        child = listed.descriptor.replaced(platform=sample.platform)
 
 
 def test_indexes_may_be_nested_but_not_without_end(
@@ -341,7 +340,7 @@ def test_indexes_may_be_nested_but_not_without_end(
 
 def test_an_artifact_is_no_image(store: Store, fake: Registry, pulling: PullFrom) -> None:
     empty = Descriptor(OCI_EMPTY, BlobDigest(fake.add_blob("a", b"{}")), 2)
-    manifest = Manifest.build(OCI_MANIFEST, empty, (replace(empty, media_type="text/plain"),))
+    manifest = Manifest.build(OCI_MANIFEST, empty, (empty.replaced(media_type="text/plain"),))
     fake.add_manifest("a:1", OCI_MANIFEST, manifest.raw)
     with pytest.raises(NotAnImage, match="is not a container image but an artifact"):
         pulling(f"{fake.host}/a:1")
@@ -627,8 +626,8 @@ def test_a_foreign_layer_is_fetched_from_its_url_without_credentials(pulling: Pu
     with Registry(auth="basic", users={"ada": "lovelace"}) as fake, Registry() as vendor:
         CredentialFile(store.config.docker_config).set(fake.host, Credentials("ada", "lovelace"))
         digest = vendor.add_blob("files", sample.layers[1].blob)
-        foreign = replace(
-            sample.manifest.layers[1], media_type="application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        foreign = sample.manifest.layers[1].replaced(
+            media_type="application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
             urls=(f"{vendor.url}/v2/files/blobs/{digest}",),
         )  # fmt: skip
         manifest = Manifest.build(OCI_MANIFEST, sample.manifest.config, (sample.manifest.layers[0], foreign))

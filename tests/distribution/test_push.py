@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -31,7 +30,7 @@ PullFrom = Callable[..., Pulled]
 @pytest.fixture
 def config(config: Config) -> Config:
     """One unpacking process is enough for images of a few files, and starts sooner."""
-    return replace(config, unpack_workers=1)
+    return config.replaced(unpack_workers=1)
 
 
 @pytest.fixture
@@ -138,7 +137,7 @@ def test_two_stores_compress_to_the_same_bytes(
 ) -> None:
     loaded(store, sample, f"{fake.host}/a:1")
     first = pushing(f"{fake.host}/a:1")
-    with Store.open(replace(config, root=config.root.with_name("second"))) as second:
+    with Store.open(config.replaced(root=config.root.with_name("second"))) as second:
         loaded(second, sample, f"{fake.host}/b:1")
         assert push(second, connect(), Reference.parse(f"{fake.host}/b:1")).digest == first.digest
 
@@ -177,8 +176,7 @@ def test_of_an_index_pulled_for_one_platform_that_image_is_pushed(
 def test_foreign_layers_are_not_sent(fake: Registry, sample: SampleImage, pulling: PullFrom, pushing: PushTo) -> None:
     with Registry() as vendor, Registry() as other:
         digest = vendor.add_blob("files", sample.layers[1].blob)
-        foreign = replace(
-            sample.manifest.layers[1],
+        foreign = sample.manifest.layers[1].replaced(
             media_type="application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
             urls=(f"{vendor.url}/v2/files/blobs/{digest}",),
         )

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +32,7 @@ def driver() -> str:
 @pytest.fixture
 def store(driver: str, config: Config) -> Iterator[Store]:
     """A store with one image in it."""
-    with Store.open(replace(config, storage_driver=driver, unpack_workers=1)) as opened:
+    with Store.open(config.replaced(storage_driver=driver, unpack_workers=1)) as opened:
         support = load(driver, opened.root).probe()
         if not support.usable:
             pytest.skip(support.reason)

@@ -23,7 +23,7 @@ OTHER: Tree = {"opt": directory(), "opt/thing": b"thing\n"}
 
 @pytest.fixture
 def store(config: Config) -> Iterator[Store]:
-    with Store.open(replace(config, storage_driver="vfs")) as opened:
+    with Store.open(config.replaced(storage_driver="vfs")) as opened:
         yield opened
 
 

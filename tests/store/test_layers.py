@@ -34,7 +34,7 @@ def store(request: pytest.FixtureRequest, config: Config) -> Iterator[Store]:
     from veneer.drivers.driver import load
 
     config.root.parent.mkdir(exist_ok=True)
-    with Store.open(replace(config, storage_driver=request.param)) as opened:
+    with Store.open(config.replaced(storage_driver=request.param)) as opened:
         support = load(request.param, opened.root).probe()
         if not support.usable:
             pytest.skip(support.reason)
@@ -43,7 +43,7 @@ def store(request: pytest.FixtureRequest, config: Config) -> Iterator[Store]:
 
 @pytest.fixture
 def overlay(config: Config) -> Iterator[Store]:
-    with Store.open(replace(config, storage_driver="overlay2")) as opened:
+    with Store.open(config.replaced(storage_driver="overlay2")) as opened:
         from veneer.drivers.driver import load
 
         support = load("overlay2", opened.root).probe()
@@ -334,9 +334,9 @@ def test_a_store_begun_with_one_driver_is_not_used_with_another(store: Store) ->
     with store.lease("test") as lease:
         take_in(store, lease, layer(BASE))
     other = "vfs" if store.driver.name == "overlay2" else "overlay2"
-    with Store.open(replace(store.config, storage_driver=other)) as again, pytest.raises(OtherDriver, match=other):
+    with Store.open(store.config.replaced(storage_driver=other)) as again, pytest.raises(OtherDriver, match=other):
         _ = again.driver
-    with Store.open(replace(store.config, storage_driver="")) as again:
+    with Store.open(store.config.replaced(storage_driver="")) as again:
         assert again.driver.name == store.driver.name
 
 
@@ -394,12 +394,12 @@ def test_flushing_marks_layers_as_durable(store: Store) -> None:
 
 
 def test_in_sync_mode_layers_are_durable_at_once(config: Config) -> None:
-    with Store.open(replace(config, durability="sync", storage_driver="vfs")) as store, store.lease("test") as lease:
+    with Store.open(config.replaced(durability="sync", storage_driver="vfs")) as store, store.lease("test") as lease:
         assert take_in(store, lease, layer(BASE))[0].durable
 
 
 def test_without_durability_nothing_is_ever_called_durable(config: Config) -> None:
-    with Store.open(replace(config, durability="none", storage_driver="vfs")) as store, store.lease("test") as lease:
+    with Store.open(config.replaced(durability="none", storage_driver="vfs")) as store, store.lease("test") as lease:
         (made,) = take_in(store, lease, layer(BASE))
         store.layers.prove_durable(all=True)
         assert not store.layers.get(made.chain_id).durable

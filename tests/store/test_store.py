@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
@@ -24,7 +23,7 @@ from veneer.testing.images import image
 
 
 def test_a_new_root_is_private_and_an_oci_layout(config: Config) -> None:
-    deep = replace(config, root=config.root / "a" / "b")
+    deep = config.replaced(root=config.root / "a" / "b")
     with Store.open(deep) as store:
         assert store.root.stat().st_mode & 0o7777 == 0o700
         assert json.loads((store.root / "oci-layout").read_bytes()) == {"imageLayoutVersion": "1.0.0"}
@@ -166,7 +165,7 @@ def test_a_read_only_file_system_can_be_read_and_says_no_to_writing(
     config: Config, ext4: Callable[[int], Path]
 ) -> None:
     mounted = ext4(16 << 20)
-    writable = replace(config, root=mounted / "root")
+    writable = config.replaced(root=mounted / "root")
     with Store.open(writable) as store, store.lease("test") as lease:
         digest = store.blobs.put(lease, b"data")
     subprocess.run(["mount", "-o", "remount,ro", mounted], check=True)
@@ -178,13 +177,13 @@ def test_a_read_only_file_system_can_be_read_and_says_no_to_writing(
         with pytest.raises(StoreReadOnly), store.catalog.transaction():
             pass
     with pytest.raises(StoreReadOnly):
-        Store.open(replace(config, root=mounted / "new"))
+        Store.open(config.replaced(root=mounted / "new"))
 
 
 @pytest.mark.usefixtures("root_only")
 def test_a_full_disk_is_named_and_loses_nothing(config: Config, ext4: Callable[[int], Path]) -> None:
     mounted = ext4(16 << 20)
-    with Store.open(replace(config, root=mounted / "root")) as store:
+    with Store.open(config.replaced(root=mounted / "root")) as store:
         with store.lease("test") as lease:
             kept = store.blobs.put(lease, b"kept")
             with pytest.raises(StoreFull, match=str(store.root)) as caught, store.blobs.writer(lease) as writer:
@@ -214,7 +213,7 @@ def test_on_a_disk_full_to_the_last_byte_images_are_listed_and_removed(
     config: Config, ext4: Callable[[int], Path]
 ) -> None:
     mounted = ext4(24 << 20)
-    full = replace(config, root=mounted / "root")
+    full = config.replaced(root=mounted / "root")
     sample = image({"f": bytes(100_000)})
     with Store.open(full) as store, store.lease("test") as lease:
         with store.layers.intake(lease, sample.parsed.diff_ids) as intake:

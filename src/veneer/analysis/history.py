@@ -9,19 +9,19 @@ Source: the behaviour of moby daemon/images/image_history.go.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from veneer.oci import timestamp
 from veneer.oci.digest import BlobDigest, ChainID, DiffID, ImageID
 from veneer.oci.image import ImageConfig
 from veneer.oci.reference import Reference
+from veneer.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class LayerFacts:
+class LayerFacts(Value):
     """What is known here of one layer; `size` in bytes, `blob` and `directory` None where there is none."""
 
+    __slots__ = ()
     diff_id: DiffID
     chain_id: ChainID
     size: int
@@ -29,13 +29,13 @@ class LayerFacts:
     directory: Path | None
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryRow:
+class HistoryRow(Value):
     """One row, newest first.  `id` None prints as `<missing>`; `created` is seconds since 1970 or None.
 
     `layer` is None for a row that added no layer (its `size` is then 0).
     """
 
+    __slots__ = ()
     id: ImageID | None
     created: float | None
     created_by: str

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from veneer.cli.tables import harmless
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, BinaryIO, TextIO
+
     from veneer.cli.progress import Lines
     from veneer.engine.engine import Engine
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from veneer.cli.flags import Option
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from veneer.cli.app import App
     from veneer.cli.flags import Parsed

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from veneer.cli.tables import align, align_text, harmless
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Generic, TypeVar
+
     from veneer.cli.app import App
 
-T = TypeVar("T")
+    T = TypeVar("T")
+else:
+    T = None
+    Generic = {T: object}  # only the type checker needs to know more
 
 
 class Column(Generic[T]):

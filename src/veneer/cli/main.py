@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn, TextIO
 
 from veneer.cli import tree
 from veneer.cli.app import App, Failure
@@ -12,6 +11,10 @@ from veneer.cli.command import Command, commands_help, options_help
 from veneer.cli.flags import FlagError, Option, Parsed, parse
 from veneer.cli.tables import harmless
 from veneer.errors import VeneerError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn, TextIO
 
 USAGE_EXIT = 125
 """docker's exit status for options it does not understand; wrong arguments and commands are 1."""

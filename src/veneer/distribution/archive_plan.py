@@ -9,7 +9,7 @@ Source: moby image/tarexport/load.go; OCI image-spec image-layout.md.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -204,7 +204,7 @@ class _OciReader:
         check_layers(self.documents, image)
 
 
-def _annotated_name(annotations: dict[str, str]) -> Reference | None:
+def _annotated_name(annotations: Mapping[str, str]) -> Reference | None:
     """The image name an index gives a manifest; a bare tag is none, for it says nothing of the repository."""
     for key in (manifests.ANNOTATION_IMAGE_NAME, manifests.ANNOTATION_REF_NAME):
         text = annotations.get(key, "")

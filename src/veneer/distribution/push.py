@@ -8,7 +8,7 @@ Source: OCI distribution-spec, Pushing; moby distribution/push_v2.go for order a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -254,4 +254,4 @@ class _Push:
 
         digests = [part.descriptor.digest for part in parts]
         sources.note(self._store.catalog, digests, self._reference.registry, self._reference.repository)
-        self._store.images.add_digest(image.id, replace(self._reference, tag=None, digest=top.digest))
+        self._store.images.add_digest(image.id, self._reference.with_digest(top.digest))

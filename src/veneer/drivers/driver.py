@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NewType, Protocol, cast, runtime_checkable
 
 from veneer.errors import InvalidRequest, Unsupported
+from veneer.values import Value
 
 if TYPE_CHECKING:
     from veneer.changeset.pack import Packed
@@ -41,19 +41,19 @@ class NotASnapshot(InvalidRequest):
     """A text that is no snapshot ID."""
 
 
-@dataclass(frozen=True, slots=True)
-class Support:
+class Support(Value):
     """Whether a driver works at its root; `reason` says in words why not (or how: what was found), never empty."""
 
+    __slots__ = ()
     usable: bool
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Value):
     """What a snapshot's own directory takes: `size` is the sum of the lstat sizes of all that is no directory, in
     bytes, each inode once; `inodes` counts every inode once, directories and the root included."""
 
+    __slots__ = ()
     size: int
     inodes: int
 

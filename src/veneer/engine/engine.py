@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
 
 from veneer.config import Config
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from veneer.engine.images import Images
     from veneer.engine.layers import Layers
     from veneer.engine.system import System

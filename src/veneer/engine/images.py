@@ -5,12 +5,14 @@ from __future__ import annotations
 import builtins
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
 
 from veneer.oci.reference import DEFAULT_TAG, Reference
 from veneer.progress import Progress, silent
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, BinaryIO
+
     from veneer.analysis.history import HistoryRow
     from veneer.changeset.index import LayerIndex
     from veneer.distribution.archive_load import Loaded

@@ -7,10 +7,13 @@ Source: moby api/types ImageInspect, container.Config (field order and which fie
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from veneer.oci import timestamp
 from veneer.oci.image import ImageConfig
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _RUN_FIELDS: tuple[tuple[str, Any], ...] = (
     ("Hostname", ""), ("Domainname", ""), ("User", ""), ("AttachStdin", False), ("AttachStdout", False),

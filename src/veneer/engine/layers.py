@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from veneer.errors import InvalidRequest, NotFound
 from veneer.oci.digest import ChainID, DiffID
+from veneer.values import Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from veneer.changeset.index import LayerIndex
     from veneer.engine.engine import Engine
@@ -26,14 +26,14 @@ class AmbiguousLayer(InvalidRequest):
     """A prefix that several layers share."""
 
 
-@dataclass(frozen=True, slots=True)
-class LayerInfo:
+class LayerInfo(Value):
     """A layer with what the store knows around it.
 
     `blobs`: the stored bytes with this content, compressed ones first.  `images`: every image that has the layer
     anywhere in its stack, intermediate ones too, newest first.
     """
 
+    __slots__ = ()
     layer: Layer
     directory: Path
     blobs: tuple[Descriptor, ...]

@@ -9,7 +9,6 @@ Source: OCI image-spec descriptor.md (Digests), config.md (Layer DiffID, Layer C
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NewType
 
 from veneer.errors import InvalidRequest
 
@@ -63,10 +62,20 @@ class Digest(str):
         return self.hex[:12]
 
 
-BlobDigest = NewType("BlobDigest", Digest)
-DiffID = NewType("DiffID", Digest)
-ChainID = NewType("ChainID", Digest)
-ImageID = NewType("ImageID", Digest)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NewType
+
+    BlobDigest = NewType("BlobDigest", Digest)
+    DiffID = NewType("DiffID", Digest)
+    ChainID = NewType("ChainID", Digest)
+    ImageID = NewType("ImageID", Digest)
+else:
+
+    def _itself(digest):
+        return digest
+
+    BlobDigest = DiffID = ChainID = ImageID = _itself
 
 
 def chain_id(parent: ChainID | None, diff_id: DiffID) -> ChainID:

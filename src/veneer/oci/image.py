@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 from veneer.errors import InvalidRequest
 from veneer.oci import strictjson
 from veneer.oci.digest import ChainID, DiffID, Digest, ImageID, InvalidDigest, chain_ids
-from veneer.oci.manifest import MAX_LAYERS
 from veneer.oci.platform import Platform
+from veneer.values import Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+MAX_LAYERS = 1000
 MAX_HISTORY = 10_000
 
 
@@ -25,13 +28,13 @@ class InvalidImageConfig(InvalidRequest):
     """An image config that breaks its specification."""
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryEntry:
+class HistoryEntry(Value):
     """One row of an image's history, as its config tells it.
 
     `created` is the RFC 3339 text as written ("" if absent).  An `empty_layer` row added no layer.
     """
 
+    __slots__ = ()
     created: str = ""
     created_by: str = ""
     author: str = ""
@@ -61,8 +64,7 @@ class HistoryEntry:
         return document
 
 
-@dataclass(frozen=True)
-class ImageConfig:
+class ImageConfig(Value):
     """An image config: raw bytes and a read-only view of them.
 
     `diff_ids` and `history` are oldest first.  `document` is the whole parsed JSON; treat it as frozen.

@@ -7,14 +7,19 @@ are for reading only.  Source: OCI image-spec manifest.md, image-index.md, descr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from veneer.errors import InvalidRequest, NotFound, Unsupported
 from veneer.oci import strictjson
 from veneer.oci.digest import BlobDigest, Digest, InvalidDigest
+from veneer.oci.image import MAX_LAYERS
 from veneer.oci.platform import Platform
+from veneer.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -42,7 +47,6 @@ ANNOTATION_REF_NAME = "org.opencontainers.image.ref.name"
 ANNOTATION_IMAGE_NAME = "io.containerd.image.name"
 ANNOTATION_ATTESTATION = "vnd.docker.reference.type"
 
-MAX_LAYERS = 1000
 MAX_CHILDREN = 1000
 
 
@@ -54,15 +58,15 @@ class NoMatchingPlatform(NotFound):
     """An index that holds nothing for the platform asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(Value):
     """A typed pointer to bytes: what they are, their digest, their exact size in bytes."""
 
+    __slots__ = ()
     media_type: str
     digest: BlobDigest
     size: int
     platform: Platform | None = None
-    annotations: dict[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = MappingProxyType({})
     urls: tuple[str, ...] = ()
     artifact_type: str = ""
 
@@ -127,10 +131,10 @@ def _annotations(document: dict[str, Any]) -> dict[str, str]:
     return {k: v for k, v in found.items() if isinstance(v, str)} if isinstance(found, dict) else {}
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Value):
     """One image (or artifact) for one platform.  `layers` has the base layer first."""
 
+    __slots__ = ()
     raw: bytes
     media_type: str
     config: Descriptor
@@ -165,10 +169,10 @@ class Manifest:
         return cls(strictjson.dumps(document), media_type, config, layers, dict(annotations or {}), "", None)
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(Value):
     """Several manifests under one name, one per platform, plus what is attached to them."""
 
+    __slots__ = ()
     raw: bytes
     media_type: str
     manifests: tuple[Descriptor, ...]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass
-from typing import Any
 
 from veneer.errors import InvalidRequest
+from veneer.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _ARCHITECTURES = {
     "x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "arm64/v8": "arm64", "i386": "386", "i486": "386",
@@ -22,10 +25,10 @@ class InvalidPlatform(InvalidRequest):
     """A text that is no platform."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Platform:
+class Platform(Value):
     """What an image runs on.  `variant` is "" where it says nothing more (arm64 v8, amd64 v1)."""
 
+    __slots__ = ()
     os: str
     architecture: str
     variant: str = ""

@@ -6,10 +6,9 @@ linear in the length of the text, because names come from strangers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from veneer.errors import InvalidRequest
 from veneer.oci.digest import Digest, InvalidDigest
+from veneer.values import Value
 
 DEFAULT_REGISTRY = "docker.io"
 DEFAULT_TAG = "latest"
@@ -78,13 +77,13 @@ def _split_registry(name: str) -> tuple[str, str]:
     return registry, path
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Reference:
+class Reference(Value):
     """A full image name; `tag` and `digest` are None where the text had none.
 
     `registry` keeps its case and port (`docker.io` by default), `repository` is the path below it.
     """
 
+    __slots__ = ()
     registry: str
     repository: str
     tag: str | None = None
@@ -153,12 +152,12 @@ class Reference:
 
     def tagged(self) -> Reference:
         """The same with `latest` where neither tag nor digest is given."""
-        return self if self.tag or self.digest else replace(self, tag=DEFAULT_TAG)
+        return self if self.tag or self.digest else self.replaced(tag=DEFAULT_TAG)
 
     def with_tag(self, tag: str | None) -> Reference:
         """The same repository under `tag`, without a digest."""
-        return replace(self, tag=tag, digest=None)
+        return self.replaced(tag=tag, digest=None)
 
     def with_digest(self, digest: Digest) -> Reference:
         """The same repository by `digest`, without a tag: what docker calls a repo digest."""
-        return replace(self, tag=None, digest=digest)
+        return self.replaced(tag=None, digest=digest)

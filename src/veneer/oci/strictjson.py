@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
 
 from veneer.errors import InvalidRequest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MAX_DOCUMENT = 4 << 20
 """Bytes of the largest manifest or config taken; containers/image and containerd agree on 4 MiB."""

@@ -15,14 +15,16 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
 
 from veneer.errors import Corrupt, NotFound
 from veneer.oci.digest import BlobDigest, Digest
 from veneer.store.catalog import Catalog
 from veneer.store.durability import crashpoint, file_errors, make_directories, sync_directory, sync_file
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     import apsw
 
     from veneer.store.blob_writer import BlobWriter

@@ -13,7 +13,6 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import apsw
 
@@ -21,7 +20,10 @@ from veneer.errors import Corrupt, Unavailable, Unsupported
 from veneer.store import reserve, schema
 from veneer.store.locks import locked
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     Bindings = Sequence[Any] | Mapping[str, Any]
 
 BUSY_SECONDS = 60.0

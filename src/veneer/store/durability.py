@@ -11,10 +11,10 @@ import errno
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from veneer.store.catalog import DiskFailed, StoreReadOnly, store_full
+from veneer.values import Value
 
 SETTLED_AFTER = 35.0
 """Seconds after which the kernel has written most of a layer back by itself (vm.dirty_expire_centisecs is 30 s),
@@ -87,10 +87,10 @@ def file_errors(root: Path) -> Iterator[None]:
         raise
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Value):
     """One mounting of one boot: as long as both are the same, what was written is what is read."""
 
+    __slots__ = ()
     boot_id: str
     mount_id: int
 

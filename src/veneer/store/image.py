@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
 
 from veneer.oci.digest import BlobDigest, ChainID, Digest, ImageID
 from veneer.oci.platform import Platform
 from veneer.oci.reference import Reference
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from veneer.oci.image import ImageConfig
     from veneer.store.blobs import BlobStore
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypeAlias
 
 from veneer.errors import Conflict, InvalidRequest, NotFound
 from veneer.oci.digest import BlobDigest, Digest, ImageID, InvalidDigest
 from veneer.oci.reference import Reference
 from veneer.store.image import COLUMNS, INSERT, Image, Names, image_row, reference_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
     import apsw
 
     from veneer.oci.image import ImageConfig

@@ -12,17 +12,18 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from veneer.errors import Corrupt, NotFound
 from veneer.oci.digest import BlobDigest, ChainID, DiffID, Digest, ImageID
 from veneer.progress import Progress, silent
 from veneer.store.durability import SETTLED_AFTER, Session, file_errors
+from veneer.values import Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
+    from typing import Any, BinaryIO
 
     from veneer.changeset.compression import Compression
     from veneer.changeset.index import LayerIndex
@@ -55,13 +56,13 @@ class LayerLost(Corrupt):
     """A layer's files cannot be trusted and no intact blob is there to unpack them from again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(Value):
     """One layer in its place.  `size` is docker's: the bytes of its files, each inode once.
 
     `durable`: known to be on the disk; if not, it is trusted until the next reboot and then unpacked anew.
     """
 
+    __slots__ = ()
     chain_id: ChainID
     diff_id: DiffID
     parent: ChainID | None
@@ -373,8 +374,10 @@ class LayerStore:
 
         kind = Compression.GZIP if compression is None else compression
         with self.store.blobs.writer(lease) as writer:
-            with compressor(cast(BinaryIO, writer), kind) as sink:
-                packed = pack(cast(BinaryIO, sink))
+            out: Any = writer  # the part of a BinaryIO that is needed
+            with compressor(out, kind) as compressed:
+                sink: Any = compressed
+                packed = pack(sink)
             blob = writer.commit()
         below = [layer.diff_id for layer in self.ensure(parent)] if parent else []
         made_by = f"veneer {kind.name.lower()}" if kind is not Compression.NONE else ""

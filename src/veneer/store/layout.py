@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from veneer.store.durability import file_errors, sync_directory
 from veneer.store.locks import locked
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from veneer.store.catalog import Catalog
 
 _TAGS = """

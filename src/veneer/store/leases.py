@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from veneer.errors import Unavailable
 from veneer.oci.digest import BlobDigest, ChainID
@@ -20,6 +19,7 @@ from veneer.store.catalog import Catalog
 from veneer.store.durability import boot_id, crashpoint, file_errors
 from veneer.store.locks import hold_file, is_held, locked
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import apsw
 

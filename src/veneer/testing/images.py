@@ -275,7 +275,7 @@ def image(*layers: Tree | SampleLayer, compression: str = "gzip", style: str = "
 
 def index(*images: SampleImage, style: str = "oci") -> Index:
     """An index (or Docker manifest list) of `images`, each with its platform."""
-    children = tuple(replace(one.manifest.descriptor, platform=one.platform) for one in images)
+    children = tuple(one.manifest.descriptor.replaced(platform=one.platform) for one in images)
     return Index.build(OCI_INDEX if style == "oci" else DOCKER_LIST, children)
 
 
@@ -336,7 +336,7 @@ def _layout_files(images: Iterable[tuple[str, SampleImage | tuple[SampleImage, .
         if name:
             tag = name.rpartition(":")[2]
             annotations = {ANNOTATION_REF_NAME: tag, ANNOTATION_IMAGE_NAME: name}
-        roots.append(replace(root, annotations=annotations).to_json())
+        roots.append(root.replaced(annotations=annotations).to_json())
     document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": roots}
     files["index.json"] = json.dumps(document).encode()
     return files

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from veneer.cli import units
 from veneer.cli.app import App
 from veneer.cli.command import LIST_FORMAT, Command
@@ -11,6 +9,7 @@ from veneer.cli.flags import Option, Parsed
 from veneer.cli.listing import Column, Listing
 from veneer.cli.tables import harmless, shorten
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from veneer.analysis.history import HistoryRow
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from veneer.cli import units
 from veneer.cli.app import App
 from veneer.cli.command import LIST_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
 from veneer.cli.listing import Column, Listing
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from veneer.store.image import Image
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from veneer.cli.app import App, Failure
 from veneer.cli.command import INSPECT_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
 from veneer.errors import NotFound, VeneerError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from veneer.cli.gotemplate import Template
 
 TEMPLATE_SYNTAX_EXIT = 64

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from veneer.cli.app import App
 from veneer.cli.command import INSPECT_FORMAT, LIST_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
 from veneer.cli.listing import Column, Listing
 from veneer.cli.units import human_size
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from veneer.engine.layers import LayerInfo
     from veneer.oci.digest import Digest
     from veneer.store.image import Image
