@@ -44,7 +44,9 @@ class Applying:
         self.covered = b""
         metadata.drop_default_acl(root_fd)
         self.special = 0o7000 | metadata.umask()
-        self.tree = Tree(root_fd, arrived=self._arrived, ours=self.is_ours, clear=self._cover)
+        self.tree = Tree(
+            root_fd, arrived=self._arrived, ours=self.is_ours, clear=self._cover, max_steps=reader.limits.steps
+        )
 
     def write_file(self, name: bytes, path: bytes) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
         """Make the member, a regular file, as `name`; its digest and the attributes that are kept."""
@@ -126,8 +128,10 @@ class Applying:
         """Make the present directory hide what the layers below have in it."""
         frame = self.tree.frame
         if self.made is not None and self.hidden is not None:
-            remove_children(os.dup(frame.fd), frame.path, self.made)
-            self.hidden.add(self._era(frame.path))
+            era = self._era(frame.path)
+            if era not in self.hidden:  # a marker repeated a million times would walk the directory as often
+                remove_children(os.dup(frame.fd), frame.path, self.made)
+            self.hidden.add(era)
         else:
             whiteout.make_opaque(frame.fd, self.style)
             if not frame.path:
@@ -157,17 +161,21 @@ class Applying:
 
     def clear(self, name: bytes, path: bytes) -> None:
         """Remove what is at `path`, a whole directory too, so that something else can take its place."""
-        ours = self.is_ours(path)
-        if ours and self.hidden is not None and self.is_directory(name):
+        ours, directory = self.is_ours(path), self.is_directory(name)
+        if ours and self.hidden is not None and directory:
             self._forget_hidden(path)
         removed = remove_tree(self.tree.fd, name, path)
         if ours:
             self.size -= removed
-        below = path + b"/"
         self.implied.pop(path, None)
-        for gone in [known for known in self.implied if known.startswith(below)]:
-            del self.implied[gone]
-        self.links.forget_below(below)
+        if directory:
+            self.tree.steps += len(self.implied) + len(self.links.deferred)
+            below = path + b"/"
+            for gone in [known for known in self.implied if known.startswith(below)]:
+                del self.implied[gone]
+            self.links.forget_below(below)
+            if self.tree.steps > self.reader.limits.steps:
+                raise self.reader.bad("too many directories replaced in one layer")
 
     def _forget_hidden(self, path: bytes) -> None:
         """ERASE: what was hidden below `path` goes with it, as whiteouts on a disk would."""

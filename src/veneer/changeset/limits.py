@@ -14,6 +14,8 @@ class Limits:
     compressed bytes it came from (gzip cannot exceed 1032).  `holes` bounds the zeros that sparse files
     claim, all together: they cost no bytes in the stream but must be hashed.  `remembered` bounds what has to
     be kept in memory until the end: directories without an entry, and hard links whose target is not there yet.
+    `rounds` bounds how often those links are gone through, and `steps` the looking up that members may cause beyond
+    their own: through symlinks of the layer, and in what is remembered when a directory is replaced.
     """
 
     name: int = 4096
@@ -28,3 +30,5 @@ class Limits:
     holes: int = 16 << 30
     segments: int = 200_000
     remembered: int = 250_000
+    rounds: int = 16
+    steps: int = 50_000_000

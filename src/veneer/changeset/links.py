@@ -129,7 +129,12 @@ class Links:
         """Make the links that waited; those whose target is still not there are `lower`."""
         waiting = self.deferred
         tree = self._unpacker.tree
+        rounds = 0
         while waiting:
+            rounds += 1
+            if rounds > self._reader.limits.rounds:
+                # One round each for a chain of 250,000 links in the wrong order would take days.
+                raise self._bad(next(iter(waiting)), f"hard link to a hard link, {rounds} times in a row")
             left: dict[bytes, bytes] = {}
             for path, target in waiting.items():
                 parent, _, name = path.rpartition(b"/")

@@ -53,3 +53,17 @@ def nanoseconds(value: bytes) -> int:
     if not negative:
         return result
     return -result - (1 if fraction[9:].strip(b"0") else 0)
+
+
+def xattr_name(key: bytes) -> bytes:
+    """The extended attribute a key with XATTR_PREFIX names: `%3D` is "=", which ends a key, and `%25` is "%".
+
+    Source: GNU tar xheader.c, xattr_decode_keyword.
+    """
+    name = key[len(XATTR_PREFIX) :]
+    return name.replace(b"%3D", b"=").replace(b"%25", b"%") if b"%" in name else name
+
+
+def xattr_key(name: bytes) -> bytes:
+    """The other way round; a "%" stays itself where it cannot be misread, as in what docker writes."""
+    return XATTR_PREFIX + name.replace(b"%25", b"%2525").replace(b"%3D", b"%253D").replace(b"=", b"%3D")

@@ -67,6 +67,10 @@ def _search(root_fd: int | None, path: bytes, lowers: Sequence[int], style: Whit
     parts = path.split(b"/")
     if root_fd is not None and _hides(root_fd, parts, style) is _STOP:
         return None
+    return _below(parts, lowers, style)
+
+
+def _below(parts: list[bytes], lowers: Sequence[int], style: WhiteoutStyle) -> tuple[int, bytes] | None:
     for lower in lowers:
         found = _descend(lower, parts, style)
         if isinstance(found, int):
@@ -141,7 +145,9 @@ def _inherit(root_fd: int, path: bytes, lowers: Sequence[int], style: WhiteoutSt
             return  # a later member of the layer took its place
         raise
     try:
-        found = _search(root_fd, path, lowers, style)
+        # Its own opaque mark hides what a lower directory holds, not what it is like.
+        parts = path.split(b"/")
+        found = None if _opaque_on_the_way(root_fd, parts, style) else _below(parts, lowers, style)
         if found is None:
             return
         above, name = found

@@ -221,7 +221,7 @@ class TarReader:
             elif key == b"gid":
                 self.gid = pax.decimal(value, "gid")
             elif key.startswith(pax.XATTR_PREFIX):
-                name = key[len(pax.XATTR_PREFIX) :]
+                name = pax.xattr_name(key)
                 weight += len(name) + len(value)
                 if weight > self.limits.xattrs or not 0 < len(name) <= 255 or b"\0" in name:
                     raise ValueError(f"extended attributes of {weight} bytes; {shown(name)!r} is one too many")

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Protocol
 
+from veneer.changeset import pax
 from veneer.changeset.entry import Entry, Kind
 from veneer.changeset.whiteout import OPAQUE_MARKER, PREFIX
 from veneer.errors import InvalidRequest
@@ -174,8 +175,7 @@ def member_header(entry: Entry) -> bytes:
     if major > _MAX_ID or minor > _MAX_ID:
         raise Unwritable(f"{_shown(path)}: device {major}:{minor} is out of range")
     for key, value in entry.xattrs:
-        # A PAX key ends at the first "="; GNU tar writes one inside an attribute's name as %3D.
-        records[b"SCHILY.xattr." + key.replace(b"=", b"%3D")] = value
+        records[pax.xattr_key(key)] = value
     header = _ustar(name, prefix, _TYPES[entry.kind], entry.mode, (uid, gid), size, seconds, link, (major, minor))
     return _pax_member(path, records) + header if records else header
 

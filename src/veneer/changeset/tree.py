@@ -41,7 +41,8 @@ class Tree:
 
     `arrived(path, made)` is called for each directory that is entered without an entry of its own: `made` tells that
     it had to be created.  `ours(path)` tells whether this layer made what is at a path: only its own symlinks
-    are followed, anything else in the way of a directory is replaced, through `clear(name, path)`.
+    are followed, anything else in the way of a directory is replaced, through `clear(name, path)`.  `steps` counts
+    the components of symlinks looked up; ValueError where they are more than `max_steps`.
     """
 
     def __init__(
@@ -51,11 +52,14 @@ class Tree:
         arrived: Callable[[bytes, bool], None],
         ours: Callable[[bytes], bool],
         clear: Callable[[bytes, bytes], None],
+        max_steps: int,
     ) -> None:
         self._root_fd = root_fd
         self._arrived = arrived
         self._ours = ours
         self._clear = clear
+        self._max_steps = max_steps
+        self.steps = 0
         self._uid = os.geteuid()
         self._gid = os.getegid()
         fd = os.dup(root_fd)
@@ -183,6 +187,9 @@ class Tree:
         links = 0
         while pending:
             part = pending.pop()
+            self.steps += 1
+            if self.steps > self._max_steps:
+                raise ValueError("too many names lead through symlinks of this layer")
             if part == b"..":
                 done = done[:-1]
             elif part not in (b"", b"."):
