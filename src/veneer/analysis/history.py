@@ -9,13 +9,16 @@ Source: the behaviour of moby daemon/images/image_history.go.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from veneer.oci import timestamp
 from veneer.oci.digest import BlobDigest, ChainID, DiffID, ImageID
 from veneer.oci.image import ImageConfig
 from veneer.oci.reference import Reference
 from veneer.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class LayerFacts(Value):

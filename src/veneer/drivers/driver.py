@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NewType, Protocol, cast, runtime_checkable
 
 from veneer.errors import InvalidRequest, Unsupported
 from veneer.values import Value
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from veneer.changeset.pack import Packed
     from veneer.changeset.whiteout import WhiteoutStyle
     from veneer.drivers.mount import Mount

@@ -8,12 +8,13 @@ Source of the layout and of graph_data: moby daemon/graphdriver/overlay2/overlay
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from veneer.drivers.driver import MAX_LOWERS, SnapshotID, Support, Usage, snapshot_id, usable_elsewise
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from veneer.changeset.pack import Packed
     from veneer.changeset.whiteout import WhiteoutStyle
     from veneer.drivers.mount import Mount

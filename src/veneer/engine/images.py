@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from veneer.oci.reference import DEFAULT_TAG, Reference
 from veneer.progress import Progress, silent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any, BinaryIO
 
     from veneer.analysis.history import HistoryRow

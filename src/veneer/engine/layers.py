@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from veneer.errors import InvalidRequest, NotFound
 from veneer.oci.digest import ChainID, DiffID
@@ -11,6 +10,8 @@ from veneer.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from veneer.changeset.index import LayerIndex
     from veneer.engine.engine import Engine
     from veneer.oci.manifest import Descriptor
@@ -71,7 +72,7 @@ class Layers:
 
     def which(self, path: str | Path) -> LayerInfo:
         """The layer that a directory or file on disk belongs to.  Raises NoSuchLayer."""
-        layer = self._store.layers.owner_of(Path(path).absolute())
+        layer = self._store.layers.owner_of(path)
         if layer is None:
             raise NoSuchLayer(f"{path} belongs to no layer of {self._store.config.root}")
         return self._info(layer)

@@ -16,6 +16,10 @@ _HEX_LENGTH = {"sha256": 64, "sha512": 128}
 _HEX = frozenset("0123456789abcdef")
 
 
+_SMALL = 64 << 10
+"""Bytes up to which hashing takes no longer than loading OpenSSL does."""
+
+
 class InvalidDigest(InvalidRequest):
     """A text that is no digest."""
 
@@ -37,11 +41,13 @@ class Digest(str):
         raise InvalidDigest(f"invalid digest: {str(text)[:160]!r}: want sha256: and 64 lower-case hex digits")
 
     @classmethod
-    def of(cls, data: bytes | bytearray | memoryview) -> Digest:
-        """The SHA-256 digest of `data`."""
-        import hashlib  # here, because it loads OpenSSL, and listing images hashes nothing
+    def of(cls, data: bytes | bytearray | memoryview, algorithm: str = "sha256") -> Digest:
+        """The digest of `data`."""
+        if algorithm == "sha256" and len(data) <= _SMALL:
+            return cls("sha256:" + _small_sha256(data))
+        import hashlib
 
-        return cls("sha256:" + hashlib.sha256(data).hexdigest())
+        return cls(f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}")
 
     @classmethod
     def sha256(cls, hexadecimal: str) -> Digest:
@@ -62,9 +68,25 @@ class Digest(str):
         return self.hex[:12]
 
 
+def _small_sha256(data: bytes | bytearray | memoryview) -> str:
+    """The SHA-256 of a few bytes, in hex, by Python's own code where it has it, as `random` does.
+
+    `hashlib` loads OpenSSL, and that takes longer than an image config takes to read and hash.
+    """
+    for name in ("_sha2", "_sha256"):
+        try:
+            module: Any = __import__(name)
+        except ImportError:
+            continue
+        return str(module.sha256(data).hexdigest())
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
+
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NewType
+    from typing import Any, NewType
 
     BlobDigest = NewType("BlobDigest", Digest)
     DiffID = NewType("DiffID", Digest)

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
+import functools
 import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from veneer.errors import Corrupt, NotFound
 from veneer.oci.digest import BlobDigest, Digest
@@ -23,6 +22,7 @@ from veneer.store.durability import crashpoint, file_errors, make_directories, s
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import BinaryIO
 
     import apsw
@@ -48,10 +48,16 @@ class DocumentTooLarge(Corrupt):
 class BlobStore:
     """The blobs of the store at `root`."""
 
-    def __init__(self, root: Path, catalog: Catalog, *, sync: bool = True) -> None:
-        self.root = root
+    def __init__(self, root: str | os.PathLike[str], catalog: Catalog, *, sync: bool = True) -> None:
+        self._root = os.fspath(root)
         self.catalog = catalog
         self.syncing = sync
+
+    @functools.cached_property
+    def root(self) -> Path:
+        from pathlib import Path
+
+        return Path(self._root)
 
     # ---- reading
 
@@ -62,21 +68,25 @@ class BlobStore:
         """Where the blob is, if it is here."""
         return self.root / "blobs" / digest.algorithm / digest.hex
 
+    def _file(self, digest: Digest) -> str:
+        # The path as text: `inspect` reads one blob, and pathlib takes longer to import than that takes.
+        return f"{self._root}/blobs/{digest.algorithm}/{digest.hex}"
+
     def size(self, digest: Digest) -> int:
         """The blob's length in bytes.  Raises NoSuchBlob."""
         found: int | None = self.catalog.value("SELECT size FROM blob WHERE digest = ?", (digest,))
         if found is None:
-            raise NoSuchBlob(f"no blob {digest} in {self.root}")
+            raise NoSuchBlob(f"no blob {digest} in {self._root}")
         return found
 
     def open(self, digest: Digest) -> BinaryIO:
         """The blob to read from, unbuffered.  Raises NoSuchBlob, or BlobDamaged where its row has no file."""
         size = self.size(digest)
         try:
-            return open(self.path(digest), "rb", buffering=0)
+            return open(self._file(digest), "rb", buffering=0)
         except FileNotFoundError:
             raise BlobDamaged(
-                f"blob {digest} ({size} bytes) is missing from {self.root}",
+                f"blob {digest} ({size} bytes) is missing from {self._root}",
                 hint="veneer pull again restores it; veneer system check tells what needs it",
             ) from None
 
@@ -87,7 +97,7 @@ class BlobStore:
             if size > limit:
                 raise DocumentTooLarge(f"blob {digest} has {size} bytes, more than the {limit} a document may have")
             data = file.read(limit + 1)
-        actual = f"{digest.algorithm}:{hashlib.new(digest.algorithm, data).hexdigest()}"
+        actual = Digest.of(data, digest.algorithm)
         if actual != digest:
             raise BlobDamaged(
                 f"blob {digest} reads back as {actual}",
@@ -103,6 +113,8 @@ class BlobStore:
             if error.errno in (errno.ENOENT, errno.ELOOP):
                 return False
             raise
+        import hashlib
+
         try:
             if size is not None and os.fstat(fd).st_size != size:
                 return False
@@ -227,7 +239,7 @@ class BlobStore:
 
     def _has_file(self, digest: Digest, size: int) -> bool:
         try:
-            return os.stat(self.path(digest), follow_symlinks=False).st_size == size
+            return os.stat(self._file(digest), follow_symlinks=False).st_size == size
         except FileNotFoundError:
             return False
 

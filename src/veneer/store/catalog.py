@@ -12,7 +12,6 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import apsw
 
@@ -22,7 +21,7 @@ from veneer.store.locks import locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Final
 
     Bindings = Sequence[Any] | Mapping[str, Any]
 
@@ -67,17 +66,17 @@ def store_full(path: str | os.PathLike[str]) -> StoreFull:
 
 
 @contextlib.contextmanager
-def translated(path: Path) -> Iterator[None]:
+def translated(path: str) -> Iterator[None]:
     """Turn SQLite's errors about the catalogue at `path` into veneer's.  Constraint errors stay: they are bugs."""
     try:
         yield
     except apsw.FullError as error:
-        raise store_full(path.parent) from error
+        raise store_full(os.path.dirname(path)) from error
     except apsw.BusyError as error:
         raise StoreBusy(f"{path}: another process has held the write lock for {BUSY_SECONDS:.0f} s",
-                        hint="see who has it open: fuser -v " + str(path)) from error  # fmt: skip
+                        hint=f"see who has it open: fuser -v {path}") from error  # fmt: skip
     except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError, apsw.AuthError) as error:
-        if not path.exists() and path.parent.exists() and os.access(path.parent, os.W_OK):
+        if not os.path.exists(path) and os.access(os.path.dirname(path), os.W_OK):
             raise CatalogDamaged(f"{path} is missing", hint="veneer system check") from error
         raise StoreReadOnly(
             f"{path} cannot be written: {error}",
@@ -86,12 +85,12 @@ def translated(path: Path) -> Iterator[None]:
     except (apsw.CorruptError, apsw.NotADBError) as error:
         raise CatalogDamaged(f"{path} is damaged: {error}", hint="veneer system check") from error
     except apsw.IOError as error:
-        if _disk_is_full(path.parent):
-            raise store_full(path.parent) from error
+        if _disk_is_full(os.path.dirname(path)):
+            raise store_full(os.path.dirname(path)) from error
         raise DiskFailed(f"{path}: {error}", hint="look for disk errors in the kernel's log: dmesg") from error
 
 
-def _disk_is_full(folder: Path) -> bool:
+def _disk_is_full(folder: str) -> bool:
     try:
         found = os.statvfs(folder)
     except OSError:
@@ -100,10 +99,11 @@ def _disk_is_full(folder: Path) -> bool:
 
 
 class Catalog:
-    """The database file and this process's connections to it."""
+    """The database file `path` and this process's connections to it."""
 
-    def __init__(self, path: Path, lock_file: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | os.PathLike[str], lock_file: str | os.PathLike[str]) -> None:
+        self.path: Final = os.fspath(path)
+        self._root = os.path.dirname(self.path)
         self._lock_file = lock_file
         self._local = threading.local()
         self._guard = threading.Lock()
@@ -161,7 +161,7 @@ class Catalog:
             yield connection
             return
         if self.read_only:
-            raise StoreReadOnly(f"{self.path.parent} is on a read-only file system", hint="choose another with --root")
+            raise StoreReadOnly(f"{self._root} is on a read-only file system", hint="choose another with --root")
         with translated(self.path):
             if not self._local.writer:
                 # Only a connection that wrote checkpoints when it closes: a reader leaves the files alone.
@@ -206,7 +206,7 @@ class Catalog:
             return self._connect()
         except StoreFull:
             # Even reading needs a little room.
-            if not reserve.free(self.path.parent):
+            if not reserve.free(self._root):
                 raise
             return self._connect()
 
@@ -230,7 +230,7 @@ class Catalog:
         with self._guard:
             if self._closed:
                 connection.close()
-                raise StoreClosed(f"{self.path.parent}: the store is closed")
+                raise StoreClosed(f"{self._root}: the store is closed")
             for thread, other in self._open:
                 if thread() is None:
                     other.close()
@@ -272,22 +272,24 @@ def sqlite_version() -> str:
     return apsw.sqlite_lib_version()
 
 
-def _connection(path: Path) -> tuple[apsw.Connection, bool]:
+def _connection(path: str) -> tuple[apsw.Connection, bool]:
     """Open `path`: (connection, whether it can only read)."""
     read_only = False
     try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+        connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
         if connection.readonly("main"):
             connection.close()
             raise apsw.ReadOnlyError("not writable by this user")
     except (apsw.CantOpenError, apsw.ReadOnlyError):
-        if not path.exists():
+        if not os.path.exists(path):
             raise
         # On a read-only file system SQLite cannot make the shared memory that WAL needs; immutable does without,
         # and is right there because nobody can write.
         read_only = True
         flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-        connection = apsw.Connection(path.absolute().as_uri() + "?immutable=1", flags=flags)
+        from pathlib import Path
+
+        connection = apsw.Connection(Path(path).absolute().as_uri() + "?immutable=1", flags=flags)
     connection.set_busy_timeout(int(BUSY_SECONDS * 1000))
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     connection.execute("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY")

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 from veneer.store.catalog import DiskFailed, StoreReadOnly, store_full
 from veneer.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SETTLED_AFTER = 35.0
 """Seconds after which the kernel has written most of a layer back by itself (vm.dirty_expire_centisecs is 30 s),
@@ -39,6 +41,8 @@ def _count(name: str) -> None:
     if left is None:
         return
     if left == 0:
+        import signal
+
         os.kill(os.getpid(), signal.SIGKILL)
     _armed[name] = left - 1
 
@@ -71,7 +75,7 @@ def make_directories(path: Path, mode: int = 0o755, *, last_mode: int | None = N
 
 
 @contextlib.contextmanager
-def file_errors(root: Path) -> Iterator[None]:
+def file_errors(root: str | os.PathLike[str]) -> Iterator[None]:
     """Turn "disk full" and "read-only" from the kernel into errors that name the data root and the way out."""
     try:
         yield
@@ -104,4 +108,5 @@ class Session(Value):
 
 def boot_id() -> str:
     """The kernel's name for this boot."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()

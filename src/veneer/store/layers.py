@@ -12,7 +12,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from veneer.errors import Corrupt, NotFound
 from veneer.oci.digest import BlobDigest, ChainID, DiffID, Digest, ImageID
@@ -23,6 +22,7 @@ from veneer.values import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
+    from pathlib import Path
     from typing import Any, BinaryIO
 
     from veneer.changeset.compression import Compression
@@ -160,13 +160,11 @@ class LayerStore:
         """Where the layer's own files are.  Before reading them, `ensure` that they are whole."""
         return self.store.driver_named(layer.driver).directory(layer.snapshot)
 
-    def owner_of(self, path: Path) -> Layer | None:
+    def owner_of(self, path: str | os.PathLike[str]) -> Layer | None:
         """The layer that a path on this machine belongs to, or None; the oldest where several share it."""
-        try:
-            parts = Path(os.path.realpath(path)).relative_to(os.path.realpath(self.store.root)).parts
-        except ValueError:
-            return None
-        if len(parts) < 2:
+        root, real = os.path.realpath(self.store.root), os.path.realpath(path)
+        parts = real.removeprefix(root + "/").split("/")
+        if not real.startswith(root + "/") or len(parts) < 2:
             return None
         row = self.catalog.row(
             _LAYER + "WHERE layer.snapshot = ? AND snapshot.driver = ? ORDER BY layer.created LIMIT 1",

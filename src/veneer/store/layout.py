@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
 
 from veneer.store.durability import file_errors, sync_directory
 from veneer.store.locks import locked
@@ -39,8 +38,8 @@ _INCOMPLETE = """
 class Layout:
     """`index.json` of the store at `root`."""
 
-    def __init__(self, root: Path, catalog: Catalog, lock_file: Path) -> None:
-        self._root = root
+    def __init__(self, root: str | os.PathLike[str], catalog: Catalog, lock_file: str | os.PathLike[str]) -> None:
+        self._root = os.fspath(root)
         self._catalog = catalog
         self._lock_file = lock_file
 
@@ -80,20 +79,21 @@ class Layout:
 
     def _read(self) -> bytes | None:
         try:
-            return (self._root / "index.json").read_bytes()
+            with open(f"{self._root}/index.json", "rb") as file:
+                return file.read()
         except FileNotFoundError:
             return None
 
     def _write(self, content: bytes) -> None:
         # No random name: whoever was killed while writing held the lock, so the next one takes its file over.
-        draft = self._root / ".index.json.new"
+        draft = f"{self._root}/.index.json.new"
         with file_errors(self._root):
             fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
             with open(fd, "wb") as stream:
                 stream.write(content)
                 stream.flush()
                 os.fsync(fd)
-            draft.rename(self._root / "index.json")
+            os.replace(draft, f"{self._root}/index.json")
             sync_directory(self._root)
 
 

@@ -11,7 +11,6 @@ import errno
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from veneer.errors import Unavailable
 from veneer.oci.digest import BlobDigest, ChainID
@@ -21,6 +20,8 @@ from veneer.store.locks import hold_file, is_held, locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import apsw
 
     from veneer.drivers.driver import SnapshotID

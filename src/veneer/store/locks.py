@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator
 
 from veneer.errors import Unavailable
+from veneer.oci.digest import Digest
 
 _F_OFD_SETLK = 37
 _F_OFD_SETLKW = 38
@@ -32,7 +32,7 @@ def _offset(key: str) -> int:
 
     Two keys that fall on one byte would merely wait for each other.
     """
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 2
+    return int(Digest.of(key.encode()).hex[:16], 16) >> 2
 
 
 def _lock(fd: int, key: str, *, wait: bool) -> bool:

@@ -9,17 +9,20 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SIZE = 2 << 20
 """Bytes; a removal of a thousand images writes less."""
 NAME = "reserve"
 
 
-def free(root: Path) -> bool:
+def free(root: str | os.PathLike[str]) -> bool:
     """Give the reserve up; whether there was one."""
     try:
-        (root / NAME).unlink()
+        os.unlink(os.path.join(root, NAME))
     except OSError:
         return False  # gone already, or not ours to remove: the error that led here stands
     return True

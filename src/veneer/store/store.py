@@ -8,7 +8,6 @@ import functools
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 
 from veneer.errors import Conflict, Denied, InvalidRequest
 from veneer.store import reserve
@@ -20,6 +19,8 @@ from veneer.store.locks import locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from veneer.config import Config
     from veneer.drivers.driver import StorageDriver
     from veneer.store.check import Finding
@@ -54,10 +55,10 @@ class Store:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.root = config.root
-        _check_root(self.root)
-        self.catalog = Catalog(self.root / "state.db", self.root / "locks")
-        self.blobs = BlobStore(self.root, self.catalog, sync=config.durability != "none")
+        root = config.root_name
+        _check_root(root)
+        self.catalog = Catalog(f"{root}/state.db", f"{root}/locks")
+        self.blobs = BlobStore(root, self.catalog, sync=config.durability != "none")
 
     @classmethod
     def open(cls, config: Config) -> Store:
@@ -66,6 +67,11 @@ class Store:
         Raises RootRefused, NotAStore, StoreReadOnly; NewerStore when the catalogue is first read.
         """
         return cls(config)
+
+    @property
+    def root(self) -> Path:
+        """The data root."""
+        return self.config.root
 
     def close(self) -> None:
         """End the unpacking processes and let go of the catalogue; idempotent."""
@@ -91,7 +97,8 @@ class Store:
         from veneer.store.images import ImageStore
         from veneer.store.layout import Layout
 
-        return ImageStore(self.catalog, self.blobs, Layout(self.root, self.catalog, self.root / "locks"))
+        root = self.config.root_name
+        return ImageStore(self.catalog, self.blobs, Layout(root, self.catalog, f"{root}/locks"))
 
     @functools.cached_property
     def driver(self) -> StorageDriver:
@@ -154,7 +161,7 @@ class Store:
         return self.layers.recover()
 
 
-def _check_root(root: Path) -> None:
+def _check_root(root: str) -> None:
     try:
         found = os.stat(root)
     except FileNotFoundError:
@@ -173,17 +180,20 @@ def _check_root(root: Path) -> None:
         raise RootRefused(
             f"{root} can be written by others (mode {stat.S_IMODE(found.st_mode):04o})", hint=f"chmod 700 {root}"
         )
-    if not os.path.exists(root / LAYOUT_FILE):
+    if not os.path.exists(f"{root}/{LAYOUT_FILE}"):
         _make_root(root)
 
 
-def _not_allowed(root: Path) -> RootRefused:
+def _not_allowed(root: str) -> RootRefused:
     return RootRefused(f"{root} is not accessible to uid {os.geteuid()}",
                        hint="run as its owner, or choose another with --root")  # fmt: skip
 
 
-def _make_root(root: Path) -> None:
+def _make_root(name: str) -> None:
     """Lay out a new data root.  `oci-layout` comes last: a root that has it has everything."""
+    from pathlib import Path
+
+    root = Path(name)
     try:
         with file_errors(root):
             make_directories(root, last_mode=0o700)
@@ -202,7 +212,7 @@ def _make_root(root: Path) -> None:
                 sync_directory(root)
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM):
-            raise _not_allowed(root) from error
+            raise _not_allowed(name) from error
         raise
 
 
