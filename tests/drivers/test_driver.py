@@ -17,7 +17,6 @@ from veneer.drivers.driver import (
     NotASnapshot,
     NoUsableDriver,
     SnapshotID,
-    StorageDriver,
     Support,
     choose,
     load,
@@ -26,6 +25,7 @@ from veneer.drivers.driver import (
 )
 from veneer.drivers.mount import Mount, mounted
 from veneer.drivers.overlay2 import Overlay2
+from veneer.drivers.protocol import StorageDriver
 from veneer.drivers.vfs import Vfs
 
 

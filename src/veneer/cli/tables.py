@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 MINIMUM_WIDTH = 10
 PADDING = 3
+ELLIPSIS = "…"
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -37,7 +38,7 @@ def harmless(text: str, *, keep: str = "") -> str:
 
 def width(text: str) -> int:
     """How many cells of a terminal `text` takes."""
-    if text.isascii():
+    if text.replace(ELLIPSIS, "").isascii():
         return len(text)
     import unicodedata
 
@@ -48,7 +49,7 @@ def width(text: str) -> int:
 def shorten(text: str, limit: int) -> str:
     """`text` if it fits into `limit` cells, else its beginning with an ellipsis in the last cell."""
     if text.isascii():
-        return text if len(text) <= limit else text[: limit - 1] + "…"
+        return text if len(text) <= limit else text[: limit - 1] + ELLIPSIS
     import unicodedata
 
     # As in docker, a combining mark takes a cell here: a thousand of them must not pass for one character.
@@ -59,7 +60,7 @@ def shorten(text: str, limit: int) -> str:
         if taken <= limit - 1:
             fitting = position + 1
         if taken > limit:
-            return text[:fitting] + "…"
+            return text[:fitting] + ELLIPSIS
     return text
 
 

@@ -7,13 +7,16 @@ Source of the layout and of graph_data: moby daemon/graphdriver/overlay2/overlay
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, BinaryIO
 
 from veneer.drivers.driver import MAX_LOWERS, SnapshotID, Support, Usage, snapshot_id, usable_elsewise
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import BinaryIO
 
     from veneer.changeset.pack import Packed
     from veneer.changeset.whiteout import WhiteoutStyle
@@ -31,9 +34,15 @@ class Overlay2:
     max_lowers = MAX_LOWERS
     any_order = True
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self._root = os.fspath(root)
         self._abilities: Abilities | None = None
+
+    @functools.cached_property
+    def root(self) -> Path:
+        from pathlib import Path
+
+        return Path(self._root)
 
     @property
     def abilities(self) -> Abilities:
@@ -140,13 +149,9 @@ class Overlay2:
         return treecopy.snapshot_folders(self.root)
 
     def graph_data(self, snapshot: SnapshotID, lowers: Sequence[SnapshotID]) -> dict[str, str] | None:
-        folder = self._folder(snapshot)
-        data = {"LowerDir": ":".join(str(self.directory(lower)) for lower in lowers)} if lowers else {}
-        return data | {
-            "MergedDir": str(folder / "merged"),
-            "UpperDir": str(folder / "diff"),
-            "WorkDir": str(folder / "work"),
-        }
+        folder = f"{self._root}/{snapshot_id(snapshot)}"
+        data = {"LowerDir": ":".join(f"{self._root}/{snapshot_id(lower)}/diff" for lower in lowers)} if lowers else {}
+        return data | {"MergedDir": f"{folder}/merged", "UpperDir": f"{folder}/diff", "WorkDir": f"{folder}/work"}
 
     def _view(self, layers: Sequence[Path]) -> Mount:
         """A read-only union of `layers`.

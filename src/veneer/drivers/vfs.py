@@ -6,6 +6,7 @@ compared with.  On disk: ROOT/vfs/<snapshot> is the whole tree.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -27,8 +28,8 @@ class Vfs:
     max_lowers = 1_000_000
     any_order = False
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root)
 
     @property
     def whiteouts(self) -> WhiteoutStyle:

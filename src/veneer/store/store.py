@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from veneer.config import Config
-    from veneer.drivers.driver import StorageDriver
+    from veneer.drivers.protocol import StorageDriver
     from veneer.store.check import Finding
     from veneer.store.gc import Collected, Extent
     from veneer.store.images import ImageStore
@@ -122,7 +122,7 @@ class Store:
         from veneer.drivers.driver import load
 
         chosen: StorageDriver | None = self.__dict__.get("driver")
-        return chosen if chosen is not None and chosen.name == name else load(name, self.root)
+        return chosen if chosen is not None and chosen.name == name else load(name, self.config.root_name)
 
     def lease(self, purpose: str) -> contextlib.AbstractContextManager[Lease]:
         """A claim on what an operation needs, with a scratch folder; ends with the `with`.

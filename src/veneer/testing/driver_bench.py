@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from veneer.drivers import treecopy
-from veneer.drivers.driver import SnapshotID, StorageDriver, Usage, new_snapshot_id
+from veneer.drivers.driver import SnapshotID, Usage, new_snapshot_id
 from veneer.drivers.mount import mounted
+from veneer.drivers.protocol import StorageDriver
 
 if TYPE_CHECKING:
     from veneer.changeset.pack import Packed

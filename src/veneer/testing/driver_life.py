@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from veneer.drivers.driver import SnapshotID, StorageDriver, Usage, new_snapshot_id
+from veneer.drivers.driver import SnapshotID, Usage, new_snapshot_id
 from veneer.drivers.mount import TooManyLayers
+from veneer.drivers.protocol import StorageDriver
 from veneer.testing.driver_bench import Bench, DriverFixtures, write
 
 
