@@ -95,10 +95,11 @@ def _take_in(store: Store, lease: Lease, archive: Archive, image: PlannedImage, 
 
 
 def _has_blob(store: Store, lease: Lease, image: PlannedImage, position: int) -> bool:
-    """Whether what the image's manifest will name for this layer is stored."""
+    """Whether what the image's manifest will name for this layer is stored, and known to be this layer."""
+    known = [blob.digest for blob in store.layers.blobs(image.config.diff_ids[position])]
     if image.manifest is not None:
-        return store.blobs.acquire(lease, image.manifest.layers[position].digest)
-    return any(store.blobs.acquire(lease, blob.digest) for blob in store.layers.blobs(image.config.diff_ids[position]))
+        known = [digest for digest in known if digest == image.manifest.layers[position].digest]
+    return any(store.blobs.acquire(lease, digest) for digest in known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +145,31 @@ def _feed(store: Store, lease: Lease, layer: _Layer, intake: LayerIntake | None,
         else:
             blob = _copy_in(store, lease, layer, _Rejoined(head, source), kind, size, intake, progress)
     if intake is None:
+        _check_unpacks(store, layer, blob)
         media_type = _MEDIA_TYPES.get(kind, manifests.OCI_LAYER)
         store.layers.record_blob(lease, layer.diff_id, Descriptor(media_type, blob, store.blobs.size(blob)))
+
+
+def _check_unpacks(store: Store, layer: _Layer, blob: BlobDigest) -> None:
+    """Raise LayerMismatch unless the stored blob is the layer: nobody unpacks it, for the layer is here already.
+
+    Believed unread, it would go out with every other image that has the layer.
+    """
+    import hashlib
+
+    from veneer.changeset.growing import GrowingSource
+
+    seen = hashlib.sha256()
+    buffer = memoryview(bytearray(_CHUNK))
+    with store.blobs.open(blob) as file:
+        plain = BoundedPlain(GrowingSource(file.fileno(), None), f"{layer.archive.what}: {layer.name}")
+        while count := plain.readinto(buffer):
+            seen.update(buffer[:count])
+    if seen.hexdigest() != layer.diff_id.hex:
+        raise LayerMismatch(
+            f"{layer.archive.what}: {layer.name}: invalid diffID for layer {layer.position}: "
+            f"expected {layer.diff_id}, got sha256:{seen.hexdigest()}"
+        )
 
 
 def _copy_in(

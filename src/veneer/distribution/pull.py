@@ -229,10 +229,16 @@ class _Pull:
         )
 
     def _add(self, manifest: Manifest, config: ImageConfig) -> Image:
-        whole = all(self._store.blobs.acquire(self._lease, layer.digest) for layer in manifest.layers)
+        layers, blobs = self._store.layers, self._store.blobs
+        whole = all(
+            blobs.acquire(self._lease, layer.digest)
+            and any(layer.digest == blob.digest for blob in layers.blobs(diff_id))
+            for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True)
+        )
         if not whole:
             # A layer was here already, out of another blob (docker load brings them uncompressed).  A manifest that
-            # names a blob which is not here could not be saved or pushed; one is written over those that are.
+            # names a blob which is not here, or not known to be that layer, could not be saved or pushed; one is
+            # written over those that are.
             return self._store.images.add(self._lease, config.raw)
         image = self._store.images.add(
             self._lease, config.raw, manifest=manifest.raw, manifest_type=manifest.media_type

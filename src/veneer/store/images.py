@@ -254,7 +254,7 @@ class ImageStore:
             size = self._check_layers(parsed)
             if parent is not None:
                 self._check_parent(parsed.image_id, parent)
-            manifests.check_sizes(connection, document)
+            manifests.check_blobs(connection, document, parsed)
             manifests.record(connection, document)
             connection.execute(INSERT, image_row(parsed, document.digest, parent, size, built))
         return self.get(parsed.image_id)

@@ -84,11 +84,19 @@ def check(manifest: Manifest, config: ImageConfig) -> None:
         )
 
 
-def check_sizes(connection: apsw.Connection, manifest: Manifest) -> None:
-    """Refuse a manifest that gives a stored blob another size than it has: no other reader would take it from us.
+def check_blobs(connection: apsw.Connection, manifest: Manifest, config: ImageConfig) -> None:
+    """Refuse a manifest with another size than a stored blob has, or with another layer's blob in a layer's place.
 
-    A download is measured as it comes; this is for blobs that were here before.  Raises InvalidManifest.
+    What comes in is measured and unpacked; this is for blobs and layers that were here before.  Nobody could take
+    such an image from us.  Raises InvalidManifest.
     """
+    for position, (layer, diff_id) in enumerate(zip(manifest.layers, config.diff_ids, strict=True)):
+        known = [row[0] for row in connection.execute("SELECT diff_id FROM blob_diff WHERE blob = ?", (layer.digest,))]
+        if known and diff_id not in known:
+            raise InvalidManifest(
+                f"manifest {manifest.digest}: invalid diffID for layer {position}: blob {layer.digest} unpacks to "
+                f"{known[0]}, but its config says {diff_id}"
+            )
     for part in (manifest.config, *manifest.layers):
         row = connection.execute("SELECT size FROM blob WHERE digest = ?", (str(part.digest),)).fetchone()
         if row is not None and row[0] != part.size:
