@@ -172,6 +172,9 @@ class Links:
         tree.push(PSEUDO_LINKS, PSEUDO_LINKS)
         digest, xattrs = unpacker.write_file(name, path)
         tree.up()
+        if unpacker.made is not None:  # an opaque marker on the root must not take them away
+            unpacker.made.add(PSEUDO_LINKS)
+            unpacker.made.add(path)
         self._pseudo[path] = (reader.mode, reader.uid, reader.gid, reader.size, reader.mtime_ns, digest, xattrs)
         return True
 

@@ -31,7 +31,9 @@ class MissingTarget(BadArchive):
     """A hard link to a file that neither its layer nor one below it has."""
 
 
-def settle(root_fd: int, unpacked: Unpacked, lowers: Sequence[int], style: WhiteoutStyle) -> None:
+def settle(
+    root_fd: int, unpacked: Unpacked, lowers: Sequence[int], style: WhiteoutStyle, *, what: str = "layer"
+) -> None:
     """Complete the layer in the directory `root_fd` with what `lowers`, nearest first, make visible below it.
 
     Implied directories get the visible lower directory's mode, owner, attributes and time; without one they stay
@@ -41,7 +43,7 @@ def settle(root_fd: int, unpacked: Unpacked, lowers: Sequence[int], style: White
     to hide, and the kernel filters them from the listing of merged directories only.  May be repeated.  Does
     nothing for ERASE.
 
-    Raises MissingTarget (Corrupt) for a hard link to nothing; Unavailable for what this machine lacks.
+    Raises MissingTarget (Corrupt) for a hard link to nothing, Unavailable for what this machine lacks; naming `what`.
     """
     if style is WhiteoutStyle.ERASE:
         return
@@ -55,8 +57,10 @@ def settle(root_fd: int, unpacked: Unpacked, lowers: Sequence[int], style: White
             _copy_up(root_fd, path, copied.setdefault(target, path), target, lowers, style)
         for path in unpacked.whited_out:
             _drop_idle_whiteouts(root_fd, path, lowers, style)
+    except MissingTarget as error:
+        raise MissingTarget(f"{what}: {error.message}") from None
     except OSError as error:
-        raise explain(error, "layer", os.fsencode(error.filename or b""), root_fd) from error
+        raise explain(error, what, os.fsencode(error.filename or b""), root_fd) from error
 
 
 def _search(root_fd: int | None, path: bytes, lowers: Sequence[int], style: WhiteoutStyle) -> tuple[int, bytes] | None:
@@ -227,7 +231,7 @@ def _copy_up(
             found = _search(None, target, lowers, style)
             if found is None:
                 fact = f"hard link to {shown(target)!r}, which neither this layer nor one below has"
-                raise MissingTarget(f"layer: {shown(path)!r}: {fact}")
+                raise MissingTarget(f"{shown(path)!r}: {fact}")
             try:
                 _copy(found[0], found[1], into, name)
             finally:
@@ -249,7 +253,7 @@ def _copy(from_fd: int, source: bytes, into_fd: int, name: bytes) -> None:
     """Copy one file, symlink, device or FIFO with all its attributes."""
     status = os.stat(source, dir_fd=from_fd, follow_symlinks=False)
     if stat.S_ISDIR(status.st_mode):
-        raise MissingTarget(f"layer: {shown(name)!r}: hard link to a directory of a layer below")
+        raise MissingTarget(f"{shown(name)!r}: hard link to a directory of a layer below")
     if stat.S_ISREG(status.st_mode):
         original = os.open(source, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=from_fd)
         try:

@@ -189,11 +189,15 @@ class LayerIntake:
                 index,
                 driver.whiteouts,
                 expect=slot.diff_id,
-                what=f"layer {slot.position + 1} of {len(self._slots)} ({slot.diff_id.short})",
+                what=self._what(slot),
             )
         if slot.wake_fd >= 0:
             os.close(slot.wake_fd)
             slot.wake_fd = -1
+
+    def _what(self, slot: Slot) -> str:
+        """What errors call a layer."""
+        return f"layer {slot.position + 1} of {len(self._slots)} ({slot.diff_id.short})"
 
     def _lowers(self, position: int) -> list[SnapshotID]:
         """The snapshots below a position, nearest first, each once."""
@@ -285,7 +289,8 @@ class LayerIntake:
                     fd = os.open(driver.directory(slot.snapshot), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                     opened.callback(os.close, fd)
                 if slot.unpacked is not None and not is_settled(slot.unpacked):
-                    settle(fd, slot.unpacked, list(reversed(below.values())), driver.whiteouts)
+                    lowers = list(reversed(below.values()))
+                    settle(fd, slot.unpacked, lowers, driver.whiteouts, what=self._what(slot))
                 below[slot.snapshot] = fd
 
     def _insert(self, transaction: apsw.Connection, new: Sequence[Slot]) -> None:
