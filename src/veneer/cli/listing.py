@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from veneer.cli.tables import align, align_text, harmless
+from veneer.cli.tables import align_columns, align_text, all_harmless, harmless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,9 +52,11 @@ class Listing(Generic[T]):
             app.write_foreign("".join(line + "\n" for line in self._filled(items, text)))
 
     def _table(self, items: Sequence[T], names: Sequence[str]) -> str:
+        # By columns, not by rows: a whole column is looked at once where there is nothing to make harmless.
         columns = [self.columns[name] for name in names]
-        rows = [[harmless(column.text(item)) for column in columns] for item in items]
-        return align([[column.heading for column in columns], *rows])
+        return align_columns([
+            [column.heading, *all_harmless([column.text(item) for item in items])] for column in columns
+        ])  # fmt: skip
 
     def _json(self, item: T) -> str:
         from veneer.cli.gofunctions import to_json

@@ -36,6 +36,12 @@ def harmless(text: str, *, keep: str = "") -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def all_harmless(texts: list[str]) -> list[str]:
+    """Each of `texts` made harmless."""
+    together = "".join(texts)
+    return texts if together.isascii() and together.isprintable() else [harmless(text) for text in texts]
+
+
 def width(text: str) -> int:
     """How many cells of a terminal `text` takes."""
     if text.replace(ELLIPSIS, "").isascii():
@@ -101,16 +107,20 @@ def _padded(column: Sequence[str]) -> list[str]:
 
 def align(lines: Iterable[Sequence[str]]) -> str:
     """Rows of cells as aligned lines, each ended by a newline; all cells but a row's last are padded."""
-    out: list[str] = []
     rows = list(lines)
-    columns = {len(row) for row in rows}
-    if len(columns) == 1 and 0 not in columns:
-        *before, last = zip(*rows, strict=True)
-        padded = [_padded(column) for column in before]
-        out += map("".join, zip(*padded, last, strict=True))
-    else:
-        _layout(rows, [], out)
+    counts = {len(row) for row in rows}
+    if len(counts) == 1 and 0 not in counts:
+        return align_columns(list(zip(*rows, strict=True)))
+    out: list[str] = []
+    _layout(rows, [], out)
     return "".join(line + "\n" for line in out)
+
+
+def align_columns(columns: Sequence[Sequence[str]]) -> str:
+    """What `align` gives for rows of equal length, from their columns."""
+    *before, last = columns
+    padded = [_padded(column) for column in before]
+    return "\n".join([*map("".join, zip(*padded, last, strict=True)), ""])
 
 
 def align_text(text: str) -> str:

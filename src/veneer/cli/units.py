@@ -13,7 +13,7 @@ def _scaled(size: float, base: float, suffixes: tuple[str, ...], digits: int) ->
     step = 0
     while step < len(suffixes) - 1:
         # Rounding may carry into the next unit: go-units then prints 1e+03MB, which nobody wants to read.
-        if size < base and not (base == 1000 and float(f"{size:.{digits}g}") >= base):
+        if size < base and not (base == 1000 and size > 999 and float(f"{size:.{digits}g}") >= base):
             break
         size /= base
         step += 1

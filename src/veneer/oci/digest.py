@@ -65,7 +65,8 @@ class Digest(str):
     @property
     def short(self) -> str:
         """The first 12 hex digits, as docker prints IDs."""
-        return self.hex[:12]
+        start = self.find(":") + 1
+        return self[start : start + 12]
 
 
 def _small_sha256(data: bytes | bytearray | memoryview) -> str:

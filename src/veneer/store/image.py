@@ -140,6 +140,10 @@ class Image:
         return len(self._tags) > 0
 
     @property
+    def has_digests(self) -> bool:
+        return len(self._digests) > 0
+
+    @property
     def is_named(self) -> bool:
         """Whether it has a tag or a digest."""
         return len(self._tags) > 0 or len(self._digests) > 0

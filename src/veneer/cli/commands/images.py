@@ -31,11 +31,12 @@ def rows_of(image: Image, *, digests: bool, row_per_digest: bool) -> list[Row]:
     """The image's lines: one per tag (and per digest of the tag's repository, with `digests`), and one per repository
     (with `row_per_digest`: per digest) that is known by digest only.  Source: docker/cli formatter/image.go.
     """
-    if not image.tags and not image.digests:
+    if not image.is_named:
         return [Row(image)]
     known: dict[str, list[str]] = {}
-    for reference in image.digests:
-        known.setdefault(reference.familiar_name, []).append(str(reference.digest))
+    if image.has_digests:
+        for reference in image.digests:
+            known.setdefault(reference.familiar_name, []).append(str(reference.digest))
     rows: list[Row] = []
     tagged = set()
     for reference in image.tags:
