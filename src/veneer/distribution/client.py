@@ -31,14 +31,19 @@ from veneer.errors import Corrupt, VeneerError
 from veneer.oci import strictjson
 from veneer.oci.digest import BlobDigest, Digest, InvalidDigest
 from veneer.oci.manifest import ACCEPT, Descriptor
-from veneer.oci.reference import Reference
+from veneer.oci.reference import Reference, is_tag
 
 MAX_TAGS = 100_000
+MAX_PAGES = 1000
 _ACCEPT = {"Accept": ", ".join(ACCEPT)}
 
 
 class WrongDigest(Corrupt):
     """A registry sent bytes that are not what their digest says."""
+
+
+class BadTagList(Corrupt):
+    """A registry's list of tags that has something else in it, or no end."""
 
 
 class Registry:
@@ -193,19 +198,27 @@ class Registry:
             return found
 
     def tags(self, repository: str) -> list[str]:
-        """Every tag of the repository, in the registry's order."""
-        names: list[str] = []
-        path = f"/v2/{repository}/tags/list"
-        while path and len(names) < MAX_TAGS:
+        """Every tag of the repository, each once, in the registry's order.
+
+        Raises BadTagList for what is none: no list of names, or one without end.
+        """
+        names: dict[str, None] = {}
+        path, pages = f"/v2/{repository}/tags/list", 0
+        while path:
             page = self.session.read(
                 path, what=f"tags of {repository}", limit=strictjson.MAX_DOCUMENT,
                 scopes=(repository_scope(repository, "pull"),),
             )  # fmt: skip
             following = _next_link(page.headers.get("Link", ""))
             listed = strictjson.loads(page.raw, f"{self.host}: tags of {repository}").get("tags") or []
-            names += [name for name in listed if isinstance(name, str)]
+            if not isinstance(listed, list) or not all(isinstance(name, str) and is_tag(name) for name in listed):
+                raise BadTagList(f"{self.host}: tags of {repository}: what the registry lists are not tags")
+            before, pages = len(names), pages + 1
+            names.update(dict.fromkeys(listed))
             path = urljoin(page.url, following) if following and listed else ""
-        return names
+            if (path and len(names) == before) or len(names) > MAX_TAGS or pages > MAX_PAGES:
+                raise BadTagList(f"{self.host}: tags of {repository}: the registry's list does not end")
+        return list(names)
 
     def login(self, credentials: Credentials) -> Credentials:
         """Try `credentials`; what to keep of them (an identity token, where the registry gives one).

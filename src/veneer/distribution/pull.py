@@ -236,6 +236,10 @@ class _Pull:
             for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True)
         )
         if not whole:
+            from veneer.store import manifests
+
+            with self._store.catalog.reading() as connection:
+                manifests.check_blobs(connection, manifest, config)  # the name will stand for it all the same
             # A layer was here already, out of another blob (docker load brings them uncompressed).  A manifest that
             # names a blob which is not here, or not known to be that layer, could not be saved or pushed; one is
             # written over those that are.

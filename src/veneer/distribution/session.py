@@ -370,6 +370,8 @@ def read_refusal(response: Response) -> Refusal:
         if isinstance(detail, dict) and isinstance(detail.get("digest"), str):
             missing.append(detail["digest"])
     text = "; ".join(texts[:5]) or f"HTTP status {response.status}"
+    # A stranger's words stand in our messages: nothing in them moves a cursor.
+    text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
     return Refusal(response.status, frozenset(codes), text, tuple(missing))
 
 
