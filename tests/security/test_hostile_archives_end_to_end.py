@@ -509,7 +509,8 @@ def test_a_blob_that_only_claims_to_be_a_layer_that_is_here(one: Scene) -> None:
 def test_indexes_that_name_each_other_a_thousandfold(one: Scene) -> None:
     below, blobs = child(MANIFEST), [MANIFEST, *BLOBS]
     for _ in range(4):
-        raw = json.dumps({"schemaVersion": 2, "manifests": [below] * 1000}).encode()
+        padded_out = below | {"annotations": {"long": "x" * 3000}}
+        raw = json.dumps({"schemaVersion": 2, "manifests": [padded_out] * 1000}).encode()
         blobs.append(raw)
         below = child(raw, mediaType="application/vnd.oci.image.index.v1+json")
     one.refused(lambda: one.load(layout_of(index_of(*[below] * 1000), blobs)), "documents take more than")
