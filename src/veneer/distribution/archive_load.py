@@ -6,6 +6,7 @@ same bytes.  Each is unpacked in a worker process while it is being copied.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -78,10 +79,12 @@ def load(
 def _take_in(store: Store, lease: Lease, archive: Archive, image: PlannedImage, progress: Progress) -> None:
     with store.layers.intake(lease, image.config.diff_ids, progress=progress) as intake:
         missing = set(intake.missing)
-        for position in range(len(image.layers)):
+
+        def feed(position: int) -> None:
             if position in missing or not _has_blob(store, lease, image, position):
-                layer = _Layer(archive, image, position)
-                _feed(store, lease, layer, intake if position in missing else None, progress)
+                _feed(store, lease, _Layer(archive, image, position), intake if position in missing else None, progress)
+
+        _side_by_side(feed, len(image.layers), store.config.max_downloads)
         for position in sorted(missing):
             intake.wait(position)
             progress(Report(image.config.diff_ids[position].short, "Loaded layer"))
@@ -92,6 +95,24 @@ def _take_in(store: Store, lease: Lease, archive: Archive, image: PlannedImage, 
             manifest=image.manifest.raw if image.manifest else None,
             manifest_type=image.manifest.media_type if image.manifest else "",
         )
+
+
+def _side_by_side(work: Callable[[int], None], count: int, threads: int) -> None:
+    """Do `work(0)` to `work(count - 1)`, several at a time; raises what the first one to fail raised.
+
+    While one layer is waited for to be on the disk, the next is copied.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(threads, "load") as pool:
+        tasks = [pool.submit(work, position) for position in range(count)]
+        try:
+            for task in tasks:
+                task.result()
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            raise
 
 
 def _has_blob(store: Store, lease: Lease, image: PlannedImage, position: int) -> bool:

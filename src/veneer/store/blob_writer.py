@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from veneer.store.leases import Lease
 
 
+WRITE_BACK = 8 << 20
+"""Every so many bytes the kernel is told to begin writing what came to the disk: the sync at the end is then short."""
+
+
 class BlobTooLong(Corrupt):
     """More bytes came than were announced."""
 
@@ -64,6 +68,7 @@ class BlobWriter:
         self._hash = hashlib.new(expect.algorithm if expect else "sha256")
         self._feeder: Feeder | None = None
         self._fed = 0
+        self._written_back = 0
 
     def _what(self) -> str:
         return f"blob {self.expect}" if self.expect else "blob"
@@ -101,6 +106,11 @@ class BlobWriter:
         self._hash.update(view)
         self.offset += length
         self._announce()
+        if self._blobs.syncing and self.offset - self._written_back >= WRITE_BACK:
+            from veneer.changeset.syscalls import start_writing_back
+
+            start_writing_back(self._fd, self._written_back, self.offset - self._written_back)
+            self._written_back = self.offset
         return length
 
     def restart(self) -> None:
@@ -109,7 +119,7 @@ class BlobWriter:
             raise BlobComplete(f"{self._what()} is complete")
         # The file keeps its bytes: somebody may be reading them, and the same ones are about to be written.
         self._hash = hashlib.new(self._hash.name)
-        self.offset = self.resumed = 0
+        self.offset = self.resumed = self._written_back = 0
 
     def resume(self) -> None:
         """Take over what the file holds, re-hashed; what cannot be a beginning of the blob is dropped."""
