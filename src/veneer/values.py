@@ -28,7 +28,7 @@ else:
         __slots__ = ()
 
         def __init_subclass__(cls) -> None:
-            names = list(cls.__annotations__)
+            names = [*getattr(cls, "_fields", ()), *cls.__annotations__]
             defaults = [cls.__dict__[name] for name in names if name in cls.__dict__]
             made = namedtuple(cls.__name__, names, defaults=defaults, module=cls.__module__)
             for name in ("__new__", "__repr__", "__getnewargs__", "_replace", "_fields", *names):

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+
+from veneer.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _VERB = re.compile(r"%(?P<flags>[-+# 0]*)(?P<width>\d+|\*)?(?:\.(?P<precision>\d+))?(?P<verb>.)", re.DOTALL)
 
@@ -16,11 +21,11 @@ class CallFailed(Exception):
     """A function cannot do it; the text is what Go says after `error calling NAME: `."""
 
 
-class GoMap(dict[str, Any]):
+class GoMap(dict[str, "Any"]):
     """A Go map of strings: unlike a struct's field, a key that is not there is no error but the zero value."""
 
 
-class NilMap(Mapping[str, Any]):
+class NilMap(Mapping[str, "Any"]):
     """Go's nil map: empty to templates, null to JSON."""
 
     def __getitem__(self, key: str) -> Any:
@@ -33,7 +38,7 @@ class NilMap(Mapping[str, Any]):
         return 0
 
 
-class NilSlice(Sequence[Any]):
+class NilSlice(Sequence["Any"]):
     """Go's nil slice: empty to templates, null to JSON."""
 
     def __getitem__(self, position: Any) -> Any:
@@ -47,11 +52,11 @@ SLICES = (list, tuple, NilSlice)
 """The types that templates take for a slice."""
 
 
-class Unit(dict[str, Any]):
+class Unit(dict[str, "Any"]):
     """Go's struct{}: what the values of a set are."""
 
 
-class Function(NamedTuple):
+class Function(Value):
     """A callable, the Go types it takes ("any" for interface{}), and whether more of the last may follow."""
 
     call: Callable[..., Any]

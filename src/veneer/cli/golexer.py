@@ -6,7 +6,8 @@ The tokens and the wording of errors are Go's.  Source: go/src/text/template/par
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from veneer.values import Value
 
 KEYWORDS = frozenset({"break", "continue", "else", "end", "if", "range", "with", "nil"})
 _TRIMMED = " \t\r\n"
@@ -35,7 +36,7 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-class Token(NamedTuple):
+class Token(Value):
     kind: str
     text: str
     position: int

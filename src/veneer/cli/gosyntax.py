@@ -7,45 +7,39 @@ The grammar and the wording of errors are Go's.  Source: go/src/text/template/pa
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass, field
 
 from veneer.cli.golexer import KEYWORDS, Lexer, TemplateSyntaxError, Token, number, quoted, unquote
+from veneer.values import Value
 
 _MAX_DEPTH = 64
 """Parentheses and blocks within each other: more than anybody writes, less than Python's stack holds."""
 
 
-@dataclass(slots=True)
-class Node:
+class Node(Value):
     """A place in the template: `position` counts characters from its start, `source` is how Go prints it."""
 
     position: int
     source: str
 
 
-@dataclass(slots=True)
 class Literal(Node):
     value: object
 
 
-@dataclass(slots=True)
 class Nil(Node):
     pass
 
 
-@dataclass(slots=True)
 class Dot(Node):
     pass
 
 
-@dataclass(slots=True)
 class Name(Node):
     """A function's name."""
 
     name: str
 
 
-@dataclass(slots=True)
 class Fields(Node):
     """`.A.B`, `$x.A` or `(...).A`: `base` is None for the dot, a variable's name, or a pipeline."""
 
@@ -53,41 +47,35 @@ class Fields(Node):
     names: tuple[str, ...]
 
 
-@dataclass(slots=True)
 class Command(Node):
     words: list[Node]
 
 
-@dataclass(slots=True)
 class Pipe(Node):
     commands: list[Command]
     variables: tuple[str, ...] = ()
     declares: bool = False
 
 
-@dataclass(slots=True)
 class Text(Node):
     text: str
 
 
-@dataclass(slots=True)
 class Action(Node):
     pipe: Pipe
 
 
-@dataclass(slots=True)
 class Jump(Node):
     """`break` or `continue`, as `source` says."""
 
 
-@dataclass(slots=True)
 class Branch(Node):
     """`if`, `range` or `with`, as `keyword` says."""
 
     keyword: str
     pipe: Pipe
     body: list[Node]
-    otherwise: list[Node] = field(default_factory=list)
+    otherwise: list[Node]
 
 
 class _Parser:
@@ -167,21 +155,21 @@ class _Parser:
         self.loops += word.text == "range"
         body, stop = self.items(("end", "else"))
         self.loops -= word.text == "range"
-        node = Branch(word.position, word.text, word.text, pipe, body)
+        otherwise: list[Node] = []
         if stop.text == "else":
             chained = self.peek()
             if chained.kind == "word" and chained.text == word.text and word.text in ("if", "with"):
                 self.next()
-                node.otherwise = [self.branch(chained)]
+                otherwise = [self.branch(chained)]
                 del self.variables[scope:]
                 self.depth -= 1
-                return node
+                return Branch(word.position, word.text, word.text, pipe, body, otherwise)
             self.expect_close(self.next(), "else")
-            node.otherwise, stop = self.items(("end",))
+            otherwise, stop = self.items(("end",))
         self.expect_close(self.next(), "end")
         self.depth -= 1
         del self.variables[scope:]
-        return node
+        return Branch(word.position, word.text, word.text, pipe, body, otherwise)
 
     def expect_close(self, token: Token, where: str) -> None:
         if token.kind != "close":
@@ -278,7 +266,7 @@ class _Parser:
 
     def term(self) -> Node | None:
         token = self.next(space=True)
-        kind, text, position = token
+        kind, text, position = token.kind, token.text, token.position
         if kind == "word":
             if text == "nil":
                 return Nil(position, "nil")

@@ -8,7 +8,6 @@ title, lower, upper, pad, truncate).  Source: go/src/text/template (exec.go, fun
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from veneer.cli import gosyntax
 from veneer.cli.gofunctions import FUNCTIONS, SLICES, CallFailed, Function, GoMap, NilMap, show
@@ -16,12 +15,16 @@ from veneer.cli.golexer import TemplateSyntaxError, quoted
 from veneer.cli.gosyntax import Action, Branch, Command, Dot, Fields, Jump, Literal, Name, Nil, Node, Pipe, Text
 from veneer.errors import InvalidRequest
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class TemplateError(InvalidRequest):
     """A template that does not parse or does not fit the data.  The text is Go's."""
 
 
-class Record(Mapping[str, Any]):
+class Record(Mapping[str, "Any"]):
     """A row as templates see it: named fields, each computed when it is asked for.
 
     `what` names the kind of row in errors, and `fields` maps each name to a function of no arguments.
@@ -41,7 +44,7 @@ class Record(Mapping[str, Any]):
         return len(self._fields)
 
 
-class Struct(dict[str, Any]):
+class Struct(dict[str, "Any"]):
     """A Go struct that came as JSON: `absent` are the fields its JSON leaves out when they are empty."""
 
     def __init__(self, document: Mapping[str, Any], absent: Mapping[str, Any]) -> None:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import Any
 
 from veneer.cli.gofunctions import GoMap, NilMap, NilSlice, Unit
 from veneer.cli.gotemplate import Struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _CONFIG_ABSENT: dict[str, Any] = {
     "ExposedPorts": GoMap(), "Healthcheck": None, "ArgsEscaped": False, "NetworkDisabled": False, "MacAddress": "",

@@ -7,12 +7,14 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from veneer import __version__
 from veneer.errors import InvalidRequest, VeneerError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from veneer.engine.engine import Engine
     from veneer.store.accounting import DiskUsage
     from veneer.store.check import Finding

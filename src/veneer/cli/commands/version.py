@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from veneer.cli.app import App
 from veneer.cli.command import INSPECT_FORMAT, Command
 from veneer.cli.commands.inspect import show_one
 from veneer.cli.flags import Option, Parsed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _SHOWN = (
     ("Version", "Version"), ("API version", "ApiVersion"), ("Python version", "PythonVersion"),
