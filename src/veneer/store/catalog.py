@@ -17,7 +17,6 @@ import apsw
 
 from veneer.errors import Corrupt, Unavailable, Unsupported
 from veneer.store import reserve, schema
-from veneer.store.locks import locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -241,6 +240,8 @@ class Catalog:
         return connection
 
     def _migrate(self, connection: apsw.Connection) -> None:
+        from veneer.store.locks import locked
+
         # The lock file serialises the change to WAL, which SQLite's busy handler does not wait for.
         with locked(self._lock_file, ["schema"]):
             if connection.pragma("user_version") == 0:

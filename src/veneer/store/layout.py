@@ -10,7 +10,6 @@ import contextlib
 import os
 
 from veneer.store.durability import file_errors, sync_directory
-from veneer.store.locks import locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,6 +74,8 @@ class Layout:
             return self._read() == self.render()
 
     def _locked(self) -> contextlib.AbstractContextManager[None]:
+        from veneer.store.locks import locked
+
         return locked(self._lock_file, ["index.json"])
 
     def _read(self) -> bytes | None:

@@ -14,8 +14,6 @@ from veneer.store import reserve
 from veneer.store.blobs import BlobStore
 from veneer.store.catalog import Catalog
 from veneer.store.durability import file_errors, make_directories, sync_directory
-from veneer.store.leases import Lease, leased
-from veneer.store.locks import locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from veneer.store.gc import Collected, Extent
     from veneer.store.images import ImageStore
     from veneer.store.layers import LayerStore
+    from veneer.store.leases import Lease
 
 FOLDERS = ("blobs/sha256", "indexes/sha256", "ingest", "partial", "trash")
 LAYOUT_FILE = "oci-layout"
@@ -133,11 +132,15 @@ class Store:
 
         with file_errors(self.root):
             tidy(self)
+        from veneer.store.leases import leased
+
         return leased(self.root, self.catalog, purpose)
 
     @contextlib.contextmanager
     def locked(self, *keys: str) -> Iterator[None]:
         """Hold locks that all processes on this store share; waits."""
+        from veneer.store.locks import locked
+
         with locked(self.root / "locks", keys):
             yield
 
@@ -192,6 +195,8 @@ def _not_allowed(root: str) -> RootRefused:
 def _make_root(name: str) -> None:
     """Lay out a new data root.  `oci-layout` comes last: a root that has it has everything."""
     from pathlib import Path
+
+    from veneer.store.locks import locked
 
     root = Path(name)
     try:
