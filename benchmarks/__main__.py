@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -21,7 +22,12 @@ def numbers(text: str) -> list[int]:
     return [int(float(word)) for word in text.split(",") if word]
 
 
+def stopped(number: int, frame: object) -> None:
+    sys.exit(f"stopped by signal {number}")  # as an exception, so that every mount and server is undone
+
+
 def main() -> None:
+    signal.signal(signal.SIGTERM, stopped)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="how often each journey is measured (3)")
     parser.add_argument("--parts", default="journeys,metadata,growth", help="which tables (all three)")

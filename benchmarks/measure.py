@@ -89,7 +89,12 @@ def measured(command: Sequence[str], env: Mapping[str, str] | None = None, *, al
     sampler = _Sampler([process.pid, *also])
     if memory:
         sampler.start()
-    said, _ = process.communicate()
+    try:
+        said, _ = process.communicate()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
     seconds = time.perf_counter() - started
     if memory:
         sampler.done.set()
