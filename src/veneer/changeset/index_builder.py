@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import sys
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate, islice
 from struct import Struct
 from struct import error as StructError
@@ -41,6 +42,8 @@ _ROW_U32 = _ROW.size // 4
 _ROW_U64 = _ROW.size // 8
 _DIGEST_AT = 40
 _CHUNK = 8192
+_RUN = 1 << 16
+"""So many names of one directory are sorted at once."""
 _Piece: TypeAlias = "array[int] | bytes"
 _I64 = 1 << 63
 
@@ -130,14 +133,13 @@ class IndexBuilder:
 class _Frame:
     """A directory whose children are being numbered."""
 
-    __slots__ = ("at", "children", "directories", "names", "number", "path", "rows", "since", "slot")
+    __slots__ = ("at", "children", "directories", "number", "path", "rows", "since", "slot")
 
-    def __init__(self, path: bytes, number: int, slot: int, since: int, names: list[bytes], rows: list[int]) -> None:
+    def __init__(self, path: bytes, number: int, slot: int, since: int, rows: array[int]) -> None:
         self.path = path
         self.number = number
         self.slot = slot
         self.since = since
-        self.names = names
         self.rows = rows
         self.at = 0
         self.children = array("I")
@@ -208,25 +210,36 @@ class _Writer:
 
     def _frame(self, directory: int, path: bytes, number: int, slot: int, since: int) -> _Frame:
         """What is finally in a directory, by name; rows before `since` do not count."""
-        names, ends, real, is_directory = self.builder._names, self.name_ends, self.real, self.is_directory
-        found: dict[bytes, int] = {}
-        for row in self.grouped[self.group_ends[directory - 1] if directory else 0 : self.group_ends[directory]]:
+        real, is_directory = self.real, self.is_directory
+        final = array("I")
+        last = b""
+        for row in self._by_name(
+            self.grouped[self.group_ends[directory - 1] if directory else 0 : self.group_ends[directory]]
+        ):
             if row < since:
                 continue
-            name = bytes(names[ends[row - 1] if row else 0 : ends[row]])
-            if name in found:
-                if row >= real:
-                    continue
-                before = found[name]
+            name = self._name(row)
+            if name != last or not final:
+                final.append(row)
+                last = name
+            elif row < real:
+                before = final[-1]
                 if not is_directory[before]:
                     self.replaced[row] = before
                 elif before in self.replaced:
                     self.replaced[row] = self.replaced[before]
-            found[name] = row
-        ordered = sorted(found)
-        frame = _Frame(path, number, slot, since, ordered, [found[name] for name in ordered])
-        frame.directories = iter([at for at, row in enumerate(frame.rows) if is_directory[row]])
+                final[-1] = row
+        frame = _Frame(path, number, slot, since, final)
+        frame.directories = iter([at for at, row in enumerate(final) if is_directory[row]])
         return frame
+
+    def _by_name(self, rows: array[int]) -> Iterable[int]:
+        """The rows by name; of one name in the order of adding."""
+        if len(rows) <= _RUN:
+            return sorted(rows, key=self._name)
+        # A million names at once are a hundred megabytes; sorted runs, merged, keep a few of them in sight.
+        runs = [array("I", sorted(rows[at : at + _RUN], key=self._name)) for at in range(0, len(rows), _RUN)]
+        return heapq.merge(*runs, key=self._name)
 
     def _sort(self) -> None:
         """Number the entries: every directory right before all that is beneath it, siblings by name.
@@ -254,7 +267,8 @@ class _Writer:
                 children.extend(frame.children)
                 stack.pop()
                 continue
-            row, name = frame.rows[at], frame.names[at]
+            row = frame.rows[at]
+            name = self._name(row)
             dirs.append(len(order) - 1)
             for column in (ends, self.child_starts, self.child_counts):
                 column.append(0)
