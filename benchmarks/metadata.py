@@ -17,11 +17,15 @@ COMMANDS = {
 }
 
 
+TAGGED = 1000
+"""How many of the images get a name: people with ten thousand images have mostly untagged ones."""
+
+
 def archive_of(count: int, target: Path) -> Path:
-    """A docker archive of `count` tagged images that share one small layer."""
+    """A docker archive of `count` images that share one small layer; the first TAGGED have a tag."""
     layer = SampleLayer(layer_tar({"etc": directory(), "etc/app": b"x"}))
-    made = [(image(layer, style="docker", config={"Env": [f"N={n}"]}), [f"bench/app-{n}:1"]) for n in range(count)]
-    target.write_bytes(docker_archive(*made))
+    made = [image(layer, style="docker", config={"Env": [f"N={n}"]}) for n in range(count)]
+    target.write_bytes(docker_archive(*((each, [f"bench/app-{n}:1"] * (n < TAGGED)) for n, each in enumerate(made))))
     return target
 
 
