@@ -70,7 +70,7 @@ def choose(files: int, size: int) -> list[tuple[str, int]]:
         step = max(1.0, len(fitting) / files)
         chosen = [fitting[int(n * step)] for n in range(min(files, len(fitting)))]
         if high - low <= 1024:
-            return chosen
+            return sorted(chosen + _largest_left(candidates, chosen, size))
         if sum(length for _, length in chosen) > size:
             high = cap
         else:
@@ -85,6 +85,17 @@ def _with_folders(paths: list[str]) -> list[str]:
             seen[str(folder)] = None
         seen[path] = None
     return list(seen)
+
+
+def _largest_left(candidates: list[tuple[str, int]], chosen: list[tuple[str, int]], size: int) -> list[tuple[str, int]]:
+    """A few large files more, to come close to `size` bytes in all: images have their large libraries too."""
+    missing = size - sum(length for _, length in chosen)
+    added = []
+    for each in sorted(set(candidates) - set(chosen), key=lambda each: (-each[1], each[0])):
+        if 1 << 20 <= each[1] <= missing // 4:
+            added.append(each)
+            missing -= each[1]
+    return added
 
 
 def _make_layer(work: Path, number: int, paths: list[str]) -> str:
