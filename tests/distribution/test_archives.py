@@ -13,17 +13,19 @@ from pathlib import Path
 import pytest
 
 from tests.support.programs import needs
+from tests.support.registries import RealRegistry
 from veneer.config import Config
 from veneer.distribution.archive_load import Loaded, NotAParent
 from veneer.distribution.archive_source import NoSuchArchive
 from veneer.engine.engine import Engine
 from veneer.errors import VeneerError
+from veneer.oci import manifest as manifests
 from veneer.oci.digest import Digest
 from veneer.oci.image import HistoryEntry
 from veneer.testing import images
 
-TREE = {"etc": images.directory(), "etc/motd": b"hello\n", "etc/link": images.symlink("motd"), "big": b"x" * 200_000}
-TOP = {"etc/.wh.link": b"", "new": b"new\n"}
+TREE: images.Tree = {"etc": images.directory(), "etc/motd": b"hello\n", "etc/link": images.symlink("motd"), "big": b"x" * 200_000}
+TOP: images.Tree = {"etc/.wh.link": b"", "new": b"new\n"}
 IMAGE = images.image(TREE, TOP)
 
 
@@ -97,7 +99,7 @@ def test_a_layout_directory_loads_with_its_manifest_byte_for_byte(engine: Engine
 def test_layers_inside_an_archive_may_be_compressed(engine: Engine, tmp_path: Path, compression: str) -> None:
     inner = images.SampleLayer(images.layer_tar(TREE), compression)
     sample = images.image(inner)
-    wrapped = {"c.json": sample.config, "l.tar": inner.blob}
+    wrapped: images.Tree = {"c.json": sample.config, "l.tar": inner.blob}
     entry = [{"Config": "c.json", "RepoTags": None, "Layers": ["l.tar"]}]
     [loaded] = load(engine, tmp_path, images.layer_tar({**wrapped, "manifest.json": json.dumps(entry).encode()}))
     assert loaded == Loaded(sample.image_id, None)
@@ -107,7 +109,7 @@ def test_layers_inside_an_archive_may_be_compressed(engine: Engine, tmp_path: Pa
 def test_links_between_layers_of_an_archive_are_followed_inside_it(engine: Engine, tmp_path: Path) -> None:
     sample = images.image(TREE, TREE)
     entry = [{"Config": "c.json", "RepoTags": ["app:1"], "Layers": ["a/layer.tar", "./b/layer.tar"]}]
-    members = {
+    members: images.Tree = {
         "a/layer.tar": sample.layers[0].tar,
         "b/layer.tar": images.symlink("../a/layer.tar"),
         "c.json": sample.config,
@@ -307,3 +309,29 @@ def test_an_image_from_scratch_exports_as_the_empty_tar(engine: Engine) -> None:
     engine.images.export(str(image.id), out)
     assert out.getvalue() == bytes(1024)
     assert names(saved(engine, str(image.id))) != []
+
+
+def test_an_image_in_dockers_words_is_read_in_place_and_saved_in_ocis(
+    engine: Engine, config: Config, registry: RealRegistry, tmp_path: Path
+) -> None:
+    needs("skopeo")
+    sample = images.image(TREE, TOP, style="docker")
+    name = registry.put("words/docker:1", sample)
+    engine.images.pull(name)
+    engine.system.collect()
+    engine.images.save([name], tmp_path / "layout", format="oci-dir")
+    for layout in (config.root, tmp_path / "layout"):
+        raw = subprocess.run(
+            ["skopeo", "inspect", "--raw", f"oci:{layout}:{name}"], check=True, capture_output=True
+        ).stdout
+        read = manifests.parse(raw)
+        assert isinstance(read, manifests.Manifest)
+        assert read.media_type == manifests.OCI_MANIFEST
+        assert [layer.digest for layer in read.layers] == [layer.digest for layer in sample.layers]
+        assert str(read.config.digest) == sample.image_id
+    # What goes back to a registry, or to a docker, is what came.
+    assert engine.images.get(name).manifest == sample.digest
+    assert member(saved(engine, name), f"blobs/sha256/{sample.digest.hex}") == sample.manifest.raw
+    engine.images.remove(name)
+    assert not engine.system.check(deep=True)
+    assert sorted((config.root / "blobs/sha256").iterdir()) == []

@@ -144,7 +144,13 @@ def test_a_given_manifest_is_kept_byte_for_byte_and_what_it_names_is_kept_with_i
     assert shelf.blobs.read(image.manifest) == raw
     assert shelf.catalog.value("SELECT media_type FROM blob WHERE digest = ?", (image.manifest,)) == oci.DOCKER_MANIFEST
     needed = {row[0] for row in shelf.catalog.rows("SELECT child FROM blob_ref WHERE blob = ?", (image.manifest,))}
-    assert needed == {str(image.id), str(layer.digest)}
+    twin = Manifest.build(
+        oci.OCI_MANIFEST,
+        Descriptor(oci.OCI_CONFIG, BlobDigest(Digest.of(config)), len(config)),
+        (Descriptor(oci.OCI_LAYER_GZIP, layer.digest, layer.size),),
+    )
+    assert needed == {str(image.id), str(layer.digest), str(twin.digest)}
+    assert shelf.blobs.read(twin.digest) == twin.raw
 
 
 def test_a_manifest_of_another_image_is_refused(shelf: Shelf) -> None:

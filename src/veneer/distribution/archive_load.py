@@ -66,13 +66,14 @@ def load(
     with store.lease("load") as lease, open_archive(store, lease, source) as archive:
         found = plan(archive, platform)
         loaded: list[Loaded] = []
-        for image in found.images:
-            _take_in(store, lease, archive, image, progress)
-            loaded += _name(store, image)
-        for image in found.images:
-            _set_parent(store, image)
-        for index in found.indexes:
-            _keep_index(store, lease, index)
+        with store.images.layout.held():
+            for image in found.images:
+                _take_in(store, lease, archive, image, progress)
+                loaded += _name(store, image)
+            for image in found.images:
+                _set_parent(store, image)
+            for index in found.indexes:
+                _keep_index(store, lease, index)
     return loaded
 
 

@@ -96,7 +96,7 @@ def save(
         raise UnknownFormat(f"unknown archive format {format!r}", hint=f"one of {', '.join(FORMATS)}")
     with store.lease("save") as lease:
         selection = select(store, names)
-        writer = _Writer(store, selection, progress)
+        writer = _Writer(store, selection, progress, in_oci_words=format in ("oci", "oci-dir"))
         writer.hold(lease)
         if format == "oci-dir":
             if not isinstance(out, Path):
@@ -118,7 +118,8 @@ def save(
 
 
 class _Writer:
-    def __init__(self, store: Store, selection: Selection, progress: Progress) -> None:
+    def __init__(self, store: Store, selection: Selection, progress: Progress, *, in_oci_words: bool) -> None:
+        self._in_oci_words = in_oci_words
         self._store = store
         self._selection = selection
         self._progress = progress
@@ -145,6 +146,13 @@ class _Writer:
 
     def _descriptor(self, digest: BlobDigest, image: Image, name: Reference | None) -> Descriptor:
         document = self._document(digest)
+        if self._in_oci_words and isinstance(document, Manifest):
+            from veneer.store.manifests import twin
+
+            # OCI's readers skip a manifest in Docker's words; an archive for docker keeps it as it came.
+            same = twin(document)
+            if same is not None and same.digest in self._store.blobs:
+                document, digest = same, same.digest
         annotations = {}
         if name is not None:
             annotations = {

@@ -249,6 +249,8 @@ class ImageStore:
             manifests.check(document, parsed)
         self.blobs.put(lease, config)
         self.blobs.put(lease, document.raw)
+        if (twin := manifests.twin(document)) is not None:
+            self.blobs.put(lease, twin.raw)
         with self.catalog.transaction() as connection:
             # Asked again: only inside the transaction nobody can take the layers away.
             size = self._check_layers(parsed)
@@ -256,6 +258,8 @@ class ImageStore:
                 self._check_parent(parsed.image_id, parent)
             manifests.check_blobs(connection, document, parsed)
             manifests.record(connection, document)
+            if twin is not None:
+                manifests.record_twin(connection, document, twin)
             connection.execute(INSERT, image_row(parsed, document.digest, parent, size, built))
         return self.get(parsed.image_id)
 

@@ -13,15 +13,23 @@ from veneer.store.durability import file_errors, sync_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from veneer.store.catalog import Catalog
 
-_TAGS = """
-    SELECT tag.name, tag.repository, tag.target, target.size, target.media_type,
-           own.digest, own.size, own.media_type, image.os, image.architecture, image.variant, image.os_version
+_OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+# What a name may stand for: what it came as, the image's own manifest, and that one's OCI twin if it is Docker's.
+_TAGS = f"""
+    SELECT tag.name, tag.repository, image.os, image.architecture, image.variant, image.os_version,
+           target.digest, target.size, target.media_type, own.digest, own.size, own.media_type,
+           twin.digest, twin.size, twin.media_type
     FROM tag JOIN image ON image.id = tag.image JOIN blob AS own ON own.digest = image.manifest
     LEFT JOIN blob AS target ON target.digest = tag.target
+    LEFT JOIN blob AS twin ON own.media_type <> '{_OCI_MANIFEST}' AND twin.digest = (
+        SELECT child FROM blob_ref JOIN blob ON blob.digest = blob_ref.child
+        WHERE blob_ref.blob = own.digest AND blob.media_type = '{_OCI_MANIFEST}')
     ORDER BY tag.name
 """
 # Manifests and indexes that need something, or need a manifest that needs something, that is not here.
@@ -41,6 +49,17 @@ class Layout:
         self._root = os.fspath(root)
         self._catalog = catalog
         self._lock_file = lock_file
+        self._held = 0
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Many names change in this `with`: bring the file up to date once, at its end."""
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+            self.refresh()
 
     def render(self) -> bytes:
         """What `index.json` has to say now; the same catalogue gives the same bytes."""
@@ -61,6 +80,8 @@ class Layout:
         The catalogue is read under the lock that is held while writing, so that of two processes neither can put
         an old state over a new one.
         """
+        if self._held:
+            return False
         with self._locked():
             content = self.render()
             if self._read() == content:
@@ -106,11 +127,15 @@ def incomplete(catalog: Catalog) -> frozenset[str]:
 def _entry(row: tuple[Any, ...], incomplete: frozenset[str]) -> dict[str, Any] | None:
     from veneer.oci.manifest import ANNOTATION_IMAGE_NAME, ANNOTATION_REF_NAME, INDEX_TYPES
 
-    name, repository, target, target_size, target_type, manifest, size, media_type, *platform = row
-    if target is not None and target not in incomplete:
-        manifest, size, media_type = target, target_size, target_type
-    elif manifest in incomplete:
+    name, repository, *platform = row[:6]
+    candidates = [
+        each for each in (row[6:9], row[9:12], row[12:15]) if each[0] is not None and each[0] not in incomplete
+    ]
+    # Readers of layouts know OCI's media types; Docker's stand in only where there is nothing else.
+    candidates.sort(key=lambda each: each[2] not in (_OCI_MANIFEST, _OCI_INDEX))
+    if not candidates:
         return None
+    manifest, size, media_type = candidates[0]
     entry: dict[str, Any] = {"mediaType": media_type, "digest": manifest, "size": size}
     if media_type not in INDEX_TYPES:
         keys = ("os", "architecture", "variant", "os.version")

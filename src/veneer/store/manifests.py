@@ -72,6 +72,27 @@ def _layer(catalog: Catalog, blobs: BlobStore, diff_id: DiffID, what: str) -> De
     return best[1]
 
 
+_TWINS = {
+    oci.DOCKER_CONFIG: oci.OCI_CONFIG,
+    oci.DOCKER_LAYER: oci.OCI_LAYER,
+    oci.DOCKER_LAYER_GZIP: oci.OCI_LAYER_GZIP,
+    oci.DOCKER_LAYER + ".zstd": oci.OCI_LAYER_ZSTD,
+}
+
+
+def twin(manifest: Manifest) -> Manifest | None:
+    """The same image in OCI's words, for a manifest in Docker's; None where it is OCI's already or has no such words.
+
+    The readers of OCI layouts skip Docker's manifests, so the layout names this one; everything else uses the
+    manifest that came.
+    """
+    descriptors = (manifest.config, *manifest.layers)
+    if manifest.media_type != oci.DOCKER_MANIFEST or any(each.media_type not in _TWINS for each in descriptors):
+        return None
+    config, *layers = (each.replaced(media_type=_TWINS[each.media_type]) for each in descriptors)
+    return Manifest.build(oci.OCI_MANIFEST, config, tuple(layers))
+
+
 def check(manifest: Manifest, config: ImageConfig) -> None:
     """Refuse a manifest that is not about `config`.  Raises InvalidManifest."""
     what = f"manifest {manifest.digest}"
@@ -120,6 +141,13 @@ def record(connection: apsw.Connection, document: Manifest | Index) -> None:
                        (document.media_type, digest))  # fmt: skip
     connection.executemany("INSERT OR IGNORE INTO blob_ref (blob, child) VALUES (?, ?)",
                            [(digest, str(child)) for child in needs(document)])  # fmt: skip
+
+
+def record_twin(connection: apsw.Connection, document: Manifest, same: Manifest) -> None:
+    """Note the twin of a stored manifest, kept as long as that one is."""
+    record(connection, same)
+    connection.execute("INSERT OR IGNORE INTO blob_ref (blob, child) VALUES (?, ?)",
+                       (str(document.digest), str(same.digest)))  # fmt: skip
 
 
 def read(catalog: Catalog, blobs: BlobStore, digest: BlobDigest) -> Manifest | Index:
