@@ -24,6 +24,7 @@ help: ## this list
 	if ! $(BIN)/python -c 'import pip' 2>/dev/null; then "$$python" -m venv --clear .venv; fi
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet -r requirements-dev.lock </dev/null
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable . </dev/null
+	@$(BIN)/python -m compileall -q src
 	@touch $@
 
 setup: .venv/.ready ## .venv with pinned dependencies and the veneer command
@@ -65,6 +66,7 @@ compat: .venv/.ready ## side by side with real dockerd, podman and buildah (inst
 
 bench: .venv/.ready ## the table of docs/benchmarks.md; ROUNDS=3, ARGS="--help" for its options
 	@scripts/debian.sh docker-registry=docker-registry mkfs.ext4=e2fsprogs mount=mount curl=curl $(PEERS)
+	@$(BIN)/python -m compileall -q src
 	@$(BIN)/python -m benchmarks --rounds $(or $(ROUNDS),3) $(ARGS)
 
 lock: ## write the pinned dependencies anew from pyproject.toml

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import signal
 import sys
@@ -28,6 +29,8 @@ def stopped(number: int, frame: object) -> None:
 
 def main() -> None:
     signal.signal(signal.SIGTERM, stopped)
+    # An installed package has its byte code; a developer's shell that forbids writing it must not be measured.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="how often each journey is measured (3)")
     parser.add_argument("--parts", default="journeys,metadata,growth", help="which tables (all three)")
