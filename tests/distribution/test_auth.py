@@ -171,14 +171,14 @@ def test_a_token_is_read_under_both_of_its_names(key: str) -> None:
 @pytest.mark.parametrize(
     "raw",
     [b"", b"[]", b"{}", b'{"token": 7}', b'{"token": "a\\r\\nX: y"}', b'{"token": "a", "token": "b"}', b"{" * 9999,
-     b'{"token": "' + b"a" * (1 << 20) + b'"}'],
+     b'{"token": "a", "expires_in": 1e999}', b'{"token": "' + b"a" * (1 << 20) + b'"}'],
 )  # fmt: skip
 def test_an_answer_without_a_usable_token_is_refused(raw: bytes) -> None:
     with pytest.raises(BadTokenAnswer, match="auth"):
         read_token(raw, "auth")
 
 
-@pytest.mark.parametrize("lifetime", ["-5", "0", '"soon"', "1e999", "true", "null"])
+@pytest.mark.parametrize("lifetime", ["-5", "0", '"soon"', "1e99", "true", "null"])
 def test_a_senseless_lifetime_means_a_minute(lifetime: str) -> None:
     assert read_token(b'{"token": "abc", "expires_in": %s}' % lifetime.encode(), "auth").lifetime == 60
 
