@@ -7,7 +7,6 @@ process, without timers; its rows say what it needs.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import time
 from collections.abc import Iterator
@@ -101,15 +100,20 @@ def leased(root: Path, catalog: Catalog, purpose: str) -> Iterator[Lease]:
 
 def remove_scratch(scratch: Path) -> None:
     """Remove a scratch folder and what is in it."""
-    try:
-        (scratch / "lock").unlink(missing_ok=True)
-        scratch.rmdir()
-    except OSError as error:
-        if error.errno != errno.ENOTEMPTY:
-            raise
-        import shutil
+    # The lock goes last: without it the folder counts as a dead process's, and others may take it away at any moment.
+    for name in os.listdir(scratch):
+        path = scratch / name
+        if name == "lock":
+            continue
+        if path.is_dir() and not path.is_symlink():
+            import shutil
 
-        shutil.rmtree(scratch)
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    with contextlib.suppress(FileNotFoundError):
+        (scratch / "lock").unlink()
+        scratch.rmdir()
 
 
 def is_alive(root: Path, lease_id: str) -> bool:
