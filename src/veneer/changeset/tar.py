@@ -26,6 +26,8 @@ _KINDS = {
 }  # fmt: skip
 _EXTENSIONS = b"xXgLKV"
 _CACHE = 4096
+_GLOBAL = frozenset({b"path", b"linkpath", b"size", b"mtime", b"uid", b"gid", b"GNU.sparse.name"})
+_MAX_GLOBALS = 100
 
 
 class BadArchive(Corrupt):
@@ -123,7 +125,7 @@ class TarReader:
                 elif flag == b"V":
                     self._skip(length + -length % BLOCK)
                 elif flag == b"g":
-                    self._globals.update(pax.records(self._extension(length, self.limits.pax)))
+                    self._remember(pax.records(self._extension(length, self.limits.pax)))
                 else:
                     records = pax.records(self._extension(length, self.limits.pax))
             except ValueError as error:
@@ -157,6 +159,12 @@ class TarReader:
         except ValueError as error:
             raise self.bad(str(error)) from None
         return True
+
+    def _remember(self, records: list[tuple[bytes, bytes]]) -> None:
+        """Keep what a global header says of every member after it, and means something: all go through it."""
+        self._globals.update(pair for pair in records if pair[0] in _GLOBAL or pair[0].startswith(pax.XATTR_PREFIX))
+        if len(self._globals) > _MAX_GLOBALS:
+            raise ValueError(f"global headers with more than {_MAX_GLOBALS} records")
 
     def _learn(self, *fields: bytes) -> None:
         """Keep what numeric fields mean; the same few modes and owners come again and again."""
