@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from veneer.changeset import whiteout
 from veneer.changeset.failures import explain
+from veneer.changeset.metadata import chmod_node
 from veneer.changeset.safepath import DIRECTORY, open_beneath
 from veneer.changeset.tar import BadArchive, shown
 from veneer.changeset.whiteout import OPAQUE_MARKER, PREFIX, WhiteoutStyle
@@ -271,6 +272,8 @@ def _copy(from_fd: int, source: bytes, into_fd: int, name: bytes) -> None:
     else:
         os.mknod(name, status.st_mode, status.st_rdev, dir_fd=into_fd)
     os.chown(name, status.st_uid, status.st_gid, dir_fd=into_fd, follow_symlinks=False)
+    if not stat.S_ISLNK(status.st_mode):
+        chmod_node(into_fd, name, stat.S_IMODE(status.st_mode))  # the umask took its part, and chown the set-id bits
     os.utime(name, ns=(status.st_mtime_ns, status.st_mtime_ns), dir_fd=into_fd, follow_symlinks=False)
 
 
