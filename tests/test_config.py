@@ -49,11 +49,19 @@ def test_an_unknown_setting_names_the_nearest_one(tmp_path: Path) -> None:
     [
         ("max_downloads", "0"), ("max_downloads", "many"), ("max_downloads", "65"), ("durability", "maybe"),
         ("root", "\0"), ("mirrors", "docker.io"), ("mirrors", "docker.io=ftp://x"),
+        ("max_downloads", "9" * 5000),
     ],
 )  # fmt: skip
 def test_a_value_it_cannot_have_is_refused_with_its_place(name: str, value: str) -> None:
     with pytest.raises(InvalidConfig, match=f"VENEER_{name.upper()}"):
         load({}, **{f"VENEER_{name.upper()}": value})
+
+
+def test_a_mirror_in_the_file_that_is_no_list_of_urls_is_refused_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('[mirrors]\n"docker.io" = 5\n')
+    with pytest.raises(InvalidConfig, match=f"{file}: mirrors"):
+        load({"config_file": str(file)})
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:

@@ -143,7 +143,11 @@ def _checked(name: str, value: Any, origin: str) -> Any:
         return _absolute(path)
     if name in ("max_downloads", "max_uploads", "unpack_workers"):
         text = str(value)
-        if isinstance(value, bool) or not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= 64:
+        if (
+            isinstance(value, bool)
+            or not (text.isascii() and text.isdigit() and len(text) < 4)
+            or not 1 <= int(text) <= 64
+        ):
             raise InvalidConfig(f"{origin}: {name} must be a number from 1 to 64, not {value!r}")
         return int(text)
     if name == "durability":
@@ -182,6 +186,8 @@ def _mirrors(value: Any, wrong: InvalidConfig) -> dict[str, tuple[str, ...]]:
         raise wrong
     mirrors: dict[str, tuple[str, ...]] = {}
     for host, urls in value.items():
+        if not isinstance(urls, str | list | tuple):
+            raise wrong
         listed = (urls,) if isinstance(urls, str) else tuple(urls)
         if not all(isinstance(url, str) and url.startswith(("http://", "https://")) for url in listed):
             raise wrong
