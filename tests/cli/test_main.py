@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -138,6 +139,16 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
     finally:
         os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize(("closed", "words", "code"), [
+    (">&-", "images", 141), ("<&-", "images -q", 0), ("2>&-", "images -q", 0), ("2>&-", "nosuch", 1),
+    ("<&- >&- 2>&-", "images", 141), ("<&-", "image prune", 0),
+])  # fmt: skip
+def test_a_closed_stream_is_no_bug(tmp_path: Path, closed: str, words: str, code: int) -> None:
+    command = shlex.join(_program("--root", str(tmp_path / "root"), *words.split()))
+    done = subprocess.run(["sh", "-c", f"{command} {closed}"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, "")
 
 
 def test_control_c_ends_a_command_that_waits(tmp_path: Path) -> None:

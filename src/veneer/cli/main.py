@@ -259,6 +259,8 @@ def main() -> NoReturn:
     # A list of 10,000 images is many small objects and no garbage: looking for some again and again takes a fifth of
     # the whole time.
     gc.set_threshold(GARBAGE_AFTER)
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # Names are bytes of any kind and docker prints UTF-8 whatever the locale says.
         stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
@@ -271,6 +273,31 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = BROKEN_PIPE_EXIT
     _leave(code)
+
+
+def _replace_closed_streams() -> None:
+    """Put something in the place of standard streams the caller closed (`>&-`), or the next file opened would be one.
+
+    Standard input is empty, standard output a pipe nobody reads, and what is said on standard error is lost.
+    """
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(_descriptor(0, os.open(os.devnull, os.O_RDONLY)))
+    if sys.stdout is None:
+        read, write = os.pipe()
+        os.close(read)
+        sys.stdout = os.fdopen(_descriptor(1, write), "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(_descriptor(2, os.open(os.devnull, os.O_WRONLY)), "w")
+
+
+def _descriptor(wanted: int, opened: int) -> int:
+    """`opened` under the number `wanted`, which child processes get too."""
+    if opened == wanted:
+        os.set_inheritable(opened, True)
+    else:
+        os.dup2(opened, wanted)
+        os.close(opened)
+    return wanted
 
 
 def _leave(code: int) -> NoReturn:
