@@ -91,7 +91,7 @@ def test_a_missing_tag_is_told_in_dockers_words_after_one_try(
     fake.add("a:1", sample)
     with pytest.raises(NotInRegistry, match=r"manifest for .*/a:2 not found: manifest unknown") as caught:
         connect().registry(fake.host).resolve(named(fake, "a:2"))
-    assert fake.host in str(caught.value)
+    assert str(caught.value).count(fake.host) == 1, "the name is said once"
     assert len(fake.requests("/manifests/", "GET")) == 1
 
 
@@ -164,8 +164,9 @@ def test_a_server_that_is_no_registry_is_named_so(fake: Registry, connect: Conne
 def test_a_registry_that_is_not_there_is_reported_at_once(connect: ConnectTo, clock: FakeClock) -> None:
     with Registry() as gone:
         host = gone.host
-    with pytest.raises(Unreachable, match=f"{host}: cannot connect: .*refused"):
+    with pytest.raises(Unreachable, match=f"^{host}: cannot connect: connection refused$") as caught:
         connect().registry(host).ping()
+    assert "port" in caught.value.hint
     assert clock.waits == []
 
 
@@ -245,8 +246,9 @@ def test_a_login_keeps_the_identity_token_instead_of_the_password(connect: Conne
 def test_a_login_that_is_refused_keeps_nothing(connect: ConnectTo, auth: str) -> None:
     with Registry(auth=auth, users=ADA) as fake:
         registries = connect()
-        with pytest.raises(AuthenticationRequired):
+        with pytest.raises(AuthenticationRequired) as caught:
             registries.login(fake.host, Credentials("ada", "byron"))
+        assert "password" in caught.value.hint
         assert not registries.config.docker_config.exists()
         assert registries.logout(fake.host) is False
 

@@ -142,7 +142,8 @@ class Registry:
         except NotInRegistry as error:
             if "name unknown" in error.message:
                 raise self._no_access(error, repository) from None
-            raise NotInRegistry(f"manifest for {name} not found: manifest unknown: {error.message}") from None
+            said = error.message.removeprefix(f"{self.host}: manifest for {name}: ").removeprefix("manifest unknown: ")
+            raise NotInRegistry(f"manifest for {name} not found: manifest unknown: {said}") from None
         except (AccessDenied, AuthenticationRequired) as error:
             raise self._no_access(error, repository) from None
 
@@ -226,7 +227,10 @@ class Registry:
         Raises AuthenticationRequired where the registry refuses them.
         """
         self.session.use(credentials)
-        return self.session.login()
+        try:
+            return self.session.login()
+        except AuthenticationRequired as error:
+            raise AuthenticationRequired(error.message, hint="check the user name and the password") from None
 
 
 def _next_link(header: str) -> str:

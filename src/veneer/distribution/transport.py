@@ -288,7 +288,8 @@ def explain(error: Exception, url: str) -> ConnectionFailed | TLSRefused:
     if isinstance(error, urllib3.exceptions.NameResolutionError):
         return Unreachable(f"{where}: no such host", hint="check the name, the network and the resolver")
     if isinstance(error, urllib3.exceptions.NewConnectionError):
-        return Unreachable(f"{where}: cannot connect: {str(error).rpartition(': ')[2]}")
+        reason = str(error).rpartition(": ")[2].rpartition("] ")[2].lower()  # "[Errno 111] Connection refused"
+        return Unreachable(f"{where}: cannot connect: {reason}", hint="check the host, the port and the network")
     if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
         return Unreachable(f"{where}: no answer within {CONNECT_TIMEOUT:.0f} s")
     if isinstance(error, urllib3.exceptions.ReadTimeoutError | TimeoutError):
