@@ -43,6 +43,8 @@ def test_a_layer_tells_all_its_names_and_its_images(app: Veneer) -> None:
     missing = app("layer", "inspect", "beef")
     assert (missing.code, missing.text) == (1, "[]\n")
     assert missing.err.startswith("Error: No such layer: beef\n")
+    for nothing in ("", "sha256:"):
+        assert app("layer", "inspect", nothing).err.startswith(f"Error: No such layer: {nothing}\n")
 
 
 def test_which_leads_from_a_path_to_layer_and_images(app: Veneer) -> None:

@@ -57,7 +57,7 @@ class Layers:
         Raises NoSuchLayer, or AmbiguousLayer naming what the prefix may mean.
         """
         prefix = name if name.startswith("sha256:") else "sha256:" + name
-        layers = self._store.layers.list()
+        layers = self._store.layers.list() if prefix != "sha256:" else ()
         found = [layer for layer in layers if layer.chain_id.startswith(prefix)]
         found = found or [layer for layer in layers if layer.diff_id.startswith(prefix)]
         if not found:
