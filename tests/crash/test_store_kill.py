@@ -95,6 +95,19 @@ def test_killed_at_a_boundary_the_store_stays_whole(config: Config, point: str) 
     assert_whole(config)
 
 
+@pytest.mark.crash
+@pytest.mark.usefixtures("root_only")
+@pytest.mark.parametrize("point", ["gc-rows-gone", "gc-renamed", "gc-swept"])
+def test_the_next_operation_ends_a_killed_collection(config: Config, point: str) -> None:
+    died = subprocess.run([sys.executable, store_worker.__file__, point, config.root], env=environment(), check=False)
+    assert died.returncode == -signal.SIGKILL
+    with Store.open(config) as store:
+        with store.lease("next"):
+            pass
+        assert [finding for finding in store.check() if finding.code.startswith("stray-")] == []
+        assert list((config.root / "trash").iterdir()) == []
+
+
 class Injected(OSError):
     """A failure of the disk."""
 

@@ -24,7 +24,12 @@ from veneer.oci.digest import Digest
 from veneer.oci.image import HistoryEntry
 from veneer.testing import images
 
-TREE: images.Tree = {"etc": images.directory(), "etc/motd": b"hello\n", "etc/link": images.symlink("motd"), "big": b"x" * 200_000}
+TREE: images.Tree = {
+    "etc": images.directory(),
+    "etc/motd": b"hello\n",
+    "etc/link": images.symlink("motd"),
+    "big": b"x" * 200_000,
+}
 TOP: images.Tree = {"etc/.wh.link": b"", "new": b"new\n"}
 IMAGE = images.image(TREE, TOP)
 

@@ -28,6 +28,10 @@ _FICLONE = 0x40049409
 _COPY = 1 << 30
 
 
+class LowerChanged(BadArchive):
+    """A file of a layer below is not as long as it was a moment ago."""
+
+
 class MissingTarget(BadArchive):
     """A hard link to a file that neither its layer nor one below it has."""
 
@@ -296,7 +300,7 @@ def copy_content(source: int, target: int, size: int) -> None:
                 raise
             count = os.pwrite(target, os.pread(source, 1 << 20, done), done)
         if not count:
-            break
+            raise LowerChanged(f"a file of a lower layer ends after {done} of {size} bytes", hint="veneer system check")
         done += count
 
 

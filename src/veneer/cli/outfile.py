@@ -38,11 +38,31 @@ def archive_out(app: App, path: str) -> Iterator[BinaryIO]:
     if not target.parent.is_dir():
         raise Failure(f"invalid output path: directory {str(target.parent)!r} does not exist")
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    with _ending_when_told():
+        try:
+            with open(part, "wb") as out:
+                yield out
+            os.replace(part, target)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part)
+            raise
+
+
+@contextlib.contextmanager
+def _ending_when_told() -> Iterator[None]:
+    """Let SIGTERM end the command as an exception does, with its clean-up: timeout(1), systemd and CI send it."""
+    import signal
+    import threading
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # a library's caller has its own signals
+        return
+    before = signal.signal(signal.SIGTERM, end)
     try:
-        with open(part, "wb") as out:
-            yield out
-        os.replace(part, target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(part)
-        raise
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

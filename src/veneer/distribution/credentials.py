@@ -165,7 +165,7 @@ class CredentialFile:
         # Written through a symlink, as docker does: people keep the file among their dotfiles.
         target = Path(os.path.realpath(self.path))
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        scratch = target.with_name(f".{target.name}.{os.getpid()}")
+        scratch = target.with_name(f".{target.name}.{os.urandom(6).hex()}")
         descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(descriptor, "w") as file:

@@ -112,21 +112,22 @@ def _trial_folder(root: Path) -> Iterator[Path]:
     """A folder in `root`, deleted at the end; folders of trials whose process died are deleted too."""
     import fcntl
 
-    for stale in root.glob(_TRIAL + "*"):
-        with contextlib.suppress(FileNotFoundError), _directory(stale) as trial:
-            try:
-                fcntl.flock(trial, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            treecopy.delete_tree(stale)
-    folder = root / (_TRIAL + os.urandom(8).hex())
-    folder.mkdir(mode=0o700)
-    with _directory(folder) as trial:
-        fcntl.flock(trial, fcntl.LOCK_EX)
-        try:
-            yield folder
-        finally:
-            treecopy.delete_tree(folder)
+    with contextlib.ExitStack() as held:
+        with _directory(root) as guard:
+            # One at a time: a folder that is made but not locked yet would be taken for a dead one's.
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            for stale in root.glob(_TRIAL + "*"):
+                with contextlib.suppress(FileNotFoundError), _directory(stale) as trial:
+                    try:
+                        fcntl.flock(trial, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except BlockingIOError:
+                        continue
+                    treecopy.delete_tree(stale)
+            folder = root / (_TRIAL + os.urandom(8).hex())
+            folder.mkdir(mode=0o700)
+            held.callback(treecopy.delete_tree, folder)
+            fcntl.flock(held.enter_context(_directory(folder)), fcntl.LOCK_EX)
+        yield folder
 
 
 @contextlib.contextmanager

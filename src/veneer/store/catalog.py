@@ -284,14 +284,33 @@ def _connection(path: str) -> tuple[apsw.Connection, bool]:
     except (apsw.CantOpenError, apsw.ReadOnlyError):
         if not os.path.exists(path):
             raise
-        # On a read-only file system SQLite cannot make the shared memory that WAL needs; immutable does without,
-        # and is right there because nobody can write.
         read_only = True
-        flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-        from pathlib import Path
-
-        connection = apsw.Connection(Path(path).absolute().as_uri() + "?immutable=1", flags=flags)
+        connection = _read_only(path)
     connection.set_busy_timeout(int(BUSY_SECONDS * 1000))
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     connection.execute("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY")
     return connection, read_only
+
+
+def _read_only(path: str) -> apsw.Connection:
+    """Open a catalogue that this process cannot write."""
+    try:
+        connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+        except apsw.Error:
+            connection.close()
+            raise
+        return connection
+    except (apsw.CantOpenError, apsw.ReadOnlyError):
+        if os.path.exists(path + "-wal") and os.path.getsize(path + "-wal"):
+            raise StoreReadOnly(
+                f"{path} has changes in {os.path.basename(path)}-wal that are not in it yet, and is read-only here",
+                hint="run any veneer command once where the file system can be written",
+            ) from None
+    # On a read-only file system SQLite cannot make the shared memory that WAL needs; immutable does without, and is
+    # right there because nobody can write and no log is left to be read.
+    from pathlib import Path
+
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    return apsw.Connection(Path(path).absolute().as_uri() + "?immutable=1", flags=flags)

@@ -12,7 +12,7 @@ import contextlib
 import enum
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,7 +110,10 @@ class Extent(enum.Enum):
 
 def collect(store: Store, *, dry_run: bool = False, extent: Extent = Extent.ALL) -> Collected:
     """Remove what nothing needs; with `dry_run` only tell.  Safe beside anything other processes do."""
-    with making_room(store.root):
+    import fcntl
+
+    with making_room(store.root), _trash_folder(store) as folder:
+        fcntl.flock(folder, fcntl.LOCK_SH)  # says that somebody is at it; any number may be
         found = _collect(store, dry_run=dry_run, extent=extent)
     if not dry_run and extent is not Extent.ROWS:
         store.images.layout.refresh()  # a process killed between commit and refresh left it behind
@@ -121,6 +124,29 @@ def tidy(store: Store) -> None:
     """Remove what killed processes left, if any did.  Every operation that writes begins with this."""
     if dead_scratch(store):
         collect(store, extent=Extent.ALIENS)
+    elif _unfinished(store):
+        collect(store, extent=Extent.ROWS)
+
+
+def _unfinished(store: Store) -> bool:
+    """Whether a collection was killed before its end: something is left to be removed, and nobody is at it."""
+    import fcntl
+
+    with _trash_folder(store) as folder:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return bool(os.listdir(folder)) or store.catalog.row("SELECT 1 FROM trash LIMIT 1") is not None
+
+
+@contextlib.contextmanager
+def _trash_folder(store: Store) -> Iterator[int]:
+    folder = os.open(store.root / "trash", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
 
 
 def _collect(store: Store, *, dry_run: bool, extent: Extent) -> Collected:
@@ -227,10 +253,12 @@ def _sweep(store: Store, note: _Notes, doubtful: Sequence[Suspect]) -> None:
                 continue
             if kind == "snapshot":
                 snapshots.append((driver, key))
+                _note_trash(transaction, kind, key, driver, 0)
             else:
                 note(kind, key, _usage(path))
                 _to_trash(store, kind, path)
-        transaction.execute("DELETE FROM trash")
+        # A snapshot stays noted until its directory is gone: whoever is killed meanwhile has it removed by the next.
+        transaction.execute("DELETE FROM trash WHERE kind <> 'snapshot'")
     crashpoint("gc-swept")
     # A snapshot's name is random and never comes back, so its removal needs no lock.
     for name, key in dict.fromkeys(snapshots):
@@ -238,6 +266,10 @@ def _sweep(store: Store, note: _Notes, doubtful: Sequence[Suspect]) -> None:
         if ("snapshot", key) not in note.items:
             note("snapshot", key, _usage(driver.directory(SnapshotID(key))))
         driver.remove(SnapshotID(key))
+    if snapshots:
+        with store.catalog.transaction(durable=False) as transaction:
+            transaction.executemany("DELETE FROM trash WHERE kind = 'snapshot' AND key = ?",
+                                    [(key,) for _, key in snapshots])  # fmt: skip
 
 
 def _is_known(transaction: apsw.Connection, kind: str, key: str) -> bool:

@@ -296,7 +296,8 @@ class LayerStore:
         with self.catalog.transaction(durable=False) as transaction:
             lease.hold_blob(transaction, descriptor.digest)
             transaction.execute(
-                "INSERT INTO blob_diff VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET media_type = excluded.media_type",
+                "INSERT INTO blob_diff VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET media_type = excluded.media_type,"
+                " compressor = CASE excluded.compressor WHEN '' THEN compressor ELSE excluded.compressor END",
                 (diff_id, descriptor.digest, descriptor.media_type, compressor),
             )
 
