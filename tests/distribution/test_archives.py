@@ -22,6 +22,7 @@ from veneer.errors import VeneerError
 from veneer.oci import manifest as manifests
 from veneer.oci.digest import Digest
 from veneer.oci.image import HistoryEntry
+from veneer.oci.reference import Reference
 from veneer.testing import images
 
 TREE: images.Tree = {
@@ -340,3 +341,20 @@ def test_an_image_in_dockers_words_is_read_in_place_and_saved_in_ocis(
     engine.images.remove(name)
     assert not engine.system.check(deep=True)
     assert sorted((config.root / "blobs/sha256").iterdir()) == []
+
+
+def test_indexes_that_name_each_other_many_times_are_saved_once(engine: Engine, tmp_path: Path) -> None:
+    layout = images.oci_layout(tmp_path / "layout", ("", IMAGE))
+    child = IMAGE.manifest.descriptor
+    for _ in range(4):  # 30 to the power of 4 ways lead to the one image
+        outer = manifests.Index.build(manifests.OCI_INDEX, (child,) * 30)
+        (layout / "blobs/sha256" / outer.digest.hex).write_bytes(outer.raw)
+        child = outer.descriptor
+    with engine.store.lease("test") as lease:
+        engine.images.load(layout)
+        for blob in sorted((layout / "blobs/sha256").iterdir()):
+            engine.store.blobs.put(lease, blob.read_bytes(), manifests.OCI_INDEX if blob.stat().st_size > 3000 else "")
+        engine.store.images.tag(IMAGE.image_id, Reference.parse("many:1"), index=child.digest)
+        out = io.BytesIO()
+        engine.images.save(["many:1"], out, format="oci")
+    assert len(names(out.getvalue())) == len(set(names(out.getvalue())))

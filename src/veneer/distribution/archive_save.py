@@ -162,12 +162,16 @@ class _Writer:
         platform = image.platform if isinstance(document, Manifest) else None
         return Descriptor(document.media_type, digest, len(document.raw), platform, annotations)
 
-    def _closure(self, digest: BlobDigest) -> Iterator[BlobDigest]:
-        """A manifest or index and all it needs, what is needed first."""
+    def _closure(self, digest: BlobDigest, seen: set[BlobDigest] | None = None) -> Iterator[BlobDigest]:
+        """A manifest or index and all it needs, what is needed first, each document once however often it is named."""
+        seen = set() if seen is None else seen
+        if digest in seen:
+            return
+        seen.add(digest)
         document = self._document(digest)
         if isinstance(document, Index):
             for child in document.manifests:
-                yield from self._closure(child.digest)
+                yield from self._closure(child.digest, seen)
         else:
             yield from (
                 layer.digest for layer in document.layers if not layer.is_foreign or layer.digest in self._store.blobs

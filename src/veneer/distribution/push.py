@@ -116,11 +116,16 @@ class _Push:
 
         return manifests.read(self._store.catalog, self._store.blobs, digest)
 
-    def _below(self, index: Index) -> Iterator[Manifest | Index]:
+    def _below(self, index: Index, seen: set[BlobDigest] | None = None) -> Iterator[Manifest | Index]:
+        """Every document an index leads to, what is needed first, each once however often it is named."""
+        seen = set() if seen is None else seen
         for child in index.manifests:
+            if child.digest in seen:
+                continue
+            seen.add(child.digest)
             document = self._read(child.digest)
             if isinstance(document, Index):
-                yield from self._below(document)
+                yield from self._below(document, seen)
             yield document
 
     def _pushable(self, manifest: Manifest, image: Image) -> Manifest:
