@@ -109,6 +109,11 @@ class Config:
         return cls(origins=origins, **settings)
 
 
+def environment() -> Mapping[str, str]:
+    """The caller's environment, for the few words that are defined to come from it (`--build-arg NAME`)."""
+    return MappingProxyType(dict(os.environ))
+
+
 def _read_file(file: str, *, required: bool) -> dict[str, Any]:
     try:
         with open(file, "rb") as stream:

@@ -1,0 +1,233 @@
+"""`veneer build`'s options turned into a BuildRequest: docker's spellings and docker's words for what is wrong.
+
+Sources: docker/buildx util/buildflags, docker/cli opts, docker/go-units (RAMInBytes).
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from veneer.build.request import BuildRequest, CacheSpec, OutputSpec, SecretSource
+from veneer.cli.app import Failure
+from veneer.cli.flags import Parsed
+from veneer.oci.reference import InvalidReference, Reference
+
+OUTPUTS = ("local", "tar", "oci", "docker", "registry", "image")
+CACHES = ("registry", "local", "inline", "image")
+NETWORKS = ("default", "none", "host")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(i?b?)", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+
+
+def words(text: str, option: str) -> dict[str, str]:
+    """`type=local,dest=out` as pairs; a word without `=` has the value "".  Commas inside double quotes are no ends."""
+    try:
+        fields = next(csv.reader([text], strict=True), [])
+    except csv.Error as error:
+        raise Failure(f"invalid value {text!r} for --{option}: {error}") from None
+    pairs: dict[str, str] = {}
+    for field in fields:
+        name, _, value = field.partition("=")
+        pairs[name.strip().lower()] = value
+    return pairs
+
+
+def size_bytes(text: str, option: str) -> int:
+    """`64m`, `1g`, `512` in bytes, as docker counts memory (powers of 1024)."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise Failure(f"invalid size {text!r} for --{option}: a number, and k, m or g behind it")
+    return int(float(found[1]) * 1024 ** _POWERS[found[2].lower()])
+
+
+def output_spec(text: str) -> OutputSpec:
+    """`-o out`, `-o -`, `-o type=tar,dest=out.tar`."""
+    if "=" not in text:
+        return OutputSpec("tar", "-") if text == "-" else OutputSpec("local", text)
+    pairs = words(text, "output")
+    kind = pairs.pop("type", "")
+    if kind not in OUTPUTS:
+        raise Failure(f"unknown output type {kind!r} in --output {text!r}: there are {', '.join(OUTPUTS)}")
+    dest = pairs.pop("dest", "")
+    if kind in ("local",) and dest in ("", "-"):
+        raise Failure(f"--output {text!r}: type=local needs dest=DIRECTORY")
+    return OutputSpec(kind, dest or ("-" if kind == "tar" else ""), tuple(pairs.items()))
+
+
+def cache_spec(text: str, option: str) -> CacheSpec:
+    """`user/app:cache`, `type=registry,ref=user/app:cache`, `type=local,src=dir`, `type=inline`."""
+    if "=" not in text:
+        return CacheSpec("registry", (("ref", text),))
+    pairs = words(text, option)
+    kind = pairs.pop("type", "")
+    if kind not in CACHES:
+        raise Failure(f"unknown cache type {kind!r} in --{option} {text!r}: there are {', '.join(CACHES)}")
+    return CacheSpec(kind, tuple(pairs.items()))
+
+
+def secret(text: str, environment: Mapping[str, str]) -> SecretSource:
+    """`id=ID,src=FILE`, `id=ID,env=NAME`, `id=NAME` (the variable of that name, else the file)."""
+    pairs = words(text, "secret")
+    known = {"type", "id", "src", "source", "env"}
+    if unknown := set(pairs) - known:
+        raise Failure(f"unexpected key {sorted(unknown)[0]!r} in --secret {text!r}")
+    name = pairs.get("id", "")
+    file, variable = pairs.get("src") or pairs.get("source", ""), pairs.get("env", "")
+    kind = pairs.get("type", "")
+    if kind not in ("", "file", "env"):
+        raise Failure(f"unsupported secret type {kind!r}: there are file and env")
+    if not name:
+        raise Failure(f"--secret {text!r} needs an id")
+    if kind == "env" and not variable:
+        variable, file = file or name, ""
+    if not file and not variable:
+        file, variable = ("", name) if name in environment and kind != "file" else (name, "")
+    if variable:
+        if variable not in environment:
+            raise Failure(f"--secret {text!r}: environment variable {variable} is not set")
+        return SecretSource(name, environment[variable].encode("utf-8", "surrogateescape"))
+    try:
+        return SecretSource(name, Path(file).expanduser().read_bytes())
+    except OSError as error:
+        raise Failure(f"--secret {text!r}: cannot read {file}: {(error.strerror or '').lower()}") from None
+
+
+def ssh_sockets(texts: Iterable[str], environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """`default` or `id=SOCKET` as (id, path of an agent's socket)."""
+    found = []
+    for text in texts:
+        name, _, path = text.partition("=")
+        path = path or environment.get("SSH_AUTH_SOCK", "")
+        if not path:
+            raise Failure(f"invalid empty ssh agent socket for --ssh {text}: make sure SSH_AUTH_SOCK is set")
+        if not Path(path).is_socket():
+            raise Failure(f"--ssh {text}: {path} is not the socket of an ssh agent")
+        found.append((name, path))
+    return tuple(found)
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise Failure(f"invalid value {text!r} for --{option}: want NAME=VALUE")
+    return name, value
+
+
+def _build_args(texts: Iterable[str], environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Later ones win; `NAME` alone takes its value from the environment, and is no argument if it has none there."""
+    given: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name:
+            raise Failure(f"invalid build argument {text!r}: want NAME=VALUE or NAME")
+        if equals:
+            given[name] = value
+        elif name in environment:
+            given[name] = environment[name]
+    return tuple(given.items())
+
+
+def _hosts(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    import ipaddress
+
+    hosts = []
+    for text in texts:
+        name, _, address = text.partition("=" if "=" in text else ":")
+        try:
+            ipaddress.ip_address(address.strip("[]"))
+        except ValueError:
+            raise Failure(f'invalid argument "{text}" for --add-host: bad format, want HOST:IP') from None
+        hosts.append((name, address.strip("[]")))
+    return tuple(hosts)
+
+
+def _epoch(given: Parsed, environment: Mapping[str, str], args: tuple[tuple[str, str], ...]) -> int | None:
+    text = given.text("source_date_epoch") or dict(args).get("SOURCE_DATE_EPOCH") or environment.get(
+        "SOURCE_DATE_EPOCH", ""
+    )  # fmt: skip
+    if not text:
+        return None
+    if not text.isdigit():
+        raise Failure(f"invalid SOURCE_DATE_EPOCH: {text!r} is not a number of seconds")
+    return int(text)
+
+
+def _labels(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    pairs = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not name:
+            raise Failure(f"invalid label {text!r}: it has no name")
+        pairs[name] = value
+    return tuple(pairs.items())
+
+
+def _outputs(given: Parsed) -> tuple[OutputSpec, ...]:
+    outputs = [output_spec(text) for text in given.texts("output")]
+    if given.flag("push"):
+        outputs.append(OutputSpec("registry"))
+    if sum(spec.dest == "-" for spec in outputs) > 1:
+        raise Failure("only one --output can go to standard output")
+    return tuple(outputs)
+
+
+def _tags(texts: Iterable[str]) -> tuple[str, ...]:
+    for text in texts:
+        try:
+            reference = Reference.parse(text)
+        except InvalidReference as error:
+            raise Failure(f'invalid argument "{text}" for "-t, --tag" flag: {error.message}') from None
+        if reference.digest is not None:
+            raise Failure(f'invalid argument "{text}" for "-t, --tag" flag: refusing to create a tag with a digest')
+    return tuple(dict.fromkeys(texts))
+
+
+def request(given: Parsed, context: object, dockerfile: str | bytes, environment: Mapping[str, str]) -> BuildRequest:
+    """What the command line asks for.  Raises Failure."""
+    network = given.text("network") or "default"
+    if network not in NETWORKS:
+        raise Failure(f"network mode {network!r} is not one of {', '.join(NETWORKS)}")
+    args = _build_args(given.texts("build_arg"), environment)
+    memory = given.text("memory")
+    cpus = given.text("cpus")
+    if cpus and not re.fullmatch(r"\d+(\.\d+)?", cpus):
+        raise Failure(f"invalid value {cpus!r} for --cpus: want a number such as 1.5")
+    shm = given.text("shm_size")
+    platforms = [part.strip() for text in given.texts("platform") for part in text.split(",") if part.strip()]
+    return BuildRequest(
+        context=context,  # type: ignore[arg-type]
+        dockerfile=dockerfile,
+        contexts=tuple(_pair(text, "build-context") for text in given.texts("build_context")),
+        tags=_tags(given.texts("tag")),
+        target=given.text("target"),
+        platforms=tuple(dict.fromkeys(platforms)),
+        args=args,
+        labels=_labels(given.texts("label")),
+        annotations=tuple(_pair(text, "annotation") for text in given.texts("annotation")),
+        no_cache=given.flag("no_cache"),
+        no_cache_filter=tuple(name for text in given.texts("no_cache_filter") for name in text.split(",") if name),
+        cache_from=tuple(cache_spec(text, "cache-from") for text in given.texts("cache_from")),
+        cache_to=tuple(cache_spec(text, "cache-to") for text in given.texts("cache_to")),
+        pull=given.flag("pull"),
+        outputs=_outputs(given),
+        squash=given.flag("squash"),
+        compression=given.text("compression"),
+        network=network,
+        add_hosts=_hosts(given.texts("add_host")),
+        secrets=tuple(secret(text, environment) for text in given.texts("secret")),
+        ssh=ssh_sockets(given.texts("ssh"), environment),
+        allow=tuple(given.texts("allow")),
+        shm_size=size_bytes(shm, "shm-size") if shm else 0,
+        ulimits=tuple(given.texts("ulimit")),
+        memory=size_bytes(memory, "memory") if memory else 0,
+        cpus=float(cpus or 0),
+        cgroup_parent=given.text("cgroup_parent"),
+        source_date_epoch=_epoch(given, environment, args),
+        rewrite_timestamp=given.flag("rewrite_timestamp"),
+        dry_run=given.flag("dry_run"),
+        verify=given.flag("verify"),
+        check=given.flag("check"),
+    )

@@ -1,0 +1,196 @@
+"""How a build is shown: docker's lines (plain), the ID alone (quiet); build_terminal and build_raw have the others.
+
+A view is fed every event of the build, from any thread, and closed at its end.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from veneer.build.events import (
+    BaseResolved,
+    Event,
+    Finished,
+    Missed,
+    Output,
+    OutputProgress,
+    Step,
+    StepDone,
+    StepFailed,
+    StepStarted,
+    Transfer,
+    Warned,
+)
+from veneer.cli.progress import Lines
+from veneer.cli.tables import harmless
+
+if TYPE_CHECKING:
+    from veneer.build.explain import Miss
+    from veneer.progress import Report
+
+KEPT_ON_FAILURE = 1 << 20
+"""How many bytes of a step's output a quiet build keeps, to show them if the step fails."""
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class View(Protocol):
+    """What shows a build."""
+
+    def __call__(self, event: Event) -> None:
+        """Show one event; called from any thread, one call at a time."""
+
+    def close(self, *, failed: bool) -> None:
+        """The build is over; nothing will follow."""
+
+
+def calm(text: str, *, colours: bool) -> str:
+    """A line that a step printed, without what would redraw a terminal; colours stay if they are wanted."""
+    text = text.rpartition("\r")[2] if "\r" in text.rstrip("\r") else text.rstrip("\r")
+    if text.isprintable():
+        return text
+    if not colours:
+        return harmless(_COLOUR.sub("", text), keep="\t")
+    parts, end = [], 0
+    for found in _COLOUR.finditer(text):
+        parts += [harmless(text[end : found.start()], keep="\t"), found[0]]
+        end = found.end()
+    return "".join([*parts, harmless(text[end:], keep="\t")])
+
+
+class Splitter:
+    """Makes lines of the pieces a step prints; an unfinished line waits for its end."""
+
+    def __init__(self) -> None:
+        self._rest = {1: b"", 2: b""}
+
+    def lines(self, stream: int, data: bytes) -> list[str]:
+        """The lines that `data` completes."""
+        *whole, self._rest[stream] = (self._rest[stream] + data).split(b"\n")
+        return [line.decode("utf-8", "replace") for line in whole]
+
+    def end(self) -> list[str]:
+        """What was printed without a line's end."""
+        rest = [line.decode("utf-8", "replace") for line in self._rest.values() if line]
+        self._rest = {1: b"", 2: b""}
+        return rest
+
+
+def heading(step: Step) -> str:
+    """`Step 3/10 : RUN make`, with the stage where several are built."""
+    stage = f"[{step.stage}] " if step.of != step.total else ""
+    return f"{stage}Step {step.position}/{step.of} : {harmless(step.text)}"
+
+
+class Plain:
+    """Classic docker's lines, one after the other; several stages at once each name theirs."""
+
+    def __init__(self, out: TextIO, *, explain: bool, columns: int, live: bool = False) -> None:
+        self._out = out
+        self._explain = explain
+        self._transfers = Lines(out, live=live, columns=columns)
+        self._lock = threading.Lock()
+        self._splitters: dict[tuple[str, int], Splitter] = {}
+        self._missed: dict[tuple[str, int], Miss] = {}
+        self._colours = live
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            self._show(event)
+            self._out.flush()
+
+    def close(self, *, failed: bool) -> None:
+        with self._lock:
+            for splitter in self._splitters.values():
+                for line in splitter.end():
+                    self._line(calm(line, colours=self._colours))
+            self._out.flush()
+
+    def _line(self, text: str, step: Step | None = None) -> None:
+        stage = f"[{step.stage}] " if step is not None and step.of != step.total else ""
+        self._out.write(f"{stage}{text}\n")
+
+    def _show(self, event: Event) -> None:
+        if isinstance(event, StepStarted):
+            self._line(heading(event.step))
+        elif isinstance(event, Missed):
+            self._missed[event.step.stage, event.step.number] = event.miss
+            if self._explain:
+                self._told(event.step, event.miss)
+        elif isinstance(event, Output):
+            key = (event.step.stage, event.step.number)
+            for line in self._splitters.setdefault(key, Splitter()).lines(event.stream, event.data):
+                self._line(calm(line, colours=self._colours), event.step)
+        elif isinstance(event, StepDone):
+            self._done(event)
+        elif isinstance(event, Transfer | OutputProgress):
+            self._transfer(event.report)
+        elif isinstance(event, Warned):
+            where = f" (line {event.line})" if event.line else ""
+            rule = f"{event.rule}: " if event.rule else ""
+            self._line(f"[Warning] {rule}{harmless(event.message)}{where}")
+        elif isinstance(event, StepFailed):
+            self._rest(event.step)
+        elif isinstance(event, Finished):
+            self._finished(event)
+
+    def _transfer(self, report: Report) -> None:
+        self._transfers(report)
+
+    def _told(self, step: Step, miss: Miss) -> None:
+        self._line(f" ---> Not in the cache: {harmless(miss.summary)}", step)
+        for detail in miss.details:
+            self._line(f"        {harmless(detail)}", step)
+
+    def _rest(self, step: Step) -> None:
+        splitter = self._splitters.pop((step.stage, step.number), None)
+        for line in splitter.end() if splitter else ():
+            self._line(calm(line, colours=self._colours), step)
+
+    def _done(self, event: StepDone) -> None:
+        self._rest(event.step)
+        if event.predicted and not event.cached:
+            miss = self._missed.get((event.step.stage, event.step.number))
+            if not self._explain:
+                self._line(" ---> Would run" + (f": {harmless(miss.summary)}" if miss else ""), event.step)
+            return
+        if event.cached:
+            self._line(" ---> Using cache", event.step)
+        self._line(f" ---> {event.image.short if event.image else ''}", event.step)
+
+    def _finished(self, event: Finished) -> None:
+        for warning in event.warnings:
+            self._line(f"[Warning] {harmless(warning)}")
+        if event.image is not None:
+            self._line(f"Successfully built {event.image.short}")
+        for tag in event.tags:
+            self._line(f"Successfully tagged {tag}")
+
+
+class Quiet:
+    """Nothing but the result; what a failing step printed goes to standard error."""
+
+    def __init__(self, err: TextIO) -> None:
+        self._err = err
+        self._kept: dict[tuple[str, int], bytearray] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            if isinstance(event, Output):
+                kept = self._kept.setdefault((event.step.stage, event.step.number), bytearray())
+                kept += event.data
+                del kept[:-KEPT_ON_FAILURE]
+            elif isinstance(event, StepDone):
+                self._kept.pop((event.step.stage, event.step.number), None)
+            elif isinstance(event, StepFailed):
+                kept = self._kept.pop((event.step.stage, event.step.number), bytearray())
+                for line in bytes(kept).decode("utf-8", "replace").splitlines():
+                    self._err.write(calm(line, colours=False) + "\n")
+
+    def close(self, *, failed: bool) -> None:
+        self._err.flush()
+
+
+__all__ = ["BaseResolved", "Plain", "Quiet", "Splitter", "View", "calm", "heading"]
