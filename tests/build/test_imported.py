@@ -48,13 +48,14 @@ def cut(config: ImageConfig, rows: int) -> ImageConfig:
 def rebuild(store: Store, cache: imported.ImportedCaches, wanted: ImageConfig) -> Image:
     """Walk through the cache as a build would."""
     steps = ["ADD file:1 in / ", "ENV A=1", "RUN two"]
+    found: imported.CachedStep | None = None
     with store.lease("test") as lease:
         for row, text in enumerate(steps):
             found = cache.match(cut(wanted, row) if row else None, text)
             assert found is not None, text
             assert found.entry == wanted.history[row]
             found.take(lease, silent)
-        assert found.whole == wanted.raw
+        assert found is not None and found.whole == wanted.raw
         return store.images.add(lease, found.whole, built=True)
 
 

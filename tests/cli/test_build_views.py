@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from veneer.build.events import Event, Finished, Missed, Output, Step, StepDone, StepFailed, StepStarted, Warned
+from veneer.build.request import CacheSpec, OutputSpec, SecretSource
 from veneer.cli.app import Failure
 from veneer.cli.build_flags import cache_spec, output_spec, secret, size_bytes, words
 from veneer.cli.build_raw import Raw
@@ -133,9 +134,11 @@ def test_colours_stay_where_they_are_wanted() -> None:
 
 
 def test_an_output_is_a_directory_a_stream_or_a_list_of_words() -> None:
-    assert output_spec("out")[:2] == ("local", "out")
-    assert output_spec("-")[:2] == ("tar", "-")
-    assert output_spec('type=oci,"dest=a,b.tar",compression=zstd') == ("oci", "a,b.tar", (("compression", "zstd"),))
+    assert output_spec("out") == OutputSpec("local", "out")
+    assert output_spec("-") == OutputSpec("tar", "-")
+    assert output_spec('type=oci,"dest=a,b.tar",compression=zstd') == OutputSpec(
+        "oci", "a,b.tar", (("compression", "zstd"),)
+    )
     with pytest.raises(Failure, match="unknown output type 'zip'"):
         output_spec("type=zip,dest=x")
     with pytest.raises(Failure, match="needs dest=DIRECTORY"):
@@ -143,8 +146,8 @@ def test_an_output_is_a_directory_a_stream_or_a_list_of_words() -> None:
 
 
 def test_a_cache_is_a_name_or_a_list_of_words() -> None:
-    assert cache_spec("user/app:cache", "cache-from") == ("registry", (("ref", "user/app:cache"),))
-    assert cache_spec("type=local,src=d", "cache-from") == ("local", (("src", "d"),))
+    assert cache_spec("user/app:cache", "cache-from") == CacheSpec("registry", (("ref", "user/app:cache"),))
+    assert cache_spec("type=local,src=d", "cache-from") == CacheSpec("local", (("src", "d"),))
     with pytest.raises(Failure, match="unknown cache type 's3'"):
         cache_spec("type=s3,bucket=x", "cache-to")
 
@@ -152,9 +155,9 @@ def test_a_cache_is_a_name_or_a_list_of_words() -> None:
 def test_a_secret_comes_from_a_file_or_a_variable(tmp_path: Any) -> None:
     file = tmp_path / "key"
     file.write_bytes(b"\x00secret")
-    assert secret(f"id=k,src={file}", {}) == ("k", b"\x00secret")
-    assert secret("id=k,env=TOKEN", {"TOKEN": "t"}) == ("k", b"t")
-    assert secret("id=TOKEN", {"TOKEN": "t"}) == ("TOKEN", b"t")
+    assert secret(f"id=k,src={file}", {}) == SecretSource("k", b"\x00secret")
+    assert secret("id=k,env=TOKEN", {"TOKEN": "t"}) == SecretSource("k", b"t")
+    assert secret("id=TOKEN", {"TOKEN": "t"}) == SecretSource("TOKEN", b"t")
     with pytest.raises(Failure, match="environment variable TOKEN is not set"):
         secret("id=k,env=TOKEN", {})
     with pytest.raises(Failure, match="needs an id"):
