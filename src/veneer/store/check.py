@@ -31,6 +31,7 @@ CODES = {
     "blob-digest": "a blob's bytes are not those its digest names",
     "snapshot-missing": "a layer's directory is not there",
     "snapshot-untrusted": "a layer was not on the disk when the machine stopped; it is unpacked anew before it is used",
+    "layer-lost": "a layer that was built here was not on the disk when the machine stopped, and it has no blob",
     "snapshot-differs": "a layer's files are not those its index tells of",
     "index-missing": "a layer's index is not there; it is made anew when it is needed",
     "index-damaged": "a layer's index cannot be read; it is made anew when it is needed",
@@ -105,14 +106,23 @@ def _blobs(store: Store, *, deep: bool) -> Iterator[Finding]:
 
 
 def _snapshots(store: Store) -> Iterator[Finding]:
-    doubtful = store.layers.untrusted()
+    doubtful, lost = store.layers.untrusted(), store.layers.lost()
     for snapshot, driver, diff_id in store.catalog.rows("SELECT id, driver, diff_id FROM snapshot ORDER BY id"):
         directory = store.driver_named(driver).directory(snapshot)
         if not directory.is_dir():
             if store.catalog.row("SELECT 1 FROM snapshot WHERE id = ?", (snapshot,)):
                 yield Finding("snapshot-missing", snapshot, f"{directory} of layer {diff_id}")
+        elif snapshot in lost:
+            yield Finding("layer-lost", snapshot, f"layer {diff_id}{_needed_by(store, snapshot)}")
         elif snapshot in doubtful:
             yield Finding("snapshot-untrusted", snapshot, f"layer {diff_id}")
+
+
+def _needed_by(store: Store, snapshot: str) -> str:
+    chains = store.catalog.rows("SELECT chain_id FROM layer WHERE snapshot = ?", (snapshot,))
+    users = {image for (chain_id,) in chains for image in store.layers.users(ChainID(Digest(chain_id)))}
+    tags = sorted(tag.familiar for image in users for tag in store.images.get(image).tags)
+    return f", needed by {', '.join(tags)}" if tags else ""
 
 
 def _indexes(store: Store) -> Iterator[Finding]:

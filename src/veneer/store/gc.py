@@ -60,6 +60,18 @@ _UNNEEDED_BLOB = (
     + "))))"
 )
 
+_LOST_IMAGE = """
+    built = 1
+    AND top IN (
+        WITH RECURSIVE above (chain_id) AS (
+            SELECT chain_id FROM layer JOIN lost USING (snapshot)
+            UNION SELECT layer.chain_id FROM above JOIN layer ON layer.parent = above.chain_id)
+        SELECT chain_id FROM above)
+    AND NOT EXISTS (SELECT 1 FROM tag WHERE tag.image = image.id)
+    AND NOT EXISTS (SELECT 1 FROM digest_ref WHERE digest_ref.image = image.id)
+    AND NOT EXISTS (SELECT 1 FROM image AS child WHERE child.parent = image.id)
+    AND NOT EXISTS (SELECT 1 FROM lease_blob WHERE lease_blob.blob = image.id)"""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Item:
@@ -187,6 +199,7 @@ def _drop_rows(store: Store, transaction: apsw.Connection) -> None:
     for (lease_id,) in leases:
         if not is_alive(store.root, lease_id):
             transaction.execute("DELETE FROM lease WHERE id = ?", (lease_id,))
+    _drop_lost(store, transaction)
     gone = _peel(
         transaction,
         f"SELECT chain_id, diff_id, '', 0 FROM layer WHERE {_UNNEEDED_LAYER}",
@@ -212,6 +225,26 @@ def _drop_rows(store: Store, transaction: apsw.Connection) -> None:
     )
     for digest, _, _, size in blobs:
         _note_trash(transaction, "blob", digest, "", size)
+
+
+def _drop_lost(store: Store, transaction: apsw.Connection) -> None:
+    """Drop what a power cut took from the build cache: nameless images built here on a layer that is not to be had
+    again, unless an image that stays was built on them."""
+    lost = store.layers.lost()
+    if not lost:
+        return
+    transaction.execute("CREATE TEMP TABLE lost (snapshot TEXT PRIMARY KEY)")
+    try:
+        transaction.executemany("INSERT INTO lost VALUES (?)", [(snapshot,) for snapshot in lost])
+        _peel(
+            transaction,
+            f"SELECT id, '', '', 0 FROM image WHERE {_LOST_IMAGE}",
+            "id",
+            "SELECT parent FROM image WHERE id = ? AND parent IS NOT NULL",
+            "DELETE FROM image WHERE id = ?",
+        )
+    finally:
+        transaction.execute("DROP TABLE lost")
 
 
 def _peel(transaction: apsw.Connection, unneeded: str, key: str, below: str, drop: str) -> list[Any]:

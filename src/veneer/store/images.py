@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import apsw
 
     from veneer.oci.image import ImageConfig
+    from veneer.oci.manifest import Manifest
     from veneer.store.blobs import BlobStore
     from veneer.store.catalog import Catalog
     from veneer.store.layout import Layout
@@ -262,6 +263,19 @@ class ImageStore:
                 manifests.record_twin(connection, document, twin)
             connection.execute(INSERT, image_row(parsed, document.digest, parent, size, built))
         return self.get(parsed.image_id)
+
+    def replace_manifest(self, lease: Lease, image_id: ImageID, document: Manifest) -> None:
+        """Give an image another manifest over the same layers: one whose blobs have just been made."""
+        from veneer.store import manifests
+
+        self.blobs.put(lease, document.raw)
+        config = self.get(image_id).config
+        manifests.check(document, config)
+        with self.catalog.transaction() as connection:
+            manifests.check_blobs(connection, document, config)
+            manifests.record(connection, document)
+            connection.execute("UPDATE image SET manifest = ? WHERE id = ?", (str(document.digest), str(image_id)))
+        self.layout.refresh()
 
     def _check_layers(self, config: ImageConfig) -> int:
         """The sum of the layers' sizes.  Raises LayerNotStored, naming the first that is not here."""

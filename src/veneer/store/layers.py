@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from veneer.drivers.driver import SnapshotID
     from veneer.drivers.mount import Mount
     from veneer.oci.manifest import Descriptor
+    from veneer.store.drafts import Draft
     from veneer.store.intake import LayerIntake
     from veneer.store.leases import Lease
+    from veneer.store.packing import LayerTar
     from veneer.store.store import Store
 
 _LAYER = """SELECT layer.chain_id, layer.diff_id, layer.parent, layer.snapshot,
@@ -216,18 +218,35 @@ class LayerStore:
         for descriptor in self.blobs(diff_id):
             if self.store.blobs.acquire(lease, descriptor.digest):
                 return descriptor.digest
-        raise LayerLost(
-            f"layer {diff_id} was not yet on the disk when the machine stopped, and its blob is not here",
-            hint="veneer pull, or load, an image that has it",
+        raise self._lost(diff_id)
+
+    def _lost(self, diff_id: DiffID) -> LayerLost:
+        users = {image for layer in self.by_diff_id(diff_id) for image in self.users(layer.chain_id)}
+        tags = sorted(tag.familiar for image in users for tag in self.store.images.get(image).tags)
+        named = f"; needed by {', '.join(tags[:5])}" + (", ..." if len(tags) > 5 else "") if tags else ""
+        return LayerLost(
+            f"layer {diff_id} was not yet on the disk when the machine stopped, and its blob is not here{named}",
+            hint="build, pull or load the image again",
         )
 
     def recover(self) -> int:
-        """Unpack anew every layer that cannot be trusted; returns how many."""
-        doubtful = self.untrusted()
+        """Unpack anew every layer that cannot be trusted and has a blob; returns how many."""
+        doubtful = self.untrusted() - self.lost()
         layers = [layer for layer in self.list() if layer.snapshot in doubtful]
+        done = 0
         for layer in reversed(layers):
-            self.ensure(layer.chain_id)
-        return len(layers)
+            with contextlib.suppress(LayerLost):  # it stands on one without a blob; `check` tells
+                self.ensure(layer.chain_id)
+                done += 1
+        return done
+
+    def lost(self) -> set[SnapshotID]:
+        """The snapshots that a power cut may have damaged and that no blob can be unpacked into again."""
+        rows = self.catalog.rows(
+            "SELECT id, durable, boot_id, mount_id FROM snapshot WHERE durable = 0 AND NOT EXISTS"
+            " (SELECT 1 FROM blob_diff WHERE blob_diff.diff_id = snapshot.diff_id)"
+        )
+        return {row[0] for row in rows if not self.trusted(*row[1:])}
 
     def index(self, diff_id: DiffID) -> LayerIndex:
         """The table of contents of a layer, made anew from its blob if lost.  Close it, or use it in a `with`.
@@ -244,16 +263,20 @@ class LayerStore:
                 return LayerIndex.open(path)
         elif not rows:
             raise NoSuchLayer(f"No such layer: {diff_id}", hint="veneer layer ls shows all of them")
-        self._rebuild_index(diff_id)
+        self.rebuild_index(diff_id)
         return LayerIndex.open(path)
 
     def index_path(self, diff_id: DiffID) -> Path:
         """Where the layer's index lies."""
         return self.store.root / "indexes" / diff_id.algorithm / diff_id.hex
 
-    def _rebuild_index(self, diff_id: DiffID) -> None:
+    def rebuild_index(self, diff_id: DiffID) -> None:
+        """Make the layer's index anew, from its blob or, where it has none, from its files."""
         from veneer.changeset.whiteout import WhiteoutStyle
 
+        if not self.blobs(diff_id):
+            self._index_from_files(diff_id)
+            return
         with self.store.lease("index") as lease, contextlib.ExitStack() as stack:
             blob = stack.enter_context(self.store.blobs.open(self._source(lease, diff_id)))
             folder, file = lease.file("tree"), lease.file("index")
@@ -264,6 +287,17 @@ class LayerStore:
             self.pool.unpack(
                 blob.fileno(), None, root, index.fileno(), WhiteoutStyle.ERASE, expect=diff_id, what=f"layer {diff_id}"
             ).result()
+            file.replace(self.index_path(diff_id))
+
+    def _index_from_files(self, diff_id: DiffID) -> None:
+        from veneer.store.drafts import Nowhere
+        from veneer.store.packing import layer_of, pack_again
+
+        layer = layer_of(self, diff_id)
+        with self.store.lease("index") as lease:
+            file = lease.file("index")
+            with open(file, "wb+") as index:
+                pack_again(self, layer, Nowhere(), index=index)
             file.replace(self.index_path(diff_id))
 
     def mounts(self, chain_id: ChainID | None) -> Sequence[Mount]:
@@ -312,6 +346,46 @@ class LayerStore:
         self.prove_durable()
         with LayerIntake(self, lease, diff_ids, progress) as intake:
             yield intake
+
+    def tar(self, layer: Layer) -> LayerTar:
+        """The layer's plain tar: from its blob if it has one, else packed from its files."""
+        from veneer.store.packing import tar_of
+
+        return tar_of(self, layer)
+
+    def compressed(
+        self,
+        lease: Lease,
+        diff_id: DiffID,
+        kind: Compression,
+        level: int | None = None,
+        *,
+        progress: Progress = silent,
+    ) -> Descriptor:
+        """A stored, compressed blob of the layer; made by all cores where there is none, and kept (packing.py)."""
+        from veneer.store.packing import compressed
+
+        return compressed(self.store, lease, diff_id, kind, level, progress=progress)
+
+    @contextlib.contextmanager
+    def draft(self, lease: Lease, parent: ChainID | None) -> Iterator[Draft]:
+        """A layer to be made by writing files, on top of `parent` (None: a base layer)."""
+        from veneer.store.drafts import Draft
+
+        made = Draft(self, lease, parent)
+        try:
+            yield made
+        finally:
+            made.close()
+
+    def settle_built(self) -> None:
+        """Return when every layer made here so far would survive a power cut; one without a blob could not be made
+        again.  Nothing is promised with durability "none"."""
+        if self.catalog.row(
+            "SELECT 1 FROM snapshot WHERE durable = 0 AND NOT EXISTS"
+            " (SELECT 1 FROM blob_diff WHERE blob_diff.diff_id = snapshot.diff_id) LIMIT 1"
+        ):
+            self.prove_durable(all=True)
 
     def prove_durable(self, *, all: bool = False) -> None:
         """Flush the file system and mark the snapshots written in this session as being on the disk.

@@ -58,8 +58,10 @@ class Lease:
         self._register(transaction)
         transaction.execute("INSERT OR IGNORE INTO lease_layer VALUES (?, ?)", (self.id, chain_id))
 
-    def hold_snapshot(self, transaction: apsw.Connection, snapshot: SnapshotID, driver: str, diff_id: DiffID) -> None:
-        """Keep a snapshot, which need not exist yet."""
+    def hold_snapshot(
+        self, transaction: apsw.Connection, snapshot: SnapshotID, driver: str, diff_id: DiffID | str
+    ) -> None:
+        """Keep a snapshot, which need not exist yet; `diff_id` "" where nobody knows it."""
         self._register(transaction)
         transaction.execute(
             "INSERT OR IGNORE INTO lease_snapshot VALUES (?, ?, ?, ?)", (self.id, snapshot, driver, diff_id)

@@ -30,7 +30,8 @@ def generate(catalog: Catalog, blobs: BlobStore, config: ImageConfig) -> Manifes
     """Write the OCI manifest of `config` over the stored blobs of its layers.
 
     The same blobs give the same bytes.  Of several blobs of one layer the gzip one is named (every reader takes
-    it), else zstd, else plain.  Raises NoLayerBlob.
+    it), else zstd, else plain.  A layer that was made here and has no blob yet is named by its plain tar, which can be
+    packed from its files at any time (packing.py).  Raises NoLayerBlob.
     """
     layers: list[Descriptor] = []
     known: dict[DiffID, Descriptor] = {}
@@ -64,6 +65,10 @@ def _layer(catalog: Catalog, blobs: BlobStore, diff_id: DiffID, what: str) -> De
             rank, media_type = types[kind]
             if best is None or rank < best[0]:
                 best = (rank, Descriptor(media_type, BlobDigest(Digest(digest)), size))
+    if best is None and not stored:
+        tar_size = catalog.value("SELECT tar_size FROM snapshot WHERE diff_id = ?", (str(diff_id),))
+        if tar_size is not None:
+            return Descriptor(oci.OCI_LAYER, BlobDigest(Digest(diff_id)), tar_size)
     if best is None:
         raise NoLayerBlob(
             f"{what}: no blob of diff ID {diff_id} that a manifest can name ({len(stored)} stored)",

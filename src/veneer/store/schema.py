@@ -10,7 +10,7 @@ seconds; flags are 0 or 1.
 from __future__ import annotations
 
 APPLICATION_ID = 0x766E6572  # "vner": file(1) and a person with a hex dump can tell whose database this is
-VERSION = 1
+VERSION = 2
 """`PRAGMA user_version` of the newest schema this veneer writes; MIGRATIONS has as many steps."""
 
 _FIRST = """
@@ -183,5 +183,33 @@ CREATE TABLE trash (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+_BUILDS = """
+-- What made an image here: the build cache.  parent is the image it was built on ('' for none), key the hash of
+-- `facts`, a JSON object of all that decides whether the step has to be done again.
+CREATE TABLE build_step (
+    image   TEXT NOT NULL REFERENCES image ON DELETE CASCADE,
+    parent  TEXT NOT NULL,
+    key     TEXT NOT NULL,
+    facts   TEXT NOT NULL,
+    created REAL NOT NULL,
+    used    REAL NOT NULL,
+    uses    INTEGER NOT NULL,
+    PRIMARY KEY (image, parent, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX build_step_parent ON build_step (parent, key);
+CREATE INDEX build_step_key ON build_step (key);
+
+-- RUN --mount=type=cache: cache-mounts/<folder> is the directory of `id`; of one id there may be several, where
+-- builds side by side each wanted it for themselves.
+CREATE TABLE cache_mount (
+    folder  TEXT PRIMARY KEY,
+    id      TEXT NOT NULL,
+    created REAL NOT NULL,
+    used    REAL NOT NULL,
+    uses    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX cache_mount_id ON cache_mount (id);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _BUILDS)
 """MIGRATIONS[n] brings a catalogue of user_version n to n + 1."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from veneer.config import Config
     from veneer.drivers.protocol import StorageDriver
+    from veneer.store.builds import BuildStore
     from veneer.store.check import Finding
     from veneer.store.gc import Collected, Extent
     from veneer.store.images import ImageStore
@@ -33,7 +34,8 @@ LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 EMPTY_INDEX = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
 _OURS = frozenset(
     {"blobs", "indexes", "ingest", "partial", "trash", "locks", "index.json", ".index.json.new", LAYOUT_FILE,
-     ".oci-layout.new", "state.db", "state.db-wal", "state.db-shm", "reserve", "overlay2", "vfs", "lost+found"}
+     ".oci-layout.new", "state.db", "state.db-wal", "state.db-shm", "reserve", "overlay2", "vfs", "cache-mounts",
+     "contexts", "lost+found"}
 )  # fmt: skip
 
 
@@ -98,6 +100,13 @@ class Store:
 
         root = self.config.root_name
         return ImageStore(self.catalog, self.blobs, Layout(root, self.catalog, f"{root}/locks"))
+
+    @functools.cached_property
+    def builds(self) -> BuildStore:
+        """What the build cache has."""
+        from veneer.store.builds import BuildStore
+
+        return BuildStore(self)
 
     @functools.cached_property
     def driver(self) -> StorageDriver:

@@ -1,0 +1,154 @@
+"""One compressed stream made by all cores: the same bytes however many there are.
+
+The input is cut at every CHUNK bytes and the pieces are compressed on their own, by threads (the libraries let go of
+the interpreter's lock).  gzip stays a single member: each piece is a run of deflate blocks ended by a full flush, as
+pigz does; zstd becomes frame after frame.  Both are what every reader takes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, BinaryIO
+
+from veneer.changeset.compression import Compression, _zstd
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    from veneer.changeset.compression import Sink
+
+CHUNK = {Compression.GZIP: 1 << 20, Compression.ZSTD: 4 << 20}
+"""Bytes of input a piece has: smaller ones cost compression, larger ones memory."""
+GZIP_LEVEL = 2
+ZSTD_LEVEL = 3
+_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+_END = b"\x03\x00"
+"""An empty last deflate block."""
+
+
+def maker(kind: Compression, level: int | None = None) -> str:
+    """What is recorded of a blob's making: library, level, size of a piece.  Another of these, other bytes."""
+    piece = f"{CHUNK[kind] >> 20} MiB"
+    if kind is Compression.GZIP:
+        import isal
+
+        return f"isal {isal.__version__} level {GZIP_LEVEL if level is None else level}, {piece}"
+    version: str = _zstd().zstd_version
+    return f"zstd {version} level {ZSTD_LEVEL if level is None else level}, {piece}"
+
+
+@contextlib.contextmanager
+def parallel_compressor(
+    out: BinaryIO | Sink, kind: Compression, workers: int, *, level: int | None = None
+) -> Iterator[Sink]:
+    """A sink whose bytes go to `out` compressed.  Leaving the block well writes the stream's end.
+
+    At most 2 * workers + 1 pieces are in memory.  ValueError for what layers are not written as.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    if kind not in CHUNK:
+        raise ValueError(f"layers are not written as {kind.name.lower()}")
+    with ThreadPoolExecutor(workers, "veneer-compress") as pool:
+        made: _Gzip | _Zstd = (
+            _Gzip(out, pool, workers, GZIP_LEVEL if level is None else level)
+            if kind is Compression.GZIP
+            else _Zstd(out, pool, workers, ZSTD_LEVEL if level is None else level)
+        )
+        try:
+            yield made
+            made.finish()
+        finally:
+            made.abandon()
+
+
+class _Pieces:
+    """Cuts the input, keeps the order."""
+
+    def __init__(self, out: BinaryIO | Sink, pool: ThreadPoolExecutor, workers: int, size: int) -> None:
+        self._out = out
+        self._pool = pool
+        self._most = 2 * workers
+        self._chunk = size
+        self._piece = bytearray()
+        self._under_way: deque[Future[bytes]] = deque()
+        self._compress: Callable[[bytearray], bytes]
+
+    def write(self, data: bytes | bytearray | memoryview, /) -> int:
+        view = memoryview(data)
+        for begin in range(0, len(view), self._chunk):
+            rest = view[begin : begin + self._chunk]
+            room = self._chunk - len(self._piece)
+            self._piece += rest[:room]
+            if len(self._piece) == self._chunk:
+                self._send()
+                self._piece += rest[room:]
+        return len(view)
+
+    def _send(self) -> None:
+        piece, self._piece = self._piece, bytearray()
+        self._seen(piece)
+        self._under_way.append(self._pool.submit(self._compress, piece))
+        while len(self._under_way) > self._most or (self._under_way and self._under_way[0].done()):
+            self._out.write(self._under_way.popleft().result())
+
+    def _seen(self, piece: bytearray) -> None:
+        """Called with each piece, in order."""
+
+    def finish(self) -> None:
+        if self._piece:
+            self._send()
+        while self._under_way:
+            self._out.write(self._under_way.popleft().result())
+
+    def abandon(self) -> None:
+        """Let go of what nobody waits for any more."""
+        for future in self._under_way:
+            future.cancel()
+
+
+class _Gzip(_Pieces):
+    """One member with a fixed header: no name, no time, OS byte 255 (RFC 1952, 2.3.1)."""
+
+    def __init__(self, out: BinaryIO | Sink, pool: ThreadPoolExecutor, workers: int, level: int) -> None:
+        from isal import isal_zlib
+
+        super().__init__(out, pool, workers, CHUNK[Compression.GZIP])
+        self._crc32 = isal_zlib.crc32
+        self._crc = 0
+        self._size = 0
+
+        def compress(piece: bytearray) -> bytes:
+            deflate = isal_zlib.compressobj(level, isal_zlib.DEFLATED, -isal_zlib.MAX_WBITS)
+            return deflate.compress(piece) + deflate.flush(isal_zlib.Z_FULL_FLUSH)
+
+        self._compress = compress
+        out.write(_HEADER)
+
+    def _seen(self, piece: bytearray) -> None:
+        self._crc = self._crc32(piece, self._crc)
+        self._size += len(piece)
+
+    def finish(self) -> None:
+        super().finish()
+        self._out.write(_END + struct.pack("<II", self._crc & 0xFFFFFFFF, self._size & 0xFFFFFFFF))
+
+
+class _Zstd(_Pieces):
+    def __init__(self, out: BinaryIO | Sink, pool: ThreadPoolExecutor, workers: int, level: int) -> None:
+        zstd = _zstd()
+        super().__init__(out, pool, workers, CHUNK[Compression.ZSTD])
+        options = {zstd.CompressionParameter.compression_level: level, zstd.CompressionParameter.checksum_flag: 1}
+        self._compress = lambda piece: zstd.compress(piece, options=options)
+        self._empty = True
+
+    def _seen(self, piece: bytearray) -> None:
+        self._empty = False
+
+    def finish(self) -> None:
+        super().finish()
+        if self._empty:
+            self._out.write(self._compress(bytearray()))

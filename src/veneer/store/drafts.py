@@ -1,0 +1,162 @@
+"""Drafts: layers made here, from a writable directory on top of a parent to a row that everybody sees.
+
+Such a layer has no blob: its files are written once, into the driver's directory, and its tar can be packed from them
+again at any time, byte for byte (packing.py).  A blob is made when somebody asks for one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from veneer.drivers.driver import SnapshotID, new_snapshot_id
+from veneer.oci.digest import ChainID, chain_id
+from veneer.store.durability import crashpoint, file_errors
+from veneer.store.layers import Layer, LayerStore, lowers
+
+if TYPE_CHECKING:
+    import apsw
+
+    from veneer.changeset.pack import Packed
+    from veneer.changeset.whiteout import WhiteoutStyle
+    from veneer.drivers.mount import Mount
+    from veneer.store.leases import Lease
+
+
+class Draft:
+    """A snapshot that is still written to; made by LayerStore.draft.  Leaving without `publish` leaves nothing.
+
+    `directory` is where its own files go, in the driver's spelling (`style`); or write through the union (`mounts`).
+    """
+
+    def __init__(self, layers: LayerStore, lease: Lease, parent: ChainID | None) -> None:
+        self._layers = layers
+        self._lease = lease
+        self.parent = parent
+        self.driver = layers.store.driver
+        self._lowers = lowers(layers.ensure(parent)) if parent else []
+        self.snapshot: SnapshotID = new_snapshot_id()
+        self._published = False
+        self._index = lease.file("index")
+        with layers.catalog.transaction(durable=False) as transaction:
+            if parent:
+                lease.hold_layer(transaction, parent)
+            # Said before it is made, so that a collection does not take it for rubbish.
+            lease.hold_snapshot(transaction, self.snapshot, self.driver.name, "")
+        try:
+            with file_errors(layers.store.root):
+                self.directory: Path = self.driver.create(self.snapshot, self._lowers)
+        except BaseException:
+            self.close()
+            raise
+        crashpoint("draft-created")
+
+    @property
+    def style(self) -> WhiteoutStyle:
+        """How deletions are spelt in `directory`."""
+        return self.driver.whiteouts
+
+    def mounts(self) -> Sequence[Mount]:
+        """What to mount to write to the draft through its union with the layers below."""
+        return self.driver.mounts(self.snapshot, self._lowers)
+
+    @contextlib.contextmanager
+    def below(self) -> Iterator[list[int]]:
+        """Descriptors of the directories below, nearest first, in the driver's spelling; of a driver whose layers
+        are whole trees the nearest one only."""
+        from veneer.store.intake_slot import allow_files
+
+        nearest = self._lowers if self.driver.any_order else self._lowers[:1]
+        allow_files(len(nearest))
+        with contextlib.ExitStack() as opened:
+            found = []
+            for lower in nearest:
+                fd = os.open(self.driver.directory(lower), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                opened.callback(os.close, fd)
+                found.append(fd)
+            yield found
+
+    @contextlib.contextmanager
+    def merged(self) -> Iterator[int]:
+        """A descriptor of the tree below the draft, read-only."""
+        from veneer.drivers.mount import opened
+
+        with opened(self.driver.mounts(None, self._lowers)) as root:
+            yield root
+
+    def index_file(self) -> BinaryIO:
+        """The file for the layer's index; close it before `publish`.  Opening it again empties it."""
+        return open(self._index, "wb+")
+
+    def measure(self) -> Packed:
+        """Pack what the draft changes into nothing: its diff ID, sizes, and its index."""
+        with self.index_file() as index, file_errors(self._layers.store.root):
+            return self.driver.diff(self.snapshot, self._lowers, Nowhere(), index=index)  # type: ignore[arg-type]
+
+    def publish(self, packed: Packed, parent: ChainID | None = None, *, standalone: bool) -> Layer:
+        """Make the draft the layer on top of its parent; `packed` is what `measure` said, or what filled it knows.
+
+        `standalone`: its files depend on nothing below, so that they may serve other chains with its diff ID.
+        `parent` (held by the caller's lease) replaces the draft's own, for a driver that takes layers in any order.
+        A layer that is here already, whole, wins: the draft is thrown away, and that one returned.  The layer is
+        trusted until the next boot; `LayerStore.settle_built` makes it last.
+        """
+        layers = self._layers
+        below = parent if parent is not None else self.parent
+        named = chain_id(below, packed.diff_id)
+        with file_errors(layers.store.root):
+            self.driver.commit(self.snapshot)
+        crashpoint("draft-filled")
+        with layers.catalog.transaction(durable=False) as transaction:
+            row = transaction.execute(
+                "SELECT durable, boot_id, mount_id FROM layer JOIN snapshot ON snapshot.id = layer.snapshot"
+                " WHERE chain_id = ?", (named,),
+            ).fetchone()  # fmt: skip
+            won = row is None or not layers.trusted(*row)
+            if won:
+                self._insert(transaction, packed, named, below, standalone=standalone)
+            self._lease.hold_layer(transaction, named)
+        self._published = won
+        crashpoint("draft-published")
+        return layers.get(named)
+
+    def _insert(
+        self, transaction: apsw.Connection, packed: Packed, named: ChainID, below: ChainID | None, *, standalone: bool
+    ) -> None:
+        layers, session, now = self._layers, self._layers.session, time.time()
+        # The file is there before its row; if the row fails, it is one more index with the same content, or a stray.
+        with file_errors(layers.store.root):
+            self._index.replace(layers.index_path(packed.diff_id))
+        transaction.execute("INSERT OR REPLACE INTO setting VALUES ('driver', ?)", (self.driver.name,))
+        transaction.execute(
+            "INSERT INTO snapshot VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?)",
+            (self.snapshot, self.driver.name, packed.diff_id, packed.size, packed.tar_size, packed.entries,
+             int(standalone and self.driver.any_order), session.boot_id, session.mount_id, now),
+        )  # fmt: skip
+        # A layer that was here but could not be trusted gets its new snapshot.
+        transaction.execute(
+            "INSERT INTO layer VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET snapshot = excluded.snapshot",
+            (named, packed.diff_id, below, self.snapshot, now),
+        )
+        transaction.execute("DELETE FROM trash WHERE kind = 'index' AND key = ?", (packed.diff_id,))
+        transaction.execute(
+            "DELETE FROM lease_snapshot WHERE lease = ? AND snapshot = ?", (self._lease.id, self.snapshot)
+        )
+
+    def close(self) -> None:
+        """Throw the draft away unless it was published; idempotent."""
+        if not self._published:
+            self.driver.remove(self.snapshot)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._index)
+
+
+class Nowhere:
+    """Takes a tar of which only the digest is wanted."""
+
+    def write(self, data: memoryview | bytes | bytearray, /) -> int:
+        return len(data)
