@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +15,9 @@ from veneer.changeset.entry import Kind
 from veneer.changeset.header import number
 from veneer.changeset.limits import Limits
 from veneer.changeset.tar import BadArchive, TarReader, shown
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 def reader(data: bytes, limits: Limits | None = None) -> TarReader:
@@ -243,6 +248,47 @@ def test_content_arrives_whole_however_the_source_drips(piece: int) -> None:
         (b"d", b""),
         (b"b", b"2" * 3000),
     ]
+
+
+class Skipping(io.BytesIO):
+    """A source that can pass bytes over; counts those that were read."""
+
+    seen = 0
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        count = super().readinto(buffer)
+        self.seen += count
+        return count
+
+    def skip(self, count: int, /) -> int:
+        before = self.tell()
+        return min(self.seek(count, os.SEEK_CUR), len(self.getvalue())) - before
+
+
+def test_content_nobody_asks_for_is_passed_over_where_the_source_can() -> None:
+    data = Layer().file(b"a", bytes(5 << 20)).file(b"b", b"2" * 700).file(b"c", bytes((5 << 20) + 1)).tar()
+    source = Skipping(data)
+    assert [(member.path, member.offset) for member in TarReader(source, hashed=False)] == [
+        (member.path, member.offset) for member in reader(data)
+    ]
+    assert source.seen < 4 << 20
+    hashed = Skipping(data)
+    list(TarReader(hashed))
+    assert hashed.seen > 10 << 20  # a digest is that of all bytes
+
+
+def test_content_taken_in_part_is_passed_over_from_there() -> None:
+    members = TarReader(Skipping(Layer().file(b"a", b"1" * (5 << 20)).file(b"b", b"2").tar()), hashed=False)
+    assert members.next()
+    assert bytes(members.take_at_most(3)) == b"111"
+    assert members.next()
+    assert (members.path, members.read(9)) == (b"b", b"2")
+
+
+def test_an_archive_cut_off_in_what_is_passed_over_is_told() -> None:
+    data = Layer().file(b"a", bytes(5 << 20)).tar()
+    with pytest.raises(BadArchive, match=r"cut off, 1049088 bytes are missing"):
+        list(TarReader(Skipping(data[: 4 << 20]), hashed=False))
 
 
 def test_a_member_is_a_source_for_archives_within_archives() -> None:

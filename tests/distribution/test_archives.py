@@ -9,6 +9,7 @@ import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,6 +25,9 @@ from veneer.oci.digest import Digest
 from veneer.oci.image import HistoryEntry
 from veneer.oci.reference import Reference
 from veneer.testing import images
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 TREE: images.Tree = {
     "etc": images.directory(),
@@ -93,6 +97,35 @@ def test_every_layout_loads_through_a_pipe(engine: Engine, wrapping: int) -> Non
         with open(write, "wb") as out:
             out.write(WRAPPINGS[wrapping]())
         os._exit(0)
+    assert loaded.image_id == IMAGE.image_id
+
+
+def test_an_open_file_is_read_in_place_from_where_it_stands(engine: Engine, tmp_path: Path) -> None:
+    archive = tmp_path / "in.tar"
+    archive.write_bytes(b"a line before it\n" + images.docker_archive((IMAGE, ["app:1"])))
+    with open(archive, "rb") as stream:
+        assert stream.readline() == b"a line before it\n"
+        [loaded] = engine.images.load(stream)
+        assert stream.read() == b""
+    assert loaded.image_id == IMAGE.image_id
+    assert not engine.system.collect().items  # nothing was copied that the image does not need
+    assert not engine.system.check(deep=True)
+
+
+def test_a_stream_that_only_has_a_file_below_it_is_read_as_a_stream(engine: Engine, tmp_path: Path) -> None:
+    class Shifted(io.BufferedReader):
+        """Bytes other than the file's, as a decrypting stream gives."""
+
+        def readinto(self, buffer: Buffer, /) -> int:
+            count = super().readinto(buffer)
+            view = memoryview(buffer).cast("B")
+            view[:count] = bytes(byte ^ 1 for byte in view[:count])
+            return count
+
+    archive = tmp_path / "in"
+    archive.write_bytes(bytes(byte ^ 1 for byte in images.docker_archive((IMAGE, ["app:1"]))))
+    with Shifted(io.FileIO(archive)) as stream:
+        [loaded] = engine.images.load(stream)
     assert loaded.image_id == IMAGE.image_id
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
 
 from veneer.changeset import pax, sparse
 from veneer.changeset.compression import Source
@@ -28,6 +29,15 @@ _EXTENSIONS = b"xXgLKV"
 _CACHE = 4096
 _GLOBAL = frozenset({b"path", b"linkpath", b"size", b"mtime", b"uid", b"gid", b"GNU.sparse.name"})
 _MAX_GLOBALS = 100
+
+
+@runtime_checkable
+class Skippable(Protocol):
+    """A source that can go on without reading."""
+
+    def skip(self, count: int, /) -> int:
+        """Pass over `count` bytes; how many there were."""
+        ...
 
 
 class BadArchive(Corrupt):
@@ -51,9 +61,14 @@ class TarReader:
     uid, gid: integers, may be huge.  mtime_ns.  size: of a regular file, apparent, bytes.  left: stored bytes
     of content not yet taken.  segments: where those belong in a sparse file, else None.  device: (major, minor).
     xattrs: (name, raw value) pairs from PAX.  number: how many members so far.
+
+    `hashed` False: nobody will ask for the stream's digest.  Then content may be passed over without being read,
+    where the source has a `skip` (see Skippable).
     """
 
-    def __init__(self, source: Source, *, limits: Limits | None = None, what: str = "archive") -> None:
+    def __init__(
+        self, source: Source, *, limits: Limits | None = None, what: str = "archive", hashed: bool = True
+    ) -> None:
         self.what = what
         self.limits = limits or Limits()
         self.path = self.link = b""
@@ -63,7 +78,8 @@ class TarReader:
         self.xattrs: tuple[tuple[bytes, bytes], ...] = ()
         self.segments: sparse.Segments | None = None
         self._readinto = source.readinto
-        self._hash = hashlib.sha256()
+        self._hash = hashlib.sha256() if hashed else None
+        self._pass_over = source.skip if isinstance(source, Skippable) and not hashed else None
         self._buffer = bytearray(_BUFFER)
         self._view = memoryview(self._buffer)
         self._pos = self._end = 0
@@ -302,6 +318,7 @@ class TarReader:
 
     def hexdigest(self) -> str:
         """SHA-256 of every byte of the stream read so far; after drain() that is the diff ID's."""
+        assert self._hash is not None, "the reader was made with hashed=False"
         return self._hash.hexdigest()
 
     # The stream.
@@ -316,7 +333,8 @@ class TarReader:
                 if not count:
                     break
                 have += count
-        self._hash.update(view[:have])
+        if self._hash is not None:
+            self._hash.update(view[:have])
         self._total += have
         self._pos, self._end = 0, have
         if self._total > self.limits.size:
@@ -357,6 +375,13 @@ class TarReader:
     def _skip(self, count: int) -> None:
         while count > self._end - self._pos:
             count -= self._end - self._pos
+            if self._pass_over is not None:
+                passed = self._pass_over(count)
+                self._total += passed
+                count -= passed
+                self._pos = self._end = 0
+                if not count:
+                    return
             if not self._fill():
                 if count > self._pad:
                     raise self.bad(f"the archive is cut off, {count} bytes are missing")

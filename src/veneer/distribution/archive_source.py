@@ -69,7 +69,13 @@ def clean_name(name: bytes) -> str | None:
 def open_archive(store: Store, lease: Lease, source: Path | BinaryIO) -> Iterator[Archive]:
     """The archive at a path or in a stream.  Raises NoSuchArchive, InvalidArchive."""
     if not isinstance(source, Path):
-        yield SpooledArchive(store, lease, _RawSource(source), getattr(source, "name", "") or "archive")
+        what = str(getattr(source, "name", "") or "archive")
+        start = _place_in_file(source)
+        if start is not None and _is_plain(source.fileno(), start):
+            yield TarArchive(source.fileno(), what, start)
+            source.seek(0, os.SEEK_END)  # as if it had been read
+        else:
+            yield SpooledArchive(store, lease, _RawSource(source), what)
         return
     if source.is_dir():
         directory = DirectoryArchive(source)
@@ -83,12 +89,23 @@ def open_archive(store: Store, lease: Lease, source: Path | BinaryIO) -> Iterato
     except OSError as error:
         raise NoSuchArchive(f"open {source}: {(error.strerror or '').lower()}") from None
     with open(fd, "rb", buffering=0) as file:
-        # Only a regular file can be looked into first and read again after.
-        regular = stat.S_ISREG(os.fstat(fd).st_mode)
-        if regular and compression.sniff(os.pread(fd, 16, 0)) is compression.Compression.NONE:
-            yield TarArchive(file, str(source))
+        if stat.S_ISREG(os.fstat(fd).st_mode) and _is_plain(fd, 0):
+            yield TarArchive(fd, str(source))
         else:
             yield SpooledArchive(store, lease, _RawSource(file), str(source))
+
+
+def _place_in_file(stream: BinaryIO) -> int | None:
+    """Where a stream stands, if it is a regular file and nothing else: only that can be read in any order."""
+    # By exact type: what merely has a descriptor, as a GzipFile does, need not give the bytes behind it.
+    raw = stream.raw if type(stream) is io.BufferedReader else stream
+    if type(raw) is not io.FileIO or not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+        return None
+    return stream.tell()
+
+
+def _is_plain(fd: int, start: int) -> bool:
+    return compression.sniff(os.pread(fd, 16, start)) is compression.Compression.NONE
 
 
 class _RawSource:
@@ -119,6 +136,11 @@ class _Region:
         if left <= 0:
             return 0
         count = os.preadv(self._fd, [memoryview(buffer)[:left]], self._offset)
+        self._offset += count
+        return count
+
+    def skip(self, count: int, /) -> int:
+        count = min(count, self._end - self._offset)
         self._offset += count
         return count
 
@@ -174,20 +196,20 @@ class _Place:
 
 
 class TarArchive:
-    """A plain tar in a regular file, its members found by one walk over the headers."""
+    """A plain tar in a regular file from byte `start` on, its members found by one walk over the headers."""
 
-    def __init__(self, file: BinaryIO, what: str) -> None:
+    def __init__(self, fd: int, what: str, start: int = 0) -> None:
         self.what = what
-        self._fd = file.fileno()
+        self._fd = fd
         self._places: dict[str, _Place] = {}
         self._links = _Links(what)
-        size = os.fstat(self._fd).st_size
-        for member in TarReader(_Region(self._fd, 0, size), what=what):
+        size = os.fstat(fd).st_size - start
+        for member in TarReader(_Region(fd, start, size), what=what, hashed=False):
             name = self._links.admit(member)
             if not name:
                 continue
             if member.kind is Kind.REGULAR and member.segments is None:
-                self._places[name] = _Place(member.offset, member.size)
+                self._places[name] = _Place(start + member.offset, member.size)
             elif member.kind in (Kind.SYMLINK, Kind.HARDLINK):
                 self._links.add(member, name)
 
@@ -230,7 +252,7 @@ class SpooledArchive:
         self._blobs: dict[str, tuple[BlobDigest, int]] = {}
         self._links = _Links(what)
         self._in_memory = 0
-        for member in TarReader(BoundedPlain(source, what), what=what):
+        for member in TarReader(BoundedPlain(source, what), what=what, hashed=False):
             name = self._links.admit(member)
             if not name:
                 continue
