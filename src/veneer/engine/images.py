@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Mapping, Sequence
 
+from veneer.engine.rework.verbs import Reworking
 from veneer.oci.reference import DEFAULT_TAG, Reference
 from veneer.progress import Progress, silent
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 Filters = Mapping[str, Sequence[str]]
 
 
-class Images:
+class Images(Reworking):
     """The images of one data root.
 
     `name` is whatever docker takes: `nginx`, `nginx:1.25`, `host/repo@sha256:...`, or any unique prefix of an
@@ -168,8 +169,8 @@ class Images:
     ) -> Image:
         """Make an image of one layer out of a root file system tar, as `docker import` does."""
         from veneer.distribution.transfer import import_layer
-        from veneer.engine.changes import apply_changes
-        from veneer.engine.derivation import derived_config
+        from veneer.build.changes import apply_changes
+        from veneer.build.derivation import derived_config
         from veneer.oci import timestamp
         from veneer.oci.image import HistoryEntry
 
@@ -238,7 +239,7 @@ class Images:
         `layer` is a directory whose content becomes the layer; `run` changes the run configuration (`Env`,
         `Cmd`, `Labels`, ...).  The result has `parent` as its Parent, so `history` shows IDs.
         """
-        from veneer.engine.derivation import derived_config
+        from veneer.build.derivation import derived_config
         from veneer.oci import timestamp
         from veneer.oci.image import HistoryEntry
 

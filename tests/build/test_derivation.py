@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from veneer.engine.derivation import InvalidChange, derived_config, merge_run
+from veneer.build.derivation import InvalidChange, derived_config, merge_run
 from veneer.engine.inspection import inspection, run_config
 from veneer.oci.digest import DiffID, Digest
 from veneer.oci.image import HistoryEntry, ImageConfig

@@ -1,17 +1,21 @@
-"""The config of an image made from another one: one step more, decided without touching the store."""
+"""The config of an image made from another one: one step more, decided without touching the store.
+
+`step_config` is what a build writes, as docker's classic builder does; `derived_config` what a single change by hand
+does.  Source: moby image/image.go NewChildImage.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from veneer.build.classic import go_json
+from veneer.build.runconfig import RunConfig
 from veneer.errors import InvalidRequest
 from veneer.oci import strictjson
 from veneer.oci.digest import DiffID
 from veneer.oci.image import HistoryEntry, ImageConfig
 from veneer.oci.platform import Platform
-
-DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _MERGED = frozenset({"Labels", "ExposedPorts", "Volumes"})
 _KNOWN = _MERGED | {
@@ -92,3 +96,57 @@ def derived_config(
     if entry.comment:
         base["comment"] = entry.comment
     return strictjson.dumps(dict(sorted(base.items())))
+
+
+_OF_THE_PLATFORM = ("architecture", "variant", "os", "os.version", "os.features")
+
+
+def history_row(created: str, author: str, created_by: str, *, empty: bool, comment: str = "") -> dict[str, Any]:
+    """A history entry in the key order of docker's classic builder."""
+    row: dict[str, Any] = {"created": created}
+    if author:
+        row["author"] = author
+    if created_by:
+        row["created_by"] = created_by
+    if comment:
+        row["comment"] = comment
+    if empty:
+        row["empty_layer"] = True
+    return row
+
+
+def step_config(
+    parent: Mapping[str, Any] | None,
+    *,
+    run: RunConfig,
+    container: RunConfig,
+    row: Mapping[str, Any],
+    diff_id: DiffID | None,
+    platform: Platform,
+) -> tuple[dict[str, Any], bytes]:
+    """The config of a build step's image, as an object and as bytes.
+
+    `parent` is the object of the image below (None: from scratch), `container` the configuration the step was done
+    with, whose Cmd holds the instruction.  `row` gives time and author.
+    """
+    base = parent or {}
+    document: dict[str, Any] = {key: base[key] for key in _OF_THE_PLATFORM if base.get(key)}
+    if parent is None:
+        document |= {"os": platform.os, "architecture": platform.architecture}
+        if platform.variant:
+            document["variant"] = platform.variant
+    below = base.get("rootfs")
+    diff_ids = list((below.get("diff_ids") if isinstance(below, dict) else None) or ())
+    if diff_id is not None:
+        diff_ids.append(str(diff_id))
+    document |= {
+        "config": run.to_json(),
+        "container_config": container.to_json(),
+        "created": row["created"],
+        "history": [*(base.get("history") or ()), row],
+        "rootfs": {"type": "layers", "diff_ids": diff_ids} if diff_ids else {"type": "layers"},
+    }
+    if row.get("author"):
+        document["author"] = row["author"]
+    document = dict(sorted(document.items()))
+    return document, go_json(document)
