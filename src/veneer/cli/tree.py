@@ -61,6 +61,7 @@ GROUPS: Mapping[str, Group] = {
             "push": _PUSH,
             "rm": _REMOVE,
             "save": _SAVE,
+            "squash": Leaf("squash", "SQUASH", "Make a new image with a range of an image's layers as one"),
             "tag": _TAG,
         },
         {"list": "ls", "remove": "rm"},

@@ -1,0 +1,99 @@
+"""An image's history and layers cut apart and put together again; pure functions over configs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from veneer.errors import InvalidRequest
+from veneer.oci import strictjson
+from veneer.oci.digest import DiffID
+from veneer.oci.image import HistoryEntry, ImageConfig
+from veneer.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_MAKERS_OWN = ("container", "container_config", "comment", "docker_version", "moby.buildkit.buildinfo.v1")
+"""What says how the old image was made, and is not true of the new one."""
+
+
+class NoSuchStep(InvalidRequest):
+    """A layer or history row that the image does not have, or a range of them that is none."""
+
+
+class Step(Value):
+    """One history row with the layer it made.
+
+    `row` counts from 1, oldest first, None for a layer that no row tells of; `layer` counts from 1, base first,
+    None for a row that made none.
+    """
+
+    __slots__ = ()
+    entry: HistoryEntry | None
+    row: int | None
+    layer: int | None
+    diff_id: DiffID | None
+
+
+def steps(config: ImageConfig) -> list[Step]:
+    """Every row, oldest first, and after them the layers that have no row."""
+    found = [
+        Step(entry, number, None if at is None else at + 1, None if at is None else config.diff_ids[at])
+        for number, (entry, at) in enumerate(config.rows(), 1)
+    ]
+    told = sum(step.layer is not None for step in found)
+    for at in range(told, len(config.diff_ids)):
+        found.append(Step(None, None, at + 1, config.diff_ids[at]))
+    return found
+
+
+def full_history(config: ImageConfig, layers: int) -> list[HistoryEntry]:
+    """The rows, with one for each of the first `layers` layers: an empty text for those that have none.
+
+    An image that tells nothing at all keeps to that: ().
+    """
+    rows = list(config.history)
+    if rows:
+        told = sum(not entry.empty_layer for entry in rows)
+        rows += [HistoryEntry(created=config.created)] * max(layers - told, 0)
+    return rows
+
+
+def rows_of_layers(history: Sequence[HistoryEntry], layers: int) -> int:
+    """How many rows it takes until `layers` layers have been made."""
+    if not layers:
+        return 0
+    made = 0
+    for number, entry in enumerate(history, 1):
+        made += not entry.empty_layer
+        if made == layers:
+            return number
+    return len(history)
+
+
+def rewritten(
+    config: ImageConfig,
+    *,
+    diff_ids: Sequence[DiffID],
+    history: Sequence[HistoryEntry],
+    created: str,
+    run: dict[str, Any] | None = None,
+    **top: Any,
+) -> bytes:
+    """The bytes of `config` with other layers, rows and (unless None) run configuration; `top` replaces further keys.
+
+    What tells of the old image's making goes.  Keys are sorted, as Docker writes them.
+    """
+    document = {key: value for key, value in config.document.items() if key not in _MAKERS_OWN}
+    document["created"] = created
+    document["rootfs"] = {"type": "layers", "diff_ids": [str(each) for each in diff_ids]}
+    if history or "history" in document:
+        document["history"] = [row.to_json() for row in history]
+    if run is not None:
+        document["config"] = run
+    for key, value in top.items():
+        document[key] = value
+        if value is None:
+            del document[key]
+    return strictjson.dumps(dict(sorted(document.items())))

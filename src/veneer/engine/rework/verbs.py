@@ -1,0 +1,78 @@
+"""The verbs about finished images, as methods of `engine.images`; what they need is imported when they are called."""
+
+from __future__ import annotations
+
+from veneer.progress import silent
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from veneer.engine.rework.squashing import Squashed
+    from veneer.oci.digest import ChainID
+    from veneer.oci.reference import Reference
+    from veneer.progress import Progress
+    from veneer.store.images import Image
+    from veneer.store.store import Store
+
+
+class Reworking:
+    """New images out of finished ones.  None of these changes an image, and all leave layers below as they are.
+
+    An image may be given by any of its names or as the value itself.
+    """
+
+    _store: Store
+
+    def squash(
+        self,
+        image: Image | str,
+        *,
+        first: str | int = "",
+        last: str | int = "",
+        tag: str | None = None,
+        message: str = "",
+        created: str = "",
+        progress: Progress = silent,
+    ) -> Squashed:
+        """Layers `first` to `last`, both included, as one; what later ones of them hid is in no layer any more.
+
+        They are given as ranges.layer_range takes them; by default all above the image it was built on, or all if
+        that is not known.  Raises NoSuchStep, NothingToSquash.
+        """
+        from veneer.engine.rework.bases import find_base
+        from veneer.engine.rework.ranges import layer_range
+        from veneer.engine.rework.squashing import squash
+
+        source, name = self._image(image), _reference(tag)
+        base = find_base(self._store, source) if first == "" else None
+        below = len(base.image.config.diff_ids) if base else 0
+        if below == len(source.config.diff_ids):
+            below = 0
+        begin, end = layer_range(source.config, str(first), str(last), self._top_of, base=below)
+        return squash(
+            self._store, source, begin, end, tag=name, message=message, created=created,
+            onto=base.image if base and below else None, progress=progress,
+        )  # fmt: skip
+
+    def _image(self, image: Image | str) -> Image:
+        return self._store.images.find(image) if isinstance(image, str) else image
+
+    def _top_of(self, name: str) -> ChainID | None:
+        from veneer.errors import InvalidRequest, NotFound
+
+        try:
+            return self._store.images.find(name).top
+        except (InvalidRequest, NotFound):
+            return None
+
+
+def _reference(tag: str | None) -> Reference | None:
+    """The name a new image gets; checked before any work is done."""
+    from veneer.oci.reference import Reference
+    from veneer.store.images import BadTag
+
+    if tag is None:
+        return None
+    reference = Reference.parse(tag).tagged()
+    if reference.digest is not None:
+        raise BadTag(f"{tag}: a new image cannot be named by a digest", hint="give a name and a tag: -t name:tag")
+    return reference
