@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import builds, report
 from benchmarks.corpus import BYTES, FILES, corpus
 from benchmarks.growth import growth
 from benchmarks.journeys import journeys
@@ -27,17 +27,35 @@ def stopped(number: int, frame: object) -> None:
     sys.exit(f"stopped by signal {number}")  # as an exception, so that every mount and server is undone
 
 
+def build_section(work: Path, chosen: argparse.Namespace, wanted: list[str]) -> str:
+    """Make the context, measure whoever can build and is wanted, and tell it as a table."""
+    print("making the context", file=sys.stderr, flush=True)
+    made = builds.context(work / f"context-{chosen.build_files}-{chosen.build_bytes}",
+                          chosen.build_files, chosen.build_bytes)  # fmt: skip
+    absent = {tool.name: tool.missing() for tool in builds.TOOLS if tool.missing()}
+    # "docker" means both its builders.
+    tools = [tool for tool in builds.TOOLS if tool.name not in absent
+             and (not chosen.tools or tool.name.partition(" ")[0] in wanted)]  # fmt: skip
+    loops = work / "builds"
+    loops.mkdir(exist_ok=True)
+    taken = builds.builds(loops, made, tools, chosen.rounds)
+    shutil.rmtree(loops)
+    return report.builds_table(made, taken, absent)
+
+
 def main() -> None:
     signal.signal(signal.SIGTERM, stopped)
     # An installed package has its byte code; a developer's shell that forbids writing it must not be measured.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="how often each journey is measured (3)")
-    parser.add_argument("--parts", default="journeys,metadata,growth", help="which tables (all three)")
+    parser.add_argument("--parts", default="journeys,builds,metadata,growth", help="which tables (all four)")
     parser.add_argument("--tools", default="", help="only these, e.g. veneer,floor (all there are)")
     parser.add_argument("--work", type=Path, default=HOME / ".work" / "bench", help="where the image is made and kept")
     parser.add_argument("--files", type=int, default=FILES, help=f"files of the image ({FILES})")
     parser.add_argument("--bytes", type=int, default=BYTES, help=f"bytes of the image ({BYTES})")
+    parser.add_argument("--build-files", type=int, default=builds.FILES, help=f"files of a context ({builds.FILES})")
+    parser.add_argument("--build-bytes", type=int, default=builds.BYTES, help=f"bytes of a context ({builds.BYTES})")
     parser.add_argument("--images", type=numbers, default=[1000, 10_000], help="images in the store (1000,10000)")
     parser.add_argument("--growth-layers", type=numbers, default=[1, 10, 100, 500])
     parser.add_argument("--growth-files", type=numbers, default=[1000, 10_000, 100_000, 1_000_000])
@@ -59,6 +77,8 @@ def main() -> None:
         big = corpus(work, chosen.files, chosen.bytes)
         taken = journeys(work, big, tools, chosen.rounds)
         sections["An image in and out"] = report.journeys_table(big, taken, absent)
+    if "builds" in parts:
+        sections["A build with a large context"] = build_section(chosen.work, chosen, wanted)
     if "metadata" in parts:
         sections["Looking at many images"] = report.metadata_table(metadata(work, engines, chosen.images))
     if "growth" in parts:

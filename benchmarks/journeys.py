@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from benchmarks.corpus import Corpus
 from benchmarks.measure import Measure, Series
@@ -18,6 +19,7 @@ from tests.support.registries import RealRegistry
 Results = dict[tuple[str, str], Series]
 """(operation, tool) -> what was measured."""
 
+AnyTool = TypeVar("AnyTool", bound=Tool)
 _SIZE = 16 << 30
 
 
@@ -31,7 +33,8 @@ def fresh(work: Path, size: int = _SIZE, inodes: int = 500_000) -> Iterator[Path
 
 
 @contextmanager
-def at(tool: type[Tool], folder: Path) -> Iterator[Tool]:
+def at(tool: type[AnyTool], folder: Path) -> Iterator[AnyTool]:
+    """The tool with its store in `folder`, stopped at the end."""
     engine = tool(folder)
     try:
         yield engine
@@ -39,9 +42,12 @@ def at(tool: type[Tool], folder: Path) -> Iterator[Tool]:
         engine.close()
 
 
-def _note(results: Results, operation: str, tool: str, measure: Measure) -> None:
+def note(results: Results, operation: str, tool: str, measure: Measure) -> None:
+    """Keep a measure, and print it."""
     results.setdefault((operation, tool), Series()).taken.append(measure)
-    print(f"  {operation:8}{tool:8}{measure.seconds:8.2f} s {measure.peak / 1e6:6.0f} MB", file=sys.stderr, flush=True)
+    print(
+        f"  {operation:12}{tool:16}{measure.seconds:8.2f} s {measure.peak / 1e6:6.0f} MB", file=sys.stderr, flush=True
+    )
 
 
 def journeys(work: Path, corpus: Corpus, tools: list[type[Tool]], rounds: int) -> Results:
@@ -65,18 +71,18 @@ def journeys(work: Path, corpus: Corpus, tools: list[type[Tool]], rounds: int) -
 
 def _round(work: Path, corpus: Corpus, tool: type[Tool], name: str, results: Results) -> None:
     with fresh(work) as folder, at(tool, folder) as engine:
-        _note(results, "pull", tool.name, engine.pull(name))
+        note(results, "pull", tool.name, engine.pull(name))
         if "push" in tool.operations:
             target = RealRegistry.start(work / "target")
             try:
                 os.sync()
-                _note(results, "push", tool.name, engine.push(name, f"{target.host}/bench/pushed:1"))
+                note(results, "push", tool.name, engine.push(name, f"{target.host}/bench/pushed:1"))
             finally:
                 target.stop()
                 shutil.rmtree(work / "target")
         if "save" in tool.operations:
             os.sync()
-            _note(results, "save", tool.name, engine.save(name, folder / "saved.tar"))
+            note(results, "save", tool.name, engine.save(name, folder / "saved.tar"))
     if "load" in tool.operations:
         with fresh(work) as folder, at(tool, folder) as engine:
-            _note(results, "load", tool.name, engine.load(corpus.archive))
+            note(results, "load", tool.name, engine.load(corpus.archive))

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.builds import OPERATIONS, RUNS, Builds, Context, overheads
 from benchmarks.corpus import Corpus
 from benchmarks.growth import Point
 from benchmarks.journeys import Results
@@ -24,7 +25,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _versions() -> str:
     found = [f"Linux {platform.release()}", f"Python {platform.python_version()}", f"{os.cpu_count()} CPUs"]
-    for program in ("dockerd", "podman", "docker-registry"):
+    for program in ("dockerd", "podman", "buildah", "runc", "docker-registry"):
         if shutil.which(program):
             version = re.search(r"\d+\.\d+\.\d+", run(program, "--version").out)
             found.append(f"{program} {version[0] if version else '?'}")
@@ -45,6 +46,27 @@ def journeys_table(corpus: Corpus, results: Results, absent: Mapping[str, str]) 
     text = (f"The image: {corpus.bytes / 1e6:,.0f} MB in {corpus.files:,} files, {len(corpus.blobs)} layers, "
             f"{compressed / 1e6:,.0f} MB compressed.\n\n")  # fmt: skip
     text += _table(["operation", "median s", "best s", "times veneer", "peak MB"], rows)
+    for tool, reason in absent.items():
+        text += f"\n{tool} was not measured: {reason}.\n"
+    return text
+
+
+def builds_table(context: Context, taken: Builds, absent: Mapping[str, str]) -> str:
+    """Seconds of every operation by every tool, how many times veneer's they are, and what a push left behind."""
+    rows = []
+    for operation in OPERATIONS:
+        mine = taken.results.get((operation, "veneer"))
+        for (name, tool), series in taken.results.items():
+            if name == operation:
+                times = f"{series.median / mine.median:.2f}" if mine else ""
+                size = taken.sizes.get((operation, tool))
+                rows.append([f"{operation}, {tool}", f"{series.median:.2f}", f"{series.best:.2f}", times,
+                             f"{series.peak / 1e6:.0f}", f"{size / 1e6:,.0f}" if size else ""])  # fmt: skip
+    text = (f"The context: {context.bytes / 1e6:,.0f} MB in {context.files:,} files, in four COPYs, and one RUN.\n\n"
+            + _table(["operation", "median s", "best s", "times veneer", "peak MB", "pushed MB"], rows))  # fmt: skip
+    bare = taken.results["runc alone", "runc"].median / RUNS * 1e3
+    text += f"\nA RUN beyond its command ({bare:.0f} ms by runc alone):\n\n"
+    text += _table(["tool", "ms a RUN"], [[tool, f"{extra:.0f}"] for tool, extra in overheads(taken.results).items()])
     for tool, reason in absent.items():
         text += f"\n{tool} was not measured: {reason}.\n"
     return text
