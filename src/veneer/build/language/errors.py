@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from veneer.errors import InvalidRequest
 
 AROUND = 2
 """Lines shown before and after the one that is wrong."""
 MAX_SHOWN = 200
+FAR = 3
+"""A word needs fewer changed letters than this to be taken for another."""
+_CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 9}
 
 
 class DockerfileError(InvalidRequest):
@@ -20,20 +23,35 @@ class DockerfileError(InvalidRequest):
     def __init__(
         self, reason: str, *, name: str = "Dockerfile", line: int = 0, excerpt: str = "", hint: str = ""
     ) -> None:
+        reason = printable(reason)
         place = f"dockerfile parse error on line {line}: " if line else ""
         shown = f"\n{name}:{line}\n--------------------\n{excerpt}\n--------------------" if excerpt else ""
-        super().__init__(place + reason + shown, hint=hint)
+        super().__init__(place + reason + shown, hint=printable(hint))
         self.reason = reason
         self.line = line
         self.excerpt = excerpt
 
 
-class ExpansionError(InvalidRequest):
+class Syntax(InvalidRequest):
+    """Something is wrong in an instruction; `at` is the part of its text that is, `hint` the way out."""
+
+    def __init__(self, reason: str, hint: str = "", at: str = "") -> None:
+        super().__init__(printable(reason), hint=printable(hint))
+        self.reason = reason
+        self.at = at
+
+
+class ExpansionError(Syntax):
     """A word whose ${...} cannot be replaced; `position` is the offset of what is wrong in the word."""
 
-    def __init__(self, reason: str, position: int = 0) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: str, position: int = 0, at: str = "") -> None:
+        super().__init__(reason, at=at)
         self.position = position
+
+
+def printable(text: str) -> str:
+    """Text for people: bytes that are no UTF-8 and characters that steer terminals are replaced."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").translate(_CONTROLS | {10: "\n"})
 
 
 def excerpt(source: Sequence[str], first: int, last: int, column: int = 0) -> str:
@@ -41,7 +59,7 @@ def excerpt(source: Sequence[str], first: int, last: int, column: int = 0) -> st
     low, high = max(1, first - AROUND), min(len(source), last + AROUND)
     lines = []
     for number in range(low, high + 1):
-        text = source[number - 1].rstrip("\r\n").expandtabs(4)[:MAX_SHOWN]
+        text = source[number - 1].rstrip("\r\n").expandtabs(4)[:MAX_SHOWN].translate(_CONTROLS)
         marked = first <= number <= last
         lines.append(f"{number:4d} | {'>>>' if marked else '   '} {text}".rstrip())
         if number == first and column:
@@ -51,8 +69,34 @@ def excerpt(source: Sequence[str], first: int, last: int, column: int = 0) -> st
     return "\n".join(lines)
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """The known word that may have been meant; "" if none is near."""
-    import difflib
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word that may have been meant, in the case of `word`; "" if none is near or it is known itself."""
+    found, fewest = "", FAR
+    folded = word.lower()
+    for each in known:
+        far = _distance(folded, each.lower(), fewest)
+        if far == 0:
+            return ""
+        if far < fewest:
+            found, fewest = each, far
+    return found.lower() if word == folded else found
 
-    return next(iter(difflib.get_close_matches(word, known, 1, 0.6)), "")
+
+def _distance(a: str, b: str, most: int) -> int:
+    """How many letters must be changed, added or dropped; `most` where it is as many or more."""
+    if abs(len(a) - len(b)) >= most:
+        return most
+    row = list(range(len(b) + 1))
+    for i, letter in enumerate(a, 1):
+        before, row[0] = row[0], i
+        for j, other in enumerate(b, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (letter != other))
+        if min(row) >= most:
+            return most
+    return row[-1]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` (did you mean X?)`, or "" where nothing is near."""
+    near = nearest(word, known)
+    return f" (did you mean {near}?)" if near else ""

@@ -11,110 +11,152 @@ import re
 from collections.abc import Mapping
 
 from veneer.build.language.errors import ExpansionError
+from veneer.build.language.patterns import Pattern
+from veneer.values import Value
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|\d+|[@*#?\-$!]")
-_UNCLOSED = "unexpected end of statement while looking for matching {}-quote in {}"
+_NAME = re.compile(r"[^\W\d]\w*|\d+|[@*#?\-$!]")
+_SPACES = re.compile(r"[\t\n\v\f\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
+_MEANT = ("'", '"', "$")
 MAX_DEPTH = 50
 """How deep ${x:-${y:-...}} may go."""
 MAX_WORD = 1 << 20
-"""Characters a replaced word may have: `${a}${a}` doubling itself twenty times is an attack."""
+MAX_DOCUMENT = 16 << 20
+"""Characters a replaced word or here-document may have: `${a}${a}` doubling itself twenty times is an attack."""
+
+
+class Expanded(Value):
+    """What a word became: as one text, as words, and the variables it asked for: all, and those that are not set.
+
+    `guarded` are the missing ones that had something to say for that case: `${x:-w}`, `${x+w}`.
+    """
+
+    text: str
+    words: tuple[str, ...]
+    used: frozenset[str]
+    missing: frozenset[str]
+    guarded: frozenset[str]
 
 
 class _Word:
-    """One pass over a word.  `split`: blanks outside quotes end a word."""
+    """One pass over a word.  `document`: quotes are content."""
 
-    def __init__(self, text: str, env: Mapping[str, str], escape: str, *, keep_quotes: bool = False) -> None:
+    def __init__(self, text: str, env: Mapping[str, str], escape: str, *, document: bool = False) -> None:
         self.text = text
         self.env = env
         self.escape = escape
-        self.keep_quotes = keep_quotes
+        self.quotes = "" if document else "'\""
+        self.limit = MAX_DOCUMENT if document else MAX_WORD
         self.at = 0
         self.depth = 0
-        self.used: list[str] = []
-        self.missing: list[str] = []
-        self.words: list[str] = []
-        self._word = ""
-        self._begun = False
+        self.inside = 0
+        self.size = 0
+        self.used: set[str] = set()
+        self.missing: set[str] = set()
+        self.unguarded: set[str] = set()
+        self.top: list[tuple[str, bool]] = []
+        self._special = {stop: _special(escape, stop, self.quotes) for stop in ("", "}", "/")}
 
-    def run(self) -> str:
-        result = self._until("")
-        if self._begun:
-            self.words.append(self._word)
-        if len(result) > MAX_WORD:
-            raise ExpansionError(f"a word of more than {MAX_WORD} characters after replacing its variables")
-        return result
+    def run(self) -> Expanded:
+        try:
+            text = self._until("")
+        except ExpansionError as error:
+            shown = self.text if len(self.text) <= 100 else self.text[:100] + "..."
+            raise ExpansionError(f'failed to process "{shown}": {error.reason}', error.position) from None
+        missing = frozenset(self.missing)
+        return Expanded(text, tuple(self._words()), frozenset(self.used), missing, missing - self.unguarded)
 
-    def _add(self, text: str, *, split: bool) -> str:
-        """Take note of text for the list of words too."""
-        if self.depth:
-            return text
-        if not split:
-            self._word += text
-            self._begun = True
-            return text
-        for char in text:
-            if char.isspace():
-                if self._begun:
-                    self.words.append(self._word)
-                self._word, self._begun = "", False
-            else:
-                self._word += char
-                self._begun = True
-        return text
+    def _words(self) -> list[str]:
+        """The text cut at blanks that came from outside of quotes."""
+        found: list[str] = []
+        word: list[str] = []
+        for text, cut in self.top:
+            if not cut:
+                word.append(text)
+                continue
+            first, *others = _SPACES.split(text)
+            word.append(first)
+            for other in others:
+                found.append("".join(word))
+                word = [other]
+        found.append("".join(word))
+        return [each for each in found if each]
 
-    def _until(self, stops: str) -> str:
+    def _until(self, stop: str, *, keep_escapes: bool = False) -> str:
+        """Everything up to `stop`, which is passed; the end of the word where it is ""."""
         parts: list[str] = []
-        text, end = self.text, len(self.text)
-        while self.at < end:
-            char = text[self.at]
-            if stops and char in stops:
+        text, special = self.text, self._special[stop]
+        while True:
+            found = special.search(text, self.at)
+            end = found.start() if found else len(text)
+            if end > self.at:
+                self._add(parts, text[self.at : end], cut=True)
+            self.at = end
+            if found is None:
+                break
+            char = text[end]
+            if char == stop:
+                self.at += 1
                 return "".join(parts)
-            if char == "'":
-                parts.append(self._add(self._single(), split=False))
+            if char == "$":
+                self._add(parts, self._dollar(), cut=True)
+            elif char == "'":
+                self._add(parts, self._single(), cut=False)
             elif char == '"':
-                parts.append(self._add(self._double(), split=False))
-            elif char == "$":
-                parts.append(self._add(self._dollar(), split=True))
-            elif char == self.escape:
-                self.at += 1
-                if self.at == end:
-                    break  # a lone one at the end goes, as in docker
-                parts.append(self._add(text[self.at], split=False))
-                self.at += 1
+                self._add(parts, self._double(keep_escapes=keep_escapes), cut=False)
             else:
-                parts.append(self._add(char, split=True))
-                self.at += 1
-        if stops:
-            raise ExpansionError(f"syntax error: missing '{stops[0]}' in {self.text!r}", self.at)
+                self.at += 2
+                # A lone one at the end goes.
+                self._add(parts, text[end if keep_escapes else end + 1 : self.at], cut=False)
+        if stop:
+            self.at = len(text)
+            raise ExpansionError(
+                "syntax error: missing '}'" if stop == "}" else "syntax error: missing '/' in ${}", self.at
+            )
         return "".join(parts)
+
+    def _add(self, parts: list[str], piece: str, *, cut: bool) -> None:
+        self.size += len(piece)
+        if self.size > self.limit:
+            raise ExpansionError(f"more than {self.limit} characters after replacing its variables")
+        parts.append(piece)
+        if not self.inside:
+            self.top.append((piece, cut))
 
     def _single(self) -> str:
         end = self.text.find("'", self.at + 1)
         if end < 0:
-            raise ExpansionError(_UNCLOSED.format("single", repr(self.text)), self.at)
+            raise ExpansionError("unexpected end of statement while looking for matching single-quote", self.at)
         inside = self.text[self.at + 1 : end]
         self.at = end + 1
         return inside
 
-    def _double(self) -> str:
+    def _double(self, *, keep_escapes: bool) -> str:
         begin = self.at
         self.at += 1
         parts: list[str] = []
-        text, end = self.text, len(self.text)
-        while self.at < end:
-            char = text[self.at]
+        text, special = self.text, self._special[""]
+        self.inside += 1
+        while found := special.search(text, self.at):
+            parts.append(text[self.at : found.start()])
+            self.at = found.end()
+            char = found[0]
             if char == '"':
-                self.at += 1
+                self.inside -= 1
                 return "".join(parts)
             if char == "$":
-                parts.append(self._dollar())
-                continue
-            if char == self.escape and self.at + 1 < end and text[self.at + 1] in ('"', "$", self.escape):
-                self.at += 1
-                char = text[self.at]
-            parts.append(char)
-            self.at += 1
-        raise ExpansionError(_UNCLOSED.format("double", repr(self.text)), begin)
+                self.at -= 1
+                self._add(parts, self._dollar(), cut=False)
+            elif char == "'":
+                parts.append(char)
+            else:
+                after = text[self.at : self.at + 1]
+                if keep_escapes:
+                    parts.append(char)
+                if after and after in ('"', "$", self.escape):
+                    self.at += 1
+                    char = after
+                parts.append(char)
+        raise ExpansionError("unexpected end of statement while looking for matching double-quote", begin)
 
     def _dollar(self) -> str:
         begin = self.at
@@ -128,159 +170,122 @@ class _Word:
         self.at = found.end()
         return self._value(found[0]) or ""
 
-    def _value(self, name: str) -> str | None:
-        self.used.append(name)
+    def _value(self, name: str, *, guarded: bool = False) -> str | None:
+        self.used.add(name)
         value = self.env.get(name)
         if value is None:
-            self.missing.append(name)
+            self.missing.add(name)
+            if not guarded:
+                self.unguarded.add(name)
         return value
 
     def _braced(self, begin: int) -> str:
+        following = self.text[self.at : self.at + 1]
+        if not following:
+            raise ExpansionError("syntax error: missing '}'", begin)
+        if following in "{}:":
+            raise ExpansionError("syntax error: bad substitution", begin)
         found = _NAME.match(self.text, self.at)
-        if found is None:
-            raise ExpansionError(f"bad substitution: a name is missing after ${{ in {self.text!r}", begin)
-        name = found[0]
-        self.at = found.end()
+        name = found[0] if found else ""
+        self.at += len(name)
         mark = self.text[self.at : self.at + 1]
+        self.at += 1
         if mark == "}":
-            self.at += 1
             return self._value(name) or ""
-        if mark in ("#", "%"):
-            return self._trimmed(name, mark)
         if mark == "/":
             return self._replaced(name)
-        empty_counts = mark == ":"
-        if empty_counts:
+        if mark == ":":
+            mark += self.text[self.at : self.at + 1]
             self.at += 1
-            mark = self.text[self.at : self.at + 1]
-        if mark not in ("-", "+", "?") or not mark:
-            what = (
-                f"unsupported modifier ({':' if empty_counts else ''}{mark}) in substitution" if mark else "missing '}'"
-            )
-            raise ExpansionError(f"{what}: {self.text!r}", begin)
-        self.at += 1
-        return self._chosen(name, mark, empty_counts)
+        if not mark or mark == ":":
+            raise ExpansionError("syntax error: missing '}'", begin)
+        if mark in ("#", "%"):
+            return self._trimmed(name, mark)
+        if mark not in ("-", "+", "?", ":-", ":+", ":?"):
+            raise ExpansionError(f"unsupported modifier ({mark}) in substitution", begin)
+        return self._chosen(name, mark, begin)
 
-    def _operand(self, stops: str) -> str:
+    def _operand(self, stop: str, *, keep_escapes: bool = False) -> str:
         self.depth += 1
+        self.inside += 1
         if self.depth > MAX_DEPTH:
             raise ExpansionError(f"${{...}} within each other more than {MAX_DEPTH} deep", self.at)
-        word = self._until(stops)
+        word = self._until(stop, keep_escapes=keep_escapes)
         self.depth -= 1
+        self.inside -= 1
         return word
 
-    def _chosen(self, name: str, mark: str, empty_counts: bool) -> str:
+    def _chosen(self, name: str, mark: str, begin: int) -> str:
         word = self._operand("}")
-        self.at += 1
-        value = self.env.get(name)
-        self.used.append(name)
-        there = value is not None and (value != "" or not empty_counts)
-        if mark == "-":
-            return value or "" if there else word
-        if mark == "+":
+        value = self._value(name, guarded=mark[-1] != "?")
+        there = value is not None and (value != "" or len(mark) == 1)
+        if mark[-1] == "+":
             return word if there else ""
         if there:
             return value or ""
-        raise ExpansionError(
-            f"{name}: {word or ('is not allowed to be empty' if value == '' else 'is not allowed to be unset')}"
-        )
+        if mark[-1] == "-":
+            return word
+        fact = "is not allowed to be unset" if value is None else "is not allowed to be empty"
+        raise ExpansionError(f"{name}: {word or fact}", begin)
 
     def _trimmed(self, name: str, mark: str) -> str:
-        self.at += 1
-        greedy = self.text[self.at : self.at + 1] == mark
-        if greedy:
-            self.at += 1
-        pattern = self._pattern("}")
-        self.at += 1
+        word = self._operand("}", keep_escapes=True)
+        longest = word.startswith(mark)
+        pattern = Pattern(word[1:] if longest else word)
         value = self._value(name) or ""
         if mark == "#":
-            return _without_prefix(value, pattern, greedy=greedy)
-        return _without_suffix(value, pattern, greedy=greedy)
+            end = pattern.prefix(value, longest=longest)
+            return value if end < 0 else value[end:]
+        begin = pattern.suffix(value, longest=longest)
+        return value if begin < 0 else value[:begin]
 
     def _replaced(self, name: str) -> str:
-        self.at += 1
         everywhere = self.text[self.at : self.at + 1] == "/"
         if everywhere:
             self.at += 1
-        pattern = self._pattern("/}")
-        replacement = ""
-        if self.text[self.at] == "/":
-            self.at += 1
-            replacement = self._operand("}")
-        self.at += 1
+        pattern = Pattern(self._operand("/", keep_escapes=True))
+        replacement = self._operand("}", keep_escapes=True)
         value = self._value(name) or ""
-        if not pattern:
-            return value
-        matcher = re.compile(_regex(_checked(pattern), greedy=True), re.DOTALL)
-        return matcher.sub(lambda _: replacement, value, count=0 if everywhere else 1)
-
-    def _pattern(self, stops: str) -> list[str]:
-        """A glob up to one of `stops`, as pieces: "*", "?", or one literal character after a backslash."""
-        pieces: list[str] = []
-        text, end = self.text, len(self.text)
-        while self.at < end:
-            char = text[self.at]
-            if char in stops:
-                return pieces
-            if char == "$":
-                pieces += ["\\" + each for each in self._dollar()]
-                continue
-            if char in (self.escape, "\\") and self.at + 1 < end:
-                self.at += 1
-                pieces.append("\\" + text[self.at])
-            elif char in "*?":
-                pieces.append(char)
-            else:
-                pieces.append("\\" + char)
-            self.at += 1
-        raise ExpansionError(f"syntax error: missing '}}' in {self.text!r}", self.at)
+        if len(value) * (len(replacement) + 1) > MAX_DOCUMENT:
+            raise ExpansionError(f"more than {MAX_DOCUMENT} characters after replacing", self.at)
+        return pattern.replaced(value, replacement, everywhere=everywhere)
 
 
-def _regex(pieces: list[str], *, greedy: bool) -> str:
-    star = ".*" if greedy else ".*?"
-    out: list[str] = []
-    for piece in pieces:
-        if piece == "*":
-            if not out or out[-1] != star:  # `**` means `*`, and a regex of thousands of stars takes for ever
-                out.append(star)
-        else:
-            out.append("." if piece == "?" else re.escape(piece[1:]))
-    return "".join(out)
+def _special(escape: str, stop: str, quotes: str) -> re.Pattern[str]:
+    made = _SPECIALS.get((escape, stop, quotes))
+    if made is None:
+        made = _SPECIALS[escape, stop, quotes] = re.compile(f"[{re.escape('$' + escape + stop + quotes)}]")
+    return made
 
 
-MAX_STARS = 8
-"""Stars in one pattern: each may cost another factor of the value's length."""
+_SPECIALS: dict[tuple[str, str, str], re.Pattern[str]] = {}
 
 
-def _checked(pieces: list[str]) -> list[str]:
-    if pieces.count("*") > MAX_STARS:
-        raise ExpansionError(f"a pattern with more than {MAX_STARS} stars")
-    return pieces
-
-
-def _without_prefix(value: str, pieces: list[str], *, greedy: bool) -> str:
-    found = re.compile(_regex(_checked(pieces), greedy=greedy), re.DOTALL).match(value)
-    return value[found.end() :] if found else value
-
-
-def _without_suffix(value: str, pieces: list[str], *, greedy: bool) -> str:
-    # The shortest suffix is the shortest prefix of everything turned round.
-    found = re.compile(_regex(_checked(pieces)[::-1], greedy=greedy), re.DOTALL).match(value[::-1])
-    return value[: len(value) - found.end()] if found else value
+def expanded(word: str, env: Mapping[str, str], escape: str = "\\") -> Expanded:
+    """Everything there is to know about a word after its variables were replaced.  Raises ExpansionError."""
+    return _Word(word, env, escape).run()
 
 
 def expand(word: str, env: Mapping[str, str], escape: str = "\\") -> str:
     """`word` without its quotes and with its variables replaced; unset ones are empty.  Raises ExpansionError."""
-    if not any(char in word for char in ("$", "'", '"', escape)):
+    if escape not in word and not any(char in word for char in _MEANT):
         return word
-    return _Word(word, env, escape).run()
+    return _Word(word, env, escape).run().text
 
 
 def expand_words(word: str, env: Mapping[str, str], escape: str = "\\") -> list[str]:
-    """The words `word` becomes: a variable's value is split at blanks where it does not stand in quotes."""
-    each = _Word(word, env, escape)
-    each.run()
-    return each.words
+    """The words `word` becomes: a variable's value is cut at blanks where it does not stand in quotes."""
+    return list(_Word(word, env, escape).run().words)
+
+
+def expand_document(text: str, env: Mapping[str, str]) -> str:
+    """A here-document with its variables replaced: quotes are content, a backslash makes the next character plain.
+
+    The backslash does so whatever the escape directive says, as in docker.  Raises ExpansionError.
+    """
+    if "$" not in text and "\\" not in text:
+        return text
+    return _Word(text, env, "\\", document=True).run().text
 
 
 def names_used(word: str, escape: str = "\\") -> frozenset[str]:

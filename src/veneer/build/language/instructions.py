@@ -23,12 +23,17 @@ class Location(Value):
 
 
 class Heredoc(Value):
-    """A here-document: its content without the line that ends it.  `expand` is False where its word was quoted."""
+    """A here-document: its content without the line that ends it, leading tabs gone where it began with `<<-`.
+
+    `expand` is False where its word was quoted; `raw` is the content as written.
+    """
 
     __slots__ = ()
     name: str
     content: str
     expand: bool
+    strip_tabs: bool = False
+    raw: str = ""
     fd: int = 0
 
 
@@ -41,7 +46,11 @@ class Command(Value):
 
 
 class RunMount(Value):
-    """`RUN --mount=...`.  Sizes are bytes; `mode`, `uid`, `gid` None where not given; `text` is as written."""
+    """`RUN --mount=...`.  Sizes are bytes; `mode`, `uid`, `gid` None where not given; `text` is as written.
+
+    `target` "" means: the working directory (bind, cache, tmpfs), /run/secrets/ID (secret, unless there is an `env`),
+    a socket of the builder's choice (ssh).  `deferred`: it has variables, and means nothing before `resolve`.
+    """
 
     __slots__ = ()
     type: str
@@ -58,6 +67,7 @@ class RunMount(Value):
     size: int
     env: str
     text: str
+    deferred: bool = False
 
 
 class Instruction(Value):
@@ -104,7 +114,11 @@ class Label(Instruction):
 
 
 class Run(Instruction):
-    """`flags` are the flags as written, in order."""
+    """`flags` are the flags as written, in order.
+
+    Where the whole command is one here-document, the shell is given its content, or, where that begins with `#!`,
+    it is a `script`: a file to be made executable and run.  Other here-documents are the shell's own business.
+    """
 
     __slots__ = ()
     command: Command
@@ -113,10 +127,26 @@ class Run(Instruction):
     security: str
     heredocs: tuple[Heredoc, ...]
     flags: tuple[str, ...] = ()
+    alone: bool = False
+
+    @property
+    def script(self) -> Heredoc | None:
+        """The here-document that is a program of its own."""
+        return self.heredocs[0] if self.alone and self.heredocs[0].content.startswith("#!") else None
+
+    @property
+    def shell_text(self) -> str:
+        """What the shell is given, in shell form."""
+        if self.alone:
+            return self.heredocs[0].content
+        return "".join((self.command.words[0], *(f"\n{doc.raw}{doc.name}" for doc in self.heredocs)))
 
 
 class Copy(Instruction):
-    """COPY.  `sources` come before `heredocs`' files; `flags` are as written, in order."""
+    """COPY.  `sources` come before `heredocs`' files; `flags` are as written, in order.
+
+    `shown_flags` is what a history row shows of them: all but --from and what is empty.
+    """
 
     __slots__ = ()
     sources: tuple[str, ...]
@@ -129,6 +159,10 @@ class Copy(Instruction):
     parents: bool = False
     excludes: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+
+    @property
+    def shown_flags(self) -> tuple[str, ...]:
+        return tuple(flag for flag in self.flags if not flag.startswith("--from=") and not flag.endswith("="))
 
 
 class Add(Copy):

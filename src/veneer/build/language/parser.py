@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from veneer.build.language import words as w
 from veneer.build.language.durations import duration_ns
-from veneer.build.language.errors import DockerfileError, excerpt, nearest
+from veneer.build.language.errors import DockerfileError, Syntax, did_you_mean, excerpt
 from veneer.build.language.instructions import (
     Add,
     Arg,
     Cmd,
+    Command,
     Copy,
     Dockerfile,
     Entrypoint,
@@ -35,18 +36,21 @@ from veneer.build.language.instructions import (
     StopSignal,
     User,
     Volume,
+    Warning,
     Workdir,
 )
 from veneer.build.language.lines import Lines, Logical, heredoc_of, read
 from veneer.build.language.mounts import run_mount
-from veneer.build.language.words import Flags, Syntax
+from veneer.build.language.words import SPACES, Flags
 
 if TYPE_CHECKING:
     from veneer.build.language.instructions import Heredoc
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
+_ONBUILD = re.compile(r"ONBUILD\s*", re.IGNORECASE)
 _NETWORKS = ("default", "none", "host")
 _SECURITY = ("sandbox", "insecure")
+_NO_FLAGS = Flags("", ())
 
 
 class _One:
@@ -55,19 +59,18 @@ class _One:
     def __init__(self, logical: Logical, escape: str) -> None:
         self.logical = logical
         self.escape = escape
-        self.word, self.rest = w.head(logical.text)
+        self.text = logical.text.strip(SPACES)
+        self.word, self.rest = w.head(self.text)
         self.keyword = self.word.upper()
         self.location = Location(logical.first, logical.last)
-        self.text = self.word + (f" {self.rest}" if self.rest else "")
-        self.flags = Flags(self.keyword, ())
+        self.flags = _NO_FLAGS
         self.given: list[str] = []
-
-    def take_flags(self) -> None:
-        self.given, self.rest = w.take_flags(self.rest)
+        if self.rest.startswith("--"):
+            self.given, self.rest = w.take_flags(self.rest)
         self.flags = Flags(self.keyword, self.given)
 
-    def need(self, least: int = 1, found: int | None = None) -> None:
-        if (found if found is not None else int(bool(self.rest))) < least:
+    def need(self) -> None:
+        if not self.rest:
             raise Syntax(f"{self.keyword} requires at least one argument")
 
     def single(self) -> str:
@@ -83,7 +86,7 @@ class _One:
 
 def _from(one: _One) -> Instruction:
     platform = one.flags.text("platform")
-    found = w.words(one.rest)
+    found = w.plain_words(one.rest)
     if len(found) == 3 and found[1].lower() == "as":
         alias = found[2]
         if not _STAGE_NAME.fullmatch(alias.lower()):
@@ -119,41 +122,59 @@ def _run(one: _One) -> Instruction:
     mounts = tuple(run_mount(text) for text in one.flags.texts("mount"))
     network, security = one.flags.text("network") or "default", one.flags.text("security") or "sandbox"
     if network not in _NETWORKS:
-        raise Syntax(f"unsupported network mode: {network}", hint=f"one of {', '.join(_NETWORKS)}", at="--network")
+        meant = did_you_mean(network, _NETWORKS)
+        raise Syntax(f'unsupported network mode: "{network}"{meant}', hint=f"one of {', '.join(_NETWORKS)}",
+                     at="--network")  # fmt: skip
     if security not in _SECURITY:
-        raise Syntax(f"security {security!r} is not valid", hint=f"one of {', '.join(_SECURITY)}", at="--security")
-    one.need()
+        meant = did_you_mean(security, _SECURITY)
+        raise Syntax(f'security "{security}" is not valid{meant}', hint=f"one of {', '.join(_SECURITY)}",
+                     at="--security")  # fmt: skip
     command = w.command(one.rest)
-    heredocs = one.logical.heredocs
-    if heredocs and not command.shell:
-        raise Syntax("a here-document needs the shell form of RUN")
-    if not command.shell and not command.words:
+    if not command.words:
         raise Syntax("RUN requires at least one argument")
-    return Run(*one.place, command, mounts, network, security, heredocs, tuple(one.given))
+    heredocs = one.logical.heredocs if command.shell else ()
+    only = heredoc_of(one.rest) if heredocs else None
+    alone = only is not None and only.name == heredocs[0].name
+    return Run(*one.place, command, mounts, network, security, heredocs, tuple(one.given), alone)
 
 
 def _files(one: _One) -> tuple[tuple[str, ...], tuple[Heredoc, ...], str]:
     """Sources, here-documents and destination of COPY and ADD."""
     found = w.words(one.rest)
-    if not found:
-        raise Syntax(f"{one.keyword} requires at least two arguments, but none were provided")
-    if len(found) == 1:
+    if len(found) < 2:
         raise Syntax(
             f"{one.keyword} requires at least two arguments, but only one was provided. "
-            "Destination could not be determined"
+            "Destination could not be determined",
+            hint=f"{one.keyword} SOURCE DESTINATION",
         )
-    docs = {each.name for each in one.logical.heredocs}
-    sources = [word for word in found[:-1] if not ((doc := heredoc_of(word)) and doc[0] in docs)]
-    return tuple(sources), one.logical.heredocs, found[-1]
+    if not one.logical.heredocs:
+        return tuple(found[:-1]), (), found[-1]
+    documents = {each.name: each for each in one.logical.heredocs}
+    used: list[Heredoc] = []
+    sources: list[str] = []
+    words = iter(found)
+    for word in words:
+        if word in ("<<", "<<-"):
+            word += next(words, "")
+        begun = heredoc_of(word)
+        if begun and begun.name in documents:
+            used.append(documents[begun.name])
+            destination = ""
+        else:
+            sources.append(word)
+            destination = word
+    if not destination:
+        raise Syntax(f"{one.keyword} cannot accept a heredoc as a destination", at=found[-1])
+    return tuple(sources[:-1]), tuple(used), destination
 
 
 def _copy(one: _One) -> Instruction:
     flags = one.flags
     origin = flags.text("from")
-    if "$" in origin:
+    if "$" in origin.rstrip("$"):
         raise Syntax(
-            "variable expansion is not supported for --from",
-            hint="define a new stage with FROM using ARG from global scope, and copy from that stage",
+            "variable expansion is not supported for --from, "
+            "define a new stage with FROM using ARG from global scope as a workaround",
             at="--from",
         )
     sources, heredocs, destination = _files(one)
@@ -168,7 +189,7 @@ def _add(one: _One) -> Instruction:
     sources, heredocs, destination = _files(one)
     return Add(
         one.location, one.text, sources, heredocs, destination, "", flags.text("chown"), flags.text("chmod"),
-        bool(flags.flag("link")), bool(flags.flag("parents")), tuple(flags.texts("exclude")), tuple(one.given),
+        bool(flags.flag("link")), False, tuple(flags.texts("exclude")), tuple(one.given),
         flags.text("checksum"), flags.flag("unpack"), bool(flags.flag("keep-git-dir")),
     )  # fmt: skip
 
@@ -183,7 +204,7 @@ def _entrypoint(one: _One) -> Instruction:
 
 def _expose(one: _One) -> Instruction:
     one.need()
-    return Expose(*one.place, tuple(w.words(one.rest)))
+    return Expose(*one.place, tuple(sorted(w.plain_words(one.rest))))
 
 
 def _user(one: _One) -> Instruction:
@@ -195,10 +216,10 @@ def _workdir(one: _One) -> Instruction:
 
 
 def _volume(one: _One) -> Instruction:
-    found = w.words(one.rest)
+    found = [path.strip(SPACES) for path in w.words(one.rest)]
     if not found:
         raise Syntax("VOLUME requires at least one argument")
-    if any(not path.strip() for path in found):
+    if not all(found):
         raise Syntax("VOLUME specified can not be an empty string")
     return Volume(*one.place, tuple(found))
 
@@ -208,6 +229,7 @@ def _stopsignal(one: _One) -> Instruction:
 
 
 def _shell(one: _One) -> Instruction:
+    one.need()
     listed = w.json_list(one.rest)
     if listed is None:
         raise Syntax("SHELL requires the arguments to be in JSON form", hint='as in SHELL ["/bin/sh", "-c"]')
@@ -221,25 +243,41 @@ def _maintainer(one: _One) -> Instruction:
 
 
 def _healthcheck(one: _One) -> Instruction:
-    times = [_time(one.flags.text(name), name) for name in ("interval", "timeout", "start-period", "start-interval")]
-    retries = one.flags.text("retries")
-    kind, rest = w.head(one.rest) if one.rest else ("", "")
+    kind, rest = _kind(one.rest)
     if not kind:
         raise Syntax("HEALTHCHECK requires at least one argument", hint="HEALTHCHECK CMD ... or HEALTHCHECK NONE")
     if kind.upper() == "NONE":
-        if rest or one.given:
+        if rest:
             raise Syntax("HEALTHCHECK NONE takes no arguments")
+        one.flags = _NO_FLAGS  # docker does not look at them
         return Healthcheck(*one.place, ("NONE",))
+    times = [_time(one.flags.text(name), name) for name in ("interval", "timeout", "start-period", "start-interval")]
+    retries = one.flags.text("retries")
     if kind.upper() != "CMD":
-        raise Syntax(f"Unknown type {kind.upper()!r} in HEALTHCHECK (try CMD)", at=kind)
-    if not rest:
+        raise Syntax(f'Unknown type "{kind.upper()}" in HEALTHCHECK (try CMD)', at=kind)
+    command = w.command(rest) if rest else Command(True, ())
+    if not command.words:
         raise Syntax("Missing command after HEALTHCHECK CMD")
-    if retries and not (retries.isascii() and retries.isdigit()):
-        raise Syntax(f"--retries {retries!r} is not a number of at least 0", at="--retries")
-    command = w.command(rest)
     test = ("CMD-SHELL" if command.shell else "CMD", *command.words)
     interval, timeout, start_period, start_interval = times
-    return Healthcheck(*one.place, test, interval, timeout, start_period, start_interval, int(retries or 0))
+    return Healthcheck(*one.place, test, interval, timeout, start_period, start_interval, _count(retries))
+
+
+def _kind(rest: str) -> tuple[str, str]:
+    """The first word and what follows; any white space ends it."""
+    kind = rest.split(None, 1)[0] if rest else ""
+    return kind, rest[len(kind) :].strip(SPACES)
+
+
+def _count(text: str) -> int:
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    if not text:
+        return 0
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 10 and int(digits) < 1 << 31):
+        raise Syntax(f'--retries "{text}" is not a number', at="--retries")
+    if int(text) < 0:
+        raise Syntax(f"--retries cannot be negative ({int(text)})", at="--retries")
+    return int(text)
 
 
 def _time(text: str, name: str) -> int:
@@ -247,8 +285,8 @@ def _time(text: str, name: str) -> int:
         return 0
     nanoseconds = duration_ns(text)
     if nanoseconds is None:
-        raise Syntax(f"--{name}: invalid duration {text!r}", hint="as in 30s or 1m30s", at=f"--{name}")
-    if 0 < nanoseconds < 1_000_000:
+        raise Syntax(f'--{name}: invalid duration "{text}"', hint="as in 30s or 1m30s", at=f"--{name}")
+    if nanoseconds < 1_000_000 and nanoseconds != 0:
         raise Syntax(f'Interval "{name}" cannot be less than 1ms', at=f"--{name}")
     return nanoseconds
 
@@ -260,10 +298,11 @@ def _onbuild(one: _One) -> Instruction:
         raise Syntax("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
     if keyword in ("MAINTAINER", "FROM"):
         raise Syntax(f"{keyword} isn't allowed as an ONBUILD trigger")
-    if keyword not in _READERS:
-        raise _unknown(keyword)
-    docs = "".join(f"\n{doc.content}{doc.name}" for doc in one.logical.heredocs)
-    return Onbuild(*one.place, one.rest + docs)
+    if keyword in ("CMD", "ENTRYPOINT", "RUN", "SHELL", "ADD", "COPY", "VOLUME"):
+        w.json_list(w.head(one.rest)[1])  # a list of numbers is wrong here and now
+    documents = "".join(f"\n{doc.raw}{doc.name}" for doc in one.logical.heredocs)
+    # Docker keeps the blanks at its end.
+    return Onbuild(*one.place, _ONBUILD.sub("", one.logical.text, count=1) + documents)
 
 
 _READERS: Mapping[str, Callable[[_One], Instruction]] = {
@@ -277,19 +316,18 @@ CHANGES = ("CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "ONBUIL
 """What `import --change` and `commit --change` take."""
 
 
-def _unknown(keyword: str) -> Syntax:
-    near = nearest(keyword, KEYWORDS)
-    return Syntax(f"unknown instruction: {keyword}" + (f" (did you mean {near}?)" if near else ""), at=keyword)
+_TAKE_ANY_FLAG = ("ARG", "ONBUILD", "STOPSIGNAL")
+"""Docker does not look at their flags."""
 
 
 def _instruction(logical: Logical, escape: str) -> Instruction:
     one = _One(logical, escape)
     reader = _READERS.get(one.keyword)
     if reader is None:
-        raise _unknown(one.keyword)
-    one.take_flags()
+        raise Syntax(f"unknown instruction: {one.word}{did_you_mean(one.word, KEYWORDS)}", at=one.word)
     made = reader(one)
-    one.flags.done()
+    if one.given and one.keyword not in _TAKE_ANY_FLAG:
+        one.flags.done()
     return made
 
 
@@ -298,41 +336,37 @@ def parse(source: bytes, name: str = "Dockerfile") -> Dockerfile:
     lines = read(source, name)
     if not lines.logical:
         raise DockerfileError("file with no instructions", name=name, hint="a Dockerfile begins with FROM")
-    shown = source.decode("utf-8", "replace").split("\n")
-    building = _Stages(lines, name, shown)
+    stages = _Stages(lines, name)
     for logical in lines.logical:
         try:
-            building.add(_instruction(logical, lines.directives.escape))
+            stages.add(_instruction(logical, lines.directives.escape))
         except Syntax as error:
-            raise _located(error, logical, name, shown) from None
-    return building.finish(source)
+            raise located(error, source, name, logical.first, logical.last) from None
+    return stages.finish(source)
 
 
-def _located(error: Syntax, logical: Logical, name: str, shown: list[str]) -> DockerfileError:
-    first, column = logical.first, 0
-    if error.at:
-        for number in range(logical.first, min(logical.last, logical.first + 50) + 1):
-            at = shown[number - 1].upper().find(error.at.upper())
-            if at >= 0:
-                first, column = number, at + 1
-                break
-    place = excerpt(shown, first, max(first, min(logical.last, first + 3)), column)
-    return DockerfileError(error.reason, name=name, line=first, excerpt=place, hint=error.hint)
+def located(error: Syntax, source: bytes, name: str, first: int, last: int) -> DockerfileError:
+    """`error` of the instruction in the lines `first` to `last` with its place shown."""
+    shown = source.decode("utf-8", "replace").removeprefix("\ufeff").split("\n")
+    line, column = first, len(shown[first - 1]) - len(shown[first - 1].lstrip()) + 1
+    for number in range(first, min(last, first + 50) + 1) if error.at else ():
+        at = shown[number - 1].lower().find(error.at.lower())
+        if at >= 0:
+            line, column = number, at + 1
+            break
+    place = excerpt(shown, line, max(line, min(last, line + 3)), column)
+    return DockerfileError(error.reason, name=name, line=line, excerpt=place, hint=error.hint)
 
 
 class _Stages:
-    def __init__(self, lines: Lines, name: str, shown: list[str]) -> None:
-        self._lines, self._name, self._shown = lines, name, shown
+    def __init__(self, lines: Lines, name: str) -> None:
+        self._lines, self._name = lines, name
         self._args: list[Arg] = []
         self._stages: list[tuple[From, list[Instruction]]] = []
-        self._names: dict[str, int] = {}
+        self._warnings = list(lines.warnings)
 
     def add(self, made: Instruction) -> None:
         if isinstance(made, From):
-            if made.alias and made.alias.lower() in self._names:
-                raise Syntax(f"duplicate name {made.alias.lower()}", hint="every stage needs a name of its own")
-            if made.alias:
-                self._names[made.alias.lower()] = len(self._stages)
             self._stages.append((made, []))
         elif self._stages:
             self._stages[-1][1].append(made)
@@ -340,24 +374,29 @@ class _Stages:
             self._args.append(made)
         else:
             raise Syntax("no build stage in current context", hint="a stage begins with FROM")
+        if isinstance(made, Onbuild):
+            keyword = w.head(made.trigger)[0]
+            if keyword.upper() not in _READERS:
+                # Docker takes it, and refuses every build from the image.
+                self._warnings.append(Warning("", f"ONBUILD with an unknown instruction: {keyword}", made.line))
 
     def finish(self, source: bytes) -> Dockerfile:
         if not self._stages:
-            raise DockerfileError("file with no instructions" if not self._args else "dockerfile contains no stages to "
-                                  "build", name=self._name, hint="a Dockerfile begins with FROM")  # fmt: skip
+            raise DockerfileError("dockerfile contains no stages to build", name=self._name,
+                                  hint="a stage begins with FROM")  # fmt: skip
         stages = tuple(
             Stage(index, base.alias.lower(), base, tuple(instructions))
             for index, (base, instructions) in enumerate(self._stages)
         )
         directives = self._lines.directives
-        return Dockerfile(self._name, source, directives, tuple(self._args), stages, self._lines.warnings)
+        return Dockerfile(self._name, source, directives, tuple(self._args), stages, tuple(self._warnings))
 
 
 def trigger(text: str, *, what: str = "ONBUILD trigger", allowed: tuple[str, ...] = ()) -> Instruction:
     """One instruction from elsewhere: an ONBUILD trigger, or a `--change`.  Raises DockerfileError."""
     lines = read(text.encode("utf-8", "surrogateescape"), what)
     if len(lines.logical) != 1:
-        raise DockerfileError(f"{what}: want one instruction: {text[:100]!r}", name=what)
+        raise DockerfileError(f"{what}: want one instruction: {text[:100]}", name=what)
     [logical] = lines.logical
     keyword = w.head(logical.text)[0]
     if allowed and keyword.upper() not in allowed:

@@ -1,15 +1,17 @@
 """Variables replaced in the instructions that have them replaced, and nowhere else.
 
-ADD COPY ENV EXPOSE FROM LABEL STOPSIGNAL USER VOLUME WORKDIR, and the flags of RUN; never the commands of RUN, CMD,
+ADD COPY ENV EXPOSE FROM LABEL STOPSIGNAL USER VOLUME WORKDIR, and the mounts of RUN; never the commands of RUN, CMD,
 ENTRYPOINT, SHELL and HEALTHCHECK, which a shell looks at when they run.
 Source: docker/dockerfile:1 reference, Environment replacement.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 
-from veneer.build.language.expand import expand, expand_words
+from veneer.build.language.errors import Syntax
+from veneer.build.language.expand import expand, expand_document, expand_words
 from veneer.build.language.instructions import (
     Add,
     Arg,
@@ -26,85 +28,125 @@ from veneer.build.language.instructions import (
     Workdir,
 )
 from veneer.build.language.mounts import run_mount
+from veneer.build.language.ports import exposed_ports
+from veneer.build.language.signals import check_signal
 
 Names = Mapping[str, str]
+_SYMBOLIC = re.compile(r"[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+(?:,[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+)*")
 
 
 def resolve(instruction: Instruction, env: Names, escape: str = "\\") -> Instruction:
     """The instruction with its words as they count: quotes off, variables replaced by `env`'s values.
 
-    All pairs of one ENV see the values from before it.  Raises ExpansionError, Syntax.
+    All pairs of one ENV see the values from before it.  `text` stays as written.
+    Raises Syntax and its child ExpansionError.
     """
-    if isinstance(instruction, Run):
-        # Read anew: sizes and modes could not be looked at while they were variables.
-        mounts = tuple(run_mount(expand(mount.text, env, escape)) if "$" in mount.text else mount
-                       for mount in instruction.mounts)  # fmt: skip
-        flags = tuple(expand(flag, env, escape) if "$" in flag else flag for flag in instruction.flags)
-        return instruction.replaced(mounts=mounts, flags=flags)
-    if isinstance(instruction, Copy):
-        return _files(instruction, env, escape)
-    if isinstance(instruction, Env):
-        pairs = tuple((expand(name, env, escape), expand(value, env, escape)) for name, value in instruction.pairs)
-        return instruction.replaced(pairs=pairs)
-    if isinstance(instruction, Label):
-        pairs = tuple((expand(name, env, escape), expand(value, env, escape)) for name, value in instruction.pairs)
-        return instruction.replaced(pairs=pairs)
-    if isinstance(instruction, Arg):
-        return instruction.replaced(pairs=resolved_args(instruction, env, escape))
-    if isinstance(instruction, Expose):
-        return instruction.replaced(words=tuple(
-            word for each in instruction.words for word in expand_words(each, env, escape)
-        ))  # fmt: skip
-    if isinstance(instruction, Volume):
-        return instruction.replaced(paths=tuple(expand(path, env, escape) for path in instruction.paths))
-    if isinstance(instruction, User):
-        return instruction.replaced(user=expand(instruction.user, env, escape))
-    if isinstance(instruction, Workdir):
-        return instruction.replaced(path=expand(instruction.path, env, escape))
-    if isinstance(instruction, StopSignal):
-        return instruction.replaced(signal=expand(instruction.signal, env, escape))
-    if isinstance(instruction, From):
-        return instruction.replaced(
-            image=expand(instruction.image, env, escape), platform=expand(instruction.platform, env, escape)
-        )
-    return instruction
+    replace = _REPLACERS.get(type(instruction))
+    if replace is None:
+        return instruction
+    return replace(instruction, lambda word: expand(word, env, escape), env, escape)
 
 
-def resolved_args(instruction: Arg, env: Names, escape: str = "\\") -> tuple[tuple[str, str | None], ...]:
-    """Names and defaults; a default sees the ARGs before it on the same line."""
+_Expand = Callable[[str], str]
+
+
+def _run(instruction: Run, each: _Expand, env: Names, escape: str) -> Instruction:
+    mounts = tuple(run_mount(mount.text, each) if mount.deferred else mount for mount in instruction.mounts)
+    return instruction.replaced(mounts=mounts, flags=_flags(instruction.flags, each))
+
+
+def _flags(flags: tuple[str, ...], each: _Expand) -> tuple[str, ...]:
+    return tuple(each(flag) if "$" in flag else flag for flag in flags)
+
+
+def _pairs(instruction: Env | Label, each: _Expand, env: Names, escape: str) -> Instruction:
+    pairs = tuple((each(name), each(value)) for name, value in instruction.pairs)
+    if not all(name for name, _ in pairs):
+        raise Syntax(f"{instruction.keyword} names can not be blank")
+    return instruction.replaced(pairs=pairs)
+
+
+def _arg(instruction: Arg, each: _Expand, env: Names, escape: str) -> Instruction:
+    return instruction.replaced(pairs=resolved_args(instruction, env, escape))
+
+
+def resolved_args(
+    instruction: Arg, env: Names, escape: str = "\\", given: Collection[str] = ()
+) -> tuple[tuple[str, str | None], ...]:
+    """Names and defaults; a default sees the ARGs before it on the same line.
+
+    The defaults of the names in `given` do not count and are not looked at: they come back as None.
+    """
     scope = dict(env)
     found: list[tuple[str, str | None]] = []
     for name, default in instruction.pairs:
         name = expand(name, scope, escape)
-        value = None if default is None else expand(default, scope, escape)
+        value = None if default is None or name in given else expand(default, scope, escape)
         found.append((name, value))
         if value is not None:
             scope.setdefault(name, value)
     return tuple(found)
 
 
-def _files(instruction: Copy, env: Names, escape: str) -> Copy:
-    made = instruction.replaced(
-        sources=tuple(expand(source, env, escape) for source in instruction.sources),
-        heredocs=tuple(
-            doc.replaced(content=_content(doc.content, env, escape)) if doc.expand else doc
-            for doc in instruction.heredocs
-        ),
-        destination=expand(instruction.destination, env, escape),
-        chown=expand(instruction.chown, env, escape),
-        chmod=expand(instruction.chmod, env, escape),
-        excludes=tuple(expand(pattern, env, escape) for pattern in instruction.excludes),
-        flags=tuple(expand(flag, env, escape) if "$" in flag else flag for flag in instruction.flags),
+def _expose(instruction: Expose, each: _Expand, env: Names, escape: str) -> Instruction:
+    words = tuple(word for written in instruction.words for word in expand_words(written, env, escape))
+    exposed_ports(words)
+    return instruction.replaced(words=words)
+
+
+def _volume(instruction: Volume, each: _Expand, env: Names, escape: str) -> Instruction:
+    paths = tuple(map(each, instruction.paths))
+    if not all(paths):
+        raise Syntax("VOLUME specified can not be an empty string")
+    return instruction.replaced(paths=paths)
+
+
+def _user(instruction: User, each: _Expand, env: Names, escape: str) -> Instruction:
+    return instruction.replaced(user=each(instruction.user))
+
+
+def _workdir(instruction: Workdir, each: _Expand, env: Names, escape: str) -> Instruction:
+    return instruction.replaced(path=each(instruction.path))
+
+
+def _stopsignal(instruction: StopSignal, each: _Expand, env: Names, escape: str) -> Instruction:
+    signal = each(instruction.signal)
+    check_signal(signal)
+    return instruction.replaced(signal=signal)
+
+
+def _from(instruction: From, each: _Expand, env: Names, escape: str) -> Instruction:
+    image, platform = each(instruction.image), each(instruction.platform)
+    if not image:
+        raise Syntax(f"base name ({instruction.image}) should not be blank", at=instruction.image)
+    if instruction.platform and not platform:
+        raise Syntax(f"empty platform value from expression {instruction.platform}", at=instruction.platform)
+    return instruction.replaced(image=image, platform=platform)
+
+
+def _files(instruction: Copy, each: _Expand, env: Names, escape: str) -> Instruction:
+    documents = tuple(
+        doc.replaced(content=expand_document(doc.content, env)) if doc.expand else doc for doc in instruction.heredocs
     )
-    if isinstance(made, Add):
-        return made.replaced(checksum=expand(made.checksum, env, escape))
-    return made
+    made = instruction.replaced(
+        sources=tuple(map(each, instruction.sources)), heredocs=documents, destination=each(instruction.destination),
+        chown=each(instruction.chown), chmod=each(instruction.chmod), excludes=tuple(map(each, instruction.excludes)),
+        flags=_flags(instruction.flags, each),
+    )  # fmt: skip
+    _check_mode(made.chmod)
+    return made.replaced(checksum=each(made.checksum)) if isinstance(made, Add) else made
 
 
-def _content(text: str, env: Names, escape: str) -> str:
-    """A here-document's variables replaced; quotes are content there."""
-    if "$" not in text and escape not in text:
-        return text
-    # Quotes mean nothing in a here-document, so they are escaped for the length of the replacement.
-    masked = text.replace('"', escape + '"').replace("'", escape + "'")
-    return expand(masked, env, escape)
+def _check_mode(mode: str) -> None:
+    if not mode or _SYMBOLIC.fullmatch(mode) or (re.fullmatch("[0-7]{1,8}", mode) and int(mode, 8) <= 0o7777):
+        return
+    raise Syntax(
+        f"invalid chmod parameter: '{mode}'. it should be octal string and between 0 and 07777",
+        hint="as in 644 or u=rw,go=r", at="--chmod",
+    )  # fmt: skip
+
+
+_REPLACERS: Mapping[type, Callable[..., Instruction]] = {
+    Run: _run, Copy: _files, Add: _files, Env: _pairs, Label: _pairs, Arg: _arg, Expose: _expose, Volume: _volume,
+    User: _user, Workdir: _workdir, StopSignal: _stopsignal, From: _from,
+}  # fmt: skip

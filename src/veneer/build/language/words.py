@@ -5,31 +5,25 @@ Source: moby/buildkit frontend/dockerfile/parser/{line_parsers,split_command}.go
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 
-from veneer.build.language.errors import nearest
+from veneer.build.language.errors import Syntax, did_you_mean
 from veneer.build.language.instructions import Command
 
-_BLANKS = re.compile(r"[ \t\v\f\r\n]+")
-_TRUE, _FALSE = ("true", "1", "t"), ("false", "0", "f")
-
-
-class Syntax(Exception):
-    """Something is wrong in an instruction; `column` is an offset in its text, `hint` the way out."""
-
-    def __init__(self, reason: str, hint: str = "", at: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.hint = hint
-        self.at = at
+SPACES = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+"""What Go calls white space: Python's str.isspace takes four control characters more."""
+_SPACE_SET = frozenset(SPACES)
+_BLANKS = re.compile(r"[\t\v\f\r ]+")
+_NOT_SIMPLE = re.compile(r"[\"'\\`\x1c-\x1f]")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def head(text: str) -> tuple[str, str]:
     """An instruction's word and the rest."""
-    parts = _BLANKS.split(text.strip(), 1)
-    return parts[0], parts[1].strip() if len(parts) > 1 else ""
+    parts = _BLANKS.split(text.strip(SPACES), 1)
+    return parts[0], parts[1].strip(SPACES) if len(parts) > 1 else ""
 
 
 def take_flags(rest: str) -> tuple[list[str], str]:
@@ -37,36 +31,32 @@ def take_flags(rest: str) -> tuple[list[str], str]:
     flags: list[str] = []
     at, end = 0, len(rest)
     while at < end:
-        while at < end and rest[at].isspace():
+        if rest[at] in _SPACE_SET:
             at += 1
+            continue
         if not rest.startswith("--", at):
             return flags, rest[at:]
-        word, quote = "", ""
+        word, quote = [], ""
         begin = at
-        while at < end and (quote or not rest[at].isspace()):
+        while at < end and (quote or rest[at] not in _SPACE_SET):
             char = rest[at]
-            if quote:
-                if char == quote:
-                    quote = ""
-                elif char == "\\" and quote == '"' and at + 1 < end:
-                    at += 1
-                    word += rest[at]
-                else:
-                    word += char
-            elif char in "\"'":
-                quote = char
-            elif char == "\\" and at + 1 < end:
+            if char == quote:
+                quote = ""
+            elif char == "\\":
                 at += 1
-                word += rest[at]
+                word.append(rest[at : at + 1])
+            elif not quote and char in "\"'":
+                quote = char
             else:
-                word += char
+                word.append(char)
             at += 1
         if quote:
-            raise Syntax(f"unclosed quote in flag {rest[begin:at]!r}")
-        if word == "--":
-            return flags, rest[at:].lstrip()
-        flags.append(word)
-    return flags, ""
+            raise Syntax(f"unclosed quote in flag {rest[begin : begin + 100]}", at=rest[begin : begin + 100])
+        flag = "".join(word)
+        if flag == "--":
+            break
+        flags.append(flag)
+    return flags, rest[at:].strip(SPACES)
 
 
 class Flags:
@@ -82,10 +72,7 @@ class Flags:
 
     def text(self, name: str) -> str:
         """A flag with one value; "" where not given."""
-        values = self.texts(name)
-        if len(values) > 1:
-            raise Syntax(f"duplicate flag specified: {name}", at=f"--{name}")
-        return values[0] if values else ""
+        return self._once(name, self.texts(name)) or ""
 
     def texts(self, name: str) -> list[str]:
         """A flag that may be repeated."""
@@ -94,34 +81,34 @@ class Flags:
         for given, value in self._given:
             if given == name:
                 if value is None:
-                    raise Syntax(f"missing a value on flag: {name}", at=f"--{name}")
+                    raise Syntax(f"missing a value on flag: {name}", hint=f"--{name}=VALUE", at=f"--{name}")
                 values.append(value)
         return values
 
     def flag(self, name: str) -> bool | None:
         """A flag that is true, false, or (None) not given."""
         self._known.append(name)
-        values = [value for given, value in self._given if given == name]
+        value = self._once(name, ["true" if value is None else value for given, value in self._given if given == name])
+        if value is None:
+            return None
+        if value == "":
+            raise Syntax(f"missing a value on flag: {name}", hint=f"--{name} or --{name}=false", at=f"--{name}")
+        if value.lower() not in ("true", "false"):
+            raise Syntax(f"expecting boolean value for flag {name}, not: {value}", at=f"--{name}")
+        return value.lower() == "true"
+
+    def _once(self, name: str, values: list[str]) -> str | None:
         if len(values) > 1:
             raise Syntax(f"duplicate flag specified: {name}", at=f"--{name}")
-        if not values:
-            return None
-        value = values[0]
-        if value is None or value.lower() in _TRUE:
-            return True
-        if value.lower() in _FALSE:
-            return False
-        raise Syntax(f"expecting boolean value for flag {name}, not: {value}", at=f"--{name}")
+        return values[0] if values else None
 
     def done(self) -> None:
         for name, _ in self._given:
             if name not in self._known:
-                near = nearest(name, self._known)
-                hint = f"did you mean --{near}?" if near else (
-                    f"{self.keyword} knows {', '.join('--' + each for each in sorted(self._known))}"
-                    if self._known else f"{self.keyword} takes no flags"
-                )  # fmt: skip
-                raise Syntax(f"unknown flag: --{name}", hint, at=f"--{name}")
+                known = sorted(self._known)
+                hint = f"{self.keyword} knows " + ", ".join(f"--{each}" for each in known)
+                raise Syntax(f"unknown flag: --{name}{did_you_mean(name, known)}",
+                             hint if known else f"{self.keyword} takes no flags", at=f"--{name}")  # fmt: skip
 
 
 def json_list(text: str) -> list[str] | None:
@@ -131,15 +118,22 @@ def json_list(text: str) -> list[str] | None:
     """
     if not text.startswith("["):
         return None
+    import json
+
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_int=float, parse_constant=_not_json)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(value, list):
-        return None
     if not all(isinstance(item, str) for item in value):
-        raise Syntax("when using JSON array syntax, arrays must be comprised of strings only")
-    return value
+        raise Syntax("when using JSON array syntax, arrays must be comprised of strings only", at="[")
+    if _SURROGATE.search(text):
+        # Half a surrogate pair is no character.
+        value = [_SURROGATES.sub("\N{REPLACEMENT CHARACTER}", item) for item in value]
+    return list(value)
+
+
+def _not_json(name: str) -> float:
+    raise ValueError(name)
 
 
 def command(text: str) -> Command:
@@ -148,14 +142,21 @@ def command(text: str) -> Command:
     return Command(True, (text,)) if listed is None else Command(False, tuple(listed))
 
 
+def plain_words(text: str) -> list[str]:
+    """The words between blanks."""
+    return [word for word in _BLANKS.split(text) if word]
+
+
 def words(text: str) -> list[str]:
     """A JSON list's strings, or the words between blanks."""
     listed = json_list(text)
-    return [word for word in _BLANKS.split(text) if word] if listed is None else listed
+    return plain_words(text) if listed is None else listed
 
 
 def quoted_words(text: str, escape: str) -> list[str]:
     """The words between blanks, where quotes and escaped blanks hold words together; both are kept."""
+    if not _NOT_SIMPLE.search(text):
+        return text.split()
     found: list[str] = []
     word: list[str] = []
     at, end, quote = 0, len(text), ""
@@ -168,7 +169,7 @@ def quoted_words(text: str, escape: str) -> list[str]:
                 word.append(char)
                 at += 1
                 char = text[at]
-        elif char.isspace():
+        elif char in _SPACE_SET:
             if word:
                 found.append("".join(word))
                 word = []
@@ -191,17 +192,20 @@ def pairs(text: str, keyword: str, escape: str) -> tuple[tuple[tuple[str, str], 
     """`a=1 b="2 3"` or the old `name the rest`: the pairs, and whether it was the old form."""
     found = quoted_words(text, escape)
     if not found:
-        raise Syntax(f"{keyword} requires at least one argument")
+        raise Syntax(f"{keyword} requires at least one argument", hint=f"{keyword} name=value")
     if "=" not in found[0]:
         parts = _BLANKS.split(text, 1)
         if len(parts) < 2:
-            raise Syntax(f"{keyword} must have two arguments", hint=f"write {keyword} {parts[0]}=value")
+            raise Syntax(f"{keyword} must have two arguments", hint=f"write {keyword} {parts[0]}=value", at=parts[0])
         return ((parts[0], parts[1]),), True
     result = []
     for word in found:
         name, equals, value = word.partition("=")
         if not equals:
-            raise Syntax(f'Syntax error - can\'t find = in "{word}". Must be of the form: name=value', at=word)
+            raise Syntax(
+                f'Syntax error - can\'t find = in "{word}". Must be of the form: name=value',
+                hint="a value with blanks needs quotes", at=word,
+            )  # fmt: skip
         if not name:
             raise Syntax(f"{keyword} names can not be blank", at=word)
         result.append((name, value))
