@@ -57,9 +57,9 @@ def test_each_instruction_does_what_it_does_in_a_dockerfile(changes: list[str], 
         ("ONBUILD ONBUILD RUN x", "Chaining ONBUILD"),
         ("ONBUILD FROM x", "isn't allowed as an ONBUILD trigger"),
         ("HEALTHCHECK", "at least one argument"),
-        ("HEALTHCHECK --interval=soon CMD x", "invalid duration 'soon'"),
+        ("HEALTHCHECK --interval=soon CMD x", 'invalid duration "soon"'),
         ("HEALTHCHECK --color=red CMD x", "--color"),
-        ("HEALTHCHECK curl", "Unknown type 'CURL' in HEALTHCHECK"),
+        ("HEALTHCHECK curl", 'Unknown type "CURL" in HEALTHCHECK'),
     ],
 )
 def test_what_cannot_be_given_is_refused_with_its_reason(change: str, reason: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from veneer.build import state as s
 from veneer.build.language import instructions as i
-from veneer.build.language.errors import DockerfileError, ExpansionError
+from veneer.build.language.errors import DockerfileError, Syntax
 from veneer.build.language.parser import CHANGES, trigger
 from veneer.build.language.resolve import resolve
 from veneer.build.runconfig import RunConfig
@@ -59,5 +59,5 @@ def _applied(state: s.BuildState, line: str) -> s.BuildState:
         return s.apply(state, step)[0]
     except DockerfileError as error:
         raise InvalidInstruction(error.message, hint=error.hint) from None
-    except (ExpansionError, s.InvalidStep) as error:
+    except (Syntax, s.InvalidStep) as error:
         raise InvalidInstruction(f"{error.message}: {line}", hint=error.hint) from None
