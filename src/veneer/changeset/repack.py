@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
 
-from veneer.changeset.entry import Entry, Kind
+from veneer.changeset.entry import Kind
 from veneer.changeset.index import LayerIndex
 from veneer.changeset.pack_sink import Packed
 from veneer.changeset.tar_writer import TarWriter, Writable
@@ -33,7 +32,7 @@ def repack(index: LayerIndex, root_fd: int, out: Writable) -> Packed:
     """
     tar = TarWriter(out)
     with contextlib.closing(_Folders(root_fd)) as folders:
-        for entry in _members(index):
+        for entry in index:
             if entry.kind is Kind.REGULAR and entry.size:
                 fd = folders.open(entry.path)
                 try:
@@ -49,24 +48,20 @@ def repack(index: LayerIndex, root_fd: int, out: Writable) -> Packed:
     return Packed(diff_id, tar.size, 0, len(index))
 
 
-def _members(index: LayerIndex) -> Iterator[Entry]:
-    return iter(index)
-
-
 class _Folders:
-    """Opens files by path; members of one directory come together, so that is kept open."""
+    """Opens files by path.  The directories on the way stay open: members of one directory come together."""
 
     def __init__(self, root_fd: int) -> None:
-        self._root = root_fd
+        self._names: list[bytes] = []
+        self._fds = [os.dup(root_fd)]
         self._path = b""
-        self._fd = os.dup(root_fd)
 
     def open(self, path: bytes) -> int:
         folder, _, name = path.rpartition(b"/")
         try:
             if folder != self._path:
                 self._enter(folder)
-            return os.open(name, _OPEN_FILE, dir_fd=self._fd)
+            return os.open(name, _OPEN_FILE, dir_fd=self._fds[-1])
         except OSError as error:
             if error.errno in GONE:
                 raise FileGone(f"/{os.fsdecode(path)} is not in the layer's files any more") from error
@@ -74,17 +69,20 @@ class _Folders:
 
     def _enter(self, folder: bytes) -> None:
         # Component by component: a directory that was replaced by a symlink must not lead out of the layer.
-        fd = os.dup(self._root)
-        try:
-            for name in folder.split(b"/") if folder else ():
-                below = os.open(name, _OPEN_DIRECTORY, dir_fd=fd)
-                os.close(fd)
-                fd = below
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(self._fd)
-        self._fd, self._path = fd, folder
+        names = folder.split(b"/") if folder else []
+        same = 0
+        for here, wanted in zip(self._names, names, strict=False):
+            if here != wanted:
+                break
+            same += 1
+        while len(self._names) > same:
+            self._names.pop()
+            os.close(self._fds.pop())
+        for name in names[same:]:
+            self._fds.append(os.open(name, _OPEN_DIRECTORY, dir_fd=self._fds[-1]))
+            self._names.append(name)
+        self._path = folder
 
     def close(self) -> None:
-        os.close(self._fd)
+        while self._fds:
+            os.close(self._fds.pop())

@@ -39,6 +39,9 @@ def write_legacy(store: Store, lease: Lease, selection: Selection, sink: TarSink
     done: set[str] = set()
     entries = []
     for image_id, image in selection.images.items():
+        if image.top is not None:
+            with store.catalog.transaction(durable=False) as transaction:
+                lease.hold_layer(transaction, image.top)
         config = image.config
         folders = folder_names(config)
         for position, folder in enumerate(folders):
@@ -52,6 +55,11 @@ def write_legacy(store: Store, lease: Lease, selection: Selection, sink: TarSink
                 sink.link(f"{folder}/layer.tar", f"../{written[diff_id]}/layer.tar")
                 continue
             written[diff_id] = folder
+            if not store.layers.blobs(diff_id) and (layers := store.layers.by_diff_id(diff_id)):
+                tar = store.layers.tar(layers[0])
+                sink.written(f"{folder}/layer.tar", tar.size, tar.write_to)
+                progress(Report(diff_id.short, "Saved", tar.size, tar.size))
+                continue
             with plain_layer(store, lease, diff_id) as (fd, size):
                 sink.file(f"{folder}/layer.tar", fd, size)
                 progress(Report(diff_id.short, "Saved", size, size))

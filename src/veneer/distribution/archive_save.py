@@ -1,8 +1,9 @@
 """Images out of the store and into an archive: `veneer save`.
 
 The stored bytes go out as they are, compressed layers compressed, so nothing is recomputed and every digest
-stays.  `docker` archives hold both layouts at once, OCI's and Docker's, over the same files: every docker and
-podman, and every OCI tool, reads them.  The same images always give the same archive.
+stays.  Layers that were built here and have no blob yet go out as plain tars, straight from their files.
+`docker` archives hold both layouts at once, OCI's and Docker's, over the same files: every docker and podman, and every
+OCI tool, reads them.  The same images always give the same archive.
 Source: moby image/tarexport/save.go (Engine 25 and later); OCI image-spec image-layout.md.
 """
 
@@ -19,7 +20,7 @@ from veneer.distribution.archive_sink import DirectorySink, Sink, TarSink, writt
 from veneer.errors import InvalidRequest
 from veneer.oci import manifest as manifests
 from veneer.oci import strictjson
-from veneer.oci.digest import BlobDigest, ImageID
+from veneer.oci.digest import BlobDigest, DiffID, ImageID
 from veneer.oci.image import ImageConfig
 from veneer.oci.manifest import Descriptor, Index, Manifest
 from veneer.oci.reference import InvalidReference, Reference
@@ -27,6 +28,7 @@ from veneer.progress import Progress, Report, silent
 
 if TYPE_CHECKING:
     from veneer.store.images import Image
+    from veneer.store.layers import Layer
     from veneer.store.leases import Lease
     from veneer.store.store import Store
 
@@ -126,8 +128,11 @@ class _Writer:
         self._written: set[BlobDigest] = set()
 
     def hold(self, lease: Lease) -> None:
-        """Keep every blob that will be written: nobody may collect one half-way through."""
+        """Keep every blob and layer that will be written: nobody may collect one half-way through."""
         for image in self._selection.images.values():
+            if image.top is not None:
+                with self._store.catalog.transaction(durable=False) as transaction:
+                    lease.hold_layer(transaction, image.top)
             for top in self._tops(image):
                 for digest in self._closure(top.digest):
                     self._store.blobs.acquire(lease, digest)
@@ -193,10 +198,22 @@ class _Writer:
         if digest in self._written:
             return
         self._written.add(digest)
+        if (layer := self._unpacked(digest)) is not None:
+            tar = self._store.layers.tar(layer)
+            sink.written(blob_name(digest), tar.size, tar.write_to)
+            self._progress(Report(digest.short, "Saved", tar.size, tar.size))
+            return
         with self._store.blobs.open(digest) as file:
             size = os.fstat(file.fileno()).st_size
             sink.file(blob_name(digest), file.fileno(), size)
             self._progress(Report(digest.short, "Saved", size, size))
+
+    def _unpacked(self, digest: BlobDigest) -> Layer | None:
+        """The layer whose plain tar that is, if it is nothing that is stored."""
+        if digest in self._store.blobs:
+            return None
+        found = self._store.layers.by_diff_id(DiffID(digest))
+        return found[0] if found else None
 
     def docker(self, sink: Sink) -> None:
         """`manifest.json` and `repositories` over the blobs that are written already."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol
@@ -29,12 +29,40 @@ class InTheWay(Conflict):
     """The directory for an OCI layout has something in it already."""
 
 
+class Output(Protocol):
+    """Where a member's bytes are written to; all that is given is taken."""
+
+    def write(self, data: bytes | bytearray | memoryview, /) -> int: ...
+
+
+class _Counted:
+    """An output that knows how much it got."""
+
+    def __init__(self, send: Callable[[memoryview], None]) -> None:
+        self._send = send
+        self.size = 0
+
+    def write(self, data: bytes | bytearray | memoryview, /) -> int:
+        self._send(memoryview(data))
+        self.size += len(data)
+        return len(data)
+
+    def check(self, name: str, size: int) -> None:
+        """Raises OutputFailed where it was not `size` bytes."""
+        if self.size != size:
+            raise OutputFailed(f"{name}: {self.size} bytes instead of {size}", hint="veneer system check --deep")
+
+
 class Sink(Protocol):
     """Takes an archive's members, each directory before what is in it."""
 
     def document(self, name: str, data: bytes) -> None: ...
     def file(self, name: str, fd: int, size: int) -> None:
         """`size` bytes from the start of `fd`."""
+        ...
+
+    def written(self, name: str, size: int, write: Callable[[Output], None]) -> None:
+        """The `size` bytes that `write` writes to what it is given."""
         ...
 
 
@@ -95,6 +123,13 @@ class TarSink:
         self._copy(fd, size)
         self._send(bytes(-size % BLOCK))
 
+    def written(self, name: str, size: int, write: Callable[[Output], None]) -> None:
+        self._header(name, Kind.REGULAR, 0o644, size)
+        output = _Counted(self._send)
+        write(output)
+        output.check(name, size)
+        self._send(bytes(-size % BLOCK))
+
     def link(self, name: str, target: str) -> None:
         """A symbolic link."""
         self._folders_of(name)
@@ -115,7 +150,7 @@ class TarSink:
                 self._folders.add(folder)
                 self._send(member_header(Entry(folder.encode(), Kind.DIRECTORY, 0o755)))
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes | memoryview) -> None:
         view = memoryview(data)
         while view:
             written = self._out.write(view) if self._fd is None else os.write(self._fd, view)
@@ -173,6 +208,17 @@ class DirectorySink:
     def file(self, name: str, fd: int, size: int) -> None:
         with _reported(self._path), open(self._target(name), "wb", buffering=0) as out:
             copy(fd, out.fileno(), size)
+
+    def written(self, name: str, size: int, write: Callable[[Output], None]) -> None:
+        with _reported(self._path), open(self._target(name), "wb", buffering=0) as out:
+
+            def send(data: memoryview) -> None:
+                while data:
+                    data = data[out.write(data) :]
+
+            output = _Counted(send)
+            write(output)
+        output.check(name, size)
 
     def _target(self, name: str) -> Path:
         target = self._path / name

@@ -1,22 +1,24 @@
 """An image goes out to a registry.
 
 What came from a registry goes back byte for byte: the stored manifest and blobs are sent as they are, so no digest
-changes.  A layer that is only stored uncompressed is compressed once, and the result kept.
+changes.  A layer that was made here has no blob at first, or one that is not compressed: it is compressed once by all
+cores, sent while the next is compressed, and the result kept.
 Source: OCI distribution-spec, Pushing; moby distribution/push_v2.go for order and words.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
 from veneer.distribution.client import Registries
 from veneer.distribution.crew import Crew
 from veneer.distribution.retry import check
 from veneer.distribution.upload import MissingBlobs, push_manifest, upload
-from veneer.errors import NotFound
+from veneer.errors import InvalidRequest, NotFound
 from veneer.oci import manifest as oci
 from veneer.oci.digest import BlobDigest, DiffID
 from veneer.oci.manifest import Descriptor, Index, Manifest
@@ -29,8 +31,17 @@ if TYPE_CHECKING:
     from veneer.store.store import Store
 
 
+COMPRESSIONS = ("gzip", "zstd")
+PACKED_AT_ONCE = 2
+"""Layers compressed side by side: each by all cores, but reading a layer's files keeps no more than one busy."""
+
+
 class NothingToPush(NotFound):
     """No image of that name, or not all of it, is here."""
+
+
+class UnknownCompression(InvalidRequest):
+    """A compression that layers are not sent with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +60,31 @@ class _Part:
     label: str
 
 
-def push(store: Store, registries: Registries, reference: Reference, *, progress: Progress = silent) -> Pushed:
+def push(
+    store: Store,
+    registries: Registries,
+    reference: Reference,
+    *,
+    compression: str = "",
+    progress: Progress = silent,
+) -> Pushed:
     """Send the image that `reference` names to the registry it names, under that tag.
 
-    A name that stands for a whole index (pulled with all platforms) sends all of it.  The registry's digest is
-    noted as a name of the image afterwards.  Reports are docker's; the last line is `TAG: digest: ... size: ...`.
-    Raises NothingToPush, AccessDenied, AuthenticationRequired, WrongDigest, Unavailable.
+    `compression` is what layers made here are compressed with, "gzip" or "zstd"; "" sends what there is, and gzip
+    where there is nothing.  Layers that came compressed are never compressed anew.
+    A name that stands for a whole index (pulled with all platforms) sends all of it.  The registry's digest is noted
+    as a name of the image afterwards.  Reports are docker's; the last line is `TAG: digest: ... size: ...`.
+    Raises NothingToPush, UnknownCompression, AccessDenied, AuthenticationRequired, WrongDigest, Unavailable, and
+    LayerLost, LayerChanged for a layer made here.
     """
+    if compression and compression not in COMPRESSIONS:
+        raise UnknownCompression(f"unknown compression {compression!r}", hint=f"one of {', '.join(COMPRESSIONS)}")
     registries.effort.notice = lambda seconds, reason: (
         progress(Report("", f"Retrying in {seconds:.0f} seconds: {reason}")) if seconds >= 1 else None
     )
     try:
         with store.lease("push") as lease:
-            return _Push(store, registries, lease, reference.tagged(), progress).run()
+            return _Push(store, registries, lease, reference.tagged(), compression, progress).run()
     except BaseException:
         registries.stop()
         raise
@@ -69,18 +92,25 @@ def push(store: Store, registries: Registries, reference: Reference, *, progress
 
 class _Push:
     def __init__(
-        self, store: Store, registries: Registries, lease: Lease, reference: Reference, progress: Progress
+        self,
+        store: Store,
+        registries: Registries,
+        lease: Lease,
+        reference: Reference,
+        compression: str,
+        progress: Progress,
     ) -> None:
         self._store, self._registries, self._lease = store, registries, lease
-        self._reference, self._progress = reference, progress
+        self._reference, self._compression, self._progress = reference, compression, progress
         self._registry = registries.registry(reference.registry)
+        self._sent: set[BlobDigest] = set()
 
     def run(self) -> Pushed:
         image = self._image()
-        documents = self._documents(image)
-        top = documents[-1]
         self._progress(Report("", f"The push refers to repository [{self._reference.name}]"))
         self._registry.ping()
+        documents = self._documents(image)
+        top = documents[-1]
         parts = self._parts(documents)
         self._send(parts, force=False)
         for document in documents[:-1]:
@@ -131,52 +161,47 @@ class _Push:
     def _pushable(self, manifest: Manifest, image: Image) -> Manifest:
         """The image's manifest as it is, or, where it names blobs that are not here or not compressed, a new one.
 
-        Only a manifest that veneer wrote itself over uncompressed layers is replaced for being uncompressed.
+        Only a manifest that veneer wrote itself over uncompressed layers is replaced for being uncompressed, and only
+        one it wrote itself for another compression.
         """
-        from veneer.store import manifests
-
         whole = all(
             layer.is_foreign or self._store.blobs.acquire(self._lease, layer.digest) for layer in manifest.layers
         )
         plain = any(layer.media_type in (oci.OCI_LAYER, oci.DOCKER_LAYER) for layer in manifest.layers)
         ours = Manifest.build(oci.OCI_MANIFEST, manifest.config, manifest.layers).raw == manifest.raw
         known = any(name.digest == manifest.digest for name in image.digests)
-        if whole and (known or not ours or not plain):
+        if whole and (not ours or not (self._compression or (plain and not known))):
             return manifest
-        for position, diff_id in enumerate(image.config.diff_ids):
-            self._compressed(diff_id, position)
-        made = manifests.generate(self._store.catalog, self._store.blobs, image.config)
+        made = Manifest.build(oci.OCI_MANIFEST, manifest.config, self._packed(image))
+        if made.raw == manifest.raw:
+            return manifest
         self._store.blobs.put(self._lease, made.raw, made.media_type)
+        if not whole:
+            # It could not be read by anybody so far; from now on `save` and the layout have it too.
+            self._store.images.replace_manifest(self._lease, image.id, made)
         return made
 
-    def _compressed(self, diff_id: DiffID, position: int) -> Descriptor:
-        """A stored, compressed blob of that layer; made and kept where there is only a plain one."""
-        from veneer.changeset.compression import Compression, compressor, sniff
+    def _packed(self, image: Image) -> tuple[Descriptor, ...]:
+        """Compressed blobs of all the image's layers, each sent as soon as it is there."""
+        from veneer.changeset.compression import Compression
 
-        stored = [
-            blob for blob in self._store.layers.blobs(diff_id) if self._store.blobs.acquire(self._lease, blob.digest)
-        ]
-        if not stored:
-            raise NothingToPush(f"{self._reference.familiar}: layer {position + 1} ({diff_id}) has no blob here",
-                                hint="veneer pull, or load, the image again")  # fmt: skip
-        for blob in stored:
-            with self._store.blobs.open(blob.digest) as file:
-                if sniff(file.read(16)) is not Compression.NONE:
-                    return blob
-        # Another process may be doing the same; one of them finds the other's blob.
-        with self._store.locked(f"compress {diff_id}"), self._store.blobs.writer(self._lease) as writer:
+        kind = Compression[self._compression.upper()] if self._compression else None
+        made: dict[DiffID, Descriptor] = {}
+        turn = threading.Semaphore(PACKED_AT_ONCE)
+
+        def pack(diff_id: DiffID) -> None:
+            with turn:
+                check(self._registries.effort.stop)
+                made[diff_id] = self._store.layers.compressed(self._lease, diff_id, kind)
+            self._one(_Part(made[diff_id], diff_id.short), False)
+            self._sent.add(made[diff_id].digest)
+
+        wanted = list(dict.fromkeys(image.config.diff_ids))
+        for diff_id in wanted:
             self._progress(Report(diff_id.short, "Preparing"))
-            with (
-                self._store.blobs.open(stored[0].digest) as plain,
-                compressor(cast(BinaryIO, writer), Compression.GZIP) as out,
-            ):
-                while block := plain.read(1 << 20):
-                    check(self._registries.effort.stop)
-                    out.write(block)
-            digest = writer.commit()
-        made = Descriptor(oci.OCI_LAYER_GZIP, digest, self._store.blobs.size(digest))
-        self._store.layers.record_blob(self._lease, diff_id, made, "veneer gzip")
-        return made
+        crew = Crew(self._registries, self._registries.config.max_uploads, "upload")
+        crew.run({position: partial(pack, diff_id) for position, diff_id in enumerate(wanted)})
+        return tuple(made[diff_id] for diff_id in image.config.diff_ids)
 
     def _parts(self, documents: Sequence[Manifest | Index]) -> list[_Part]:
         """Every blob the documents name, each once, layers with the diff ID that docker shows."""
@@ -205,6 +230,7 @@ class _Push:
     def _send(self, parts: Sequence[_Part], *, force: bool) -> None:
         """Make the registry hold every part, several at a time, configs after layers as docker does."""
         most = self._registries.config.max_uploads
+        parts = [part for part in parts if force or part.descriptor.digest not in self._sent]
         layers = [part for part in parts if part.label]
         for part in layers:
             self._tell(part, "Preparing")

@@ -132,13 +132,17 @@ class Images(Reworking):
             tags = registries.tags(repository)
         return [self.pull(str(repository.with_tag(tag)), platform=platform, progress=progress) for tag in tags]
 
-    def push(self, name: str, *, progress: Progress = silent) -> Pushed:
-        """Send an image to its registry; bytes that came from a registry go back unchanged."""
+    def push(self, name: str, *, compression: str = "", progress: Progress = silent) -> Pushed:
+        """Send an image to its registry; bytes that came from a registry go back unchanged.
+
+        `compression` ("gzip" or "zstd") is for layers made here; "" takes what there is, and gzip where there is none.
+        """
         from veneer.distribution.client import Registries
         from veneer.distribution.push import push
 
         with Registries(self._engine.config) as registries:
-            return push(self._store, registries, Reference.parse(name).tagged(), progress=progress)
+            reference = Reference.parse(name).tagged()
+            return push(self._store, registries, reference, compression=compression, progress=progress)
 
     def load(
         self, source: Path | BinaryIO, *, platform: str | None = None, progress: Progress = silent

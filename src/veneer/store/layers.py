@@ -357,7 +357,7 @@ class LayerStore:
         self,
         lease: Lease,
         diff_id: DiffID,
-        kind: Compression,
+        kind: Compression | None = None,
         level: int | None = None,
         *,
         progress: Progress = silent,

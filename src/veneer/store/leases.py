@@ -54,9 +54,11 @@ class Lease:
         transaction.execute("INSERT OR IGNORE INTO lease_blob VALUES (?, ?)", (self.id, digest))
 
     def hold_layer(self, transaction: apsw.Connection, chain_id: ChainID) -> None:
-        """Keep a layer and everything below it."""
+        """Keep a layer and everything below it, if it is here."""
         self._register(transaction)
-        transaction.execute("INSERT OR IGNORE INTO lease_layer VALUES (?, ?)", (self.id, chain_id))
+        transaction.execute(
+            "INSERT OR IGNORE INTO lease_layer SELECT ?, chain_id FROM layer WHERE chain_id = ?", (self.id, chain_id)
+        )
 
     def hold_snapshot(
         self, transaction: apsw.Connection, snapshot: SnapshotID, driver: str, diff_id: DiffID | str

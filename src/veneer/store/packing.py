@@ -214,16 +214,18 @@ def compressed(
     store: Store,
     lease: Lease,
     diff_id: DiffID,
-    kind: Compression,
+    kind: Compression | None = None,
     level: int | None = None,
     *,
     progress: Progress = silent,
 ) -> Descriptor:
-    """A stored blob of the layer, compressed as `kind`; made by all cores where there is none, and kept.
+    """A stored blob of the layer, compressed as `kind`, in OCI's words; made by all cores where there is none.
 
-    A blob that came compressed is taken as it is, whatever its kind: nothing is ever compressed twice.
+    `kind` None: whatever it is compressed with, and gzip where it is not.  A blob that came compressed is taken as it
+    is, whatever its kind: nothing is ever compressed twice.  What is made is kept.
     Raises LayerLost, LayerChanged, Corrupt.
     """
+    from veneer.changeset.compression import Compression
     from veneer.changeset.parallel import maker, parallel_compressor
     from veneer.oci.manifest import OCI_LAYER, Descriptor
 
@@ -234,25 +236,26 @@ def compressed(
         if (found := _present(store, lease, diff_id, kind)) is not None:
             return found
         progress(Report(diff_id.short, "Preparing"))
-        layer = _any_layer(store.layers, diff_id)
-        workers = len(os.sched_getaffinity(0))
+        layer, chosen = _any_layer(store.layers, diff_id), kind or Compression.GZIP
         with store.blobs.writer(lease) as writer:
-            with parallel_compressor(writer, kind, workers, level=level) as out:
+            with parallel_compressor(writer, chosen, len(os.sched_getaffinity(0)), level=level) as out:
                 write_plain(store, lease, layer, out)
             digest = writer.commit()
-        made = Descriptor(OCI_LAYER + kind.suffix, digest, store.blobs.size(digest))
-        store.layers.record_blob(lease, diff_id, made, maker(kind, level))
+        made = Descriptor(OCI_LAYER + chosen.suffix, digest, writer.offset)
+        store.layers.record_blob(lease, diff_id, made, maker(chosen, level))
         return made
 
 
 def _any_layer(layers: LayerStore, diff_id: DiffID) -> Layer:
+    """A layer with that content; one whose files are whole, unless there is a blob."""
     found = layers.by_diff_id(diff_id)
     return found[0] if found and layers.blobs(diff_id) else layer_of(layers, diff_id)
 
 
-def _present(store: Store, lease: Lease, diff_id: DiffID, kind: Compression) -> Descriptor | None:
-    """A stored blob that will do."""
+def _present(store: Store, lease: Lease, diff_id: DiffID, kind: Compression | None) -> Descriptor | None:
+    """A stored blob that will do; by its magic, not by what its sender called it."""
     from veneer.changeset.compression import Compression, sniff
+    from veneer.oci.manifest import OCI_LAYER, Descriptor
 
     other: Descriptor | None = None
     for blob in store.layers.blobs(diff_id):
@@ -260,10 +263,13 @@ def _present(store: Store, lease: Lease, diff_id: DiffID, kind: Compression) -> 
             continue
         with store.blobs.open(blob.digest) as file:
             found = sniff(os.pread(file.fileno(), 16, 0))
-        if found is kind:
-            return blob
-        if found is not Compression.NONE and not _maker(store, diff_id, blob):
-            other = blob
+        if found not in (Compression.GZIP, Compression.ZSTD):
+            continue  # no manifest can name it
+        named = Descriptor(OCI_LAYER + found.suffix, blob.digest, blob.size)
+        if kind in (None, found):
+            return named
+        if not _maker(store, diff_id, blob):
+            other = named
     return other
 
 
@@ -273,9 +279,8 @@ def complete(
     """The image with a blob for each of its layers and a manifest that names them; its ID stays.
 
     Only an image made here over plain tars is changed; one whose blobs are all here is returned as it is.  For an
-    index of several platforms complete the images first.  `kind` None: gzip.  Raises LayerLost, LayerChanged.
+    index of several platforms complete the images first.  `kind` as for `compressed`.  Raises LayerLost, LayerChanged.
     """
-    from veneer.changeset.compression import Compression
     from veneer.oci import manifest as oci
     from veneer.store import manifests
 
@@ -283,9 +288,8 @@ def complete(
     assert isinstance(document, oci.Manifest), "an image's own manifest is never an index"
     if all(layer.is_foreign or store.blobs.acquire(lease, layer.digest) for layer in document.layers):
         return image
-    wanted = Compression.GZIP if kind is None else kind
     made = {
-        diff_id: compressed(store, lease, diff_id, wanted, progress=progress)
+        diff_id: compressed(store, lease, diff_id, kind, progress=progress)
         for diff_id in dict.fromkeys(image.config.diff_ids)
     }
     layers = tuple(made[diff_id] for diff_id in image.config.diff_ids)

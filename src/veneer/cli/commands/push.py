@@ -47,7 +47,7 @@ def run(app: App, given: Parsed) -> None:
         reference = reference.tagged()
         progress(Report("", f"Using default tag: {reference.tag}"))
     for each in _tags_of(app, reference) if everything else [reference]:
-        app.engine.images.push(str(each), progress=progress)
+        app.engine.images.push(str(each), compression=given.text("compression"), progress=progress)
     if quiet:
         app.line(str(reference))
 
@@ -61,6 +61,12 @@ PUSH = Command(
     names=("image push", "push"),
     options=(
         Option("a,all-tags", "bool", "Push all tags of an image to the repository"),
+        Option(
+            "compression",
+            "string",
+            'How to compress layers that were made here: "gzip" or "zstd"',
+            shown_default='"gzip"',
+        ),
         Option("q,quiet", "bool", "Suppress verbose output"),
     ),
 )
