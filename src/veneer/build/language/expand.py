@@ -278,6 +278,11 @@ def expand_words(word: str, env: Mapping[str, str], escape: str = "\\") -> list[
     return list(_Word(word, env, escape).run().words)
 
 
+def expanded_document(text: str, env: Mapping[str, str]) -> Expanded:
+    """Everything there is to know about a here-document after its variables were replaced.  Raises ExpansionError."""
+    return _Word(text, env, "\\", document=True).run()
+
+
 def expand_document(text: str, env: Mapping[str, str]) -> str:
     """A here-document with its variables replaced: quotes are content, a backslash makes the next character plain.
 
@@ -285,7 +290,7 @@ def expand_document(text: str, env: Mapping[str, str]) -> str:
     """
     if "$" not in text and "\\" not in text:
         return text
-    return _Word(text, env, "\\", document=True).run().text
+    return expanded_document(text, env).text
 
 
 def names_used(word: str, escape: str = "\\") -> frozenset[str]:
