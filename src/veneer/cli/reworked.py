@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from veneer.cli.app import App
 from veneer.cli.command import INSPECT_FORMAT
@@ -44,3 +44,19 @@ def tell(app: App, given: Parsed, image: Image | None, document: dict[str, Any],
 def counted(number: int, one: str, many: str = "") -> str:
     """`1 layer`, `3 layers`."""
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def joined(texts: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *most, last = texts
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def path_text(path: bytes) -> str:
+    """A path in an image as people write it."""
+    return "/" + path.decode("utf-8", "backslashreplace")
+
+
+def name_of(image: Image) -> str:
+    """What to call an image on a command line."""
+    return image.references[0].familiar if image.references else image.id.short

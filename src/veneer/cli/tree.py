@@ -58,6 +58,7 @@ GROUPS: Mapping[str, Group] = {
             "ls": _IMAGES,
             "prune": Leaf("prune", "PRUNE_IMAGES", "Remove unused images"),
             "pull": _PULL,
+            "purge": Leaf("purge", "PURGE", "Make a new image with files taken out of every layer"),
             "push": _PUSH,
             "rm": _REMOVE,
             "save": _SAVE,

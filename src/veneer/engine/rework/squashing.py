@@ -120,7 +120,7 @@ def squash(
         stacking.stand(store, lease, ImageConfig.parse(raw).diff_ids, progress=progress)
         image = stacking.add_image(store, lease, raw, tag)
         before = sum(layer.size for layer in store.layers.stack(config.chain_ids[-1])[first : last + 1])
-        entries = sum(len(index) for index in indexes[first : last + 1])
+        entries = sum(not index.is_implied(n) for index in indexes[first : last + 1] for n in range(len(index)))
     return Squashed(
         image, source, first + 1, last + 1, diff_id, before, packed.size if packed else 0,
         entries, packed.entries if packed else 0,

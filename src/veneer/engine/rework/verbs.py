@@ -6,6 +6,9 @@ from veneer.progress import silent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from veneer.engine.rework.purging import Purged
     from veneer.engine.rework.squashing import Squashed
     from veneer.oci.digest import ChainID
     from veneer.oci.reference import Reference
@@ -51,6 +54,27 @@ class Reworking:
         return squash(
             self._store, source, begin, end, tag=name, message=message, created=created,
             onto=base.image if base and below else None, progress=progress,
+        )  # fmt: skip
+
+    def purge(
+        self,
+        image: Image | str,
+        paths: Sequence[str],
+        *,
+        tag: str | None = None,
+        message: str = "",
+        created: str = "",
+        progress: Progress = silent,
+    ) -> Purged:
+        """`paths` and all beneath them taken out of every layer, with all names their files have.
+
+        Texts stay: history rows, build arguments in them, environment, labels.  Raises NoSuchPath, NotPurgeable.
+        """
+        from veneer.engine.rework.purging import purge
+
+        return purge(
+            self._store, self._image(image), paths, tag=_reference(tag), message=message, created=created,
+            progress=progress,
         )  # fmt: skip
 
     def _image(self, image: Image | str) -> Image:
