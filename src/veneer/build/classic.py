@@ -10,42 +10,9 @@ from collections.abc import Sequence
 
 from veneer.build.language.durations import go_duration
 from veneer.build.language.instructions import Healthcheck
+from veneer.build.language.quoting import quoted, quoted_list, quoted_rune
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
-
-_SHORT = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
-
-
-def _quoted(text: str, mark: str) -> str:
-    parts = [mark]
-    for char in text:
-        code = ord(char)
-        if char == mark or char == "\\":
-            parts.append("\\" + char)
-        elif code in _SHORT and char != '"':
-            parts.append(_SHORT[code])
-        elif char.isprintable():
-            parts.append(char)
-        elif code < 0x80:
-            parts.append(f"\\x{code:02x}")
-        else:
-            parts.append(f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
-    return "".join([*parts, mark])
-
-
-def go_quote(text: str) -> str:
-    """A string as Go's `%q` shows it."""
-    return _quoted(text, '"')
-
-
-def go_quote_rune(number: int) -> str:
-    """A number as Go's `%q` shows it: as the character it is the code of."""
-    return _quoted(chr(number) if 0 <= number < 0x110000 else "\ufffd", "'")
-
-
-def quoted_list(words: Sequence[str]) -> str:
-    """A list as Go's `%q` shows it: `["a" "b"]`."""
-    return f"[{' '.join(map(go_quote, words))}]"
 
 
 def plain_list(words: Sequence[str]) -> str:
@@ -58,8 +25,8 @@ def healthcheck(check: Healthcheck) -> str:
     times = [check.interval_ns, check.timeout_ns, check.start_period_ns]
     if check.start_interval_ns:
         times.append(check.start_interval_ns)
-    shown = " ".join(go_quote(go_duration(time)) for time in times)
-    return f"&{{{quoted_list(check.test)} {shown} {go_quote_rune(check.retries)}}}"
+    shown = " ".join(quoted(go_duration(time)) for time in times)
+    return f"&{{{quoted_list(check.test)} {shown} {quoted_rune(check.retries)}}}"
 
 
 def noop(shell: Sequence[str] | None, comment: str) -> tuple[str, ...]:

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from veneer.build import classic
 from veneer.build.language import instructions as i
+from veneer.build.language.ports import exposed_ports
+from veneer.build.language.quoting import quoted_list
+from veneer.build.language.signals import check_signal
 from veneer.build.runconfig import RunConfig
 from veneer.errors import InvalidRequest
 from veneer.values import Value
@@ -90,7 +93,7 @@ Applied = tuple[BuildState, str]
 def apply(state: BuildState, step: i.Instruction) -> Applied:
     """The state after a step that needs no files, and its history text without shell and mark.
 
-    Raises InvalidStep.
+    Raises InvalidStep, Syntax.
     """
     return _APPLIED[type(step)](state, step)
 
@@ -142,33 +145,19 @@ def command_line(run: RunConfig, command: i.Command) -> tuple[str, ...]:
 def _cmd(state: BuildState, step: i.Cmd) -> Applied:
     words = command_line(state.run, step.command)
     made = state.with_run(cmd=words).replaced(has_cmd=state.has_cmd or bool(step.command.words))
-    return made, f"CMD {classic.quoted_list(words)}"
+    return made, f"CMD {quoted_list(words)}"
 
 
 def _entrypoint(state: BuildState, step: i.Entrypoint) -> Applied:
     words = command_line(state.run, step.command)
     # An inherited command was meant for another entry point.
     made = state.with_run(entrypoint=words, cmd=state.run.cmd if state.has_cmd else None)
-    return made, f"ENTRYPOINT {classic.quoted_list(words)}"
+    return made, f"ENTRYPOINT {quoted_list(words)}"
 
 
 def _expose(state: BuildState, step: i.Expose) -> Applied:
-    ports = {*(state.run.ports or ()), *(port for word in step.words for port in ports_of(word))}
+    ports = {*(state.run.ports or ()), *exposed_ports(step.words)}
     return state.with_run(ports=tuple(sorted(ports))), f"EXPOSE {' '.join(step.words)}"
-
-
-def ports_of(word: str) -> list[str]:
-    """`8000-8001/tcp`, `[host:]80` as `port/protocol`.  Raises InvalidStep.  Source: docker/go-connections nat."""
-    ports, _, protocol = word.partition("/")
-    protocol = (protocol or "tcp").lower()
-    ports = ports.rpartition(":")[2]
-    first, dash, last = ports.partition("-")
-    valid = all(part.isascii() and part.isdigit() and len(part) < 6 for part in ((first, last) if dash else (first,)))
-    if not valid or not 0 <= int(first) <= int(last or first) < 65536:
-        raise InvalidStep(f"invalid containerPort: {word}", hint="a port from 1 to 65535, as in 80 or 53/udp")
-    if protocol not in ("tcp", "udp", "sctp"):
-        raise InvalidStep(f"invalid proto: {protocol}", hint="tcp, udp or sctp")
-    return [f"{port}/{protocol}" for port in range(int(first), int(last or first) + 1)]
 
 
 def _volume(state: BuildState, step: i.Volume) -> Applied:
@@ -184,21 +173,8 @@ def _user(state: BuildState, step: i.User) -> Applied:
 
 
 def _stopsignal(state: BuildState, step: i.StopSignal) -> Applied:
-    if not _is_signal(step.signal):
-        raise InvalidStep(f"Invalid signal: {step.signal}", hint="a name such as SIGTERM, or a number")
+    check_signal(step.signal)
     return state.with_run(stop_signal=step.signal), f"STOPSIGNAL {step.signal}"
-
-
-def _is_signal(text: str) -> bool:
-    import signal
-
-    if text.isascii() and text.lstrip("+-").isdigit():
-        return int(text) != 0
-    name = text.upper().removeprefix("SIG")
-    base, sign, offset = name.replace("+", "-").partition("-")
-    if base in ("RTMIN", "RTMAX") and sign:
-        return offset.isdigit() and int(offset) <= 15
-    return f"SIG{name}" in signal.Signals.__members__
 
 
 def _shell(state: BuildState, step: i.Shell) -> Applied:

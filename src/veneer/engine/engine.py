@@ -9,9 +9,12 @@ from veneer.config import Config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from typing import Any
 
+    from veneer.build.events import Event
+    from veneer.engine.builds import Build, Builds
     from veneer.engine.images import Images
     from veneer.engine.layers import Layers
     from veneer.engine.system import System
@@ -58,6 +61,22 @@ class Engine:
         from veneer.engine.system import System
 
         return System(self)
+
+    @functools.cached_property
+    def builds(self) -> Builds:
+        """Builds: from a Dockerfile to an image, and what the linter says of one."""
+        from veneer.engine.builds import Builds
+
+        return Builds(self)
+
+    def build(self, context: object = None, *, on_event: Callable[[Event], None] | None = None, **fields: Any) -> Build:
+        """Ask for a build of `context` (a directory, a URL, a tar stream); `fields` are those of BuildRequest.
+
+        Nothing happens before its `result()` is asked for, or it is iterated over for its events.
+        """
+        from veneer.engine.builds import Build, requested
+
+        return Build(self.builds, requested(context=context, **fields), on_event)
 
     def close(self) -> None:
         """Let go of files, locks and worker processes.  The engine cannot be used afterwards."""

@@ -51,9 +51,16 @@ def _step(row: Any) -> CachedStep:
 
 
 def encode(facts: Mapping[str, Any]) -> tuple[str, str]:
-    """Facts as they are stored, and their key: the same facts in another order are the same."""
+    """Facts as they are stored, and their key: the same facts in another order are the same.
+
+    `note` says more for people (the base's name) and is no part of the key.
+    """
     text = json.dumps(facts, separators=(",", ":"), sort_keys=True)
-    return text, Digest.of(text.encode()).hex
+    counted = text
+    if "note" in facts:
+        others = {name: value for name, value in facts.items() if name != "note"}
+        counted = json.dumps(others, separators=(",", ":"), sort_keys=True)
+    return text, Digest.of(counted.encode()).hex
 
 
 class BuildStore:
@@ -116,6 +123,13 @@ class BuildStore:
         """Steps with the facts of that key on whatever parent, the newest first, at most `limit`."""
         rows = self._catalog.rows(
             f"SELECT {_COLUMNS} FROM build_step WHERE key = ? ORDER BY created DESC, image LIMIT ?", (key, limit)
+        )
+        return [_step(row) for row in rows]
+
+    def noted(self, text: str, limit: int = 20) -> list[CachedStep]:
+        """Steps whose facts contain `text` as they are stored, the newest first; looks at every step."""
+        rows = self._catalog.rows(
+            f"SELECT {_COLUMNS} FROM build_step WHERE instr(facts, ?) ORDER BY created DESC LIMIT ?", (text, limit)
         )
         return [_step(row) for row in rows]
 

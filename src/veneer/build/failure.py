@@ -1,0 +1,56 @@
+"""How a build ends badly: which step, where it stands, what docker says, and the image there is to look at."""
+
+from __future__ import annotations
+
+from veneer.build.language.errors import DockerfileError, excerpt
+from veneer.errors import InvalidRequest, NotFound, VeneerError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from veneer.build.language.instructions import Dockerfile, Instruction
+    from veneer.oci.digest import ImageID
+
+
+class CommandFailed(VeneerError):
+    """A RUN that ended with another status than 0; `status` is it, or minus the signal's number."""
+
+    def __init__(self, words: Sequence[str], status: int) -> None:
+        # A shell says 128 and the signal's number, and so does docker.
+        code = 128 - status if status < 0 else status
+        super().__init__(f"The command '{' '.join(words)}' returned a non-zero code: {code}")
+        self.status = status
+
+
+class StageError(InvalidRequest):
+    """Stages that cannot be put in order, or a stage that is not there."""
+
+
+class NoSuchContext(NotFound):
+    """A `--build-context`, or what stands behind it, that is not there."""
+
+
+class StepFailed(VeneerError):
+    """A step that could not be done.  `cause` is why, `last_good` the image before it (None: there is none)."""
+
+    def __init__(self, message: str, *, cause: VeneerError, last_good: ImageID | None, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.cause = cause
+        self.last_good = last_good
+
+
+def located(
+    error: VeneerError, dockerfile: Dockerfile, instruction: Instruction | None, last_good: ImageID | None
+) -> VeneerError:
+    """`error` with the place in the Dockerfile and the last good image; what has its place already stays."""
+    if isinstance(error, StepFailed | DockerfileError) or instruction is None:
+        return error
+    location = instruction.location
+    shown = excerpt(dockerfile.lines, location.line, min(location.end_line, location.line + 3))
+    rule = "-" * 20
+    message = f"{error.message}\n{dockerfile.name}:{location.line}\n{rule}\n{shown}\n{rule}"
+    hints = [error.hint] if error.hint else []
+    if last_good is not None:
+        hints.append(f"the last good image is {last_good.short}: veneer run -it {last_good.short} sh")
+    return StepFailed(message, cause=error, last_good=last_good, hint="; ".join(hints))

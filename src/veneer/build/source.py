@@ -1,0 +1,138 @@
+"""Where a build's text and files come from: the Dockerfile, the context, named contexts; opened when first needed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from pathlib import Path
+
+from veneer.build.events import Warned
+from veneer.build.failure import NoSuchContext
+from veneer.build.language.parser import parse
+from veneer.errors import NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from veneer.build.context.ignore import Ignore
+    from veneer.build.context.root import Context
+    from veneer.build.events import Listener
+    from veneer.build.language.instructions import Dockerfile
+    from veneer.build.request import BuildRequest
+    from veneer.store.leases import Lease
+    from veneer.store.store import Store
+
+MAX_DOCKERFILE = 64 << 20
+
+
+class NoDockerfile(NotFound):
+    """There is no Dockerfile where one was looked for."""
+
+
+class Sources:
+    """What one build reads.  Raises NoDockerfile, DockerfileError, and what opening a context raises, on entering."""
+
+    def __init__(self, store: Store, request: BuildRequest, tell: Listener) -> None:
+        self._store = store
+        self._request = request
+        self._tell = tell
+        self._stack = contextlib.ExitStack()
+        self._guard = threading.RLock()
+        self._lease: Lease | None = None
+        self._contexts: dict[str, Context] = {}
+        self.dockerfile: Dockerfile
+
+    def __enter__(self) -> Sources:
+        try:
+            self.dockerfile = parse(*self._text())
+            for warning in self.dockerfile.warnings:
+                self._tell(Warned(time.time(), warning.rule, warning.message, warning.line))
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._stack.__exit__(*details)  # type: ignore[arg-type]
+
+    @property
+    def lease(self) -> Lease:
+        """The build's claim on what it needs; taken when first asked for, since a build that is all cached does not."""
+        with self._guard:
+            if self._lease is None:
+                self._lease = self._stack.enter_context(self._store.lease("build"))
+            return self._lease
+
+    def _text(self) -> tuple[bytes, str]:
+        """The Dockerfile and what it is called."""
+        given = self._request.dockerfile
+        if isinstance(given, bytes):
+            return given, "Dockerfile"
+        path = Path(given) if given else Path("Dockerfile")
+        if path.is_absolute():
+            try:
+                with open(path, "rb") as file:
+                    return file.read(MAX_DOCKERFILE), path.name
+            except OSError as error:
+                raise NoDockerfile(f"failed to read dockerfile: open {path}: {(error.strerror or '').lower()}",
+                                   hint="name it with -f, or see where you are") from None  # fmt: skip
+        try:
+            return self.context.read(os.fspath(path), limit=MAX_DOCKERFILE), path.name
+        except NotFound as error:
+            raise NoDockerfile(f"failed to read dockerfile: open {path}: no such file or directory in "
+                               f"{self.context.name or 'the context'}", hint=error.hint or "name it with -f") from None  # fmt: skip
+
+    @property
+    def ignore(self) -> Ignore | None:
+        """The context's `.dockerignore`, if there is a context."""
+        return None if self._request.context is None else self.context.ignore
+
+    @property
+    def context(self) -> Context:
+        """The build context."""
+        return self.named("")
+
+    def named(self, name: str) -> Context:
+        """A context by the name it has in `--build-context`; "" is the build's own.  Raises NoSuchContext."""
+        with self._guard:
+            found = self._contexts.get(name)
+            if found is None:
+                source = self._request.context if not name else self._place(name)
+                found = self._contexts[name] = self._open(source, name)
+            return found
+
+    def _place(self, name: str) -> str:
+        for known, place in self._request.contexts:
+            if known.lower() == name:
+                return place
+        raise NoSuchContext(f"there is no context {name!r}", hint="give one with --build-context")
+
+    def _open(self, source: object, name: str) -> Context:
+        from veneer.build.context.root import open_context
+
+        scratch = self._store.root  # not used for a directory, and looked at for nothing else
+        if not isinstance(source, str | Path) or not os.path.isdir(source):
+            scratch = self.lease.file("context")
+            scratch.mkdir(0o700)
+        return self._stack.enter_context(
+            open_context(
+                source,  # type: ignore[arg-type]
+                scratch=scratch,
+                memory=self._store.root / "contexts",
+                dockerfile=self._ignored_by() if not name else "",
+            )
+        )
+
+    def _ignored_by(self) -> str:
+        """The Dockerfile's path in the context, whose own ignore file counts; "" if it is not in it."""
+        given, context = self._request.dockerfile, self._request.context
+        if isinstance(given, bytes):
+            return ""
+        path = os.fspath(given) or "Dockerfile"
+        if not os.path.isabs(path):
+            return path
+        if not isinstance(context, str | Path):
+            return ""
+        root, real = os.path.realpath(context), os.path.realpath(path)
+        return os.path.relpath(real, root) if real.startswith(root.rstrip("/") + "/") else ""

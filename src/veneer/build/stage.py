@@ -1,0 +1,287 @@
+"""One stage at work: each instruction looked up in the cache or carried out, each making an image on the one before.
+
+Nothing is written for a step that only changes the configuration until a layer, or the stage's end, makes it worth a
+transaction: its image's ID is known without.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from veneer.build import classic
+from veneer.build import state as s
+from veneer.build.cache import facts_of
+from veneer.build.derivation import history_row, step_config
+from veneer.build.events import BaseResolved, Missed, Step, StepDone, StepFailed, StepStarted
+from veneer.build.failure import located
+from veneer.build.language import instructions as i
+from veneer.build.language.resolve import resolve
+from veneer.build.runconfig import RunConfig
+from veneer.build.stages import SCRATCH
+from veneer.errors import VeneerError
+from veneer.oci.digest import Digest, ImageID, chain_ids
+from veneer.progress import Cancelled
+from veneer.store.durability import file_errors
+from veneer.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from veneer.build.builder import Session
+    from veneer.build.explain import Miss
+    from veneer.build.stages import PlannedStage
+    from veneer.oci.digest import ChainID, DiffID
+    from veneer.store.layers import Layer
+
+
+class Outcome(Value):
+    """What a stage came to.  `image` None: nothing at all (FROM scratch alone), or unknown in a dry run."""
+
+    image: ImageID | None
+    state: s.BuildState
+    unknown: bool
+
+
+class Pending(Value):
+    """An image that is made and not yet in the store."""
+
+    __slots__ = ()
+    image: ImageID
+    config: bytes
+    parent: ImageID | None
+    facts: dict[str, Any]
+
+
+class StageRun:
+    """A stage while it is worked on; used by one thread."""
+
+    def __init__(self, session: Session, planned: PlannedStage) -> None:
+        self.session = session
+        self.store = session.store
+        self.planned = planned
+        self.platform = planned.platform
+        self.image: ImageID | None = None
+        self.state: s.BuildState
+        self.unknown = False
+        self.missed = ""
+        self.layers = 0
+        self._config: dict[str, Any] | None = None
+        self._pending: list[Pending] = []
+        self._first = True
+        self._step: Step
+        self._instructions = session.plan.steps(planned)
+        self._before, self._of = session.position(planned)
+
+    # ---- the stage
+
+    def run(self) -> Outcome:
+        """Do all of it.  Raises StepFailed and its like, Cancelled."""
+        try:
+            self._guarded(self.planned.stage.base, 1, self._from)
+            for number, instruction in enumerate(self._instructions, 2):
+                self._guarded(instruction, number, lambda each=instruction: self._do(each))
+        finally:
+            self.flush()  # what was done stays in the cache, however this ends
+        return Outcome(self.image, self.state, self.unknown)
+
+    def _guarded(self, instruction: i.Instruction, number: int, work: Any) -> None:
+        """Do one step; a failure is told, and gets its place and the last good image."""
+        stage = self.planned.stage
+        total = 1 + len(self._instructions)
+        step = Step(stage.label, number, total, self._before + number, self._of, instruction.text, instruction.line)
+        self._step = step
+        self.session.check()
+        self.session.tell(StepStarted(time.time(), step))
+        try:
+            with file_errors(self.store.root):
+                work()
+        except Cancelled:
+            raise
+        except VeneerError as error:
+            last_good = self.image
+            self.flush()
+            self.session.tell(StepFailed(time.time(), self._step, error.message, last_good))
+            dockerfile = self.session.plan.dockerfile
+            raise located(error, dockerfile, instruction if instruction.line else None, last_good) from error
+
+    def _from(self) -> None:
+        planned, session, began = self.planned, self.session, time.monotonic()
+        if planned.base is not None:
+            below = session.outcome(planned.base)
+            self.image, self.unknown = below.image, below.unknown
+            # Arguments come along, as with BuildKit; author and CMD of the stage do not.
+            self.state = below.state.replaced(author="", has_cmd=False)
+            if self.image is not None:
+                self.state = self.state.with_run(image=str(self.image))
+        else:
+            self._external()
+        session.tell(BaseResolved(time.time(), self._step, planned.image, self.image))
+        done = time.monotonic() - began
+        session.tell(StepDone(time.time(), self._step, self.image, False, None, done, predicted=self.unknown))
+        triggers = self.state.run.onbuild
+        if triggers:
+            from veneer.build.language.parser import trigger
+
+            self.state = self.state.with_run(onbuild=None)
+            for text in triggers:
+                self._trigger(trigger(text))
+
+    def _external(self) -> None:
+        planned, session = self.planned, self.session
+        scope = s.Scope(session.given, session.plan.meta)
+        escape = session.plan.dockerfile.directives.escape
+        run = RunConfig()
+        if planned.image != SCRATCH or SCRATCH in session.contexts:
+            image = session.bases.image(planned.image, self.platform, self._step)
+            if image is None:
+                self.unknown = True
+            else:
+                self.image, self._config = image.id, image.config.document
+                run = RunConfig.from_json(image.config.run).replaced(image=str(image.id))
+                self.platform = image.platform
+        self.state = s.BuildState(run.with_default_path(), scope, escape=escape)
+
+    def _trigger(self, instruction: i.Instruction) -> None:
+        """One ONBUILD trigger; it belongs to FROM's step."""
+        self._step = self._step.replaced(text=instruction.text)
+        self.session.tell(StepStarted(time.time(), self._step))
+        self._do(instruction)
+
+    def _do(self, instruction: i.Instruction) -> None:
+        began = time.monotonic()
+        if isinstance(instruction, i.Expose):
+            # Sorted as they are written, before variables are replaced.
+            instruction = instruction.replaced(words=tuple(sorted(instruction.words)))
+        resolved = resolve(instruction, self.state.names, self.state.escape)
+        self.layers = -1
+        if s.is_metadata(resolved):
+            hit = self._metadata(resolved)
+        else:
+            from veneer.build import steps
+
+            hit = steps.perform(self, resolved)
+        self.session.count(hit=hit)
+        self.session.tell(StepDone(
+            time.time(), self._step, self.image, hit, self.layers if self.layers >= 0 else None,
+            time.monotonic() - began, predicted=self.session.request.dry_run,
+        ))  # fmt: skip
+
+    def _metadata(self, instruction: i.Instruction) -> bool:
+        state, comment = s.apply(self.state, instruction)
+        if isinstance(instruction, i.Arg):
+            self.session.declared({name for name, _ in instruction.pairs})
+        self.state = state
+        command = classic.noop(state.run.shell, comment)
+        facts = facts_of(instruction.keyword, state.run, command, self.platform)
+        if self.found(facts):
+            return True
+        self.make(command, facts, None)
+        return False
+
+    # ---- what steps need
+
+    @property
+    def step(self) -> Step:
+        """The step that is being done."""
+        return self._step
+
+    def found(self, facts: dict[str, Any] | None, explained: Any = None) -> bool:
+        """Look a step up; a miss is told.  `explained` may replace a Miss by one that says more."""
+        session = self.session
+        stage = self.planned.stage
+        if self.unknown or self.missed:
+            self._tell_miss(_follows(self.missed))
+            return False
+        if session.cache.is_off(stage.name, stage.index):
+            from veneer.build.explain import switched_off
+
+            self._tell_miss(switched_off())
+            return False
+        assert facts is not None
+        hit = session.cache.find(self.image, facts)
+        if hit is not None:
+            self._first = False
+            self._adopt(hit)
+            return True
+        from veneer.build.explain import why
+
+        miss = why(session.cache.builds, self.image, facts, base=self.planned.image if self._first else "")
+        self._tell_miss(explained(miss) if explained is not None else miss)
+        return False
+
+    @property
+    def looks_up(self) -> bool:
+        """Whether the next step may be in the cache at all, so that its key is worth making."""
+        stage = self.planned.stage
+        return not (self.unknown or self.missed or self.session.cache.is_off(stage.name, stage.index))
+
+    def _tell_miss(self, miss: Miss) -> None:
+        self.session.tell(Missed(time.time(), self._step, miss))
+        self.missed = self.missed or self._step.text
+        if self.session.request.dry_run:
+            self.unknown, self.image = True, None
+
+    def _adopt(self, image: ImageID) -> None:
+        self.image, self._config = image, None
+        self.state = self.state.with_run(image=str(image))
+
+    @property
+    def config(self) -> dict[str, Any] | None:
+        """The config of the image so far; None: there is none yet."""
+        if self._config is None and self.image is not None:
+            self._config = self.store.images.get(self.image).config.document
+        return self._config
+
+    @property
+    def top(self) -> ChainID | None:
+        """The file system so far; None: an empty one."""
+        rootfs = (self.config or {}).get("rootfs")
+        diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+        return chain_ids([_diff_id(text) for text in diff_ids])[-1] if diff_ids else None
+
+    def make(self, command: Sequence[str], facts: dict[str, Any], layer: Layer | None, *, shown: str = "") -> None:
+        """The step's image: the state so far as its configuration, `command` (or `shown`) as its history.
+
+        Nothing in a dry run.
+        """
+        if self.session.request.dry_run:
+            return
+        created_by = shown or " ".join(command)
+        row = history_row(self.session.created(), self.state.author, created_by, empty=layer is None)
+        document, raw = step_config(
+            self.config, run=self.state.run, container=self.state.run.replaced(cmd=tuple(command)), row=row,
+            diff_id=layer.diff_id if layer else None, platform=self.platform,
+        )  # fmt: skip
+        made = ImageID(Digest.of(raw))
+        if self._first and self.planned.base is None:
+            facts = {**facts, "note": {"base": self.planned.image}}
+        self._first = False
+        self._pending.append(Pending(made, raw, self.image, facts))
+        self.image, self._config = made, document
+        self.state = self.state.with_run(image=str(made))
+        self.layers = layer.size if layer else -1
+
+    def flush(self) -> None:
+        """Put the images made so far into the store, all at once."""
+        if not self._pending:
+            return
+        pending, self._pending = self._pending, []
+        store, lease = self.store, self.session.lease
+        with store.catalog.transaction():
+            for each in pending:
+                store.images.add(lease, each.config, parent=each.parent, built=True)
+                store.builds.record(each.image, each.parent, each.facts)
+
+
+def _diff_id(text: str) -> DiffID:
+    from veneer.oci.digest import DiffID
+
+    return DiffID(Digest.parse(text))
+
+
+def _follows(text: str) -> Miss:
+    from veneer.build.explain import follows
+
+    return follows(text)

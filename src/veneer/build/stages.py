@@ -1,0 +1,176 @@
+"""Stages as a graph: which a build needs, and which another has to be done before.
+
+Source: moby/buildkit frontend/dockerfile/dockerfile2llb/convert.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from veneer.build.failure import StageError, located
+from veneer.build.language import instructions as i
+from veneer.build.language.errors import ExpansionError, nearest
+from veneer.build.language.expand import names_used
+from veneer.build.language.resolve import resolve, resolved_args
+from veneer.errors import VeneerError
+from veneer.oci.platform import Platform, host
+from veneer.values import Value
+
+SCRATCH = "scratch"
+
+
+class PlannedStage(Value):
+    """A stage with its FROM resolved: it goes on from the stage `base`, or (None) from the image `image`."""
+
+    stage: i.Stage
+    image: str
+    platform: Platform
+    base: int | None
+    needs: frozenset[int]
+
+    @property
+    def index(self) -> int:
+        return self.stage.index
+
+
+class Plan(Value):
+    """`stages` are those that are needed, in the order of the file; `target` is the last one's number."""
+
+    dockerfile: i.Dockerfile
+    stages: tuple[PlannedStage, ...]
+    target: int
+    meta: Mapping[str, str]
+    labels: tuple[i.Label, ...]
+
+    def steps(self, planned: PlannedStage) -> tuple[i.Instruction, ...]:
+        """The instructions of a stage after its FROM; `--label` adds some to the target."""
+        added = self.labels if planned.index == self.target else ()
+        return (*planned.stage.instructions, *added)
+
+
+def platform_args(target: Platform, stage: str = "") -> dict[str, str]:
+    """The arguments that are there without an ARG before the first FROM."""
+    found = {"TARGETSTAGE": stage or "default"}
+    for prefix, platform in (("BUILD", host()), ("TARGET", target)):
+        found |= {
+            f"{prefix}PLATFORM": str(platform), f"{prefix}OS": platform.os, f"{prefix}ARCH": platform.architecture,
+            f"{prefix}VARIANT": platform.variant,
+        }  # fmt: skip
+    return found
+
+
+def meta_args(dockerfile: i.Dockerfile, given: Mapping[str, str], builtin: Mapping[str, str]) -> dict[str, str]:
+    """What ARG before the first FROM gives, with the platform's arguments."""
+    scope = {**builtin, **{name: given[name] for name in builtin if name in given}}
+    for arg in dockerfile.global_args:
+        try:
+            pairs = resolved_args(arg, scope, dockerfile.directives.escape)
+        except ExpansionError as error:
+            raise located(error, dockerfile, arg, None) from None
+        for name, default in pairs:
+            value = given.get(name, default)
+            if value is not None:
+                scope[name] = value
+    return scope
+
+
+def find_stage(stages: Sequence[i.Stage], word: str, before: int) -> int | None:
+    """The stage that `--from=word` means in stage number `before`; None if it is no stage.  Raises StageError."""
+    name = word.lower()
+    for stage in stages:
+        if stage.name and stage.name == name:
+            return _earlier(stage.index, word, before)
+    if word.isascii() and word.isdigit() and len(word) < 6:
+        if int(word) >= len(stages):
+            raise StageError(f"invalid from flag value {word}: there are only {len(stages)} stages, from 0")
+        return _earlier(int(word), word, before)
+    return None
+
+
+def _earlier(index: int, word: str, before: int) -> int:
+    if index == before:
+        raise StageError(f"invalid from flag value {word}: refers to current build stage")
+    if index > before:
+        raise StageError(f"invalid from flag value {word}: refers to a later build stage", hint="move that stage up")
+    return index
+
+
+def sources(instruction: i.Instruction) -> Iterator[str]:
+    """What an instruction takes from elsewhere: names in --from and in from= of mounts."""
+    if isinstance(instruction, i.Copy) and instruction.from_:
+        yield instruction.from_
+    elif isinstance(instruction, i.Run):
+        yield from (mount.from_ for mount in instruction.mounts if mount.from_)
+
+
+def plan(
+    dockerfile: i.Dockerfile, *, target: str, given: Mapping[str, str], contexts: Mapping[str, str], platform: Platform,
+    labels: Sequence[tuple[str, str]] = (),
+) -> Plan:  # fmt: skip
+    """Decide what is to be built.  `contexts` are named contexts, which stand before stages and images of that name.
+
+    Raises StageError, DockerfileError, StepFailed (with its place).
+    """
+    last = _target(dockerfile, target)
+    meta = meta_args(dockerfile, given, platform_args(platform, dockerfile.stages[last].name))
+    planned: dict[int, PlannedStage] = {}
+    todo = [last]
+    while todo:
+        index = todo.pop()
+        if index not in planned:
+            planned[index] = _planned(dockerfile, index, meta, contexts, platform)
+            todo += planned[index].needs
+    return Plan(dockerfile, tuple(planned[index] for index in sorted(planned)), last, meta, _labels(labels))
+
+
+def _labels(labels: Sequence[tuple[str, str]]) -> tuple[i.Label, ...]:
+    # One step for each, in the order of their names, as docker's classic builder does it.
+    return tuple(i.Label(i.Location(0, 0), f"LABEL {name}={value}", ((name, value),)) for name, value in sorted(labels))
+
+
+def _target(dockerfile: i.Dockerfile, target: str) -> int:
+    stages = dockerfile.stages
+    if not target:
+        return len(stages) - 1
+    for stage in stages:
+        if stage.name == target.lower():
+            return stage.index
+    if target.isascii() and target.isdigit() and len(target) < 6 and int(target) < len(stages):
+        return int(target)
+    near = nearest(target.lower(), [stage.name for stage in stages if stage.name])
+    raise StageError(
+        f'target stage "{target}" could not be found',
+        hint=f"did you mean {near}?" if near else f"{dockerfile.name} has {len(stages)} stages",
+    )
+
+
+def _planned(
+    dockerfile: i.Dockerfile, index: int, meta: Mapping[str, str], contexts: Mapping[str, str], platform: Platform
+) -> PlannedStage:
+    stage = dockerfile.stages[index]
+    try:
+        base = resolve(stage.base, meta, dockerfile.directives.escape)
+        assert isinstance(base, i.From)
+        if not base.image:
+            missing = ", ".join(sorted(names_used(stage.base.image)))
+            raise StageError(f"base name ({stage.base.image}) should not be blank",
+                             hint=f"give {missing} a value: ARG before the first FROM, or --build-arg")  # fmt: skip
+        own = Platform.parse(base.platform) if base.platform else platform
+    except VeneerError as error:
+        raise located(error, dockerfile, stage.base, None) from None
+    named = base.image.lower()
+    earlier = None if named in contexts else next(
+        (each.index for each in dockerfile.stages[:index] if each.name == named), None
+    )  # fmt: skip
+    needs = set() if earlier is None else {earlier}
+    for instruction in stage.instructions:
+        for word in sources(instruction):
+            if word.lower() in contexts:
+                continue
+            try:
+                found = find_stage(dockerfile.stages, word, index)
+            except StageError as error:
+                raise located(error, dockerfile, instruction, None) from None
+            if found is not None:
+                needs.add(found)
+    return PlannedStage(stage, base.image, own, earlier, frozenset(needs))

@@ -1,0 +1,144 @@
+"""Builds: from a Dockerfile and its context to an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from veneer.build.events import Event
+from veneer.build.request import BuildRequest
+from veneer.values import Value
+
+if TYPE_CHECKING:
+    import queue
+    import threading
+
+    from veneer.build.builder import Built
+    from veneer.build.language.lint import Finding
+    from veneer.engine.engine import Engine
+
+    Listener = Callable[[Event], None]
+
+
+class Checked(Value):
+    """What the linter says about a Dockerfile."""
+
+    findings: list[Finding]
+    name: str
+    source: bytes
+
+
+class Builds:
+    """The builds of one engine; see Engine.builds."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def run(self, request: BuildRequest, on_event: Listener | None = None) -> Built:
+        """Build what is asked for and return the result; `on_event` is called from whichever thread has news.
+
+        Raises DockerfileError, StepFailed, NoSuchImage, ...; Cancelled if `on_event` raises it.
+        """
+        from veneer.build.builder import build
+        from veneer.build.events import unheard
+
+        return build(self._engine.store, self._engine.config, request, on_event or unheard)
+
+    def check(self, request: BuildRequest) -> Checked:
+        """Lint the Dockerfile of a request without building anything."""
+        from veneer.build.events import unheard
+        from veneer.build.language import lint
+        from veneer.build.source import Sources
+
+        with Sources(self._engine.store, request, unheard) as sources:
+            dockerfile = sources.dockerfile
+            findings = lint.check(dockerfile, build_args=dict(request.args), context_ignore=sources.ignore)
+            return Checked(findings, dockerfile.name, dockerfile.source)
+
+
+class Build:
+    """A build that is asked for: iterate over it for its events, or ask for its `result()`, or both.
+
+    It runs in a thread of its own while it is iterated over; leaving the loop early cancels it.
+    """
+
+    def __init__(self, builds: Builds, request: BuildRequest, on_event: Listener | None = None) -> None:
+        self.request = request
+        self._builds = builds
+        self._on_event = on_event
+        self._events: queue.SimpleQueue[Event | None] | None = None
+        self._thread: threading.Thread | None = None
+        self._built: Built | None = None
+        self._failure: BaseException | None = None
+        self._stopped = False
+
+    def result(self) -> Built:
+        """What came out; waits for it.  Raises what made the build fail."""
+        if self._thread is not None:
+            self._thread.join()
+        elif self._built is None and self._failure is None:
+            self._work(self._tell)
+        if self._failure is not None:
+            raise self._failure
+        assert self._built is not None
+        return self._built
+
+    def __iter__(self) -> Iterator[Event]:
+        """The events in order.  Raises what made the build fail when they are all told."""
+        import queue
+        import threading
+
+        events = self._events = queue.SimpleQueue()
+
+        def work() -> None:
+            self._work(self._put)
+            events.put(None)
+
+        self._thread = threading.Thread(target=work, name="veneer-build")
+        self._thread.start()
+        try:
+            while (event := events.get()) is not None:
+                yield event
+        finally:
+            self._stopped = True
+            self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _work(self, tell: Listener) -> None:
+        try:
+            self._built = self._builds.run(self.request, tell)
+        except BaseException as error:
+            self._failure = error
+            if not isinstance(error, Exception):
+                raise
+
+    def _tell(self, event: Event) -> None:
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def _put(self, event: Event) -> None:
+        from veneer.progress import Cancelled
+
+        self._tell(event)
+        if self._stopped:
+            raise Cancelled("nobody listens to the build any more")
+        assert self._events is not None
+        self._events.put(event)
+
+
+def requested(**fields: Any) -> BuildRequest:
+    """A request from what people write in Python: mappings for args, labels and the like; one tag as text."""
+    for name in ("args", "labels", "annotations", "contexts"):
+        if isinstance(fields.get(name), dict):
+            fields[name] = tuple((str(key), str(value)) for key, value in fields[name].items())
+    for name in ("tags", "platforms", "no_cache_filter", "allow"):
+        if isinstance(fields.get(name), str):
+            fields[name] = (fields[name],)
+        elif isinstance(fields.get(name), list):
+            fields[name] = tuple(fields[name])
+    if isinstance(fields.get("secrets"), dict):
+        from veneer.build.request import SecretSource
+
+        fields["secrets"] = tuple(SecretSource(key, value) for key, value in fields["secrets"].items())
+    return BuildRequest(**fields)
