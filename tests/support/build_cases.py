@@ -49,7 +49,7 @@ class Case:
     builds `Dockerfile.equivalent` instead, which says the same in its own words.  `history` is what veneer's rows
     must be, oldest first and without the base's, each "layer: " or "empty: " and its text; None: the same as docker's.
     `before` are Dockerfiles built first, each by (file, name).  `fails` is what docker says when it refuses, None
-    where the build succeeds; `veneer_fails` is what veneer says.
+    where the build succeeds; `veneer_fails` is what veneer says, None where it builds.
     """
 
     name: str
@@ -94,7 +94,7 @@ class Case:
             secrets=tuple(said.get("secrets", {}).items()),
             serve=said.get("serve", False),
             fails=fails,
-            veneer_fails=said.get("veneer_fails", fails),
+            veneer_fails=said.get("veneer_fails", fails) or None,
             fails_why=said.get("fails_why", ""),
             history=tuple(said["history"]) if "history" in said else None,
             differs=tuple(Difference(each["what"], each["why"]) for each in said.get("differs", ())),
