@@ -41,7 +41,7 @@ class Job:
         self.blob.write_bytes(data)
 
     def start(
-        self, pool: UnpackPool, *, wake_fd: int | None = None, expect: DiffID | None = None
+        self, pool: UnpackPool, *, wake_fd: int | None = None, expect: DiffID | None = None, weight: int = 0
     ) -> concurrent.futures.Future[Unpacked]:
         fds = [
             os.open(self.blob, os.O_RDONLY),
@@ -49,10 +49,24 @@ class Job:
             os.open(self.index, os.O_RDWR | os.O_CREAT),
         ]
         try:
-            return pool.unpack(fds[0], wake_fd, fds[1], fds[2], WhiteoutStyle.OVERLAY, expect=expect, what="layer 7")
+            return pool.unpack(
+                fds[0], wake_fd, fds[1], fds[2], WhiteoutStyle.OVERLAY, expect=expect, what="layer 7", weight=weight
+            )
         finally:
             for fd in fds:
                 os.close(fd)
+
+
+def who_has(pool: UnpackPool, root: Path) -> int:
+    """The worker that unpacks into `root`, once there is one."""
+    while True:
+        for pid in [worker.process.pid for worker in list(pool._workers)]:
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                try:
+                    if os.readlink(f"/proc/{pid}/fd/{fd}") == str(root):
+                        return pid
+                except FileNotFoundError:
+                    continue  # closed meanwhile
 
 
 def test_a_layer_is_unpacked_elsewhere_exactly_as_here(pool: UnpackPool, tmp_path: Path, workshop: Workshop) -> None:
@@ -70,7 +84,7 @@ def test_many_jobs_share_a_few_workers(pool: UnpackPool, tmp_path: Path) -> None
     results = [future.result() for future in [job.start(pool) for job in jobs]]
     assert [result.entries for result in results] == [1] * 12
     assert [(job.root / "f").read_text() for job in jobs] == [str(number) for number in range(12)]
-    assert len(pool._all) <= 2
+    assert len(pool._workers) <= 2
 
 
 def test_two_layers_are_unpacked_at_the_same_time(pool: UnpackPool, tmp_path: Path) -> None:
@@ -86,6 +100,47 @@ def test_two_layers_are_unpacked_at_the_same_time(pool: UnpackPool, tmp_path: Pa
         one.blob.write_bytes(data)
         first.finish(len(data))
         assert slow.result().entries == 1
+
+
+def test_of_the_layers_that_wait_the_weightiest_goes_first(tmp_path: Path) -> None:
+    data = Layer().file(b"f").tar()
+    done: list[int] = []
+    with UnpackPool(1) as pool, Feeder() as feeder:
+        busy = Job(tmp_path / "busy").start(pool, wake_fd=feeder.wake_fd)
+        who_has(pool, tmp_path / "busy/root")
+        jobs = [Job(tmp_path / str(number), data) for number in range(4)]
+        futures = [job.start(pool, weight=weight) for job, weight in zip(jobs, (1, 3, 2, 3), strict=True)]
+        for number, future in enumerate(futures):
+            future.add_done_callback(lambda _, number=number: done.append(number))  # type: ignore[misc]
+        feeder.abort()
+        with pytest.raises(Aborted):
+            busy.result()
+        concurrent.futures.wait(futures)
+    assert done == [1, 3, 2, 0]
+
+
+def test_workers_can_be_started_ahead_of_their_jobs(pool: UnpackPool, tmp_path: Path) -> None:
+    pool.start(5)
+    assert len(pool._threads) == 2
+    assert Job(tmp_path / "a", Layer().file(b"f").tar()).start(pool).result().entries == 1
+    pool.start(2)
+    assert len(pool._threads) == 2
+
+
+def test_a_worker_that_cannot_be_started_fails_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with UnpackPool(1) as pool:
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "executable", "/no/such/python")
+            pool.start(1)
+            with pytest.raises(FileNotFoundError):
+                Job(tmp_path / "a", Layer().tar()).start(pool).result()
+        assert Job(tmp_path / "b", Layer().file(b"f").tar()).start(pool).result().entries == 1
+
+
+def test_a_worker_that_dies_at_its_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("veneer.changeset.pool._START", "raise SystemExit('no such luck')")
+    with UnpackPool(1) as pool, pytest.raises(WorkerDied, match="ended with exit status 1: no such luck"):
+        Job(tmp_path / "a", Layer().tar()).start(pool).result()
 
 
 def test_a_download_that_stops_aborts_the_unpacking(pool: UnpackPool, tmp_path: Path) -> None:
@@ -123,10 +178,8 @@ def test_a_worker_that_is_killed_fails_its_own_job_only(pool: UnpackPool, tmp_pa
     with Feeder() as feeder:
         future = job.start(pool, wake_fd=feeder.wake_fd)
         job.blob.write_bytes(data)
-        # A second job's answer proves that the first one has a worker of its own by now.
         assert Job(tmp_path / "other", data).start(pool).result().entries == 1
-        (busy,) = pool._all - set(pool._idle)
-        os.kill(busy.process.pid, signal.SIGKILL)
+        os.kill(who_has(pool, job.root), signal.SIGKILL)
         with pytest.raises(WorkerDied, match="layer 7: the process unpacking it was killed by signal 9"):
             future.result()
     assert Job(tmp_path / "after", data).start(pool).result().entries == 1
@@ -135,7 +188,7 @@ def test_a_worker_that_is_killed_fails_its_own_job_only(pool: UnpackPool, tmp_pa
 def test_a_worker_that_died_while_idle_is_replaced(pool: UnpackPool, tmp_path: Path) -> None:
     data = Layer().file(b"f").tar()
     Job(tmp_path / "a", data).start(pool).result()
-    (worker,) = pool._all
+    (worker,) = pool._workers
     worker.process.kill()
     worker.process.wait()
     assert Job(tmp_path / "b", data).start(pool).result().entries == 1
@@ -159,7 +212,7 @@ def test_a_pool_leaves_no_process_and_no_descriptor(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     with UnpackPool(2) as pool:
         Job(tmp_path / "a", Layer().file(b"f").tar()).start(pool).result()
-        pids = [worker.process.pid for worker in pool._all]
+        pids = [worker.process.pid for worker in pool._workers]
     assert len(os.listdir("/proc/self/fd")) == before
     for pid in pids:
         with pytest.raises(ProcessLookupError):
@@ -178,7 +231,7 @@ def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
         "blob = os.open(sys.argv[2], os.O_RDONLY)\n"
         "pool.unpack(blob, None, root, None, WhiteoutStyle.OVERLAY, expect=None, what='x').result()\n"
         "pool.unpack(blob, feeder.wake_fd, root, None, WhiteoutStyle.OVERLAY, expect=None, what='x')\n"
-        "print([w.process.pid for w in pool._all][0], flush=True)\n"
+        "print([w.process.pid for w in pool._workers][0], flush=True)\n"
         "signal.pause()\n"
     )
     (tmp_path / "root").mkdir()

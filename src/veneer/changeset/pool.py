@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import heapq
 import os
 import threading
 from types import TracebackType
@@ -60,6 +62,13 @@ class _Worker:
         finally:
             theirs.close()
 
+    def wait_until_ready(self) -> None:
+        """Return once the process runs.  One that ended before tells why when it is given something to do."""
+        from veneer.changeset.worker import receive
+
+        with contextlib.suppress(OSError):
+            receive(self.socket)
+
     def run(self, job: tuple[Any, ...], fds: Sequence[int], what: str) -> Unpacked:
         """Send one job and wait for its answer."""
         from veneer.changeset.worker import receive, send
@@ -117,6 +126,32 @@ def _error_class(module: str, name: str) -> type[VeneerError]:
     return VeneerError
 
 
+class _Job:
+    """A layer that waits for a process, or has one.  The descriptors are the job's own."""
+
+    def __init__(self, message: tuple[Any, ...], fds: Sequence[int | None], what: str) -> None:
+        from concurrent.futures import Future
+
+        self.message, self.what = message, what
+        self.future: Future[Unpacked] = Future()
+        self.fds: list[int] = []
+        try:
+            for fd in fds:
+                if fd is not None:
+                    self.fds.append(os.dup(fd))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        while self.fds:
+            os.close(self.fds.pop())
+
+    def give_up(self) -> None:
+        if self.future.cancel():
+            self.close()
+
+
 class UnpackPool:
     """Up to `workers` processes that unpack layers.  They start when first needed and stay until close().
 
@@ -124,15 +159,21 @@ class UnpackPool:
     """
 
     def __init__(self, workers: int) -> None:
-        from concurrent.futures import ThreadPoolExecutor
-
-        # One thread waits for one worker; the kernel kills a worker when the thread that started it ends
-        # (PR_SET_PDEATHSIG), and these threads end with the executor, after every worker.
-        self._threads = ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="unpack")
-        self._lock = threading.Lock()
-        self._idle: list[_Worker] = []
-        self._all: set[_Worker] = set()
+        self._most = max(1, workers)
+        self._changed = threading.Condition()
+        self._waiting: list[tuple[int, int, _Job]] = []
+        self._submitted = 0
+        # One thread has one worker: the kernel kills a worker when the thread that started it ends
+        # (PR_SET_PDEATHSIG).
+        self._threads: list[threading.Thread] = []
+        self._free = 0
+        self._workers: set[_Worker] = set()
         self._closed = False
+
+    def start(self, layers: int) -> None:
+        """Have processes ready for so many layers that are about to come; it takes a while, and other things go on."""
+        with self._changed:
+            self._recruit(layers)
 
     def unpack(
         self,
@@ -144,87 +185,109 @@ class UnpackPool:
         *,
         expect: DiffID | None,
         what: str,
+        weight: int = 0,
     ) -> Future[Unpacked]:
         """Start unpacking the blob at `blob_fd` into the directory `root_fd`; the layer index goes to `index_fd`.
 
         `wake_fd`: a Feeder's, for a blob that is still being written; None for a whole one.  Descriptors are
-        duplicated: the caller may close its own at once.  The future gives what unpack() gives or raises what
-        it raises, DiffIDMismatch (Corrupt) unless the content is `expect`, WorkerDied, or PoolClosed.
+        duplicated: the caller may close its own at once.  Of the layers that wait the one of most `weight` goes
+        first.  The future gives what unpack() gives or raises what it raises, DiffIDMismatch (Corrupt) unless the
+        content is `expect`, WorkerDied, or PoolClosed.
         """
-        job = (wake_fd is not None, index_fd is not None, style.name, str(expect or ""), what)
-        fds: list[int] = []
-        try:
-            for fd in (blob_fd, root_fd, wake_fd, index_fd):
-                if fd is not None:
-                    fds.append(os.dup(fd))
-            future = self._threads.submit(self._work, job, fds, what)
-        except BaseException as error:
-            for fd in fds:
-                os.close(fd)
-            if isinstance(error, RuntimeError):
-                raise PoolClosed(f"{what}: the pool is closed") from error
-            raise
-
-        def cancelled(done: Future[Unpacked]) -> None:
-            if done.cancelled():
-                for fd in fds:
-                    os.close(fd)
-
-        future.add_done_callback(cancelled)
-        return future
-
-    def _work(self, job: tuple[Any, ...], fds: list[int], what: str) -> Unpacked:
-        try:
-            worker = self._take(what)
-            try:
-                result = worker.run(job, fds, what)
-            except WorkerDied:
-                with self._lock:
-                    closed = self._closed
-                    self._all.discard(worker)
-                worker.stop()
-                if closed:
-                    raise PoolClosed(f"{what}: the pool was closed") from None
-                raise
-            except BaseException:
-                self._give_back(worker)
-                raise
-            self._give_back(worker)
-            return result
-        finally:
-            for fd in fds:
-                os.close(fd)
-
-    def _take(self, what: str) -> _Worker:
-        with self._lock:
+        message = (wake_fd is not None, index_fd is not None, style.name, str(expect or ""), what)
+        job = _Job(message, (blob_fd, root_fd, wake_fd, index_fd), what)
+        with self._changed:
             if self._closed:
+                job.close()
                 raise PoolClosed(f"{what}: the pool is closed")
-            while self._idle:
-                worker = self._idle.pop()
-                if worker.alive:
-                    return worker
-                self._all.discard(worker)
-                worker.stop()
-            worker = _Worker()
-            self._all.add(worker)
-            return worker
+            self._submitted += 1
+            heapq.heappush(self._waiting, (-weight, self._submitted, job))
+            self._recruit(len(self._waiting))
+            self._changed.notify()
+        return job.future
 
-    def _give_back(self, worker: _Worker) -> None:
-        with self._lock:
-            self._idle.append(worker)
+    def _recruit(self, jobs: int) -> None:
+        """Have threads for so many jobs, as far as may be; with the lock held."""
+        while not self._closed and self._free < jobs and len(self._threads) < self._most:
+            # Daemons: nobody who forgets close() shall hang at exit, and no worker outlives its thread.
+            thread = threading.Thread(target=self._serve, name=f"unpack-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            self._free += 1
+            thread.start()
+
+    def _serve(self) -> None:
+        """One thread's life: a worker, and one job after the other for it."""
+        worker: _Worker | None = None
+        # Ahead of the choice of a job: by the time the process runs, more of them may have come.
+        with contextlib.suppress(OSError, PoolClosed):  # the job will tell
+            worker = self._hired(None)
+        while (job := self._next()) is not None:
+            try:
+                worker = self._hired(worker)
+                result = worker.run(job.message, job.fds, job.what)
+            except BaseException as error:  # noqa: BLE001 -- whatever it is, it is told to who waits for the job
+                if isinstance(error, WorkerDied) and self._closed:
+                    error = PoolClosed(f"{job.what}: the pool was closed")
+                self._finish(job)
+                job.future.set_exception(error)
+            else:
+                self._finish(job)
+                job.future.set_result(result)
+        if worker is not None:
+            self._dismiss(worker)
+
+    def _next(self) -> _Job | None:
+        """The weightiest job that waits, once there is one; None when the pool is closed."""
+        with self._changed:
+            while True:
+                while not self._waiting and not self._closed:
+                    self._changed.wait()
+                if self._closed:
+                    return None
+                job = heapq.heappop(self._waiting)[2]
+                if job.future.set_running_or_notify_cancel():
+                    self._free -= 1
+                    return job
+                job.close()
+
+    def _finish(self, job: _Job) -> None:
+        job.close()
+        with self._changed:
+            self._free += 1
+
+    def _hired(self, worker: _Worker | None) -> _Worker:
+        """`worker` if it lives, else another one, ready for work."""
+        if worker is not None:
+            if worker.alive:
+                return worker
+            self._dismiss(worker)
+        worker = _Worker()
+        with self._changed:
+            closed = self._closed
+            self._workers.add(worker)
+        if closed:
+            self._dismiss(worker)
+            raise PoolClosed("the pool is closed")
+        worker.wait_until_ready()
+        return worker
+
+    def _dismiss(self, worker: _Worker) -> None:
+        with self._changed:
+            self._workers.discard(worker)
+        worker.stop()
 
     def close(self) -> None:
         """End every worker, the busy ones too (their futures raise PoolClosed), and wait for the threads."""
-        with self._lock:
+        with self._changed:
             self._closed = True
-            for worker in self._all:
+            waiting, self._waiting = self._waiting, []
+            for worker in self._workers:
                 worker.process.kill()
-        self._threads.shutdown(wait=True, cancel_futures=True)
-        with self._lock:
-            for worker in self._all:
-                worker.stop()
-            self._all.clear()
-            self._idle.clear()
+            self._changed.notify_all()
+        for _, _, job in waiting:
+            job.give_up()
+        for thread in self._threads:
+            thread.join()
 
     def __enter__(self) -> UnpackPool:
         return self

@@ -88,7 +88,11 @@ def run(job: Message, fds: list[int]) -> Unpacked:
 
 
 def serve(connection: socket.socket) -> None:
-    """Answer jobs until the other end closes: ("done", fields of Unpacked) or ("failed", class, message, hint)."""
+    """Say ("ready",), then answer jobs until the other end closes.
+
+    An answer is ("done", fields of Unpacked) or ("failed", class, message, hint).
+    """
+    send(connection, ("ready",))
     while (received := receive(connection)) is not None:
         job, fds = received
         try:

@@ -198,6 +198,8 @@ class _Pull:
                 f"{self._reference.familiar} is not a container image but an artifact of type {kind[:120]!r}",
                 hint="oras pull, or the tool that made it, can fetch it",
             )
+        # Processes take a while to start: they do so while the config comes.
+        self._store.layers.pool.start(sum(layer.digest not in self._store.blobs for layer in manifest.layers))
         config = self._config(manifest)
         if self._asked is not None and self._asked.suitability(config.platform) is None:
             self._progress(Report("", f"WARNING: image with reference {self._reference.familiar} was found but its "

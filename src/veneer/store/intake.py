@@ -190,10 +190,18 @@ class LayerIntake:
                 driver.whiteouts,
                 expect=slot.diff_id,
                 what=self._what(slot),
+                weight=self._weight(slot),
             )
         if slot.wake_fd >= 0:
             os.close(slot.wake_fd)
             slot.wake_fd = -1
+
+    @staticmethod
+    def _weight(slot: Slot) -> int:
+        """How much there is to unpack: what takes longest is begun first, so that all processes end together."""
+        if isinstance(slot.blob, BlobWriter) and slot.blob.size is not None:
+            return slot.blob.size
+        return os.fstat(slot.blob_fd).st_size
 
     def _what(self, slot: Slot) -> str:
         """What errors call a layer."""
