@@ -14,7 +14,7 @@ TEST_PROGRAMS := docker-registry=docker-registry skopeo=skopeo runc=runc busybox
 # The big peers that `make compat` and `make bench` stand beside.
 PEERS := dockerd=docker.io iptables=iptables podman=podman buildah=buildah
 
-.PHONY: help setup demo test conformance types lint format arch docs bench compat lock clean
+.PHONY: help setup demo test conformance types lint format arch docs bench compat buildtable lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ docs: .venv/.ready ## run the commands the documents show, and check that they a
 compat: .venv/.ready ## side by side with real dockerd, podman and buildah (installs them as root)
 	@scripts/debian.sh $(TEST_PROGRAMS) $(PEERS)
 	@$(PYTEST) -q -m compat tests/compat $(ARGS)
+
+buildtable: .venv/.ready ## Dockerfiles built by docker and by veneer, what differs; writes docs/build-compat.md
+	@scripts/debian.sh $(TEST_PROGRAMS) $(PEERS)
+	@$(BIN)/python -m tests.compat.build_table $(ARGS)
 
 bench: .venv/.ready ## the table of docs/benchmarks.md; ROUNDS=3, ARGS="--help" for its options
 	@scripts/debian.sh docker-registry=docker-registry mkfs.ext4=e2fsprogs mount=mount curl=curl $(PEERS)

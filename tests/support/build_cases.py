@@ -30,7 +30,7 @@ CAP_NET_RAW = bytes.fromhex("0100000200200000000000000000000000000000")
 """security.capability as `setcap cap_net_raw+ep` writes it."""
 
 _CASE_KEYS = {"about", "builder", "args", "target", "labels", "dockerfile", "before", "secrets", "serve", "fails",
-              "veneer_fails", "fails_why", "history", "differs", "files"}  # fmt: skip
+              "veneer_fails", "fails_why", "history", "differs", "files", "contexts", "allow"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,9 @@ class Case:
     `builder` is docker's: classic or buildkit.  Where `equivalent` is true docker is too old for the Dockerfile, and
     builds `Dockerfile.equivalent` instead, which says the same in its own words.  `history` is what veneer's rows
     must be, oldest first and without the base's, each "layer: " or "empty: " and its text; None: the same as docker's.
-    `before` are Dockerfiles built first, each by (file, name).  `fails` is what docker says when it refuses, None
-    where the build succeeds; `veneer_fails` is what veneer says, None where it builds.
+    `before` are Dockerfiles built first, each by (file, name); `contexts` are named ones for veneer, each by (name,
+    folder in the context); `allow` is what veneer must be allowed; with `serve` the context can be had from $URL.
+    `fails` is what docker says when it refuses, None where it builds; `veneer_fails` is what veneer says.
     """
 
     name: str
@@ -62,6 +63,8 @@ class Case:
     dockerfile: str
     before: tuple[tuple[str, str], ...]
     secrets: tuple[tuple[str, str], ...]
+    contexts: tuple[tuple[str, str], ...]
+    allow: tuple[str, ...]
     serve: bool
     fails: str | None
     veneer_fails: str | None
@@ -92,6 +95,8 @@ class Case:
             dockerfile=said.get("dockerfile", ""),
             before=tuple(said.get("before", {}).items()),
             secrets=tuple(said.get("secrets", {}).items()),
+            contexts=tuple(said.get("contexts", {}).items()),
+            allow=tuple(said.get("allow", ())),
             serve=said.get("serve", False),
             fails=fails,
             veneer_fails=said.get("veneer_fails", fails) or None,

@@ -73,8 +73,12 @@ def _arguments(case: Case, context: Path, tag: str, url: str, *, equivalent: boo
         words += ["--build-arg", f"{key}={value}"]
     for key, value in case.labels:
         words += ["--label", f"{key}={value}"]
-    if case.target and not equivalent:
-        words += ["--target", case.target]
+    if not equivalent:
+        words += ["--target", case.target] if case.target else []
+        for name, folder in case.contexts:
+            words += ["--build-context", f"{name}={context / folder}"]
+        for each in case.allow:
+            words += ["--allow", each]
     if case.dockerfile:
         words += ["--file", context / case.dockerfile]
     return [*words, context]

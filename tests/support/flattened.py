@@ -95,7 +95,8 @@ def _put(tree: Tree, path: str, member: tarfile.TarInfo, layer: tarfile.TarFile)
     if member.islnk():
         tree[path] = tree[posixpath.normpath(member.linkname).lstrip("/")]
         return
-    node = Node(_TYPES[member.type], member.mode, member.uid, member.gid, int(member.mtime), xattrs=_xattrs(member))
+    permissions = member.mode & 0o7777  # docker's tars have the file type in the mode too
+    node = Node(_TYPES[member.type], permissions, member.uid, member.gid, int(member.mtime), xattrs=_xattrs(member))
     if member.isreg():
         source = layer.extractfile(member)
         assert source is not None, path

@@ -172,9 +172,9 @@ class Images(Reworking):
         progress: Progress = silent,
     ) -> Image:
         """Make an image of one layer out of a root file system tar, as `docker import` does."""
-        from veneer.distribution.transfer import import_layer
         from veneer.build.changes import apply_changes
         from veneer.build.derivation import derived_config
+        from veneer.distribution.transfer import import_layer
         from veneer.oci import timestamp
         from veneer.oci.image import HistoryEntry
 

@@ -14,9 +14,10 @@ from veneer.oci.digest import Digest, ImageID
 from veneer.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from veneer.oci.platform import Platform
+    from veneer.store.build_usage import BuildPruned, Record
     from veneer.store.store import Store
 
 
@@ -139,6 +140,25 @@ class BuildStore:
             f"SELECT {_COLUMNS} FROM build_step WHERE image = ? ORDER BY created DESC LIMIT 1", (image,)
         )
         return None if row is None else _step(row)
+
+    def du(self, filters: Mapping[str, Sequence[str]] | None = None) -> list[Record]:
+        """What the cache takes: see build_usage.py."""
+        from veneer.store.build_usage import du
+
+        return du(self._store, filters)
+
+    def prune(
+        self,
+        *,
+        all: bool = False,
+        filters: Mapping[str, Sequence[str]] | None = None,
+        keep_storage: int = 0,
+        dry_run: bool = False,
+    ) -> BuildPruned:
+        """Make the cache smaller: see build_usage.py for what goes and what never does."""
+        from veneer.store.build_usage import prune
+
+        return prune(self._store, all=all, filters=filters, keep_storage=keep_storage, dry_run=dry_run)
 
     def touch(self, *images: ImageID) -> None:
         """Note that the cache served these images just now."""

@@ -39,6 +39,7 @@ CODES = {
     "stray-blob": "a blob without a row; collection removes it",
     "stray-snapshot": "a layer's directory without a row; collection removes it",
     "stray-index": "a layer's index without a row; collection removes it",
+    "stray-cache-mount": "a cache mount's directory without a row; collection removes it",
     "stray-scratch": "what an operation that was killed left behind; collection removes it",
 }
 """Every code a Finding may have, and what it means.  They are stable."""

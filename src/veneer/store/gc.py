@@ -75,7 +75,8 @@ _LOST_IMAGE = """
 
 @dataclass(frozen=True, slots=True, order=True)
 class Item:
-    """One thing that goes: kind is blob, snapshot, index, partial, scratch or trash; bytes is what it frees."""
+    """One thing that goes: kind is blob, snapshot, index, cache-mount, partial, scratch or trash; bytes is what it
+    frees."""
 
     kind: str
     name: str
@@ -186,7 +187,7 @@ def _collect(store: Store, *, dry_run: bool, extent: Extent) -> Collected:
         for path in (store.root / "partial").iterdir():
             _partial(path, note, remove=not dry_run)
     for path in (store.root / "trash").iterdir():
-        if not path.name.startswith(("blob-", "index-", "scratch-")):
+        if not path.name.startswith(("blob-", "index-", "scratch-", "cache-mount-")):
             note("trash", path.name, _usage(path))
         if not dry_run:
             _remove(path)
@@ -310,6 +311,8 @@ def _is_known(transaction: apsw.Connection, kind: str, key: str) -> bool:
         sql = "SELECT 1 FROM blob WHERE digest = ?"
     elif kind == "index":
         sql = "SELECT 1 FROM snapshot WHERE diff_id = ?"
+    elif kind == "cache-mount":
+        sql = "SELECT 1 FROM cache_mount WHERE folder = ?"
     else:
         sql = "SELECT 1 FROM snapshot WHERE id = ?1 UNION ALL SELECT 1 FROM lease_snapshot WHERE snapshot = ?1"
     return transaction.execute(sql, (key,)).fetchone() is not None
@@ -333,6 +336,9 @@ def suspects(store: Store) -> list[Suspect]:
         ]
         known = {row[0] for row in store.catalog.rows(sql)}
         found += [(kind, "", key, path) for key, path in present if key not in known]
+    mounts = _entries(store.root / "cache-mounts")
+    known = {row[0] for row in store.catalog.rows("SELECT folder FROM cache_mount")} if mounts else set()
+    found += [("cache-mount", "", path.name, path) for path in mounts if path.name not in known]
     for name in {*DRIVERS, *(row[0] for row in store.catalog.rows("SELECT DISTINCT driver FROM snapshot"))}:
         if (store.root / name).is_dir():
             driver = store.driver_named(name)
@@ -375,12 +381,12 @@ def _to_trash(store: Store, kind: str, path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Unlink a file or a whole folder; another collection may be at it too."""
-    import shutil
+    """Unlink a file or a whole folder, whatever its permissions; another collection may be at it too."""
+    from veneer.drivers.treecopy import delete_tree
 
     with contextlib.suppress(FileNotFoundError):
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            delete_tree(path)
         else:
             path.unlink()
 

@@ -79,11 +79,11 @@ def prune(
 def _carry_out(store: Store, decide: Callable[[Plan], None], users_of: UsersOf, *, dry_run: bool) -> list[Removal]:
     if dry_run:
         with store.catalog.reading():
-            plan = Plan(store.images, users_of, _busy(store))
+            plan = Plan(store.images, users_of, busy(store))
             decide(plan)
         return plan.removals
     with making_room(store.root), store.catalog.transaction() as connection:
-        plan = Plan(store.images, users_of, _busy(store))
+        plan = Plan(store.images, users_of, busy(store))
         decide(plan)
         plan.apply(connection)
     if plan.removals:
@@ -95,7 +95,7 @@ def _carry_out(store: Store, decide: Callable[[Plan], None], users_of: UsersOf, 
     return plan.removals
 
 
-def _busy(store: Store) -> frozenset[str]:
+def busy(store: Store) -> frozenset[str]:
     """Images that running work holds: pulled and not yet tagged, or the base of a step."""
     from veneer.store.leases import is_alive
 

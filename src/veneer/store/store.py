@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from veneer.config import Config
     from veneer.drivers.protocol import StorageDriver
     from veneer.store.builds import BuildStore
+    from veneer.store.cache_mounts import CacheMounts
     from veneer.store.check import Finding
     from veneer.store.gc import Collected, Extent
     from veneer.store.images import ImageStore
@@ -107,6 +108,13 @@ class Store:
         from veneer.store.builds import BuildStore
 
         return BuildStore(self)
+
+    @functools.cached_property
+    def cache_mounts(self) -> CacheMounts:
+        """The directories that RUN steps keep between builds."""
+        from veneer.store.cache_mounts import CacheMounts
+
+        return CacheMounts(self)
 
     @functools.cached_property
     def driver(self) -> StorageDriver:

@@ -83,17 +83,21 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _distance(a: str, b: str, most: int) -> int:
-    """How many letters must be changed, added or dropped; `most` where it is as many or more."""
+    """How many letters must be changed, added, dropped or swapped with the next; `most` where it is as many or more."""
     if abs(len(a) - len(b)) >= most:
         return most
-    row = list(range(len(b) + 1))
+    older: list[int] = []
+    old = list(range(len(b) + 1))
     for i, letter in enumerate(a, 1):
-        before, row[0] = row[0], i
+        row = [i]
         for j, other in enumerate(b, 1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (letter != other))
-        if min(row) >= most:
+            row.append(min(old[j] + 1, row[-1] + 1, old[j - 1] + (letter != other)))
+            if i > 1 and j > 1 and letter == b[j - 2] and other == a[i - 2]:
+                row[j] = min(row[j], older[j - 2] + 1)
+        if min(min(row), min(old)) >= most:
             return most
-    return row[-1]
+        older, old = old, row
+    return old[-1]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from veneer.build.language.errors import ExpansionError
 from veneer.build.language.patterns import Pattern
+from veneer.build.language.quoting import quoted
 from veneer.values import Value
 
 _NAME = re.compile(r"[^\W\d]\w*|\d+|[@*#?\-$!]")
@@ -61,7 +62,7 @@ class _Word:
             text = self._until("")
         except ExpansionError as error:
             shown = self.text if len(self.text) <= 100 else self.text[:100] + "..."
-            raise ExpansionError(f'failed to process "{shown}": {error.reason}', error.position) from None
+            raise ExpansionError(f"failed to process {quoted(shown)}: {error.reason}", error.position) from None
         missing = frozenset(self.missing)
         return Expanded(text, tuple(self._words()), frozenset(self.used), missing, missing - self.unguarded)
 

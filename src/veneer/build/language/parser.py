@@ -67,7 +67,7 @@ class _One:
         self.given: list[str] = []
         if self.rest.startswith("--"):
             self.given, self.rest = w.take_flags(self.rest)
-        self.flags = Flags(self.keyword, self.given)
+            self.flags = Flags(self.keyword, self.given)
 
     def need(self) -> None:
         if not self.rest:

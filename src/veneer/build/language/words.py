@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from veneer.build.language.errors import Syntax, did_you_mean
 from veneer.build.language.instructions import Command
+from veneer.build.language.quoting import quoted
 
 SPACES = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 """What Go calls white space: Python's str.isspace takes four control characters more."""
@@ -72,10 +73,14 @@ class Flags:
 
     def text(self, name: str) -> str:
         """A flag with one value; "" where not given."""
+        if not self._given:
+            return ""
         return self._once(name, self.texts(name)) or ""
 
     def texts(self, name: str) -> list[str]:
         """A flag that may be repeated."""
+        if not self._given:
+            return []
         self._known.append(name)
         values = []
         for given, value in self._given:
@@ -87,6 +92,8 @@ class Flags:
 
     def flag(self, name: str) -> bool | None:
         """A flag that is true, false, or (None) not given."""
+        if not self._given:
+            return None
         self._known.append(name)
         value = self._once(name, ["true" if value is None else value for given, value in self._given if given == name])
         if value is None:
@@ -203,7 +210,7 @@ def pairs(text: str, keyword: str, escape: str) -> tuple[tuple[tuple[str, str], 
         name, equals, value = word.partition("=")
         if not equals:
             raise Syntax(
-                f'Syntax error - can\'t find = in "{word}". Must be of the form: name=value',
+                f"Syntax error - can't find = in {quoted(word)}. Must be of the form: name=value",
                 hint="a value with blanks needs quotes", at=word,
             )  # fmt: skip
         if not name:

@@ -20,6 +20,10 @@ NAME_LABEL = "org.opencontainers.image.base.name"
 DIGEST_LABEL = "org.opencontainers.image.base.digest"
 
 
+class NotTheBase(InvalidRequest):
+    """An image that another one was said to stand on, and does not."""
+
+
 class Base(Value):
     """The image another one stands on, and how that was found out: "label", "parent" or "layers"."""
 

@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from veneer.engine.rework.dockerfile import Recovered
     from veneer.engine.rework.purging import Purged
     from veneer.engine.rework.squashing import Squashed
     from veneer.oci.digest import ChainID
@@ -76,6 +77,17 @@ class Reworking:
             self._store, self._image(image), paths, tag=_reference(tag), message=message, created=created,
             progress=progress,
         )  # fmt: skip
+
+    def dockerfile(self, image: Image | str, *, base: Image | str | None = None) -> Recovered:
+        """The Dockerfile again, from the history; `.text` is the file.
+
+        `base` is the image behind FROM: by default the one that `bases.find_base` finds, else "scratch", which can
+        also be asked for.  Raises NotTheBase.
+        """
+        from veneer.engine.rework.recovering import recovered
+
+        given = None if base is None or base == "scratch" else self._image(base)
+        return recovered(self._store, self._image(image), given, search=base is None)
 
     def _image(self, image: Image | str) -> Image:
         return self._store.images.find(image) if isinstance(image, str) else image

@@ -1,0 +1,40 @@
+"""`--rewrite-timestamp`: nothing in a new layer is later than SOURCE_DATE_EPOCH."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from veneer.store.drafts import Draft
+
+
+def clamp(draft: Draft, latest_ns: int) -> None:
+    """Set the times of what a draft changed back to `latest_ns` where they are later.
+
+    What is as it was below stays: with a driver that copies, that is most of it.
+    """
+    with draft.merged() as below:
+        root = os.open(draft.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for folder, folders, names, fd in os.fwalk(b".", topdown=False, follow_symlinks=False, dir_fd=root):
+                for name in (*names, *folders):
+                    status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                    if status.st_mtime_ns <= latest_ns or _is_whiteout(status):
+                        continue
+                    if not _is_below(below, os.path.join(folder, name), status):
+                        os.utime(name, ns=(latest_ns, latest_ns), dir_fd=fd, follow_symlinks=False)
+        finally:
+            os.close(root)
+
+
+def _is_whiteout(status: os.stat_result) -> bool:
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
+def _is_below(below: int, path: bytes, status: os.stat_result) -> bool:
+    try:
+        return os.stat(path, dir_fd=below, follow_symlinks=False).st_mtime_ns == status.st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return False
