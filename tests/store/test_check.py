@@ -84,6 +84,7 @@ QUICK: dict[str, Callable[[Store], object]] = {
     "stray-blob": lambda store: (store.root / "blobs" / "sha256" / ("0" * 64)).write_text("stray"),
     "stray-index": lambda store: (store.root / "indexes" / "sha256" / ("0" * 64)).write_text("stray"),
     "stray-snapshot": lambda store: store.driver.create(new_snapshot_id(), ()),
+    "stray-cache-mount": lambda store: (store.root / "cache-mounts" / "abc" / "data").mkdir(parents=True),
     "stray-scratch": lambda store: (store.root / "ingest" / "dead").mkdir(),
     "row-dangling": lambda store: store.catalog.connection.execute(
         "PRAGMA foreign_keys = OFF; UPDATE image SET top = 'sha256:0'; PRAGMA foreign_keys = ON"

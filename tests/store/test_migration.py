@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import apsw
 import pytest
 
+from tests.support.programs import run
 from veneer.config import Config
 from veneer.store import schema
 from veneer.store.catalog import NewerStore, StoreReadOnly
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("root_only")
 @pytest.fixture
 def old(config: Config) -> Config:
     config.root.mkdir(parents=True, mode=0o700)
-    shutil.unpack_archive(VERSION_1, config.root, filter="fully_trusted")
+    run("tar", "-xpzf", VERSION_1, "-C", config.root)
     config.root.chmod(0o700)
     return config
 
