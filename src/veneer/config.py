@@ -22,6 +22,8 @@ SETTINGS = (
     "root", "storage_driver", "durability", "insecure_registries", "mirrors", "docker_config", "max_downloads",
     "max_uploads", "unpack_workers",
 )  # fmt: skip
+ENTERED = "VENEER_ENTERED"
+"""Set inside a user namespace that veneer entered: uid 0 is the plain user there, in child processes too."""
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -87,7 +89,7 @@ class Config:
         """
         env = os.environ if environ is None else environ
         home = env.get("HOME") or "/"
-        system = os.geteuid() == 0
+        system = os.geteuid() == 0 and not env.get(ENTERED)
         settings: dict[str, Any] = {
             "root": "/var/lib/veneer" if system else f"{env.get('XDG_DATA_HOME') or f'{home}/.local/share'}/veneer",
             "docker_config": (env.get("DOCKER_CONFIG") or f"{home}/.docker") + "/config.json",
@@ -107,6 +109,11 @@ class Config:
             if value is not None and name != "config_file":
                 settings[name], origins[name] = _checked(name, value, "flag"), "flag"
         return cls(origins=origins, **settings)
+
+
+def mark_entered() -> None:
+    """Tell this process's later configurations, and those of its children, that its root is a plain user outside."""
+    os.environ[ENTERED] = "1"
 
 
 def environment() -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from tests.support.programs import needs
 from veneer.drivers import mount_syscalls, overlay_probe
 from veneer.drivers.overlay2 import Overlay2
 from veneer.drivers.overlay_probe import Abilities, abilities, try_out
+from veneer.drivers.userns import privileged
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_this_machine_can_do_all_of_it(tmp_path: Path) -> None:
     found = abilities(tmp_path)
     assert found.usable, found.reason
     assert found.native_diff
-    assert found.userxattr is not overlay_probe.privileged()
+    assert found.userxattr is not privileged()
 
 
 def test_a_trial_leaves_nothing_but_its_notes(tmp_path: Path) -> None:

@@ -52,6 +52,13 @@ class App:
             self._engine = open_engine(**self.settings)
         return self._engine
 
+    def enter_namespace(self) -> None:
+        """Become root of a user namespace if this is a plain user: what follows works on layers' files."""
+        import os
+
+        if os.geteuid() != 0:
+            self.engine.enter_namespace()
+
     def close(self) -> None:
         if self._engine is not None:
             self._engine.close()

@@ -29,10 +29,11 @@ class Command:
 
     `usage` is what stands behind the name ("[OPTIONS] IMAGE [IMAGE...]"), `least` and `most` bound the number of
     arguments (most None: any), `names` are the spellings that run it, as the help lists them under Aliases.
-    A `raw` command takes all words as arguments, options too.
+    A `raw` command takes all words as arguments, options too.  One that `only_looks` has no use for layers' files: a
+    plain user enters no namespace for it.
     """
 
-    __slots__ = ("about", "least", "most", "names", "options", "raw", "run", "usage")
+    __slots__ = ("about", "least", "most", "names", "only_looks", "options", "raw", "run", "usage")
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class Command:
         options: Sequence[Option] = (),
         names: Sequence[str] = (),
         raw: bool = False,
+        only_looks: bool = False,
     ) -> None:
         self.run = run
         self.about = about
@@ -54,6 +56,7 @@ class Command:
         self.options = tuple(options)
         self.names = tuple(names)
         self.raw = raw
+        self.only_looks = only_looks
 
     def usage_line(self, path: str) -> str:
         """`Usage:  veneer rmi [OPTIONS] IMAGE [IMAGE...]`."""

@@ -183,6 +183,8 @@ def _dispatch(app: App, words: Sequence[str]) -> int:
     app.path = path
     app.settings.update(_settings(top) | _settings(parsed))
     app.debug = top.flag("debug") or parsed.values.get("debug") is True
+    if not found.only_looks:
+        app.enter_namespace()
     return found.run(app, parsed) or 0
 
 

@@ -190,6 +190,11 @@ def _opened_by_mount_point(mount: Mount) -> Iterator[int]:
 
 def unique_mount_id(path: Path) -> int:
     """Which mount `path` lies on; see mount_syscalls.mount_id.  With the boot ID it tells two file systems apart."""
+    from veneer.drivers.userns import outside_root
+
+    # In a mount namespace of its own every process would see another number.
+    if (outside := outside_root()) >= 0:
+        return sys_mount.mount_id(os.fsencode(os.path.realpath(path)).lstrip(b"/") or b".", outside)
     return sys_mount.mount_id(os.fsencode(path))
 
 

@@ -37,10 +37,17 @@ MOUNT_ATTR_RDONLY = 1
 MS_RDONLY = 1
 MS_REMOUNT = 32
 MS_BIND = 4096
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_REC = 1 << 14
 MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
 CLONE_FS = 0x200
+CLONE_NEWNS = 0x20000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
 
 _STATX_MNT_ID = 0x1000
 _STATX_MNT_ID_UNIQUE = 0x4000
@@ -121,7 +128,17 @@ def unshare(flags: int) -> None:
     _check(_libc().unshare(flags))
 
 
-def mount_id(path: bytes) -> int:
+def setns(namespace: int, kind: int) -> None:
+    """setns(2): join the namespace, of this CLONE_ kind, that the descriptor is of."""
+    _check(_libc().setns(namespace, kind))
+
+
+def load() -> None:
+    """Load what the calls here need, ahead of the first of them."""
+    _libc()
+
+
+def mount_id(path: bytes, dir_fd: int = AT_FDCWD) -> int:
     """The ID of the mount that `path` lies on; never reused while the machine runs, from Linux 6.8 on.
 
     Older kernels (5.8 and later) give the small ID of /proc/self/mountinfo, which is reused after an unmount.
@@ -129,7 +146,7 @@ def mount_id(path: bytes) -> int:
     import ctypes
 
     buffer = ctypes.create_string_buffer(256)
-    _check(_libc().statx(AT_FDCWD, path, 0, _STATX_MNT_ID_UNIQUE | _STATX_MNT_ID, buffer))
+    _check(_libc().statx(dir_fd, path, 0, _STATX_MNT_ID_UNIQUE | _STATX_MNT_ID, buffer))
     mask = int.from_bytes(buffer.raw[:4], "little")
     if not mask & (_STATX_MNT_ID_UNIQUE | _STATX_MNT_ID):
         raise OSError(errno.ENOSYS, "statx gives no mount ID")

@@ -56,10 +56,10 @@ class Overlay2:
     @property
     def whiteouts(self) -> WhiteoutStyle:
         from veneer.changeset.whiteout import WhiteoutStyle
-        from veneer.drivers import overlay_probe
+        from veneer.drivers.userns import privileged
 
         # Not probed: how layers are written on disk must not depend on whether this process may mount.
-        return WhiteoutStyle.OVERLAY if overlay_probe.privileged() else WhiteoutStyle.OVERLAY_USER
+        return WhiteoutStyle.OVERLAY if privileged() else WhiteoutStyle.OVERLAY_USER
 
     def probe(self) -> Support:
         found = self.abilities

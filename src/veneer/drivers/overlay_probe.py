@@ -16,6 +16,7 @@ from pathlib import Path
 
 from veneer.drivers import treecopy
 from veneer.drivers.mount import Mount, MountFailed, MountUnsupported, filesystem_of, mounted
+from veneer.drivers.userns import privileged
 from veneer.errors import VeneerError
 
 _FILE = ".probe.json"
@@ -37,14 +38,6 @@ class Abilities:
     native_diff: bool = False
     volatile: bool = False
     options: tuple[str, ...] = ()
-
-
-def privileged() -> bool:
-    """Whether this is root of the initial user namespace, who alone may use trusted.* attributes."""
-    if os.geteuid() != 0:
-        return False
-    with open("/proc/self/uid_map", encoding="ascii") as table:
-        return table.read().split() == ["0", "0", "4294967295"]
 
 
 def abilities(root: Path) -> Abilities:

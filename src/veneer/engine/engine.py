@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from veneer.build.events import Event
+    from veneer.drivers.userns import Standing
     from veneer.engine.builds import Build, Builds
     from veneer.engine.images import Images
     from veneer.engine.layers import Layers
@@ -77,6 +78,17 @@ class Engine:
         from veneer.engine.builds import Build, requested
 
         return Build(self.builds, requested(context=context, **fields), on_event)
+
+    def enter_namespace(self) -> Standing:
+        """Become root of a user namespace, as this data root needs it; nothing for root.  What the process is then.
+
+        For a program of a plain user, once, before it has threads: the whole process is in it from then on.  Without,
+        a plain user's engine looks at images and tags them, and refuses what touches layers' files (NotEntered).
+        Raises HasThreads, NoNamespace.
+        """
+        from veneer.drivers import userns
+
+        return userns.enter(self.store.mapping)
 
     def close(self) -> None:
         """Let go of files, locks and worker processes.  The engine cannot be used afterwards."""

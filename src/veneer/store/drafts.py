@@ -131,7 +131,7 @@ class Draft:
         # The file is there before its row; if the row fails, it is one more index with the same content, or a stray.
         with file_errors(layers.store.root):
             self._index.replace(layers.index_path(packed.diff_id))
-        transaction.execute("INSERT OR REPLACE INTO setting VALUES ('driver', ?)", (self.driver.name,))
+        layers.store.remember_driver(transaction)
         transaction.execute(
             "INSERT INTO snapshot VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?)",
             (self.snapshot, self.driver.name, packed.diff_id, packed.size, packed.tar_size, packed.entries,

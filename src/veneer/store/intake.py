@@ -305,7 +305,7 @@ class LayerIntake:
         now, store = time.time(), self.layers.store
         name, session = store.driver.name, self.layers.session
         durable = int(store.config.durability == "sync")
-        transaction.execute("INSERT OR REPLACE INTO setting VALUES ('driver', ?)", (name,))
+        store.remember_driver(transaction)
         for slot in new:
             if not slot.shared and slot.unpacked is not None:
                 assert slot.index is not None

@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import apsw
+
     from veneer.config import Config
     from veneer.drivers.protocol import StorageDriver
     from veneer.store.builds import BuildStore
@@ -124,6 +126,7 @@ class Store:
         """
         from veneer.drivers.driver import choose
 
+        self.require_ids()
         begun = self.catalog.setting("driver")
         wanted = self.config.storage_driver
         if begun and wanted and begun != wanted and self.catalog.row("SELECT 1 FROM snapshot LIMIT 1"):
@@ -132,6 +135,27 @@ class Store:
                 hint=f"use --storage-driver {begun}, or another --root for {wanted}",
             )
         return choose(self.root, wanted or begun or "")
+
+    @property
+    def mapping(self) -> str:
+        """Whose ids the files of the layers here have (userns.Standing.recorded); "" while there are none."""
+        recorded: str | None = self.catalog.value(
+            "SELECT value FROM setting WHERE key = 'mapping' AND EXISTS (SELECT 1 FROM snapshot)"
+        )
+        return recorded or ""
+
+    def require_ids(self) -> None:
+        """Raise unless this process may work on layers' files here.  Raises NotEntered, OtherMapping."""
+        from veneer.drivers import userns
+
+        userns.require(self.mapping, self.config.root_name, plainly=self.config.storage_driver not in ("", "overlay2"))
+
+    def remember_driver(self, transaction: apsw.Connection) -> None:
+        """Note, with a layer's rows, what unpacked it: the driver, and with whose ids."""
+        from veneer.drivers.userns import standing
+
+        rows = [("driver", self.driver.name), ("mapping", standing().recorded())]
+        transaction.executemany("INSERT OR REPLACE INTO setting VALUES (?, ?)", rows)
 
     def driver_named(self, name: str) -> StorageDriver:
         """A driver to look at or remove what it made, unprobed."""
@@ -143,8 +167,9 @@ class Store:
     def lease(self, purpose: str) -> contextlib.AbstractContextManager[Lease]:
         """A claim on what an operation needs, with a scratch folder; ends with the `with`.
 
-        What killed processes left behind is removed first.
+        What killed processes left behind is removed first.  Raises NotEntered, OtherMapping.
         """
+        self.require_ids()
         from veneer.store.gc import tidy
 
         with file_errors(self.root):
@@ -168,6 +193,7 @@ class Store:
         """
         from veneer.store.gc import Extent, collect
 
+        self.require_ids()
         return collect(self, dry_run=dry_run, extent=extent or Extent.ALL)
 
     def check(self, *, deep: bool = False) -> list[Finding]:

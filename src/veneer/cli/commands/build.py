@@ -30,7 +30,7 @@ def run(app: App, given: Parsed) -> int:
     view = _view(app, given, wanted)
     failed = True
     try:
-        built = app.engine.builds.run(wanted, view)
+        built = app.engine.builds.run(wanted, view, stdout=app.binary_out() if _goes_to_stdout(wanted) else None)
         failed = False
     finally:
         view.close(failed=failed)

@@ -88,5 +88,6 @@ COMPLETION = Command(
     "bash|fish|zsh",
     least=1,
     most=1,
+    only_looks=True,
 )
-COMPLETE = Command(run_complete, "Words that may come next", "[WORD...]", most=None, raw=True)
+COMPLETE = Command(run_complete, "Words that may come next", "[WORD...]", most=None, raw=True, only_looks=True)

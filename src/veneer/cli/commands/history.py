@@ -87,4 +87,5 @@ HISTORY = Command(
         Option("no-trunc", "bool", "Don't truncate output"),
         Option("q,quiet", "bool", "Only show image IDs"),
     ),
+    only_looks=True,
 )

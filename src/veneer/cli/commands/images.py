@@ -99,4 +99,5 @@ IMAGES = Command(
         Option("no-trunc", "bool", "Don't truncate output"),
         Option("q,quiet", "bool", "Only show image IDs"),
     ),
+    only_looks=True,
 )

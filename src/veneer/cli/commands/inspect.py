@@ -122,6 +122,7 @@ INSPECT_IMAGE = Command(
     least=1,
     most=None,
     options=(_FORMAT,),
+    only_looks=True,
 )
 INSPECT = Command(
     run_any,
@@ -134,4 +135,5 @@ INSPECT = Command(
         Option("s,size", "bool", "Display total file sizes if the type is container"),
         Option("type", "string", "Only inspect objects of the given type"),
     ),
+    only_looks=True,
 )

@@ -101,6 +101,7 @@ LIST_LAYERS = Command(
         _NO_TRUNC,
         Option("q,quiet", "bool", "Only show chain IDs"),
     ),
+    only_looks=True,
 )
 INSPECT_LAYER = Command(
     run_inspect,
@@ -109,6 +110,7 @@ INSPECT_LAYER = Command(
     least=1,
     most=None,
     options=(Option("f,format", "string", INSPECT_FORMAT),),
+    only_looks=True,
 )
 WHICH_LAYER = Command(
     run_which,
@@ -117,4 +119,5 @@ WHICH_LAYER = Command(
     least=1,
     most=None,
     options=(Option("format", "string", LIST_FORMAT), _NO_TRUNC),
+    only_looks=True,
 )

@@ -85,10 +85,12 @@ LOGIN = Command(
         Option("password-stdin", "bool", "Take the Password or Personal Access Token (PAT) from stdin"),
         Option("u,username", "string", "Username"),
     ),
+    only_looks=True,
 )
 LOGOUT = Command(
     run_logout,
     "Log out from a registry.\nIf no server is specified, the default is Docker Hub.",
     "[SERVER]",
     most=1,
+    only_looks=True,
 )

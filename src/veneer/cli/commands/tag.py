@@ -19,4 +19,5 @@ TAG = Command(
     least=2,
     most=2,
     names=("image tag", "tag"),
+    only_looks=True,
 )

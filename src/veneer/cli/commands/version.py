@@ -35,4 +35,5 @@ VERSION = Command(
     "Show the veneer version information",
     "[OPTIONS]",
     options=(Option("f,format", "string", INSPECT_FORMAT),),
+    only_looks=True,
 )
