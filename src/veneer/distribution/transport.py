@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import threading
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from veneer.distribution.hosts import Origin, is_insecure, is_loopback, origin_of
 from veneer.errors import Denied, Unavailable
@@ -60,6 +60,7 @@ class Response:
         self._raw = raw
         self.url = url
         self.status = raw.status
+        self.reason = raw.reason or ""
         self.headers: Mapping[str, str] = raw.headers
 
     @property
@@ -109,15 +110,25 @@ class Response:
         self.close()
 
 
+def _directly(origin: Origin) -> str:
+    return ""
+
+
 class Transport:
     """Connections to any number of servers, kept and used again; safe to use from several threads.
 
     `insecure` names registries whose certificates are not checked.  `certificates` is a folder like
-    /etc/docker/certs.d: HOST[:PORT]/*.crt are authorities for that host, *.cert with *.key identify us.
+    /etc/docker/certs.d: HOST[:PORT]/*.crt are authorities for that host, *.cert with *.key identify us.  `proxy` gives
+    the URL of the proxy that an origin is reached through, "" for none.
     """
 
-    def __init__(self, insecure: frozenset[str] = frozenset(), certificates: Path = CERTIFICATES) -> None:
-        self._insecure, self._certificates = insecure, certificates
+    def __init__(
+        self,
+        insecure: frozenset[str] = frozenset(),
+        certificates: Path = CERTIFICATES,
+        proxy: Callable[[Origin], str] = _directly,
+    ) -> None:
+        self._insecure, self._certificates, self._proxy = insecure, certificates, proxy
         self._pools: dict[Origin, urllib3.HTTPConnectionPool] = {}
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._lock = threading.Lock()
@@ -182,6 +193,8 @@ class Transport:
 
         parts = urlsplit(url)
         target = (parts.path or "/") + ("?" + parts.query if parts.query else "")
+        if origin.scheme == "http" and self._proxy(origin):
+            target = f"http://{origin.authority}{target}"  # a proxy is told the whole URL
         try:
             raw = self._pool(origin).urlopen(
                 method, target, body=body, headers=headers, retries=False, redirect=False,
@@ -198,7 +211,9 @@ class Transport:
         with self._lock:
             if (pool := self._pools.get(origin)) is None:
                 host = f"[{origin.host}]" if ":" in origin.host else origin.host
-                if origin.scheme == "http":
+                if proxy := self._proxy(origin):
+                    pool = self._proxied(proxy, origin, host)
+                elif origin.scheme == "http":
                     pool = urllib3.HTTPConnectionPool(host, origin.port, maxsize=16, blocksize=CHUNK)
                 else:
                     context = self._context(origin)
@@ -209,6 +224,20 @@ class Transport:
                 self._watch(pool)
                 self._pools[origin] = pool
             return pool
+
+    def _proxied(self, proxy: str, origin: Origin, host: str) -> urllib3.HTTPConnectionPool:
+        """Connections through a proxy, which sees of https only the host's name."""
+        import urllib3
+
+        parts = urlsplit(proxy)
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
+        address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        context = self._context(origin) if origin.scheme == "https" else None
+        manager = urllib3.ProxyManager(
+            address, proxy_headers=urllib3.make_headers(proxy_basic_auth=login), maxsize=16, blocksize=CHUNK,
+            ssl_context=context,
+        )  # fmt: skip
+        return manager.connection_from_host(host, origin.port, origin.scheme)
 
     def _watch(self, pool: urllib3.HTTPConnectionPool) -> None:
         """Remember the sockets that `pool` opens, so that `abort` can wake whoever waits for one."""
