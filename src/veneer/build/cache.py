@@ -6,15 +6,18 @@ its files in its command.  Its Image and Hostname are no facts.  Source: moby im
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from veneer.build.imported import CachedStep, ImportedCaches
     from veneer.build.request import BuildRequest
     from veneer.build.runconfig import RunConfig
     from veneer.oci.digest import ImageID
+    from veneer.oci.image import ImageConfig
     from veneer.oci.platform import Platform
     from veneer.store.store import Store
 
@@ -47,34 +50,65 @@ def facts_of(
 
 
 class Cache:
-    """What one build asks the cache, and is told."""
+    """What one build asks the caches, and is told: the store's own and those of `--cache-from`."""
 
     def __init__(self, store: Store, request: BuildRequest) -> None:
         self.builds = store.builds
+        self._store = store
+        self._request = request
         self._off = request.no_cache
         self._off_for = frozenset(name.lower() for name in request.no_cache_filter)
         self._used: list[ImageID] = []
+        self._stack = contextlib.ExitStack()
+        self._elsewhere: ImportedCaches | None = None
+
+    def open(self, platform: Platform) -> list[str]:
+        """Get at the caches from elsewhere; why some of them cannot be used.  Raises BadCache."""
+        if self._off or not self._request.cache_from:
+            return []
+        from veneer.build.imported import opened
+
+        self._elsewhere = self._stack.enter_context(opened(self._store, self._request.cache_from, platform))
+        return self._elsewhere.warnings
 
     def is_off(self, stage: str, number: int) -> bool:
         """Whether the steps of a stage are to be done anew whatever the cache has."""
         return self._off or bool(self._off_for & {stage, str(number)})
 
+    def dated(self, facts: Facts) -> Facts:
+        """The facts of a step with what the whole build says of time, which is in all that it makes."""
+        epoch = self._request.source_date_epoch
+        if epoch is None:
+            return facts
+        told = {"source_date_epoch": epoch}
+        return {**facts, **told, "rewrite_timestamp": True} if self._request.rewrite_timestamp else {**facts, **told}
+
     def find(self, parent: ImageID | None, facts: Facts) -> ImageID | None:
         """The newest image that this very step made on `parent`, if it is whole."""
         from veneer.store.builds import encode
 
-        found = next(iter(self.builds.find(parent, encode(facts)[1])), None)
+        found = next(iter(self.builds.find(parent, encode(self.dated(facts))[1])), None)
         if found is None:
             return None
         self._used.append(found.image)
         return found.image
 
+    def elsewhere(self, parent: Callable[[], ImageConfig | None], facts: Facts, created_by: str) -> CachedStep | None:
+        """The step in a cache of `--cache-from`, by the text it has in history.
+
+        Not for a RUN whose text does not say all it depends on: files of mounts, the script in a here-document.
+        """
+        if not self._elsewhere or facts.get("mounts") or facts.get("script"):
+            return None
+        return self._elsewhere.match(parent(), created_by)
+
     def may_have(self, parent: ImageID | None) -> bool:
         """Whether anything was ever done on `parent`: if not, a step's key need not be made before the step."""
-        return self.builds.has_children(parent)
+        return bool(self._elsewhere) or self.builds.has_children(parent)
 
     def close(self) -> None:
-        """Note which images were of use."""
+        """Note which images were of use, and let go of the caches."""
+        self._stack.close()
         if self._used:
             used, self._used = self._used, []
             self.builds.used(used)

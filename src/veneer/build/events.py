@@ -129,8 +129,21 @@ class OutputProgress(Event):
     report: Report
 
 
+class Repeated(Event):
+    """All is done, and now done a second time to compare: what follows is that."""
+
+    __slots__ = ()
+
+
+class Verified(Event):
+    """The second time came to the same image."""
+
+    __slots__ = ()
+    image: ImageID
+
+
 class Finished(Event):
-    """The build ended well; `images` are the results by platform text, `tags` the names they were given."""
+    """The build ended well: `image` (None after a dry run) got the names `tags`."""
 
     __slots__ = ()
     image: ImageID | None

@@ -23,25 +23,58 @@ from veneer.oci.reference import Reference
 if TYPE_CHECKING:
     from veneer.build.events import Listener
     from veneer.build.request import OutputSpec
+    from veneer.oci.manifest import Descriptor
     from veneer.progress import Progress, Report
     from veneer.store.image import Image
     from veneer.store.store import Store
 
 _TRUE = ("1", "t", "true")
+_OPTIONS = {
+    "local": {"platform-split"},
+    "tar": set[str](),
+    "oci": {"name", "tar", "compression"},
+    "docker": {"name", "compression"},
+    "image": {"name", "push", "compression"},
+    "registry": {"name", "compression"},
+}
+_SAID_ANYWAY = {"oci-mediatypes": "true", "store": "true", "unpack": "true", "push": "true"}
+"""What buildx lets one choose and veneer always does."""
 
 
 class BadOutput(InvalidRequest):
     """An output that does not say where to, or that this build cannot have."""
 
 
+def names_of(spec: OutputSpec) -> list[str]:
+    """What `name=` of an output calls the image."""
+    return [name for name in dict(spec.options).get("name", "").split(",") if name]
+
+
+def pushes(spec: OutputSpec) -> bool:
+    """Whether an output goes to a registry."""
+    return spec.type == "registry" or (spec.type == "image" and _is_true(spec, "push"))
+
+
+def _is_true(spec: OutputSpec, option: str, default: str = "") -> bool:
+    return dict(spec.options).get(option, default).lower() in _TRUE
+
+
 def check(specs: Sequence[OutputSpec], tags: Sequence[str], platforms: int) -> None:
     """Refuse, before anything is built, what could not be written after.  Raises BadOutput."""
     for spec in specs:
-        options = dict(spec.options)
-        if spec.type == "registry" and not (tags or options.get("name")):
-            raise BadOutput("type=registry needs a name to push to", hint="give one with -t, or with name= in -o")
-        if spec.type in ("local", "oci-dir") and not spec.dest:
-            raise BadOutput(f"type={spec.type} needs dest=DIRECTORY")
+        if spec.type not in _OPTIONS:
+            raise BadOutput(f"there is no output type={spec.type}", hint=f"one of {', '.join(_OPTIONS)}")
+        for name, value in spec.options:
+            if name not in _OPTIONS[spec.type] and _SAID_ANYWAY.get(name) != value.lower():
+                known = ", ".join(("dest", *sorted(_OPTIONS[spec.type])))
+                raise BadOutput(f"type={spec.type} with {name}={value} is not supported", hint=f"it takes {known}")
+        if pushes(spec) and not (tags or names_of(spec)):
+            raise BadOutput(f"type={spec.type} needs a name to push to",
+                            hint="give one with -t, or with name= in -o")  # fmt: skip
+        if spec.type == "local" and not spec.dest:
+            raise BadOutput("type=local needs dest=DIRECTORY")
+        if spec.type == "oci" and not spec.dest:
+            raise BadOutput("type=oci needs dest=FILE, or tar=false and dest=DIRECTORY")
         if platforms > 1 and spec.type in ("tar", "docker"):
             raise BadOutput(f"type={spec.type} holds one platform, and {platforms} are built",
                             hint="use type=oci, type=local or type=registry")  # fmt: skip
@@ -49,21 +82,22 @@ def check(specs: Sequence[OutputSpec], tags: Sequence[str], platforms: int) -> N
 
 def write(
     store: Store, spec: OutputSpec, images: dict[str, Image], tags: Sequence[str], tell: Listener,
-    stdout: BinaryIO | None = None,
-) -> None:  # fmt: skip
-    """Write one output of the built `images`, by platform text.
+    stdout: BinaryIO | None = None, compression: str = "",
+) -> Descriptor | None:  # fmt: skip
+    """Write one output of the built `images`, by platform text; what a registry has now, if it was pushed.
 
-    `tags` are the names the build gave; `stdout` is where dest `-` goes.  Raises BadOutput, OutputFailed.
+    `tags` are the names the build gave, which the images have, as they have those of the output; `stdout` is where
+    dest `-` goes.  Raises BadOutput, and what writing and pushing do.
     """
 
     def progress(report: Report) -> None:
         tell(OutputProgress(time.time(), spec.type, report))
 
-    options = dict(spec.options)
+    names = names_of(spec) or list(tags)
     if spec.type == "local":
         for platform, image in images.items():
             folder = Path(spec.dest)
-            if len(images) > 1 or options.get("platform-split", "").lower() in _TRUE:
+            if _is_true(spec, "platform-split", "true" if len(images) > 1 else ""):
                 folder /= platform.replace("/", "_")
             write_tree(store, image, folder)
     elif spec.type == "tar":
@@ -73,9 +107,10 @@ def write(
 
             export(store, image, out)
     elif spec.type in ("oci", "docker"):
-        _archive(store, spec, options, images, tags, progress, stdout)
-    elif spec.type == "registry" or options.get("push", "").lower() in _TRUE:
-        _push(store, options, tags, progress)
+        _archive(store, spec, names or [str(image.id) for image in images.values()], progress, stdout)
+    elif pushes(spec):
+        return _push(store, names, compression, progress)
+    return None
 
 
 @contextlib.contextmanager
@@ -91,43 +126,27 @@ def _stream(spec: OutputSpec, stdout: BinaryIO | None) -> Iterator[BinaryIO]:
         yield out
 
 
-def _archive(
-    store: Store, spec: OutputSpec, options: dict[str, str], images: dict[str, Image], tags: Sequence[str],
-    progress: Progress, stdout: BinaryIO | None,
-) -> None:  # fmt: skip
+def _archive(store: Store, spec: OutputSpec, names: Sequence[str], progress: Progress, stdout: BinaryIO | None) -> None:
     from veneer.distribution.archive_save import save
 
-    named = [name for name in options.get("name", "").split(",") if name] or list(tags)
-    for name in named:
-        if name not in tags:
-            for image in images.values():
-                store.images.tag(image.id, Reference.parse(name).tagged())
-    names = named or [str(image.id) for image in images.values()]
     if not spec.dest:
-        if spec.type == "docker":
-            return  # buildx loads the image into the engine, and there it is
-        raise BadOutput("type=oci needs dest=FILE")
-    if options.get("tar", "true").lower() not in _TRUE:
-        if spec.type != "oci":
-            raise BadOutput("tar=false is for type=oci")
+        return  # type=docker: buildx loads the image into the engine, and there it is
+    if not _is_true(spec, "tar", "true"):
         save(store, names, Path(spec.dest), format="oci-dir", progress=progress)
         return
     with _stream(spec, stdout) as out:
         save(store, names, out, format=spec.type, progress=progress)
 
 
-def _push(store: Store, options: dict[str, str], tags: Sequence[str], progress: Progress) -> None:
+def _push(store: Store, names: Sequence[str], compression: str, progress: Progress) -> Descriptor:
     from veneer.distribution.client import Registries
     from veneer.distribution.push import push
+    from veneer.store import manifests
 
-    named = [name for name in options.get("name", "").split(",") if name] or list(tags)
     with Registries(store.config) as registries:
-        for name in named:
-            reference = Reference.parse(name).tagged()
-            if name not in tags:
-                [first, *_] = tags or [""]
-                store.images.tag(store.images.find(first or name).id, reference)
-            push(store, registries, reference, progress=progress)
+        for name in names:
+            pushed = push(store, registries, Reference.parse(name), compression=compression, progress=progress)
+    return manifests.read(store.catalog, store.blobs, pushed.digest).descriptor
 
 
 def write_tree(store: Store, image: Image, folder: Path) -> None:

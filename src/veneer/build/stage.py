@@ -6,6 +6,7 @@ transaction: its image's ID is known without.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ from veneer.build import classic
 from veneer.build import state as s
 from veneer.build.cache import facts_of
 from veneer.build.derivation import history_row, step_config
-from veneer.build.events import BaseResolved, Missed, Step, StepDone, StepFailed, StepStarted
+from veneer.build.events import BaseResolved, Missed, Step, StepDone, StepFailed, StepStarted, Transfer
 from veneer.build.failure import located
 from veneer.build.language import instructions as i
 from veneer.build.language.resolve import resolve
@@ -29,19 +30,30 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from veneer.build.builder import Session
     from veneer.build.explain import Miss
+    from veneer.build.imported import CachedStep
+    from veneer.build.session import Session
     from veneer.build.stages import PlannedStage
     from veneer.oci.digest import ChainID, DiffID
+    from veneer.oci.image import ImageConfig
+    from veneer.progress import Report
     from veneer.store.layers import Layer
 
 
+MAX_PENDING = 16 << 20
+"""Bytes of configs that wait to be written: each of them has all of the history."""
+
+
 class Outcome(Value):
-    """What a stage came to.  `image` None: nothing at all (FROM scratch alone), or unknown in a dry run."""
+    """What a stage came to.  `image` None: nothing at all (FROM scratch alone), or unknown in a dry run.
+
+    `base` is the image its first step stands on.
+    """
 
     image: ImageID | None
     state: s.BuildState
     unknown: bool
+    base: ImageID | None
 
 
 class Pending(Value):
@@ -69,7 +81,10 @@ class StageRun:
         self.layers = 0
         self._config: dict[str, Any] | None = None
         self._pending: list[Pending] = []
+        self._pending_bytes = 0
         self._first = True
+        self._base: ImageID | None = None
+        self._imagined = False  # a dry run whose image would come from elsewhere
         self._step: Step
         self._instructions = session.plan.steps(planned)
         self._before, self._of = session.position(planned)
@@ -84,7 +99,7 @@ class StageRun:
                 self._guarded(instruction, number, lambda each=instruction: self._do(each))
         finally:
             self.flush()  # what was done stays in the cache, however this ends
-        return Outcome(self.image, self.state, self.unknown)
+        return Outcome(self.image, self.state, self.unknown or self._imagined, self._base)
 
     def _guarded(self, instruction: i.Instruction, number: int, work: Any) -> None:
         """Do one step; a failure is told, and gets its place and the last good image."""
@@ -117,6 +132,7 @@ class StageRun:
                 self.state = self.state.with_run(image=str(self.image))
         else:
             self._external()
+        self._base = self.image
         session.tell(BaseResolved(time.time(), self._step, planned.image, self.image))
         done = time.monotonic() - began
         session.tell(StepDone(time.time(), self._step, self.image, False, None, done, predicted=self.unknown))
@@ -187,8 +203,14 @@ class StageRun:
         """The step that is being done."""
         return self._step
 
-    def found(self, facts: dict[str, Any] | None, explained: Any = None) -> bool:
-        """Look a step up; a miss is told.  `explained` may replace a Miss by one that says more."""
+    def found(
+        self, facts: dict[str, Any] | None, explained: Any = None, *, command: Sequence[str] = (), shown: str = ""
+    ) -> bool:
+        """Look a step up; a miss is told.
+
+        `explained` may replace a Miss by one that says more.  `command` and `shown` are as for `make`; by default the
+        command is the facts' own.
+        """
         session = self.session
         stage = self.planned.stage
         if self.unknown or self.missed:
@@ -200,6 +222,10 @@ class StageRun:
             self._tell_miss(switched_off())
             return False
         assert facts is not None
+        command = command or facts["cmd"]
+        there = session.cache.elsewhere(self._parsed, facts, shown or " ".join(command))
+        if there is not None and self._brought(there, command, facts):
+            return True
         hit = session.cache.find(self.image, facts)
         if hit is not None:
             self._first = False
@@ -207,9 +233,37 @@ class StageRun:
             return True
         from veneer.build.explain import why
 
-        miss = why(session.cache.builds, self.image, facts, base=self.planned.image if self._first else "")
+        facts, base = session.cache.dated(facts), self.planned.image if self._first else ""
+        miss = why(session.cache.builds, self.image, facts, base=base)
         self._tell_miss(explained(miss) if explained is not None else miss)
         return False
+
+    def _parsed(self) -> ImageConfig | None:
+        from veneer.oci.image import ImageConfig
+
+        return None if self.config is None else ImageConfig.parse(classic.go_json(self.config))
+
+    def _brought(self, there: CachedStep, command: Sequence[str], facts: dict[str, Any]) -> bool:
+        """Use a step of a cache from elsewhere, which makes that cache's image this one's child; False if its layers
+        cannot be had."""
+        entry = there.entry
+        row = history_row(entry.created, entry.author, entry.created_by, empty=entry.empty_layer, comment=entry.comment)
+        dry = self.session.request.dry_run
+        if not dry:
+            self.flush()  # bringing it may take long, or fail
+            try:
+                there.take(self.session.lease, self._transferred)
+            except Cancelled:
+                raise
+            except VeneerError as error:
+                self.session.warn(f"a step of an imported cache cannot be used: {error.message}")
+                return False
+        self._imagined = self._imagined or dry
+        self._write(command, facts, there.diff_id, row, whole=there.whole)
+        return True
+
+    def _transferred(self, report: Report) -> None:
+        self.session.tell(Transfer(time.time(), self._step, report))
 
     @property
     def looks_up(self) -> bool:
@@ -250,29 +304,48 @@ class StageRun:
             return
         created_by = shown or " ".join(command)
         row = history_row(self.session.created(), self.state.author, created_by, empty=layer is None)
-        document, raw = step_config(
-            self.config, run=self.state.run, container=self.state.run.replaced(cmd=tuple(command)), row=row,
-            diff_id=layer.diff_id if layer else None, platform=self.platform,
-        )  # fmt: skip
+        self._write(command, facts, layer.diff_id if layer else None, row)
+        self.layers = layer.size if layer else -1
+
+    def _write(
+        self, command: Sequence[str], facts: dict[str, Any], diff_id: DiffID | None, row: dict[str, Any],
+        *, whole: bytes | None = None,
+    ) -> None:  # fmt: skip
+        """Go on from the image with that row and layer; `whole` is its config where that is known to the byte."""
+        if whole is not None:
+            document, raw = json.loads(whole), whole
+        else:
+            document, raw = step_config(
+                self.config, run=self.state.run, container=self.state.run.replaced(cmd=tuple(command)), row=row,
+                diff_id=diff_id, platform=self.platform,
+            )  # fmt: skip
         made = ImageID(Digest.of(raw))
+        facts = self.session.cache.dated(facts)
         if self._first and self.planned.base is None:
             facts = {**facts, "note": {"base": self.planned.image}}
         self._first = False
-        self._pending.append(Pending(made, raw, self.image, facts))
+        if not self.session.request.dry_run:
+            self._pending.append(Pending(made, raw, self.image, facts))
+            self._pending_bytes += len(raw)
         self.image, self._config = made, document
         self.state = self.state.with_run(image=str(made))
-        self.layers = layer.size if layer else -1
+        if self._pending_bytes > MAX_PENDING:
+            self.flush()
 
     def flush(self) -> None:
         """Put the images made so far into the store, all at once."""
         if not self._pending:
             return
-        pending, self._pending = self._pending, []
+        pending, self._pending, self._pending_bytes = self._pending, [], 0
         store, lease = self.store, self.session.lease
+        added = []
         with store.catalog.transaction():
             for each in pending:
+                if not store.images.has(each.image):
+                    added.append(each.image)
                 store.images.add(lease, each.config, parent=each.parent, built=True)
                 store.builds.record(each.image, each.parent, each.facts)
+        self.session.note(added)
 
 
 def _diff_id(text: str) -> DiffID:

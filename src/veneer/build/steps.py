@@ -45,12 +45,16 @@ def drafted(stage: StageRun) -> Iterator[Draft]:
 
 def measured(stage: StageRun, draft: Draft) -> Layer | None:
     """The layer of a draft that was written to by others; None if they changed nothing."""
-    if stage.session.request.rewrite_timestamp and stage.session.request.source_date_epoch is not None:
-        from veneer.build.times import clamp
-
-        clamp(draft, stage.session.created_ns())
+    if stage.session.request.rewrite_timestamp:
+        _clamped(stage, draft)
     packed = draft.measure()
     return draft.publish(packed, standalone=False) if packed.entries else None
+
+
+def _clamped(stage: StageRun, draft: Draft) -> None:
+    from veneer.build.times import clamp
+
+    clamp(draft, stage.session.created_ns())
 
 
 def _workdir(stage: StageRun, instruction: i.Workdir) -> bool:
@@ -73,6 +77,8 @@ def _directory(stage: StageRun, path: str) -> Layer | None:
     with drafted(stage) as draft:
         with opened(draft.mounts()) as root:
             make_directories(root, path)
+        if stage.session.is_dated:
+            _clamped(stage, draft)
         return measured(stage, draft)
 
 

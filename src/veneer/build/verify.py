@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from veneer.changeset.entry import Entry
+from veneer.errors import VeneerError
 from veneer.values import Value
 
 if TYPE_CHECKING:
@@ -23,6 +24,19 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 20
 _ATTRIBUTES = ("kind", "mode", "uid", "gid", "size", "link", "device", "xattrs", "opaque", "mtime_ns")
+
+
+class NotReproducible(VeneerError):
+    """The same input built twice came to two images.  `image` is the first, `difference` what differs first."""
+
+    def __init__(self, image: Image, difference: Difference) -> None:
+        way_out = f"use {difference.hint}; " if difference.hint else ""
+        super().__init__(
+            f"a second build of the same input differs: {difference.sentence}",
+            hint=f"{way_out}the first one is {image.id.short}, and was given no name",
+        )
+        self.image = image
+        self.difference = difference
 
 
 class Difference(Value):

@@ -14,11 +14,13 @@ from veneer.build.events import (
     Missed,
     Output,
     OutputProgress,
+    Repeated,
     Step,
     StepDone,
     StepFailed,
     StepStarted,
     Transfer,
+    Verified,
     Warned,
 )
 from veneer.cli.build_view import Splitter, calm, heading
@@ -99,6 +101,10 @@ class Terminal:
                       f"{human_size(event.read)} read")  # fmt: skip
         elif isinstance(event, Warned):
             self._say(f"\x1b[33mwarning\x1b[0m {event.rule}{': ' if event.rule else ''}{harmless(event.message)}")
+        elif isinstance(event, Repeated):
+            self._say("Building a second time, to compare")
+        elif isinstance(event, Verified):
+            self._say(f"Verified: the second build is the same image, {event.image.short}")
         elif isinstance(event, Finished):
             self._finished(event)
 

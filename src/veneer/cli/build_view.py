@@ -16,11 +16,13 @@ from veneer.build.events import (
     Missed,
     Output,
     OutputProgress,
+    Repeated,
     Step,
     StepDone,
     StepFailed,
     StepStarted,
     Transfer,
+    Verified,
     Warned,
 )
 from veneer.cli.progress import Lines
@@ -132,6 +134,10 @@ class Plain:
             self._line(f"[Warning] {rule}{harmless(event.message)}{where}")
         elif isinstance(event, StepFailed):
             self._rest(event.step)
+        elif isinstance(event, Repeated):
+            self._line("Building a second time, to compare")
+        elif isinstance(event, Verified):
+            self._line(f"Verified: the second build is the same image, {event.image.short}")
         elif isinstance(event, Finished):
             self._finished(event)
 

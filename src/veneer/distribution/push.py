@@ -67,8 +67,12 @@ def push(
     *,
     compression: str = "",
     progress: Progress = silent,
+    image: Image | None = None,
+    index: BlobDigest | None = None,
 ) -> Pushed:
     """Send the image that `reference` names to the registry it names, under that tag.
+
+    `image`, or a stored `index` with it, is sent instead of what has that name here; no name is noted then.
 
     `compression` is what layers made here are compressed with, "gzip" or "zstd"; "" sends what there is, and gzip
     where there is nothing.  Layers that came compressed are never compressed anew.
@@ -84,7 +88,8 @@ def push(
     )
     try:
         with store.lease("push") as lease:
-            return _Push(store, registries, lease, reference.tagged(), compression, progress).run()
+            instead = None if image is None else (image, index)
+            return _Push(store, registries, lease, reference.tagged(), compression, progress, instead).run()
     except BaseException:
         registries.stop()
         raise
@@ -99,7 +104,9 @@ class _Push:
         reference: Reference,
         compression: str,
         progress: Progress,
+        instead: tuple[Image, BlobDigest | None] | None,
     ) -> None:
+        self._instead = instead
         self._store, self._registries, self._lease = store, registries, lease
         self._reference, self._compression, self._progress = reference, compression, progress
         self._registry = registries.registry(reference.registry)
@@ -125,6 +132,8 @@ class _Push:
     # -- what -------------------------------------------------------------------------------------------------
 
     def _image(self) -> Image:
+        if self._instead is not None:
+            return self._instead[0]
         image_id = self._store.images.named(self._reference)
         if image_id is None:
             raise NothingToPush(
@@ -135,7 +144,7 @@ class _Push:
 
     def _documents(self, image: Image) -> list[Manifest | Index]:
         """What the name is to stand for, last, after every document below it, children before parents."""
-        target = self._store.images.target(self._reference)
+        target = self._instead[1] if self._instead else self._store.images.target(self._reference)
         top = self._read(target or image.manifest)
         if isinstance(top, Index):
             return [*self._below(top), top]
@@ -285,4 +294,5 @@ class _Push:
 
         digests = [part.descriptor.digest for part in parts]
         sources.note(self._store.catalog, digests, self._reference.registry, self._reference.repository)
-        self._store.images.add_digest(image.id, self._reference.with_digest(top.digest))
+        if self._instead is None:
+            self._store.images.add_digest(image.id, self._reference.with_digest(top.digest))

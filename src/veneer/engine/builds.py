@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from veneer.build.events import Event
 from veneer.build.request import BuildRequest
@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     import threading
 
     from veneer.build.builder import Built
-    from veneer.build.language.lint import Finding
+    from veneer.build.language.lint_report import Finding
     from veneer.engine.engine import Engine
+    from veneer.store.build_prune import BuildPruned
+    from veneer.store.build_usage import Record
+    from veneer.store.image import Image
 
     Listener = Callable[[Event], None]
 
@@ -34,15 +37,27 @@ class Builds:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def run(self, request: BuildRequest, on_event: Listener | None = None) -> Built:
+    def run(self, request: BuildRequest, on_event: Listener | None = None, *, stdout: BinaryIO | None = None) -> Built:
         """Build what is asked for and return the result; `on_event` is called from whichever thread has news.
 
+        `stdout` takes what an output with dest=- writes.
         Raises DockerfileError, StepFailed, NoSuchImage, ...; Cancelled if `on_event` raises it.
         """
         from veneer.build.builder import build
         from veneer.build.events import unheard
 
-        return build(self._engine.store, self._engine.config, request, on_event or unheard)
+        return build(
+            self._engine.store, self._engine.config, request, on_event or unheard, squash=self._squashed, stdout=stdout
+        )
+
+    def _squashed(self, image: Image, base: Image | None, created: str) -> Image:
+        """The image with all layers above `base` as one; as it is where there are not two of them."""
+        from veneer.engine.rework.squashing import squash
+
+        first, last = len(base.config.diff_ids) if base else 0, len(image.config.diff_ids) - 1
+        if first >= last:
+            return image
+        return squash(self._engine.store, image, first, last, created=created, onto=base).image
 
     def check(self, request: BuildRequest) -> Checked:
         """Lint the Dockerfile of a request without building anything."""
@@ -54,6 +69,21 @@ class Builds:
             dockerfile = sources.dockerfile
             findings = lint.check(dockerfile, build_args=dict(request.args), context_ignore=sources.ignore)
             return Checked(findings, dockerfile.name, dockerfile.source)
+
+    def du(self, filters: Mapping[str, Sequence[str]] | None = None) -> list[Record]:
+        """What the build cache takes, the most recently used first; see store/build_usage.py."""
+        return self._engine.store.builds.du(filters)
+
+    def prune(
+        self,
+        *,
+        all: bool = False,
+        filters: Mapping[str, Sequence[str]] | None = None,
+        keep_storage: int = 0,
+        dry_run: bool = False,
+    ) -> BuildPruned:
+        """Make the build cache smaller; see store/build_prune.py for what goes and what never does."""
+        return self._engine.store.builds.prune(all=all, filters=filters, keep_storage=keep_storage, dry_run=dry_run)
 
 
 class Build:

@@ -86,6 +86,10 @@ class ImageStore:
             raise NoSuchImage(str(image_id))
         return found[0]
 
+    def has(self, image_id: ImageID) -> bool:
+        """Whether this very image is here."""
+        return self.catalog.value("SELECT 1 FROM image WHERE id = ?", (str(image_id),)) is not None
+
     def find(self, name: str) -> Image:
         """The image somebody means: `name[:tag]`, `name@digest`, or any unique beginning of an ID.
 

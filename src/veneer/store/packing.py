@@ -246,6 +246,25 @@ def compressed(
         return made
 
 
+def plain(store: Store, lease: Lease, diff_id: DiffID) -> Descriptor:
+    """A stored blob that is the layer's tar as it is; written where there is none, and kept.
+
+    Raises LayerLost, LayerChanged, Corrupt.
+    """
+    from veneer.oci.digest import BlobDigest, Digest
+    from veneer.oci.manifest import OCI_LAYER, Descriptor
+
+    digest = BlobDigest(Digest(diff_id))
+    if not store.blobs.acquire(lease, digest):
+        layer = _any_layer(store.layers, diff_id)
+        with store.blobs.writer(lease) as writer:
+            write_plain(store, lease, layer, writer)  # which proves that it is the layer's
+            writer.commit()
+    made = Descriptor(OCI_LAYER, digest, store.blobs.size(digest))
+    store.layers.record_blob(lease, diff_id, made, "tar")
+    return made
+
+
 def _any_layer(layers: LayerStore, diff_id: DiffID) -> Layer:
     """A layer with that content; one whose files are whole, unless there is a blob."""
     found = layers.by_diff_id(diff_id)
