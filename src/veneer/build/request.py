@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+    from veneer.build.language.instructions import Dockerfile
+
 
 class SecretSource(Value):
     """`--secret id=ID,src=FILE` or `env=NAME`: the bytes themselves, read by whoever made the request."""
@@ -38,14 +40,15 @@ class CacheSpec(Value):
 class BuildRequest(Value):
     """`context` is a directory, a URL or git address, or a tar stream; None: no context at all (`-` as Dockerfile).
 
-    `dockerfile` is a path (inside the context unless absolute) or the text itself as bytes; "" means Dockerfile.
+    `dockerfile` is a path (inside the context unless absolute), the text itself as bytes, or what was read already; ""
+    means Dockerfile.
     `contexts` are `--build-context` pairs; `args`, `labels`, `annotations` keep their order; `target` "" is the last
     stage; `platforms` () is this machine's.  `network` is default, none or host.  `source_date_epoch` None: now.
     `no_cache_filter` names stages whose steps must be done anew.  `memory` etc. are docker's resource words.
     """
 
     context: Path | str | BinaryIO | None = None
-    dockerfile: Path | str | bytes = ""
+    dockerfile: Path | str | bytes | Dockerfile = ""
     contexts: tuple[tuple[str, str], ...] = ()
     tags: tuple[str, ...] = ()
     target: str = ""

@@ -9,16 +9,18 @@ from veneer.config import Config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from typing import Any
 
     from veneer.build.events import Event
     from veneer.drivers.userns import Standing
     from veneer.engine.builds import Build, Builds
+    from veneer.engine.composition import Composition
     from veneer.engine.images import Images
     from veneer.engine.layers import Layers
     from veneer.engine.system import System
+    from veneer.store.image import Image
     from veneer.store.store import Store
 
 
@@ -79,6 +81,11 @@ class Engine:
 
         return Build(self.builds, requested(context=context, **fields), on_event)
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What layers could not keep so far because a plain user unpacked them, each fact once."""
+        return () if self._store is None else tuple(self._store.notes)
+
     def enter_namespace(self) -> Standing:
         """Become root of a user namespace, as this data root needs it; nothing for root.  What the process is then.
 
@@ -89,6 +96,15 @@ class Engine:
         from veneer.drivers import userns
 
         return userns.enter(self.store.mapping)
+
+    def image_from(self, image: Composition | Image | str, *, platform: str = "") -> Composition:
+        """An image to go on from in Python, without a Dockerfile; a name that is not here is pulled, as FROM does.
+
+        "scratch" is nothing at all.  Nothing happens before something is asked of it.
+        """
+        from veneer.engine.composition import Composition, named
+
+        return Composition(self, named(image), platform)
 
     def close(self) -> None:
         """Let go of files, locks and worker processes.  The engine cannot be used afterwards."""

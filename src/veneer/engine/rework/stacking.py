@@ -121,3 +121,21 @@ class Files:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def stacked(store: Store, below: Image | None, above: Sequence[Image]) -> Image:
+    """The image `below` (None: from scratch, as the first of `above` is configured) with all layers of others on top.
+
+    Their history comes along with them.  It is a child of `below`.
+    """
+    from veneer.engine.rework.rows import full_history, rewritten
+    from veneer.oci import timestamp
+
+    config = (below or above[0]).config
+    images = [*([below] if below else []), *above]
+    diff_ids = [diff_id for image in images for diff_id in image.config.diff_ids]
+    history = [row for image in images for row in full_history(image.config, len(image.config.diff_ids))]
+    raw = rewritten(config, diff_ids=diff_ids, history=history, created=timestamp.now())
+    with store.lease("stack") as lease:
+        stand(store, lease, diff_ids)
+        return add_image(store, lease, raw, None, parent=below.id if below else None)
