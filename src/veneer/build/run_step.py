@@ -1,0 +1,144 @@
+"""The container of one RUN: put together on a draft, run, taken apart.
+
+What it is given beside the file system so far - the files in /etc, mounts, scripts - is mounted over it, and the
+places for that are made and taken away again: a step leaves what its command wrote, and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from veneer.build import run_mounts
+from veneer.build.events import Output
+from veneer.build.running import SCRIPTS
+from veneer.errors import InvalidRequest, Unsupported
+from veneer.run import cgroups, container, hostfiles, network
+from veneer.run.bundle import Bundle
+from veneer.run.enclosure import enclosed
+from veneer.run.host import host
+from veneer.run.mountpoints import MountPoints
+from veneer.run.runtime import choose
+from veneer.run.spec import SHM_SIZE, SYSTEM_TARGETS, Bind, Limit, Process, Resources
+from veneer.run.users import Identity, identity
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from veneer.build.language import instructions as i
+    from veneer.build.request import BuildRequest
+    from veneer.build.stage import StageRun
+    from veneer.run.spec import Tmpfs
+    from veneer.store.drafts import Draft
+
+HOSTNAME = "buildkitsandbox"
+"""What every step's host is called, as with BuildKit: a name that changed would be a build that changed."""
+ULIMITS = (
+    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
+    "rttime", "sigpending", "stack",
+)  # fmt: skip
+
+
+class BadLimit(InvalidRequest):
+    """A `--ulimit` that cannot be read."""
+
+
+class NoLimits(Unsupported):
+    """A limit that needs control groups, where there are none for this user."""
+
+
+def run(stage: StageRun, instruction: i.Run, draft: Draft, words: Sequence[str], visible: Mapping[str, str]) -> int:
+    """Run `words` on the draft, with the arguments that are visible to it; the status they end with."""
+    session, step, config, limits = stage.session, stage.step, stage.state.run, host()
+    request, runtime = session.request, choose()
+    wanted = network_of(request, instruction)
+    resources = resources_of(request, cgroups_usable=limits.cgroups)
+    with contextlib.ExitStack() as stack:
+        helper = network.program() if wanted == "default" else ""
+        enclosure = stack.enter_context(enclosed(network=bool(helper)))
+        connection = stack.enter_context(network.connecting(enclosure, helper)) if helper else None
+        folder = session.lease.file("run")
+        folder.mkdir(0o700)
+        stack.callback(folder.rmdir)
+        bundle = stack.enter_context(Bundle(enclosure, folder, draft.mounts()))
+        who = identity(bundle.root, config.user)
+        points = stack.enter_context(MountPoints(bundle.root))
+        mounts = _mounts_of_etc(request, bundle, points, wanted)
+        given = run_mounts.prepare(stage, instruction, bundle, points, stack)
+        if instruction.script is not None:
+            script = bundle.file(instruction.script.content.encode("utf-8", "surrogateescape"), mode=0o755)
+            mounts.append(Bind(script, f"{SCRIPTS}/{instruction.script.name}", readonly=True))
+        group = ""
+        if limits.cgroups:
+            cgroups.sweep(request.cgroup_parent)
+            group = cgroups.new_name()
+            stack.callback(cgroups.remove, request.cgroup_parent, group)
+        process = Process(
+            tuple(words), environment(config.env, {**visible, **given.env}, who), config.working_dir or "/", who.uid,
+            who.gid, who.groups, HOSTNAME, network.NAMESPACE if helper else wanted,
+            instruction.security == "insecure", (*mounts, *given.mounts), resources,
+            f"/{request.cgroup_parent.strip('/')}/{group}".replace("//", "/") if group else "",
+        )  # fmt: skip
+        if connection is not None:
+            connection.wait()
+        return container.run(
+            bundle, runtime, process, limits,
+            output=lambda stream, data: session.tell(Output(time.time(), step, stream, data)), check=session.check,
+        )  # fmt: skip
+
+
+def network_of(request: BuildRequest, instruction: i.Run) -> str:
+    """none, host or default: what the step says, or else the build."""
+    own = instruction.network
+    return own if own and own != "default" else request.network
+
+
+def environment(env: Sequence[str], more: Mapping[str, str], who: Identity) -> tuple[str, ...]:
+    """The image's variables, those of the step, and those every process has; the image's win."""
+    present = {pair.partition("=")[0] for pair in env}
+    added = {"HOSTNAME": HOSTNAME, **more}
+    if not any(pair.startswith("HOME=") and pair != "HOME=" for pair in env):
+        env = [pair for pair in env if pair != "HOME="]
+        added.setdefault("HOME", who.home)
+    return (*env, *(f"{name}={value}" for name, value in added.items() if name not in present or name == "HOME"))
+
+
+def resources_of(request: BuildRequest, *, cgroups_usable: bool) -> Resources:
+    """The build's limits.  Raises BadLimit, NoLimits."""
+    if not cgroups_usable:
+        for asked, option in (
+            (request.memory, "memory"), (request.cpus, "cpus"), (request.cgroup_parent, "cgroup-parent")
+        ):  # fmt: skip
+            if asked:
+                raise NoLimits(f"--{option} needs control groups, and this user may not make any", hint="build as root")
+    limits = tuple(ulimit(text) for text in request.ulimits)
+    return Resources(request.memory, request.cpus, request.shm_size or SHM_SIZE, limits)
+
+
+def ulimit(text: str) -> Limit:
+    """`nofile=1024:2048`, `core=-1`.  Raises BadLimit.  Source: docker/go-units ParseUlimit."""
+    name, equals, values = text.partition("=")
+    if not equals:
+        raise BadLimit(f"invalid ulimit argument: {text}", hint="as in nofile=1024:2048")
+    if name not in ULIMITS:
+        raise BadLimit(f"invalid ulimit type: {name}", hint=f"one of {', '.join(ULIMITS)}")
+    soft, colon, hard = values.partition(":")
+    try:
+        limit = Limit(name, int(soft), int(hard if colon else soft))
+    except ValueError:
+        raise BadLimit(f"invalid ulimit value: {values}", hint="numbers, -1 for no limit") from None
+    if limit.hard >= 0 and (limit.soft < 0 or limit.soft > limit.hard):
+        raise BadLimit(f"ulimit soft limit must be less than or equal to hard limit: {limit.soft} > {limit.hard}")
+    return limit
+
+
+def _mounts_of_etc(request: BuildRequest, bundle: Bundle, points: MountPoints, wanted: str) -> list[Bind | Tmpfs]:
+    for target in SYSTEM_TARGETS:
+        points.make(target, directory=True)
+    files = {
+        "/etc/resolv.conf": hostfiles.resolv_conf(own_network=wanted != "host", otherwise=(network.DNS,)),
+        "/etc/hosts": hostfiles.hosts(request.add_hosts, HOSTNAME),
+        "/etc/hostname": HOSTNAME.encode() + b"\n",
+    }  # fmt: skip
+    return [Bind(bundle.file(content), points.make(path, directory=False)) for path, content in files.items()]

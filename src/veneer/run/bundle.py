@@ -1,0 +1,95 @@
+"""A container before it runs: its tree mounted, the small files it is given, everything in memory and out of sight.
+
+All of it lies in a file system in memory that only the enclosure sees: secrets touch no disk, and when the last
+process inside ends nothing has to be cleaned up.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from veneer.drivers import mount as mounting
+from veneer.drivers import mount_syscalls as sys_mount
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from veneer.drivers.mount import Mount
+    from veneer.run.enclosure import Enclosure
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class Bundle:
+    """What the runtime is given; `folder`, an empty directory, is where it appears inside the enclosure.
+
+    `root` is a descriptor of the container's tree.  Close it, or use it in a `with`; the mounts go with the enclosure.
+    """
+
+    def __init__(self, enclosure: Enclosure, folder: Path, mounts: Sequence[Mount]) -> None:
+        self.enclosure = enclosure
+        self.folder = folder
+        self.rootfs = folder / "rootfs"
+        self._count = 0
+        self.root, self.log = enclosure.inside(lambda: self._make(mounts))
+
+    def __enter__(self) -> Bundle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.root)
+        os.close(self.log)
+
+    def _make(self, mounts: Sequence[Mount]) -> tuple[int, int]:
+        flags = sys_mount.MS_NOSUID | sys_mount.MS_NODEV
+        sys_mount.mount(b"tmpfs", os.fsencode(self.folder), b"tmpfs", flags, b"mode=0711")
+        self.rootfs.mkdir()
+        (self.folder / "state").mkdir()
+        mounting.attach(mounts, self.rootfs)
+        log = os.open(self.folder / "log", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            return os.open(self.rootfs, _DIRECTORY), log
+        except BaseException:
+            os.close(log)
+            raise
+
+    def file(self, content: bytes, *, mode: int = 0o644, uid: int = 0, gid: int = 0) -> str:
+        """The path of a new file to mount in the container."""
+        return self.enclosure.inside(lambda: self._file(self._place(), content, mode, uid, gid))
+
+    def _file(self, path: Path, content: bytes, mode: int, uid: int, gid: int) -> str:
+        with open(path, "xb") as file:
+            file.write(content)
+            os.fchown(file.fileno(), uid, gid)
+            os.fchmod(file.fileno(), mode)
+        return os.fspath(path)
+
+    def tree(self, mounts: Sequence[Mount], inner: bytes = b"") -> tuple[str, bool]:
+        """The path of `inner`, a real path without links, in `mounts` that are made for it; whether it is a directory.
+
+        Raises FileNotFoundError.
+        """
+
+        def made() -> tuple[str, bool]:
+            place = self._place()
+            place.mkdir()
+            mounting.attach(mounts, place)
+            path = os.fspath(place / os.fsdecode(inner)) if inner else os.fspath(place)
+            os.lstat(path)
+            return path, os.path.isdir(path)
+
+        return self.enclosure.inside(made)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file that the runtime reads."""
+
+        def written() -> None:
+            (self.folder / name).write_bytes(content)
+
+        self.enclosure.inside(written)
+
+    def _place(self) -> Path:
+        self._count += 1
+        return self.folder / f"given-{self._count}"

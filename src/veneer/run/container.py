@@ -1,0 +1,128 @@
+"""A container run to its end: its process started by the runtime, what it prints passed on, its status said."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+
+from veneer.errors import CommandMissing, NotExecutable, Unavailable
+from veneer.run.enclosure import ENVIRONMENT
+from veneer.run.spec import document
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from subprocess import Popen
+
+    from veneer.run.bundle import Bundle
+    from veneer.run.runtime import Runtime
+    from veneer.run.spec import Host, Process
+
+    Output = Callable[[int, bytes], object]
+    """Gets the stream (1 or 2) and what came from it."""
+
+_CHUNK = 64 << 10
+_TICK_SECONDS = 0.1
+"""How long it takes at most until we see that we should stop."""
+
+
+class NoSuchCommand(CommandMissing):
+    """The program to run is not in the container."""
+
+
+class CannotExecute(NotExecutable):
+    """The program to run is there, and is no program, or not for this user or machine."""
+
+
+class ContainerFailed(Unavailable):
+    """The runtime could not make the container."""
+
+
+def run(
+    bundle: Bundle, runtime: Runtime, process: Process, host: Host, *, output: Output, check: Callable[[], object]
+) -> int:
+    """Run `process` in the bundle's tree; its exit status, as the runtime says it (128 and the signal's number).
+
+    `check` is called now and then; when it or `output` raises, every process in the container is killed.
+    Raises NoSuchCommand, CannotExecute, ContainerFailed.
+    """
+    config = json.dumps(document(process, os.fspath(bundle.rootfs), host)).encode("utf-8", "surrogateescape")
+    started = bundle.enclosure.inside(lambda: _start(bundle, runtime, host, config))
+    try:
+        _pass_on(started, bundle.log, output, check)
+        status = started.wait()
+    except BaseException:
+        bundle.enclosure.kill()
+        started.wait()
+        raise
+    finally:
+        assert started.stdout is not None and started.stderr is not None
+        started.stdout.close()
+        started.stderr.close()
+    if status:
+        said = _errors(bundle.log)
+        if said:
+            raise _failed(said, process)
+    return status
+
+
+def _start(bundle: Bundle, runtime: Runtime, host: Host, config: bytes) -> Popen[bytes]:
+    folder = bundle.folder
+    (folder / "config.json").write_bytes(config)
+    if runtime.hides:
+        from veneer.drivers.mount_syscalls import MNT_DETACH, umount2
+
+        umount2(os.fsencode(runtime.hides), MNT_DETACH)
+    words = runtime.command(host, f"{folder}/state", f"{folder}/log", os.fspath(folder), "container")
+    return subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, env=ENVIRONMENT,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def _pass_on(started: Popen[bytes], log: int, output: Output, check: Callable[[], object]) -> None:
+    """Give `output` all that is printed, until both streams end."""
+    with selectors.DefaultSelector() as selector:
+        for stream, pipe in ((1, started.stdout), (2, started.stderr)):
+            assert pipe is not None
+            selector.register(pipe, selectors.EVENT_READ, stream)
+        while selector.get_map():
+            check()
+            for key, _ in selector.select(_TICK_SECONDS):
+                data = os.read(key.fd, _CHUNK)
+                if not data:
+                    selector.unregister(key.fileobj)
+                elif key.data == 1 or not _errors(log):
+                    output(key.data, data)
+                # else the runtime repeats what it has just written to its log, and nothing ever ran
+
+
+def _errors(log: int) -> list[str]:
+    """What the runtime could not do."""
+    found = []
+    for line in os.pread(log, _CHUNK, 0).splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # not whole yet
+        if isinstance(entry, dict) and entry.get("level") in ("error", "fatal"):
+            found.append(str(entry.get("msg", "")))
+    return found
+
+
+def _failed(said: list[str], process: Process) -> NoSuchCommand | CannotExecute | ContainerFailed:
+    """The runtime's words as an error.  runc says `exec: "x": stat x: no such file or directory`, crun less."""
+    text = "; ".join(said)
+    word = process.words[0]
+    at = text.find("exec: ")
+    what = text[at:] if at >= 0 else text
+    lower = what.lower()
+    if "no such file or directory" in lower and (at >= 0 or "executable file" in lower):
+        return NoSuchCommand(what, hint=f"{word} is not in the image, or the interpreter it names is not")
+    if "executable file not found" in lower or "executable file `" in lower:
+        return NoSuchCommand(what, hint=f"{word} is not in the image's PATH")
+    if any(each in lower for each in ("permission denied", "exec format error", "is a directory")) and at >= 0:
+        return CannotExecute(what, hint=f"is {word} a program for this machine, and may the user execute it?")
+    return ContainerFailed(f"the container could not be started: {text}")

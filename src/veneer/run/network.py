@@ -1,0 +1,97 @@
+"""A way out of a container's own network: slirp4netns, beside the container, without privileges on the host.
+
+The namespace is the enclosure's (its warden's): the program makes a network device in it and answers what is sent
+there from sockets of its own.  It runs inside the enclosure and in the host's network, and ends with the enclosure.
+Nothing of the host is changed, as root neither.  Why this program: docs/decisions/0012-the-network-of-a-build.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+from veneer.errors import Unavailable, Unsupported
+from veneer.run.enclosure import ENVIRONMENT
+from veneer.run.runtime import SEARCHED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+    from veneer.run.enclosure import Enclosure
+
+PROGRAM = "slirp4netns"
+NAMESPACE = "/proc/1/ns/net"
+"""The enclosure's network, for programs inside it."""
+DNS = "10.0.2.3"
+"""Where slirp4netns passes questions on to the host's own name servers, loopback ones too."""
+_PATIENCE_SECONDS = 30.0
+_MTU = 65520
+
+
+class NoNetwork(Unsupported):
+    """There is no program here that could give a container a network."""
+
+
+class NetworkFailed(Unavailable):
+    """The program is here, and could not give the container a network."""
+
+
+def program() -> str:
+    """The program's path.  Raises NoNetwork."""
+    path = shutil.which(PROGRAM, path=SEARCHED)
+    if path is None:
+        raise NoNetwork(f"a RUN with a network needs {PROGRAM}, and it is not installed",
+                        hint=f"apt-get install {PROGRAM}, or build with --network none (or host)")  # fmt: skip
+    return path
+
+
+class Connection:
+    """A network that is being made; see `connecting`."""
+
+    def __init__(self, process: Popen[bytes], ready: int) -> None:
+        self._process = process
+        self._ready = ready
+
+    def wait(self) -> None:
+        """Return when it is up.  Raises NetworkFailed."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._ready, selectors.EVENT_READ)
+            if selector.select(_PATIENCE_SECONDS) and os.read(self._ready, 1) == b"1":
+                return
+        self._process.kill()
+        assert self._process.stderr is not None
+        lines = self._process.stderr.read().decode(errors="replace").strip().splitlines()
+        raise NetworkFailed(f"{PROGRAM} could not make the network: {lines[-1] if lines else 'it said nothing'}",
+                            hint="build with --network none, or host")  # fmt: skip
+
+
+@contextlib.contextmanager
+def connecting(enclosure: Enclosure, path: str) -> Iterator[Connection]:
+    """Give the enclosure's network a way out, for this `with`; it is up after `wait`."""
+    ready, theirs = os.pipe()
+    words = [
+        path, "--configure", f"--mtu={_MTU}", "--disable-host-loopback", "--netns-type=path", f"--ready-fd={theirs}",
+        NAMESPACE, "tap0",
+    ]  # fmt: skip
+    try:
+        try:
+            process = enclosure.inside(lambda: subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/",
+                env=ENVIRONMENT, pass_fds=(theirs,), start_new_session=True,
+            ))  # fmt: skip
+        finally:
+            os.close(theirs)
+        try:
+            yield Connection(process, ready)
+        finally:
+            process.kill()
+            process.wait()
+            assert process.stderr is not None
+            process.stderr.close()
+    finally:
+        os.close(ready)
