@@ -8,26 +8,38 @@ import threading
 import time
 from pathlib import Path
 
-from veneer.build.events import Warned
+from veneer.build.events import Transfer, Warned
 from veneer.build.failure import NoSuchContext
 from veneer.build.language.parser import parse
-from veneer.errors import NotFound
+from veneer.errors import InvalidRequest, NotFound
+from veneer.store.durability import file_errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from veneer.build.context.access import Access
     from veneer.build.context.ignore import Ignore
     from veneer.build.context.root import Context
     from veneer.build.events import Listener
     from veneer.build.language.instructions import Dockerfile
     from veneer.build.request import BuildRequest
+    from veneer.progress import Report
     from veneer.store.leases import Lease
     from veneer.store.store import Store
 
 MAX_DOCKERFILE = 64 << 20
+_KEEP_GIT_DIR = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
+TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
+"""What Go reads as true."""
 
 
 class NoDockerfile(NotFound):
     """There is no Dockerfile where one was looked for."""
+
+
+class TwoDockerfiles(InvalidRequest):
+    """A Dockerfile is given by `-f` and another one as the context."""
 
 
 class Sources:
@@ -45,7 +57,8 @@ class Sources:
 
     def __enter__(self) -> Sources:
         try:
-            self.dockerfile = parse(*self._text())
+            given = self._request.dockerfile
+            self.dockerfile = parse(*self._text()) if isinstance(given, Path | str | bytes) else given
             for warning in self.dockerfile.warnings:
                 self._tell(Warned(time.time(), warning.rule, warning.message, warning.line))
         except BaseException:
@@ -67,6 +80,16 @@ class Sources:
     def _text(self) -> tuple[bytes, str]:
         """The Dockerfile and what it is called."""
         given = self._request.dockerfile
+        assert isinstance(given, Path | str | bytes)
+        source = self._request.context
+        alone = None if source is None or _is_directory(source) else self.context.dockerfile
+        if alone is not None:
+            if given:
+                raise TwoDockerfiles(
+                    "ambiguous Dockerfile source: both the context and -f are Dockerfiles",
+                    hint="leave -f out, or give an archive or a directory as the context",
+                )
+            return alone, "Dockerfile"
         if isinstance(given, bytes):
             return given, "Dockerfile"
         path = Path(given) if given else Path("Dockerfile")
@@ -80,8 +103,11 @@ class Sources:
         try:
             return self.context.read(os.fspath(path), limit=MAX_DOCKERFILE), path.name
         except NotFound as error:
-            raise NoDockerfile(f"failed to read dockerfile: open {path}: no such file or directory in "
-                               f"{self.context.name or 'the context'}", hint=error.hint or "name it with -f") from None  # fmt: skip
+            raise NoDockerfile(
+                f"failed to read dockerfile: open {path}: no such file or directory in "
+                f"{self.context.name or 'the context'}",
+                hint=error.hint or "name it with -f",
+            ) from None
 
     @property
     def ignore(self) -> Ignore | None:
@@ -108,31 +134,52 @@ class Sources:
                 return place
         raise NoSuchContext(f"there is no context {name!r}", hint="give one with --build-context")
 
-    def _open(self, source: object, name: str) -> Context:
+    def _open(self, source: Path | str | BinaryIO | None, name: str) -> Context:
         from veneer.build.context.root import open_context
 
         scratch = self._store.root  # not used for a directory, and looked at for nothing else
-        if not isinstance(source, str | Path) or not os.path.isdir(source):
+        if not _is_directory(source):
             scratch = self.lease.file("context")
             scratch.mkdir(0o700)
-        return self._stack.enter_context(
-            open_context(
-                source,  # type: ignore[arg-type]
-                scratch=scratch,
-                memory=self._store.root / "contexts",
-                dockerfile=self._ignored_by() if not name else "",
+        with file_errors(self._store.root):
+            return self._stack.enter_context(
+                open_context(
+                    source,
+                    scratch=scratch,
+                    memory=self._store.root / "contexts",
+                    dockerfile=self._ignored_by() if not name else "",
+                    access=self.access,
+                    named=bool(name),
+                    keep_git_dir=not name and dict(self._request.args).get(_KEEP_GIT_DIR, "") in TRUE,
+                )
             )
-        )
+
+    @property
+    def access(self) -> Access:
+        """What fetching for this build may use; it tells the build's listener."""
+        from veneer.build.context.access import Access
+
+        def progress(report: Report) -> None:
+            self._tell(Transfer(time.time(), None, report))
+
+        return Access(
+            self._store.config, self._request.secrets, self._request.ssh, self._store.root / "contexts", progress
+        )  # fmt: skip
 
     def _ignored_by(self) -> str:
         """The Dockerfile's path in the context, whose own ignore file counts; "" if it is not in it."""
         given, context = self._request.dockerfile, self._request.context
-        if isinstance(given, bytes):
+        if not isinstance(given, str | Path):
             return ""
         path = os.fspath(given) or "Dockerfile"
-        if not os.path.isabs(path):
+        if not Path(path).is_absolute():
             return path
         if not isinstance(context, str | Path):
             return ""
         root, real = os.path.realpath(context), os.path.realpath(path)
         return os.path.relpath(real, root) if real.startswith(root.rstrip("/") + "/") else ""
+
+
+def _is_directory(source: object) -> bool:
+    """Whether a source is a directory here; what has another's form but is one, is one, as for docker."""
+    return isinstance(source, Path) or (isinstance(source, str) and os.path.isdir(source))

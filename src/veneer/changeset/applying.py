@@ -73,6 +73,8 @@ class Applying:
 
     def marker(self, path: bytes) -> bool:
         """Apply `path` if it is a whiteout or opaque marker; False if it is an ordinary name."""
+        if self.style is WhiteoutStyle.PLAIN:
+            return False
         parent, _, name = path.rpartition(b"/")
         parts = parent.split(b"/")
         if path.startswith(PSEUDO_LINKS + b"/") and self.reader.kind is Kind.REGULAR:

@@ -147,8 +147,8 @@ class Links:
             waiting = left
         self.deferred = {}
         self.lower = list(waiting.items())
-        if self.lower and self._unpacker.style is WhiteoutStyle.ERASE:
-            # Nothing else can turn up: the layers below are in this very tree.
+        if self.lower and self._unpacker.style in (WhiteoutStyle.ERASE, WhiteoutStyle.PLAIN):
+            # Nothing else can turn up: the layers below are in this very tree, or there are none.
             path, target = self.lower[0]
             raise self._bad(path, f"hard link to {shown(target)!r}, which neither this layer nor one below has")
         if self._pseudo or self._pseudo_names:

@@ -28,6 +28,8 @@ class WhiteoutStyle(enum.Enum):
     """Markers stay files: `.wh.NAME`, and `.wh..wh..opq` in an opaque directory."""
     ERASE = "erase"
     """No markers: the tree has the lower layers' files in it, and what is deleted goes at once."""
+    PLAIN = "plain"
+    """The archive is no layer: `.wh.` names are names like others, and there is nothing below."""
 
     @property
     def opaque_xattr(self) -> bytes:

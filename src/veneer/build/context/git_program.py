@@ -44,9 +44,10 @@ _PASSED = (
     "all_proxy",
 )
 _SETTINGS = {
-    "core.hooksPath": "/dev/null", "core.fsmonitor": "false", "core.autocrlf": "false", "core.symlinks": "true", "core.logAllRefUpdates": "false",
-    "gc.auto": "0", "maintenance.auto": "false", "fetch.recurseSubmodules": "false", "advice.detachedHead": "false",
-    "init.defaultBranch": "main", "http.lowSpeedLimit": "1", "http.lowSpeedTime": "60",
+    "core.hooksPath": "/dev/null", "core.fsmonitor": "false", "core.autocrlf": "false", "core.symlinks": "true",
+    "core.logAllRefUpdates": "false", "gc.auto": "0", "maintenance.auto": "false", "advice.detachedHead": "false",
+    "fetch.recurseSubmodules": "false", "init.defaultBranch": "main", "http.lowSpeedLimit": "1",
+    "http.lowSpeedTime": "60",
 }  # fmt: skip
 _SSH = (
     "ssh", "-F", "/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=15",

@@ -15,17 +15,25 @@ from veneer.build.context.memory import Memory
 from veneer.build.context.scan import Tree
 from veneer.changeset.safepath import DIRECTORY
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from veneer.build.context.access import Access
+
 _MAX_READ = 64 << 20
 
 
 class Context(Tree):
     """A build context that is open.  `root` is where it lies, `name` what the user called it.
 
-    What COPY reads is the Tree it is, without what `.dockerignore` excludes; `read` sees everything.
+    What COPY reads is the Tree it is, without what `.dockerignore` excludes; `read` sees everything.  `dockerfile`
+    is the text of one that came alone, with no files beside it; None: it is to be looked for among the files.
     """
 
-    def __init__(self, root: Path, fd: int, name: str, ignore: Ignore, memory: Memory) -> None:
+    def __init__(
+        self, root: Path, fd: int, name: str, ignore: Ignore, memory: Memory, dockerfile: bytes | None = None
+    ) -> None:
         super().__init__(fd, "the build context", ignore=ignore, normalised=True, memory=memory)
+        self.dockerfile = dockerfile
         self.root = root
         self.root_fd = fd
         self.name = name
@@ -56,26 +64,36 @@ def open_context(
     scratch: Path,
     memory: Path | None = None,
     dockerfile: str = "",
+    access: Access | None = None,
+    named: bool = False,
+    keep_git_dir: bool = False,
 ) -> Iterator[Context]:
     """Open the context a user named; leaving closes it and learns what was read for the next time.
 
-    `scratch`: an empty folder of the build, for contexts that have to be fetched or unpacked.  `memory`: the
-    store's folder of stat memories.  `dockerfile`: its path, because `<Dockerfile>.dockerignore` goes first.
+    `scratch`: an empty folder of the build, for contexts that have to be fetched or unpacked, with what `access`
+    allows.  `memory`: the store's folder of stat memories.  `dockerfile`: its path, because `<Dockerfile>.dockerignore`
+    goes first.  `named`: whether it is a `--build-context`.  `keep_git_dir`: a repository's `.git` is part of it.
     Raises BadContext and what fetching raises.
     """
+    text: bytes | None = None
     if source is None:
-        directory = scratch / "context"
+        directory, name, memory = scratch / "context", "", None
         directory.mkdir()
-        name = ""
+    elif isinstance(source, Path) or (isinstance(source, str) and os.path.isdir(source)):
+        directory, name = Path(source), os.fspath(source)
     else:
-        directory, name = Path(os.fspath(source)), os.fspath(source)  # type: ignore[arg-type]
+        from veneer.build.context.remote import made_directory
+
+        place = made_directory(source, scratch, access, named=named, keep_git_dir=keep_git_dir)
+        directory, name, text = place.directory, place.name, place.dockerfile
+        memory = None  # nothing of a directory that is gone afterwards is worth remembering
     try:
         fd = os.open(directory, DIRECTORY & ~os.O_NOFOLLOW)
     except OSError as error:
         raise BadContext(f"unable to prepare context: path {str(directory)!r}: {error.strerror}") from error
     try:
         remembered = Memory(None) if memory is None else Memory.of(memory, directory, fd)
-        context = Context(directory, fd, str(name), Ignore(), remembered)
+        context = Context(directory, fd, name, Ignore(), remembered, text)
         context.ignore = read_ignore(context, dockerfile)
         yield context
         remembered.save()
