@@ -12,6 +12,8 @@ from veneer.oci.digest import BlobDigest, Digest, InvalidDigest
 from veneer.values import Value
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from veneer.oci.image import ImageConfig
     from veneer.store.images import Image
     from veneer.store.store import Store
@@ -60,7 +62,7 @@ def shared_rows(base: ImageConfig, config: ImageConfig) -> int:
 
     All of them where they are the same; else those it takes to make the layers of `base`.
     """
-    if config.history[: len(base.history)] == base.history:
+    if base.history and config.history[: len(base.history)] == base.history:
         return len(base.history)
     return rows_of_layers(config.history, len(base.diff_ids))
 
@@ -72,6 +74,14 @@ def recorded(store: Store, image: Image) -> Recorded:
         document = oci.parse(store.blobs.read(image.manifest))
         labels = document.annotations
     return Recorded(labels.get(NAME_LABEL, ""), labels.get(DIGEST_LABEL, ""))
+
+
+def with_base_labels(run: dict[str, Any], name: str, digest: str) -> dict[str, Any]:
+    """The run configuration with labels that say what is below; without a name ("") an old one goes."""
+    labels = run.get("Labels")
+    kept = {key: value for key, value in labels.items() if key != NAME_LABEL} if isinstance(labels, dict) else {}
+    said = {DIGEST_LABEL: digest, **({NAME_LABEL: name} if name else {})}
+    return {**run, "Labels": dict(sorted({**kept, **said}.items()))}
 
 
 def find_base(store: Store, image: Image) -> Base | None:

@@ -138,7 +138,7 @@ class _Writer:
         if text is None:
             self._opaque(step, row, f"{row.keyword} {row.text}")
             return
-        comment = ()
+        comment: tuple[str, ...] = ()
         if row.keyword == "RUN" and row.words is not None:
             comment = ("The next command is in exec form; where its words end cannot be told for sure.",)
         self.lines.append(Line(row.keyword, text, comment, step.row, step.layer, entry.created_by, row.args))

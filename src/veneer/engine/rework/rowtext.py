@@ -1,7 +1,7 @@
 """What a history row says was done: the texts of docker's classic builder, of BuildKit, of veneer and of buildah.
 
-The texts are not Dockerfile lines: quotes are gone, lists are Go's, a command stands behind the shell that ran it.  What
-was quoted is found again with the help of the values the image ended up with.
+The texts are not Dockerfile lines: quotes are gone, lists are Go's, a command stands behind the shell that ran it.
+What was quoted is found again with the help of the values the image ended up with.
 Sources: moby builder/dockerfile/dispatchers.go, BuildKit frontend/dockerfile/dockerfile2llb/convert.go.
 """
 

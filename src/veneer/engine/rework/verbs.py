@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from veneer.engine.rework.dockerfile import Recovered
     from veneer.engine.rework.purging import Purged
+    from veneer.engine.rework.rebasing import Rebased
     from veneer.engine.rework.squashing import Squashed
     from veneer.oci.digest import ChainID
     from veneer.oci.reference import Reference
@@ -78,6 +79,35 @@ class Reworking:
             progress=progress,
         )  # fmt: skip
 
+    def rebase(
+        self,
+        image: Image | str,
+        new_base: Image | str,
+        *,
+        base: Image | str | None = None,
+        tag: str | None = None,
+        message: str = "",
+        created: str = "",
+        force: bool = False,
+        dry_run: bool = False,
+        progress: Progress = silent,
+    ) -> Rebased:
+        """The layers and settings `image` has beyond its base, on `new_base`: what it inherited follows that.
+
+        `base` is what it was built on; by default what `bases.find_base` finds.  Labels of the new image name the new
+        base.  `dry_run` tells what would become of it and makes nothing; `force` goes on where a directory of the
+        image hides a link or file of the new base.
+        Raises UnknownBase, NotTheBase, NothingToRebase, OtherPlatform, ReliesOnBase.
+        """
+        from veneer.engine.rework.rebasing import rebase
+
+        new = self._image(new_base)
+        return rebase(
+            self._store, self._image(image), new, name=_name_of(new, new_base), tag=_reference(tag),
+            old=None if base is None else self._image(base), message=message, created=created, force=force,
+            dry_run=dry_run, progress=progress,
+        )  # fmt: skip
+
     def dockerfile(self, image: Image | str, *, base: Image | str | None = None) -> Recovered:
         """The Dockerfile again, from the history; `.text` is the file.
 
@@ -99,6 +129,16 @@ class Reworking:
             return self._store.images.find(name).top
         except (InvalidRequest, NotFound):
             return None
+
+
+def _name_of(image: Image, given: Image | str) -> str:
+    """The full name to record for a base: the one it was asked for by, else its first; "" if it has none."""
+    if isinstance(given, str):
+        asked = next((each for each in image.references if given in (each.familiar, str(each))), None)
+        if asked is not None:
+            return str(asked)
+    names = image.tags or image.references
+    return str(names[0]) if names else ""
 
 
 def _reference(tag: str | None) -> Reference | None:
