@@ -85,13 +85,16 @@ class Sources:
         alone = None if source is None or _is_directory(source) else self.context.dockerfile
         if alone is not None:
             if given:
+                name = self.context.name if isinstance(source, str) else "stdin"
                 raise TwoDockerfiles(
-                    "ambiguous Dockerfile source: both the context and -f are Dockerfiles",
+                    f"ambiguous Dockerfile source: both {name} and flag correspond to Dockerfiles",
                     hint="leave -f out, or give an archive or a directory as the context",
                 )
             return alone, "Dockerfile"
         if isinstance(given, bytes):
             return given, "Dockerfile"
+        if isinstance(given, str) and given.startswith(("http://", "https://")):
+            return self._fetched(given)
         path = Path(given) if given else Path("Dockerfile")
         if path.is_absolute():
             try:
@@ -108,6 +111,16 @@ class Sources:
                 f"{self.context.name or 'the context'}",
                 hint=error.hint or "name it with -f",
             ) from None
+
+    def _fetched(self, url: str) -> tuple[bytes, str]:
+        """A Dockerfile that is behind a URL, as buildx takes it."""
+        from veneer.build.context.download import download
+
+        scratch = self.lease.file("dockerfile")
+        scratch.mkdir(0o700)
+        came = download(url, scratch, self.access)
+        with file_errors(self._store.root), open(came.path, "rb") as file:
+            return file.read(MAX_DOCKERFILE), came.name or "Dockerfile"
 
     @property
     def ignore(self) -> Ignore | None:
@@ -172,6 +185,8 @@ class Sources:
         if not isinstance(given, str | Path):
             return ""
         path = os.fspath(given) or "Dockerfile"
+        if path.startswith(("http://", "https://")):
+            return ""
         if not Path(path).is_absolute():
             return path
         if not isinstance(context, str | Path):

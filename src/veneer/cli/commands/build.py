@@ -10,13 +10,14 @@ from veneer.cli.command import Command
 from veneer.cli.flags import Option, Parsed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from veneer.build.builder import Built
     from veneer.build.request import BuildRequest
     from veneer.cli.build_view import View
 
 PROGRESS = ("auto", "plain", "tty", "quiet", "rawjson")
 CALLS = ("build", "check")
-_REMOTE = ("http://", "https://", "git://", "git@", "ssh://", "github.com/")
 
 
 def run(app: App, given: Parsed) -> int:
@@ -24,7 +25,8 @@ def run(app: App, given: Parsed) -> int:
     from veneer.config import environment
 
     _refuse(given)
-    wanted = request(given, *_sources(app, given), environment())
+    outside = environment()
+    wanted = _with_agent(request(given, *_sources(app, given), outside), outside)
     if wanted.check or given.text("call") == "check":
         return _check(app, wanted, given)
     view = _view(app, given, wanted)
@@ -56,26 +58,43 @@ def _refuse(given: Parsed) -> None:
 
 
 def _sources(app: App, given: Parsed) -> tuple[object, str | bytes]:
-    """The context and the Dockerfile, as a BuildRequest has them."""
+    """The context and the Dockerfile, as a BuildRequest has them.  What is a directory here is one, whatever its name.
+
+    Source: docker/cli cli/command/image/build.go; docker/buildx build/opt.go.
+    """
+    from veneer.build.context.address import is_http, is_remote
+
     where, file = given.arguments[0], given.text("file")
     if where == "-" and file == "-":
         raise Failure("invalid argument: can't use stdin for both build context and dockerfile")
+    here = Path(where).is_dir()
     if file == "-":
         dockerfile: str | bytes = app.binary_in().read()
+    elif here and file and not is_http(file):
+        dockerfile = str(Path(file).absolute())  # the caller's path, not the context's
     else:
-        # A path given with -f is the caller's, not the context's.
-        dockerfile = str(Path(file).absolute()) if file and not where.startswith(_REMOTE) and where != "-" else file
+        dockerfile = file
+    if here:
+        return Path(where), dockerfile
     if where == "-":
         if app.stdin.isatty():
             raise Failure("the context is to come from standard input, but that is a terminal")
         return app.binary_in(), dockerfile
-    if where.startswith(_REMOTE):
+    if is_remote(where):
         return where, dockerfile
-    folder = Path(where)
-    if not folder.is_dir():
-        why = "not a directory" if folder.exists() else "no such directory"
-        raise Failure(f"unable to prepare context: path {where!r}: {why}")
-    return folder, dockerfile
+    why = "not a directory" if Path(where).exists() else "no such directory"
+    raise Failure(f"unable to prepare context: path {where!r}: {why}")
+
+
+def _with_agent(wanted: BuildRequest, environment: Mapping[str, str]) -> BuildRequest:
+    """A context reached by ssh may use the caller's own agent, as with buildx: nobody else has named it."""
+    from veneer.build.context.address import parse_git
+    from veneer.cli.build_flags import ssh_sockets
+
+    address = parse_git(wanted.context, context=True) if isinstance(wanted.context, str) else None
+    if address is None or not address.is_ssh or wanted.ssh or not environment.get("SSH_AUTH_SOCK"):
+        return wanted
+    return wanted.replaced(ssh=ssh_sockets(["default"], environment))
 
 
 def _is_quiet(given: Parsed) -> bool:
