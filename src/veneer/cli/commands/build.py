@@ -34,6 +34,8 @@ def run(app: App, given: Parsed) -> int:
     try:
         built = app.engine.builds.run(wanted, view, stdout=app.binary_out() if _goes_to_stdout(wanted) else None)
         failed = False
+    except KeyboardInterrupt:
+        raise Failure("the build was cancelled; the steps that were done are in the cache", 130) from None
     finally:
         view.close(failed=failed)
     _write_files(given, built)
