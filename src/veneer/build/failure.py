@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from veneer.build.language.errors import DockerfileError, excerpt
+from veneer.build.language.errors import DockerfileError, Syntax, excerpt, pointed
 from veneer.errors import InvalidRequest, NotFound, VeneerError
 
 TYPE_CHECKING = False
@@ -46,10 +46,13 @@ def located(
     """`error` with the place in the Dockerfile and the last good image; what has its place already stays."""
     if isinstance(error, StepFailed | DockerfileError) or instruction is None:
         return error
-    location = instruction.location
-    shown = excerpt(dockerfile.lines, location.line, min(location.end_line, location.line + 3))
+    line, end = instruction.location.line, instruction.location.end_line
+    if isinstance(error, Syntax):
+        line, shown = pointed(error, dockerfile.source.decode("utf-8", "replace"), line, end)
+    else:
+        shown = excerpt(dockerfile.lines, line, min(end, line + 3))
     rule = "-" * 20
-    message = f"{error.message}\n{dockerfile.name}:{location.line}\n{rule}\n{shown}\n{rule}"
+    message = f"{error.message}\n{dockerfile.name}:{line}\n{rule}\n{shown}\n{rule}"
     hints = [error.hint] if error.hint else []
     if last_good is not None:
         hints.append(f"the last good image is {last_good.short}: veneer run -it {last_good.short} sh")

@@ -5,7 +5,8 @@ Source: moby/buildkit frontend/dockerfile/dockerfile2llb/convert.go.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import bisect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from veneer.build.failure import StageError, located
 from veneer.build.language import instructions as i
@@ -74,17 +75,36 @@ def meta_args(dockerfile: i.Dockerfile, given: Mapping[str, str], builtin: Mappi
     return scope
 
 
-def find_stage(stages: Sequence[i.Stage], word: str, before: int) -> int | None:
+class Named:
+    """A file's stages by name.  Of several with one name, an instruction means the nearest before it."""
+
+    def __init__(self, stages: Sequence[i.Stage]) -> None:
+        self.stages = stages
+        self._by_name: dict[str, list[int]] = {}
+        for stage in stages:
+            if stage.name:
+                self._by_name.setdefault(stage.name, []).append(stage.index)
+
+    def before(self, name: str, index: int) -> int | None:
+        """The last stage of that name before number `index`, else the first one after; None if there is none."""
+        indexes = self._by_name.get(name.lower())
+        if indexes is None:
+            return None
+        at = bisect.bisect_left(indexes, index)
+        return indexes[at - 1] if at else indexes[0]
+
+    def names(self) -> Iterable[str]:
+        return self._by_name.keys()
+
+
+def find_stage(stages: Named, word: str, before: int) -> int | None:
     """The stage that `--from=word` means in stage number `before`; None if it is no stage.  Raises StageError."""
-    name = word.lower()
-    for stage in stages:
-        if stage.name and stage.name == name:
-            return _earlier(stage.index, word, before)
-    if word.isascii() and word.isdigit() and len(word) < 6:
-        if int(word) >= len(stages):
-            raise StageError(f"invalid from flag value {word}: there are only {len(stages)} stages, from 0")
-        return _earlier(int(word), word, before)
-    return None
+    found = stages.before(word, before)
+    if found is None and word.isascii() and word.isdigit() and len(word) < 6:
+        found = int(word)
+        if found >= len(stages.stages):
+            raise StageError(f"invalid from flag value {word}: there are only {len(stages.stages)} stages, from 0")
+    return None if found is None else _earlier(found, word, before)
 
 
 def _earlier(index: int, word: str, before: int) -> int:
@@ -111,14 +131,15 @@ def plan(
 
     Raises StageError, DockerfileError, StepFailed (with its place).
     """
-    last = _target(dockerfile, target)
+    named = Named(dockerfile.stages)
+    last = _target(dockerfile, named, target)
     meta = meta_args(dockerfile, given, platform_args(platform, dockerfile.stages[last].name))
     planned: dict[int, PlannedStage] = {}
     todo = [last]
     while todo:
         index = todo.pop()
         if index not in planned:
-            planned[index] = _planned(dockerfile, index, meta, contexts, platform)
+            planned[index] = _planned(dockerfile, named, index, meta, contexts, platform)
             todo += planned[index].needs
     return Plan(dockerfile, tuple(planned[index] for index in sorted(planned)), last, meta, _labels(labels))
 
@@ -128,16 +149,16 @@ def _labels(labels: Sequence[tuple[str, str]]) -> tuple[i.Label, ...]:
     return tuple(i.Label(i.Location(0, 0), f"LABEL {name}={value}", ((name, value),)) for name, value in sorted(labels))
 
 
-def _target(dockerfile: i.Dockerfile, target: str) -> int:
+def _target(dockerfile: i.Dockerfile, named: Named, target: str) -> int:
     stages = dockerfile.stages
     if not target:
         return len(stages) - 1
-    for stage in stages:
-        if stage.name == target.lower():
-            return stage.index
+    found = named.before(target, len(stages))
+    if found is not None:
+        return found
     if target.isascii() and target.isdigit() and len(target) < 6 and int(target) < len(stages):
         return int(target)
-    near = nearest(target.lower(), [stage.name for stage in stages if stage.name])
+    near = nearest(target.lower(), named.names())
     raise StageError(
         f'target stage "{target}" could not be found',
         hint=f"did you mean {near}?" if near else f"{dockerfile.name} has {len(stages)} stages",
@@ -145,8 +166,9 @@ def _target(dockerfile: i.Dockerfile, target: str) -> int:
 
 
 def _planned(
-    dockerfile: i.Dockerfile, index: int, meta: Mapping[str, str], contexts: Mapping[str, str], platform: Platform
-) -> PlannedStage:
+    dockerfile: i.Dockerfile, named: Named, index: int, meta: Mapping[str, str], contexts: Mapping[str, str],
+    platform: Platform,
+) -> PlannedStage:  # fmt: skip
     stage = dockerfile.stages[index]
     try:
         base = resolve(stage.base, meta, dockerfile.directives.escape)
@@ -158,17 +180,16 @@ def _planned(
         own = Platform.parse(base.platform) if base.platform else platform
     except VeneerError as error:
         raise located(error, dockerfile, stage.base, None) from None
-    named = base.image.lower()
-    earlier = None if named in contexts else next(
-        (each.index for each in dockerfile.stages[:index] if each.name == named), None
-    )  # fmt: skip
+    earlier = None if base.image.lower() in contexts else named.before(base.image, index)
+    if earlier is not None and earlier >= index:
+        earlier = None  # FROM its own name, or a later stage's, is an image
     needs = set() if earlier is None else {earlier}
     for instruction in stage.instructions:
         for word in sources(instruction):
             if word.lower() in contexts:
                 continue
             try:
-                found = find_stage(dockerfile.stages, word, index)
+                found = find_stage(named, word, index)
             except StageError as error:
                 raise located(error, dockerfile, instruction, None) from None
             if found is not None:

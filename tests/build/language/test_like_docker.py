@@ -20,7 +20,7 @@ ALL = recorded()
 SAID_ANEW = {
     # What docker says today where 20.10 said it otherwise.
     "failed to process \"${x\": missing ':' in substitution": "failed to process \"${x\": syntax error: missing '}'",
-    'failed to process "${x:*y}": unsupported modifier (*) in substitution': "unsupported modifier (:*) in substitution",
+    'failed to process "${x:*y}": unsupported modifier (*) in substitution': "unsupported modifier (:*)",
     "Unknown flag: chwon": "unknown flag: --chwon (did you mean chown?)",
     "Unknown flag: foo": "unknown flag: --foo",
     "unknown instruction: RUNN": "unknown instruction: RUNN (did you mean RUN?)",
@@ -75,7 +75,9 @@ def _built(dockerfile: i.Dockerfile, given: dict[str, str]) -> tuple[list[str], 
     meta: dict[str, str] = {}
     for arg in dockerfile.global_args:
         for name, default in resolved_args(arg, meta, dockerfile.directives.escape, given):
-            meta |= {name: value for value in (given.get(name, default),) if value is not None}
+            value = given.get(name, default)
+            if value is not None:
+                meta[name] = value
     done: dict[str, tuple[list[str], RunConfig]] = {}
     texts: list[str] = []
     run = RunConfig()

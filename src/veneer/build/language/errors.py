@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from veneer.errors import InvalidRequest
@@ -67,6 +68,24 @@ def excerpt(source: Sequence[str], first: int, last: int, column: int = 0) -> st
             if len(before) < MAX_SHOWN:
                 lines.append(" " * (len(f"{number:4d} | >>> ") + len(before)) + "^")
     return "\n".join(lines)
+
+
+def pointed(error: Syntax, source: str, first: int, last: int) -> tuple[int, str]:
+    """Where in the instruction of the lines `first` to `last` (from 1) `error` is: its line, and the lines around it.
+
+    A caret stands under what is wrong, or under the instruction's first word.
+    """
+    lines = source.removeprefix("\ufeff").removesuffix("\n").split("\n")
+    line, column = first, len(lines[first - 1]) - len(lines[first - 1].lstrip()) + 1
+    at = re.escape(error.at)
+    # A word of its own is meant rather than a part of one.
+    for pattern in (rf"(?<!\S){at}(?!\S)", at) if at else ():
+        found = ((number, re.search(pattern, lines[number - 1], re.IGNORECASE))
+                 for number in range(first, min(last, first + 50) + 1))  # fmt: skip
+        if there := next(((number, match.start()) for number, match in found if match), None):
+            line, column = there[0], there[1] + 1
+            break
+    return line, excerpt(lines, line, max(line, min(last, line + 3)), column)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -62,7 +62,8 @@ class _Word:
             text = self._until("")
         except ExpansionError as error:
             shown = self.text if len(self.text) <= 100 else self.text[:100] + "..."
-            raise ExpansionError(f"failed to process {quoted(shown)}: {error.reason}", error.position) from None
+            at = self.text[error.position : error.position + 100]
+            raise ExpansionError(f"failed to process {quoted(shown)}: {error.reason}", error.position, at) from None
         missing = frozenset(self.missing)
         return Expanded(text, tuple(self._words()), frozenset(self.used), missing, missing - self.unguarded)
 

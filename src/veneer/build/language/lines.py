@@ -21,7 +21,7 @@ MAX_INSTRUCTIONS = 250_000
 """A Dockerfile of 100,000 lines is a few MB; more than this is no Dockerfile."""
 _DIRECTIVE = re.compile(r"([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+)")
 _HEREDOC = re.compile(r"(\d*)<<(-?)([ \t]*)([^<]*)")
-_PLAIN_NAME = re.compile(r"\w[\w.-]*")
+_PLAIN_NAME = re.compile(r"[^\W\d][\w.-]*")
 _KNOWN_DIRECTIVES = ("syntax", "escape", "check")
 _MAY_HAVE_HEREDOC = ("ADD", "COPY", "RUN")
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -122,6 +122,9 @@ class _Reader:
             raise self.error(f"an instruction of more than {MAX_LINE} characters", first)
         if not text.strip(SPACES):
             return None
+        if "\0" in text:
+            # Docker takes it, and no kernel takes the command, path or variable that comes of it.
+            raise self.error("a NUL byte in an instruction", first, hint="a Dockerfile is UTF-8 text")
         last = self.at
         heredocs = self._heredocs(text, first) if "<<" in text else ()
         return Logical(text, first, self.at if heredocs else last, heredocs)
@@ -173,7 +176,7 @@ class _Reader:
         return tuple(found)
 
     def _is_meant(self, word: str, heredoc: Heredoc) -> bool:
-        """Whether that is a here-document and not arithmetic: `$((1 << 3))`, `$((1 <<3))`."""
+        """Whether that is a here-document and not arithmetic: `$((1 << 3))`, `$((1 <<3 ))`."""
         certain = _PLAIN_NAME.fullmatch(heredoc.name) is not None and " " not in word and "\t" not in word
         return certain or self._comes(heredoc.name)
 

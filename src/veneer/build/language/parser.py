@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from veneer.build.language import words as w
 from veneer.build.language.durations import duration_ns
-from veneer.build.language.errors import DockerfileError, Syntax, did_you_mean, excerpt
+from veneer.build.language.errors import DockerfileError, Syntax, did_you_mean, pointed
 from veneer.build.language.instructions import (
     Add,
     Arg,
@@ -347,14 +347,7 @@ def parse(source: bytes, name: str = "Dockerfile") -> Dockerfile:
 
 def located(error: Syntax, source: bytes, name: str, first: int, last: int) -> DockerfileError:
     """`error` of the instruction in the lines `first` to `last` with its place shown."""
-    shown = source.decode("utf-8", "replace").removeprefix("\ufeff").split("\n")
-    line, column = first, len(shown[first - 1]) - len(shown[first - 1].lstrip()) + 1
-    for number in range(first, min(last, first + 50) + 1) if error.at else ():
-        at = shown[number - 1].lower().find(error.at.lower())
-        if at >= 0:
-            line, column = number, at + 1
-            break
-    place = excerpt(shown, line, max(line, min(last, line + 3)), column)
+    line, place = pointed(error, source.decode("utf-8", "replace"), first, last)
     return DockerfileError(error.reason, name=name, line=line, excerpt=place, hint=error.hint)
 
 
