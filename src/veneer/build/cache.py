@@ -50,12 +50,16 @@ def facts_of(
 
 
 class Cache:
-    """What one build asks the caches, and is told: the store's own and those of `--cache-from`."""
+    """What one build asks the caches, and is told: the store's own and those of `--cache-from`.
 
-    def __init__(self, store: Store, request: BuildRequest) -> None:
+    `hold` keeps an image as long as the build goes on, and says whether it is still there.
+    """
+
+    def __init__(self, store: Store, request: BuildRequest, hold: Callable[[ImageID], bool]) -> None:
         self.builds = store.builds
         self._store = store
         self._request = request
+        self._hold = hold
         self._off = request.no_cache
         self._off_for = frozenset(name.lower() for name in request.no_cache_filter)
         self._used: list[ImageID] = []
@@ -84,14 +88,15 @@ class Cache:
         return {**facts, **told, "rewrite_timestamp": True} if self._request.rewrite_timestamp else {**facts, **told}
 
     def find(self, parent: ImageID | None, facts: Facts) -> ImageID | None:
-        """The newest image that this very step made on `parent`, if it is whole."""
+        """The newest image that this very step made on `parent`, if it is whole; kept as long as the build goes on."""
         from veneer.store.builds import encode
 
-        found = next(iter(self.builds.find(parent, encode(self.dated(facts))[1])), None)
-        if found is None:
-            return None
-        self._used.append(found.image)
-        return found.image
+        for found in self.builds.find(parent, encode(self.dated(facts))[1]):
+            # Held: a prune may run beside us, and what it took until now is no hit.
+            if self._hold(found.image):
+                self._used.append(found.image)
+                return found.image
+        return None
 
     def elsewhere(self, parent: Callable[[], ImageConfig | None], facts: Facts, created_by: str) -> CachedStep | None:
         """The step in a cache of `--cache-from`, by the text it has in history.

@@ -8,8 +8,10 @@ import time
 from collections.abc import Mapping
 
 from veneer.build.cache import Cache
+from veneer.build.failure import StageError
 from veneer.build.stages import Plan, PlannedStage, plan
 from veneer.errors import Conflict, NotFound
+from veneer.oci.digest import BlobDigest
 from veneer.progress import Cancelled
 
 TYPE_CHECKING = False
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from veneer.build.base import Bases
+    from veneer.build.copying.crew import Crews
     from veneer.build.events import Listener
     from veneer.build.request import BuildRequest
     from veneer.build.source import Sources
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 
 MAX_WORKERS = 8
 """Stages that are worked on at the same time."""
+MAX_STEPS = 5_000
+"""Steps of one stage.  Each step's image has the rows of all before it, so that ten times as many take a hundred times
+the room."""
 _FRONTEND = "BUILDKIT_"
 """Arguments for the builder itself begin so; nobody has to declare them."""
 
@@ -58,11 +64,17 @@ class Session:
         self.given: Mapping[str, str] = dict(request.args)
         self.contexts = {name.lower(): value for name, value in request.contexts}
         self.bases: Bases = Bases(store, self.contexts, tell, pull=request.pull, dry_run=request.dry_run)
-        self.cache = Cache(store, request)
+        self.cache = Cache(store, request, self._hold)
         self.plan: Plan = plan(
             sources.dockerfile, target=request.target, given=self.given, contexts=self.contexts, platform=platform,
             labels=request.labels,
         )  # fmt: skip
+        for planned in self.plan.stages:
+            if (count := len(self.plan.steps(planned))) > MAX_STEPS:
+                raise StageError(
+                    f"stage {planned.stage.label} has {count} steps, more than the {MAX_STEPS} an image can have",
+                    hint="put several values into one ENV or LABEL, several commands into one RUN",
+                )
         self.steps = self.hits = 0
         self.warnings: tuple[str, ...] = ()
         self.result: ImageID | None = None
@@ -71,6 +83,7 @@ class Session:
         self.stopping = threading.Event()
         self._guard = threading.Lock()
         self._places: dict[int, _Place] = {each.index: _Place(each) for each in self.plan.stages}
+        self._crews: Crews | None = None
         self._declared: set[str] = {name for arg in sources.dockerfile.global_args for name, _ in arg.pairs}
 
     def __enter__(self) -> Session:
@@ -83,7 +96,19 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._crews is not None:
+            self._crews.close()
         self.cache.close()
+
+    @property
+    def crews(self) -> Crews:
+        """Who lends processes to large copies."""
+        with self._guard:
+            if self._crews is None:
+                from veneer.build.copying.crew import Crews
+
+                self._crews = Crews()
+            return self._crews
 
     def again(self) -> Session:
         """The same build, to be done once more."""
@@ -102,6 +127,10 @@ class Session:
     @property
     def lease(self) -> Lease:
         return self.sources.lease
+
+    def _hold(self, image: ImageID) -> bool:
+        """Keep an image while the build goes on; False if it is gone.  A dry run has no use for one."""
+        return self.request.dry_run or self.store.blobs.acquire(self.lease, BlobDigest(image))
 
     def run(self) -> ImageID | None:
         """Work on every stage that is needed; the target's image."""
