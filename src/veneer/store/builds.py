@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from veneer.oci.platform import Platform
-    from veneer.store.build_usage import BuildPruned, Record
+    from veneer.store.build_prune import BuildPruned
+    from veneer.store.build_usage import Record
     from veneer.store.store import Store
 
 
@@ -155,8 +156,8 @@ class BuildStore:
         keep_storage: int = 0,
         dry_run: bool = False,
     ) -> BuildPruned:
-        """Make the cache smaller: see build_usage.py for what goes and what never does."""
-        from veneer.store.build_usage import prune
+        """Make the cache smaller: see build_prune.py for what goes and what never does."""
+        from veneer.store.build_prune import prune
 
         return prune(self._store, all=all, filters=filters, keep_storage=keep_storage, dry_run=dry_run)
 

@@ -57,6 +57,15 @@ class CacheMounts:
         rows = self._catalog.rows("SELECT folder, id, created, used, uses FROM cache_mount ORDER BY created, folder")
         return [CacheMount(*row) for row in rows]
 
+    def size(self, folder: str) -> int:
+        """The bytes of one's files, each once; about as many while a step is changing them."""
+        from veneer.drivers.treecopy import TreeChanged, usage
+
+        try:
+            return usage(self.directory(folder)).size
+        except (TreeChanged, FileNotFoundError, NotADirectoryError):
+            return _size_meanwhile(self.directory(folder))
+
     @contextlib.contextmanager
     def acquire(
         self, id: str, sharing: str = "shared", *, fill: Callable[[Path], object] | None = None
@@ -174,3 +183,15 @@ class CacheMounts:
             if held is not None:
                 os.close(held)
         return True
+
+
+def _size_meanwhile(path: Path) -> int:
+    """The size of a tree whose files come and go."""
+    found: dict[tuple[int, int], int] = {}
+    with contextlib.suppress(FileNotFoundError):
+        for _, _, names, fd in os.fwalk(path):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                    found[status.st_dev, status.st_ino] = status.st_size
+    return sum(found.values())
