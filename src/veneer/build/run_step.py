@@ -54,18 +54,19 @@ def run(stage: StageRun, instruction: i.Run, draft: Draft, words: Sequence[str],
     request, runtime = session.request, choose()
     wanted = network_of(request, instruction)
     resources = resources_of(request, cgroups_usable=limits.cgroups)
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as after, contextlib.ExitStack() as stack:
         helper = network.program() if wanted == "default" else ""
         enclosure = stack.enter_context(enclosed(network=bool(helper)))
         connection = stack.enter_context(network.connecting(enclosure, helper)) if helper else None
         folder = session.lease.file("run")
         folder.mkdir(0o700)
-        stack.callback(folder.rmdir)
+        after.callback(folder.rmdir)
         bundle = stack.enter_context(Bundle(enclosure, folder, draft.mounts()))
         who = identity(bundle.root, config.user)
         points = stack.enter_context(MountPoints(bundle.root))
         mounts = _mounts_of_etc(request, bundle, points, wanted)
-        given = run_mounts.prepare(stage, instruction, bundle, points, stack)
+        given = run_mounts.Mounts(stage, bundle, points, stack=stack, after=after)
+        given.prepare(instruction.mounts)
         if instruction.script is not None:
             script = bundle.file(instruction.script.content.encode("utf-8", "surrogateescape"), mode=0o755)
             mounts.append(Bind(script, f"{SCRIPTS}/{instruction.script.name}", readonly=True))
@@ -75,7 +76,7 @@ def run(stage: StageRun, instruction: i.Run, draft: Draft, words: Sequence[str],
             group = cgroups.new_name()
             stack.callback(cgroups.remove, request.cgroup_parent, group)
         process = Process(
-            tuple(words), environment(config.env, {**visible, **given.env}, who), config.working_dir or "/", who.uid,
+            tuple(words), environment(config.env, visible, given.env, who), config.working_dir or "/", who.uid,
             who.gid, who.groups, HOSTNAME, network.NAMESPACE if helper else wanted,
             instruction.security == "insecure", (*mounts, *given.mounts), resources,
             f"/{request.cgroup_parent.strip('/')}/{group}".replace("//", "/") if group else "",
@@ -94,14 +95,16 @@ def network_of(request: BuildRequest, instruction: i.Run) -> str:
     return own if own and own != "default" else request.network
 
 
-def environment(env: Sequence[str], more: Mapping[str, str], who: Identity) -> tuple[str, ...]:
-    """The image's variables, those of the step, and those every process has; the image's win."""
-    present = {pair.partition("=")[0] for pair in env}
-    added = {"HOSTNAME": HOSTNAME, **more}
-    if not any(pair.startswith("HOME=") and pair != "HOME=" for pair in env):
-        env = [pair for pair in env if pair != "HOME="]
-        added.setdefault("HOME", who.home)
-    return (*env, *(f"{name}={value}" for name, value in added.items() if name not in present or name == "HOME"))
+def environment(
+    env: Sequence[str], args: Mapping[str, str], secrets: Mapping[str, str], who: Identity
+) -> tuple[str, ...]:
+    """A step's variables: the image's, which win over `args` and what every process has, and lose to `secrets`."""
+    named = dict(pair.partition("=")[::2] for pair in env)
+    made = {"HOSTNAME": HOSTNAME, **args, **named, **secrets}
+    if not made.get("HOME"):
+        made["HOME"] = who.home
+    ordered = dict.fromkeys((*named, *made))
+    return tuple(f"{name}={made[name]}" for name in ordered)
 
 
 def resources_of(request: BuildRequest, *, cgroups_usable: bool) -> Resources:

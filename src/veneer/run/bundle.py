@@ -15,6 +15,7 @@ from veneer.drivers import mount_syscalls as sys_mount
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from socket import socket
 
     from veneer.drivers.mount import Mount
     from veneer.run.enclosure import Enclosure
@@ -82,6 +83,20 @@ class Bundle:
 
         return self.enclosure.inside(made)
 
+    def socket(self, listener: socket, *, mode: int, uid: int, gid: int) -> str:
+        """Bind a Unix socket; its path, to mount in the container."""
+        path = self._place()
+
+        def bound() -> None:
+            # By its bare name: a socket's path may have no more than 107 bytes.  The directory is this thread's alone.
+            os.chdir(path.parent)
+            listener.bind(path.name)
+            os.chown(path.name, uid, gid)
+            os.chmod(path.name, mode)
+
+        self.enclosure.inside(bound)
+        return os.fspath(path)
+
     def write(self, name: str, content: bytes) -> None:
         """Write a file that the runtime reads."""
 
@@ -89,6 +104,10 @@ class Bundle:
             (self.folder / name).write_bytes(content)
 
         self.enclosure.inside(written)
+
+    def hide(self, path: str) -> None:
+        """Have what is mounted at a path of the host out of sight."""
+        self.enclosure.inside(lambda: sys_mount.umount2(os.fsencode(path), sys_mount.MNT_DETACH))
 
     def _place(self) -> Path:
         self._count += 1

@@ -8,7 +8,6 @@ import selectors
 import subprocess
 
 from veneer.errors import CommandMissing, NotExecutable, Unavailable
-from veneer.run.enclosure import ENVIRONMENT
 from veneer.run.spec import document
 
 TYPE_CHECKING = False
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
     """Gets the stream (1 or 2) and what came from it."""
 
 _CHUNK = 64 << 10
+_WITH_PROC = """mount -t proc -o nosuid,nodev,noexec proc /proc || {
+echo '{"level":"error","msg":"/proc cannot be mounted"}' >>"$0"; exit 1; }; exec "$@\""""
+"""Programs in a PID namespace need its own /proc; until then there was ours, which Python needs."""
 _TICK_SECONDS = 0.1
 """How long it takes at most until we see that we should stop."""
 
@@ -49,7 +51,12 @@ def run(
     Raises NoSuchCommand, CannotExecute, ContainerFailed.
     """
     config = json.dumps(document(process, os.fspath(bundle.rootfs), host)).encode("utf-8", "surrogateescape")
-    started = bundle.enclosure.inside(lambda: _start(bundle, runtime, host, config))
+    bundle.write("config.json", config)
+    if runtime.hides:
+        bundle.hide(runtime.hides)
+    folder = os.fspath(bundle.folder)
+    words = runtime.command(host, f"{folder}/state", f"{folder}/log", folder, "container")
+    started = bundle.enclosure.start(["/bin/sh", "-c", _WITH_PROC, f"{folder}/log", *words], output=subprocess.PIPE)
     try:
         _pass_on(started, bundle.log, output, check)
         status = started.wait()
@@ -57,29 +64,11 @@ def run(
         bundle.enclosure.kill()
         started.wait()
         raise
-    finally:
-        assert started.stdout is not None and started.stderr is not None
-        started.stdout.close()
-        started.stderr.close()
     if status:
         said = _errors(bundle.log)
         if said:
             raise _failed(said, process)
     return status
-
-
-def _start(bundle: Bundle, runtime: Runtime, host: Host, config: bytes) -> Popen[bytes]:
-    folder = bundle.folder
-    (folder / "config.json").write_bytes(config)
-    if runtime.hides:
-        from veneer.drivers.mount_syscalls import MNT_DETACH, umount2
-
-        umount2(os.fsencode(runtime.hides), MNT_DETACH)
-    words = runtime.command(host, f"{folder}/state", f"{folder}/log", os.fspath(folder), "container")
-    return subprocess.Popen(
-        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, env=ENVIRONMENT,
-        start_new_session=True,
-    )  # fmt: skip
 
 
 def _pass_on(started: Popen[bytes], log: int, output: Output, check: Callable[[], object]) -> None:

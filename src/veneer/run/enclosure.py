@@ -15,7 +15,7 @@ import contextlib
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from veneer.drivers import mount_syscalls as sys_mount
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Programs inside have PIDs of their own, so they need a /proc of their own.
-_WARDEN = "mount -t proc -o nosuid,nodev,noexec proc /proc && echo ready && read -r _"
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+"""Of every program that is started here: nothing of ours."""
 
 
 class NoNamespaces(Unsupported):
@@ -60,19 +59,20 @@ class Enclosure:
 
     def __init__(self, warden: Popen[bytes]) -> None:
         self._warden = warden
-        self._namespaces: list[tuple[int, int]] = []
+        self._started: list[Popen[bytes]] = []
+        # No race: the process cannot be gone while nobody has waited for it.
+        self._namespaces = [
+            (os.open(f"/proc/{warden.pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind)
+            for name, kind in (("mnt", sys_mount.CLONE_NEWNS), ("pid", sys_mount.CLONE_NEWPID))
+        ]
 
-    def enter(self) -> None:
-        """Take hold of the namespaces."""
-        for name, kind in (("mnt", sys_mount.CLONE_NEWNS), ("pid", sys_mount.CLONE_NEWPID)):
-            fd = os.open(f"/proc/{self._warden.pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
-            self._namespaces.append((fd, kind))
+    @property
+    def network(self) -> str:
+        """The path of its network namespace, where our own /proc is mounted."""
+        return f"/proc/{self._warden.pid}/ns/net"
 
     def inside(self, work: Callable[[], T]) -> T:
-        """What `work` gives, done in the mount namespace; a program it starts is in the PID namespace as well.
-
-        The network stays the caller's; the enclosure's own is /proc/1/ns/net for programs inside.
-        """
+        """What `work` gives, done in the mount namespace."""
 
         def entered() -> T:
             sys_mount.unshare(sys_mount.CLONE_FS)  # else the kernel refuses: other threads share our directory
@@ -82,17 +82,36 @@ class Enclosure:
 
         return in_own_thread(entered)
 
+    def start(self, words: Sequence[str], *, output: int = subprocess.DEVNULL, fds: Sequence[int] = ()) -> Popen[bytes]:
+        """Start a program in the mount and the PID namespace; its network is ours.
+
+        `output` is for its standard output; its standard error is a pipe; it has `fds` besides.
+        """
+
+        def started() -> Popen[bytes]:
+            # A session of its own: what a terminal sends to us is for us to act on.
+            process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, cwd="/", env=ENVIRONMENT,
+                pass_fds=fds, start_new_session=True,
+            )  # fmt: skip
+            self._started.append(process)
+            return process
+
+        return self.inside(started)
+
     def kill(self) -> None:
         """End every process inside, now."""
         self._warden.kill()
 
     def close(self) -> None:
         """End every process inside, wait for that, let go."""
-        assert self._warden.stdin is not None and self._warden.stdout is not None
         self._warden.kill()
-        self._warden.wait()
-        self._warden.stdin.close()
-        self._warden.stdout.close()
+        # Those first: the warden is not gone before the last process of its namespace is.
+        for process in (*self._started, self._warden):
+            process.wait()
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
         for fd, _ in self._namespaces:
             os.close(fd)
 
@@ -105,36 +124,21 @@ def enclosed(*, network: bool = False) -> Iterator[Enclosure]:
     """
     flags = sys_mount.CLONE_NEWNS | sys_mount.CLONE_NEWPID | (sys_mount.CLONE_NEWNET if network else 0)
     try:
-        enclosure = Enclosure(in_own_thread(lambda: _start(flags)))
+        enclosure = Enclosure(in_own_thread(lambda: _warden(flags)))
     except PermissionError as error:
         raise NoNamespaces(
             "a container needs namespaces, and this user may not make them", hint="run as root, or in a user namespace"
         ) from error
     try:
-        _wait_until_ready(enclosure)
-        enclosure.enter()
         yield enclosure
     finally:
         enclosure.close()
 
 
-def _start(flags: int) -> Popen[bytes]:
-    sys_mount.unshare(flags | sys_mount.CLONE_FS)
+def _warden(flags: int) -> Popen[bytes]:
+    sys_mount.unshare(flags)
     sys_mount.mount(b"none", b"/", None, sys_mount.MS_REC | sys_mount.MS_PRIVATE, None)
-    # A session of its own: what a terminal sends us is for us to act on.
     return subprocess.Popen(
-        ["/bin/sh", "-c", _WARDEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env=ENVIRONMENT, cwd="/", start_new_session=True,
+        ["/bin/sh", "-c", "read -r _"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd="/", env=ENVIRONMENT, start_new_session=True,
     )  # fmt: skip
-
-
-def _wait_until_ready(enclosure: Enclosure) -> None:
-    stream = enclosure._warden.stdout
-    assert stream is not None
-    said = stream.readline()
-    if said != b"ready\n":
-        what = (said + stream.read()).decode(errors="replace").strip()
-        raise NoNamespaces(
-            f"a container needs a /proc of its own, and it could not be mounted: {what}",
-            hint="inside another container its /proc must not be masked",
-        )

@@ -11,11 +11,9 @@ import contextlib
 import os
 import selectors
 import shutil
-import subprocess
 from collections.abc import Iterator
 
 from veneer.errors import Unavailable, Unsupported
-from veneer.run.enclosure import ENVIRONMENT
 from veneer.run.runtime import SEARCHED
 
 TYPE_CHECKING = False
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "slirp4netns"
 NAMESPACE = "/proc/1/ns/net"
-"""The enclosure's network, for programs inside it."""
+"""The enclosure's network, for programs that see its /proc."""
 DNS = "10.0.2.3"
 """Where slirp4netns passes questions on to the host's own name servers, loopback ones too."""
 _PATIENCE_SECONDS = 30.0
@@ -74,24 +72,15 @@ class Connection:
 def connecting(enclosure: Enclosure, path: str) -> Iterator[Connection]:
     """Give the enclosure's network a way out, for this `with`; it is up after `wait`."""
     ready, theirs = os.pipe()
-    words = [
-        path, "--configure", f"--mtu={_MTU}", "--disable-host-loopback", "--netns-type=path", f"--ready-fd={theirs}",
-        NAMESPACE, "tap0",
-    ]  # fmt: skip
     try:
+        words = [
+            path, "--configure", f"--mtu={_MTU}", "--disable-host-loopback", "--netns-type=path",
+            f"--ready-fd={theirs}", enclosure.network, "tap0",
+        ]  # fmt: skip
         try:
-            process = enclosure.inside(lambda: subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/",
-                env=ENVIRONMENT, pass_fds=(theirs,), start_new_session=True,
-            ))  # fmt: skip
+            process = enclosure.start(words, fds=(theirs,))
         finally:
             os.close(theirs)
-        try:
-            yield Connection(process, ready)
-        finally:
-            process.kill()
-            process.wait()
-            assert process.stderr is not None
-            process.stderr.close()
+        yield Connection(process, ready)
     finally:
         os.close(ready)

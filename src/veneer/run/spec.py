@@ -58,6 +58,7 @@ class Tmpfs(Value):
     __slots__ = ()
     target: str
     size: int = 0
+    readonly: bool = False
 
 
 class Limit(Value):
@@ -213,7 +214,7 @@ def _system_mounts(process: Process, host: Host) -> list[Document]:
 def _mount(mount: Bind | Tmpfs) -> Document:
     if isinstance(mount, Tmpfs):
         size = [f"size={mount.size}"] if mount.size else []
-        options = ["nosuid", "nodev", "mode=1777", *size]
+        options = ["nosuid", "nodev", "mode=1777", *size, *(["ro"] if mount.readonly else [])]
         return {"destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": options}
     options = ["rbind", "rprivate", "ro" if mount.readonly else "rw"]
     return {"destination": mount.target, "type": "bind", "source": mount.source, "options": options}
