@@ -58,6 +58,10 @@ def test_a_new_image_is_told_as_its_id_json_or_by_template(app: Veneer) -> None:
         (["squash", "-t", "UPPER", "demo/app:1"], "repository name must be lowercase"),
         (["purge", "demo/app:1", "/root/.kex"], "/root/.kex is in no layer of the image"),
         (["purge", "demo/app:1", "/"], "'/' is the root of the image"),
+        (["rebase", "demo/app:1", "nosuch:1"], "No such image: nosuch:1"),
+        (["rebase", "demo/app:1", "demo/app:1"], "nothing tells what image"),
+        (["rebase", "--base", "demo/app:1", "demo/app:1", "demo/app:1"], "is built on demo/app:1 already"),
+        (["dockerfile", "nosuch:1"], "No such image: nosuch:1"),
     ],
 )
 def test_a_refusal_names_the_thing_and_makes_nothing(app: Veneer, words: list[str], complaint: str) -> None:
@@ -68,7 +72,7 @@ def test_a_refusal_names_the_thing_and_makes_nothing(app: Veneer, words: list[st
     assert app("images", "-aq").text == before
 
 
-@pytest.mark.parametrize("command", ["squash", "purge"])
+@pytest.mark.parametrize("command", ["squash", "purge", "rebase", "dockerfile"])
 def test_help_and_missing_arguments_are_dockers(app: Veneer, command: str) -> None:
     assert f"Usage:  veneer image {command} [OPTIONS] IMAGE" in app("image", command, "--help").text
     answer = app("image", command)
@@ -92,3 +96,64 @@ def test_purge_tells_what_went_what_stayed_and_who_still_has_it(app: Veneer) -> 
     assert lines[8] == "Tagged demo/app:clean"
     shown = json.loads(app("image", "purge", "--format", "json", "demo/app:1", "root/copy").text)
     assert shown["OtherNames"] == ["/root/.key"] and shown["Holders"][0]["Names"] == ["demo/app:1"]
+
+
+@pytest.fixture
+def based(app: Veneer, tmp_path: Path) -> Veneer:
+    """demo/app:1 on demo/base:1, and demo/base:2 beside it, which has another /etc/motd and an ONBUILD."""
+    for number, tree, run in ((1, BASE, {}), (2, {"etc/motd": b"base 2\n"}, {"User": "app", "OnBuild": ["RUN make"]})):
+        made = image(tree, history=[row("ADD base")], config={"Cmd": None, **run})
+        (tmp_path / "base.tar").write_bytes(docker_archive((made, [f"base/demo:{number}"])))
+        assert app("load", "-i", str(tmp_path / "base.tar")).code == 0
+    return app
+
+
+def test_rebase_tells_what_went_where_what_follows_and_what_to_look_at(based: Veneer) -> None:
+    answer = based("image", "rebase", "-t", "demo/app:2", "demo/app:1", "base/demo:2")
+    assert answer.code == 0, answer.err
+    *told, tagged, identifier = answer.text.splitlines()
+    assert told == [
+        "2 layers and 3 history rows went from base/demo:1 (the base by its layers) to base/demo:2",
+        "Follows the new base: User is new: app",
+        "WARNING: /etc/motd was changed by the image, and is another one in the new base: the image's stays",
+        "WARNING: the new base's ONBUILD RUN make would be carried out by a build, and was not",
+    ]
+    assert tagged == "Tagged demo/app:2"
+    assert based("inspect", "-f", "{{.Id}}", "demo/app:2").text.strip() == identifier
+
+
+def test_rebase_can_be_asked_beforehand_and_answers_programs(based: Veneer) -> None:
+    before = based("images", "-aq").text
+    answer = based("image", "rebase", "--dry-run", "--base", "base/demo:1", "demo/app:1", "base/demo:2")
+    assert answer.text.startswith("2 layers and 3 history rows would go from base/demo:1 (the base as you say) to")
+    shown = json.loads(based("image", "rebase", "--dry-run", "--format", "json", "demo/app:1", "base/demo:2").text)
+    assert (shown["Id"], shown["OldBase"]["FoundBy"], shown["Layers"], shown["Rows"]) == ("", "layers", 2, 3)
+    assert shown["Changed"] == [{"Key": "User", "Old": "", "New": "app"}]
+    assert shown["Hazards"] == [{"Kind": "changed", "Path": "/etc/motd", "Layer": 2, "Severe": False}]
+    assert based("images", "-aq").text == before
+    quiet = based("image", "rebase", "-q", "demo/app:1", "base/demo:2")
+    assert quiet.text.startswith("sha256:") and len(quiet.text.splitlines()) == 1
+
+
+def test_dockerfile_shows_the_file_and_what_its_layers_hold(based: Veneer) -> None:
+    answer = based("image", "dockerfile", "demo/app:1")
+    assert answer.code == 0
+    assert answer.text == (
+        "# The base was found by its layers, which are the lowest of this image's.\n"
+        "FROM base/demo:1\n"
+        "# COPY . /root\n"
+        "#   /etc/motd 0644 0:0 4B\n"
+        "#   /root/.key 0644 0:0 700B\n"
+        "#   /root/copy -> /root/.key\n"
+        "RUN rm /root/.key\n"
+        'CMD ["sh"]\n'
+    )
+    whole = based("image", "dockerfile", "--base", "scratch", "demo/app:1").text
+    assert whole.startswith("FROM scratch\n# ADD base\n#   /etc/motd 0644 0:0 5B\n# COPY . /root\n")
+    shown = json.loads(based("image", "dockerfile", "--format", "json", "demo/app:1").text)
+    assert (shown["Base"], shown["Dockerfile"]) == ("base/demo:1", answer.text)
+    assert [(step["Instruction"], step["Row"], step["Layer"]) for step in shown["Steps"]] == [
+        ("", 2, 2), ("RUN rm /root/.key", 3, 3), ('CMD ["sh"]', 4, 0),
+    ]  # fmt: skip
+    refused = based("image", "dockerfile", "--base", "base/demo:2", "demo/app:1")
+    assert refused.code == 1 and "is not built on base/demo:2" in refused.err

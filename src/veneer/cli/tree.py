@@ -33,6 +33,7 @@ class Group:
         self.aliases = aliases
 
 
+_BUILD = Leaf("build", "BUILD", "Build an image from a Dockerfile")
 _HISTORY = Leaf("history", "HISTORY", "Show the history of an image")
 _IMPORT = Leaf("import_", "IMPORT", "Import the contents from a tarball to create a filesystem image")
 _INSPECT_IMAGE = Leaf("inspect", "INSPECT_IMAGE", "Display detailed information on one or more images")
@@ -47,9 +48,20 @@ _INFO = Leaf("info", "INFO", "Display system-wide information")
 _EXPORT = Leaf("export", "EXPORT", "Export an image's filesystem as a tar archive")
 
 GROUPS: Mapping[str, Group] = {
+    "builder": Group(
+        "Manage builds",
+        {
+            "build": _BUILD,
+            "du": Leaf("builder", "DISK_USAGE_BUILDER", "Show what the build cache takes"),
+            "prune": Leaf("builder", "PRUNE_BUILDER", "Remove build cache"),
+        },
+        {},
+    ),
     "image": Group(
         "Manage images",
         {
+            "build": _BUILD,
+            "dockerfile": Leaf("recover", "DOCKERFILE", "Show the Dockerfile of an image, from its history"),
             "export": _EXPORT,
             "history": _HISTORY,
             "import": _IMPORT,
@@ -60,6 +72,7 @@ GROUPS: Mapping[str, Group] = {
             "pull": _PULL,
             "purge": Leaf("purge", "PURGE", "Make a new image with files taken out of every layer"),
             "push": _PUSH,
+            "rebase": Leaf("rebase", "REBASE", "Make a new image with an image's own layers on another base"),
             "rm": _REMOVE,
             "save": _SAVE,
             "squash": Leaf("squash", "SQUASH", "Make a new image with a range of an image's layers as one"),
@@ -89,6 +102,7 @@ GROUPS: Mapping[str, Group] = {
 }
 
 TOP: Mapping[str, Leaf] = {
+    "build": _BUILD,
     "completion": Leaf("completion", "COMPLETION", "Print the completion script for a shell"),
     "export": _EXPORT,
     "history": _HISTORY,
@@ -104,6 +118,7 @@ TOP: Mapping[str, Leaf] = {
     "rmi": _REMOVE,
     "save": _SAVE,
     "tag": _TAG,
+    "unshare": Leaf("unshare", "UNSHARE", "Run a program in the user namespace of a plain user's layers"),
     "version": Leaf("version", "VERSION", "Show the veneer version information"),
 }
 HIDDEN: Mapping[str, Leaf] = {"__complete": Leaf("completion", "COMPLETE", "Words that may come next")}

@@ -12,7 +12,10 @@ from veneer.cli.flags import Option, Parsed
 from veneer.cli.listing import Column, Listing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from veneer.store.accounting import DiskUsage, ImageUsage
+    from veneer.store.build_usage import Record
 
 
 class Total:
@@ -28,13 +31,23 @@ class Total:
         self.reclaimable = reclaimable
 
 
-def totals(usage: DiskUsage) -> list[Total]:
-    """docker's four lines, and one for the blobs, which docker does not keep."""
+def totals(usage: DiskUsage, cache: Sequence[Record]) -> list[Total]:
+    """docker's four lines, and one for the blobs, which docker does not keep.
+
+    Of the build cache only what no image with a name has counts as its size: the rest is the images'.
+    """
+    own = [record for record in cache if not record.shared]
     return [
         Total("Images", len(usage.images), usage.active, usage.layers, usage.layers_reclaimable),
         Total("Containers", 0, 0, 0, 0),
         Total("Local Volumes", 0, 0, 0, 0),
-        Total("Build Cache", 0, 0, 0, 0),
+        Total(
+            "Build Cache",
+            len(cache),
+            sum(record.in_use for record in cache),
+            sum(record.size for record in own),
+            sum(record.size for record in own if record.reclaimable),
+        ),
         Total("Blobs", None, None, usage.blobs, usage.blobs_reclaimable),
     ]
 
@@ -115,7 +128,9 @@ def run(app: App, given: Parsed) -> None:
     if given.flag("verbose"):
         _verbose(app, usage, format)
         return
-    SUMMARY.show(app, totals(usage), format, ("Type", "TotalCount", "Active", "Size", "Reclaimable"))
+    SUMMARY.show(
+        app, totals(usage, app.engine.builds.du()), format, ("Type", "TotalCount", "Active", "Size", "Reclaimable")
+    )
 
 
 DISK_USAGE = Command(

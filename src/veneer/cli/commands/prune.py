@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING
 
 from veneer.cli.app import App
 from veneer.cli.command import Command
+from veneer.cli.commands import builder
 from veneer.cli.flags import Option, Parsed
 from veneer.cli.units import human_size
 
 if TYPE_CHECKING:
+    from veneer.store.build_prune import BuildPruned
     from veneer.store.removal import Pruned
 
 SURE = "Are you sure you want to continue?"
 UNUSED = "all images without at least one container associated to them"
 DANGLING = "all dangling images"
+CACHE_FILTERS = {"until"}
+"""Filters that say something of the build cache too; with others it is left alone."""
 
 
 def _tell(app: App, pruned: Pruned, *, dry_run: bool) -> None:
@@ -39,22 +43,37 @@ def run_images(app: App, given: Parsed) -> None:
     _total(app, pruned.bytes, dry_run=dry_run)
 
 
+def _tell_cache(app: App, found: BuildPruned, pruned: Pruned, *, dry_run: bool) -> int:
+    """What went of the build cache; the bytes that freed."""
+    # Before it is done, the images that the first prune would take are still there, and steps of the cache.
+    gone = {removal.text for removal in pruned.removals} if dry_run else set()
+    records = [record for record in found.records if record.name not in gone]
+    builder.tell_pruned(app, records, dry_run=dry_run)
+    return sum(record.size for record in records if not record.shared) if gone else found.bytes
+
+
 def run_system(app: App, given: Parsed) -> None:
-    dry_run, everything = given.flag("dry_run"), given.flag("all")
+    dry_run, everything, filters = given.flag("dry_run"), given.flag("all"), given.filters("filter")
     if not (dry_run or given.flag("force")):
         doomed = [UNUSED if everything else DANGLING, "downloads, layers and scratch files that nothing needs"]
+        if set(filters) <= CACHE_FILTERS:
+            doomed.insert(1, builder.EVERYTHING if everything else builder.DANGLING)
         listed = "".join(f"  - {each}\n" for each in doomed)
         if not app.confirm(f"WARNING! This will remove:\n{listed}\n{SURE}"):
             return
-    pruned = app.engine.images.prune(all=everything, filters=given.filters("filter"), dry_run=dry_run)
+    pruned = app.engine.images.prune(all=everything, filters=filters, dry_run=dry_run)
     _tell(app, pruned, dry_run=dry_run)
+    cache = 0
+    if set(filters) <= CACHE_FILTERS:
+        found = app.engine.builds.prune(all=everything, filters=filters, dry_run=dry_run)
+        cache = _tell_cache(app, found, pruned, dry_run=dry_run)
     collected = app.engine.system.collect(dry_run=dry_run)
     if collected.items:
         app.line("Would delete from the store:" if dry_run else "Deleted from the store:")
         for item in collected.items:
             app.line(f"deleted: {item}")
         app.line("")
-    _total(app, pruned.bytes + collected.bytes, dry_run=dry_run)
+    _total(app, pruned.bytes + cache + collected.bytes, dry_run=dry_run)
 
 
 _DRY_RUN = Option("dry-run", "bool", "Only show what would be removed")

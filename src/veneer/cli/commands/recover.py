@@ -49,4 +49,5 @@ DOCKERFILE = Command(
         Option("base", "string", 'The image behind FROM, or "scratch" (default: found by labels, parents or layers)'),
         Option("f,format", "string", INSPECT_FORMAT),
     ),
+    only_looks=True,
 )
