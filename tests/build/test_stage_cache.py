@@ -12,7 +12,7 @@ import pytest
 from tests.support.builds import base, build, with_programs
 from veneer.engine.engine import Engine
 
-STEPS = "FROM base:1\nLABEL a=1\nENV B=2\nWORKDIR /w\nCMD [\"x\"]\n"
+STEPS = 'FROM base:1\nLABEL a=1\nENV B=2\nWORKDIR /w\nCMD ["x"]\n'
 
 
 @pytest.fixture(autouse=True)
