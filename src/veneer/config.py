@@ -111,9 +111,18 @@ class Config:
         return cls(origins=origins, **settings)
 
 
-def mark_entered() -> None:
-    """Tell this process's later configurations, and those of its children, that its root is a plain user outside."""
-    os.environ[ENTERED] = "1"
+def mark_entered(inside: int = 0, outside: int = 0) -> None:
+    """Tell this process's later configurations, and those of its children, that its root is a plain user outside.
+
+    And what number a mount with the number `inside` has there.
+    """
+    os.environ[ENTERED] = f"{inside}:{outside}"
+
+
+def mount_outside(number: int) -> int:
+    """The number of a mount as it is outside the namespace that a process above this one entered, if it told."""
+    inside, _, outside = os.environ.get(ENTERED, "").partition(":")
+    return int(outside) if inside == str(number) and outside.isdigit() else number
 
 
 def environment() -> Mapping[str, str]:

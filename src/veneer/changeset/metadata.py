@@ -112,6 +112,12 @@ def attributes_of(frame: Frame) -> Attributes:
     return mode, status.st_uid, status.st_gid, frame.mtime_ns, xattrs
 
 
+def make_stand_in(dir_fd: int, name: bytes, mode: int) -> None:
+    """Make the empty file that stands for a device on the disk; the layer's index says what it is."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    os.close(os.open(name, flags, mode, dir_fd=dir_fd))
+
+
 def chmod_node(dir_fd: int, name: bytes, mode: int) -> None:
     """Set permissions of a device or FIFO without opening it and without following a symlink."""
     fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
@@ -149,9 +155,11 @@ class Owner:
     def _not_owned(self, error: OSError, reader: TarReader) -> None:
         # EINVAL: in a user namespace, an id it has no mapping for.
         if error.errno == errno.EPERM and not self.is_root:
-            self.warn("owners not kept: that takes privileges this process does not have")
+            self.warn("owners not kept: files belong to the user who unpacked them")
         elif error.errno == errno.EINVAL:
-            self.warn("owners not kept: ids that this user namespace does not map; give it more in /etc/subuid")
+            self.warn(
+                "owners not kept: ids that this user namespace does not have; /etc/subuid and /etc/subgid give more"
+            )
         else:
             raise error
 

@@ -15,8 +15,10 @@ What disappears while the tree is walked is taken as not there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import BinaryIO
 
+from veneer.changeset.entry import Entry
 from veneer.changeset.pack_sink import Packed, Sink
 from veneer.changeset.pack_walk import NotPlain, Unpackable, Walk
 from veneer.changeset.tar_writer import Writable
@@ -51,13 +53,16 @@ def pack_tree(
     prefix: bytes = b"",
     owner: tuple[int, int] | None = None,
     latest_ns: int | None = None,
+    true: Mapping[bytes, Entry] | None = None,
 ) -> Packed:
     """Write all of a plain directory as one layer.
 
     `prefix` is a path put before every name; the directories it names get no entry.  `owner` (uid, gid) replaces
-    every owner; times after `latest_ns` become `latest_ns`.  Raises Unpackable, OSError.
+    every owner; times after `latest_ns` become `latest_ns`.  `true`: what a disk
+    without root's privileges could not keep, by path: other owners than the files', devices that are empty files.
+    Raises Unpackable, OSError.
     """
-    sink = Sink(out, index, owner=owner, latest_ns=latest_ns)
+    sink = Sink(out, index, owner=owner, latest_ns=latest_ns, true=true)
     Walk(sink, style=WhiteoutStyle.ERASE).run(root_fd, None, prefix.strip(b"/"))
     return sink.finish()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from veneer.changeset.entry import Entry, Kind
@@ -39,12 +40,14 @@ class Sink:
         *,
         owner: tuple[int, int] | None = None,
         latest_ns: int | None = None,
+        true: Mapping[bytes, Entry] | None = None,
     ) -> None:
         self._tar = TarWriter(out, hash_contents=index is not None)
         self._index = index
         self._builder = IndexBuilder() if index is not None else None
         self._owner = owner
         self._latest_ns = latest_ns
+        self._true = true or {}
         self._first_names: dict[tuple[int, int], bytes] = {}
         self._size = 0
         self._entries = 0
@@ -125,6 +128,10 @@ class Sink:
         return Entry(path, kind, mode, uid, gid, size, mtime_ns, link, device, xattrs, opaque=opaque)
 
     def _put(self, entry: Entry, content: int | None) -> None:
+        if (true := self._true.get(entry.path)) is not None:
+            if true.kind in (Kind.CHARACTER, Kind.BLOCK):
+                entry, content = replace(entry, kind=true.kind, device=true.device, link=b""), None
+            entry = replace(entry, uid=true.uid, gid=true.gid)
         digest = self._tar.add(entry, content)
         self._entries += 1
         if self._builder is not None:

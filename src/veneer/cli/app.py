@@ -59,6 +59,12 @@ class App:
         if os.geteuid() != 0:
             self.engine.enter_namespace()
 
+    def tell_notes(self) -> None:
+        """Say, once, what layers could not keep because this is a plain user's store."""
+        if self._engine is not None:
+            for note in self._engine.notes:
+                self.warn(f"Warning: {note}")
+
     def close(self) -> None:
         if self._engine is not None:
             self._engine.close()

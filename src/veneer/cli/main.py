@@ -185,7 +185,9 @@ def _dispatch(app: App, words: Sequence[str]) -> int:
     app.debug = top.flag("debug") or parsed.values.get("debug") is True
     if not found.only_looks:
         app.enter_namespace()
-    return found.run(app, parsed) or 0
+    code = found.run(app, parsed) or 0
+    app.tell_notes()
+    return code
 
 
 def run(words: Sequence[str], out: TextIO, err: TextIO, stdin: TextIO, *, now: float | None = None) -> int:

@@ -102,9 +102,10 @@ def export(store: Store, image: Image, out: BinaryIO) -> None:
     """
     from veneer.changeset.pack import pack_tree
     from veneer.drivers.mount import opened
+    from veneer.store.unkept import unkept
 
     if image.top is None:
         out.write(bytes(1024))  # an image from scratch: the empty tar
         return
     with opened(store.layers.mounts(image.top)) as root:
-        pack_tree(root, out)
+        pack_tree(root, out, true=unkept(store.layers, store.layers.stack(image.top)))

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from veneer.config import mount_outside
 from veneer.drivers import mount_syscalls as sys_mount
 from veneer.drivers.driver import MAX_LOWERS
 from veneer.errors import Conflict, NotFound, Unavailable, Unsupported
@@ -195,7 +196,7 @@ def unique_mount_id(path: Path) -> int:
     # In a mount namespace of its own every process would see another number.
     if (outside := outside_root()) >= 0:
         return sys_mount.mount_id(os.fsencode(os.path.realpath(path)).lstrip(b"/") or b".", outside)
-    return sys_mount.mount_id(os.fsencode(path))
+    return mount_outside(sys_mount.mount_id(os.fsencode(path)))
 
 
 def filesystem_of(path: Path) -> str:

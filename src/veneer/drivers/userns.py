@@ -122,7 +122,9 @@ def enter(recorded: str = "") -> Standing:
         )
     from veneer.drivers import userns_enter as entering
 
-    ranges, why = entering.further_ids() if recorded != ONE else (None, "one id, with which this data root was begun")
+    ranges, why = entering.further_ids()
+    if ranges is not None and recorded == ONE:
+        ranges, why = None, "one id, because this data root was begun with one"
     try:
         _outside, problem = entering.enter(ranges)
         _why = problem or why
@@ -154,6 +156,17 @@ def require(recorded: str, root: str, *, plainly: bool) -> None:
         f"the layers in {root} were unpacked {_told(recorded)}, and this process is {_told(here.recorded())}",
         hint="run as who began it, or choose another --root",
     )
+
+
+def tell_children(root: str) -> None:
+    """Have programs that this process starts, or becomes, know the mount that the data root `root` is on again."""
+    if _outside >= 0:
+        from pathlib import Path
+
+        from veneer.drivers import mount_syscalls
+        from veneer.drivers.mount import unique_mount_id
+
+        mark_entered(mount_syscalls.mount_id(os.fsencode(root)), unique_mount_id(Path(root)))
 
 
 def outside_root() -> int:

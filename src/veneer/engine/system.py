@@ -69,6 +69,7 @@ class System:
             "PythonVersion": platform.python_version(),
             "PythonExecutable": sys.executable,
             "SQLiteVersion": _sqlite_version(),
+            **_rootless(),
             "RegistryConfig": {
                 "InsecureRegistries": list(config.insecure_registries),
                 "Mirrors": {host: list(urls) for host, urls in config.mirrors.items()},
@@ -146,6 +147,21 @@ def _operating_system() -> str:
         return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
     except OSError:
         return "Linux"
+
+
+def _rootless() -> dict[str, Any]:
+    """Whether files belong to somebody else than root of the machine, and to whom; docker's word for it too."""
+    from veneer.drivers.userns import MACHINE, standing
+
+    here = standing()
+    names = ("ContainerID", "HostID", "Size")
+    return {
+        "SecurityOptions": [] if here.kind == MACHINE else ["name=rootless"],
+        "Rootless": here.kind != MACHINE,
+        "RootlessReason": here.reason,
+        "UidMap": [dict(zip(names, extent, strict=True)) for extent in here.uids],
+        "GidMap": [dict(zip(names, extent, strict=True)) for extent in here.gids],
+    }
 
 
 def _shown(value: object) -> Any:

@@ -21,6 +21,7 @@ from veneer.store.gc import dead_scratch, strays
 if TYPE_CHECKING:
     from veneer.changeset.entry import Entry
     from veneer.changeset.index import LayerIndex
+    from veneer.drivers.userns import Standing
     from veneer.store.store import Store
 
 CODES = {
@@ -191,10 +192,12 @@ def _below(store: Store, snapshot: str) -> list[Path]:
 
 
 def _differences(directory: Path, index: LayerIndex, below: Sequence[Path]) -> Iterator[str]:
-    root = os.fsencode(directory)
+    from veneer.drivers.userns import standing
+
+    root, here = os.fsencode(directory), standing()
     for entry in index:
         path = os.path.join(root, entry.path) if entry.path else root
-        if fact := _difference(path, entry, below):
+        if fact := _difference(path, entry, below, here):
             yield f"/{os.fsdecode(entry.path)}: {fact}"
 
 
@@ -209,9 +212,11 @@ def _extras(directory: Path, index: LayerIndex) -> Iterator[str]:
                 yield f"/{os.fsdecode(inside)}: is not in the layer"
 
 
-def _difference(path: bytes, entry: Entry, below: Sequence[Path]) -> str:
-    """What is wrong with one path; "" if nothing."""
+def _difference(path: bytes, entry: Entry, below: Sequence[Path], here: Standing) -> str:
+    """What is wrong with one path; "" if nothing, or if it is as much as this user can have."""
     from veneer.changeset.entry import Kind
+    from veneer.drivers.userns import MACHINE
+    from veneer.store.unkept import DEVICES
 
     try:
         found = os.lstat(path)
@@ -228,13 +233,16 @@ def _difference(path: bytes, entry: Entry, below: Sequence[Path]) -> str:
         Kind.HARDLINK: lambda mode: not stat.S_ISDIR(mode), Kind.CHARACTER: stat.S_ISCHR,
         Kind.BLOCK: stat.S_ISBLK, Kind.FIFO: stat.S_ISFIFO,
     }  # fmt: skip
+    if entry.kind in DEVICES and here.kind != MACHINE and stat.S_ISREG(found.st_mode) and not found.st_size:
+        return ""  # devices are for root of the machine
     if not kinds[entry.kind](found.st_mode):
         return f"is of another kind (mode {found.st_mode:o})"
     if entry.kind is Kind.HARDLINK or entry.implied:
         return ""  # a link's attributes are its target's, an implied directory's those of the layer below
     if entry.kind is not Kind.SYMLINK and stat.S_IMODE(found.st_mode) != entry.mode:
         return f"has mode {stat.S_IMODE(found.st_mode):04o} instead of {entry.mode:04o}"
-    if (found.st_uid, found.st_gid) != (entry.uid, entry.gid):
+    kept = here.keeps(entry.uid, entry.gid)
+    if (found.st_uid, found.st_gid) != ((entry.uid, entry.gid) if kept else (os.geteuid(), os.getegid())):
         return f"belongs to {found.st_uid}:{found.st_gid} instead of {entry.uid}:{entry.gid}"
     if entry.kind is Kind.SYMLINK and os.readlink(path) != entry.link:
         return "points elsewhere"

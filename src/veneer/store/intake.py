@@ -274,6 +274,7 @@ class LayerIntake:
             with self.layers.catalog.transaction() as transaction:
                 self._insert(transaction, new)
             crashpoint("layers-committed")
+            self.layers.store.note(slot.unpacked.warnings for slot in new if slot.unpacked is not None)
         self._committed = True
         return self.layers.stack(self._slots[-1].chain_id) if self._slots else []
 

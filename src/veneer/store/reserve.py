@@ -53,5 +53,8 @@ def making_room(root: Path) -> Iterator[None]:
 
 
 def _available(root: Path) -> int:
+    from veneer.drivers.userns import privileged
+
     found = os.statvfs(root)
-    return (found.f_bfree if os.geteuid() == 0 else found.f_bavail) * found.f_frsize
+    # Root of a user namespace does not have what file systems keep for root.
+    return (found.f_bfree if privileged() else found.f_bavail) * found.f_frsize

@@ -7,7 +7,7 @@ import errno
 import functools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from veneer.errors import Conflict, Denied, InvalidRequest
 from veneer.store import reserve
@@ -63,6 +63,8 @@ class Store:
         _check_root(root)
         self.catalog = Catalog(f"{root}/state.db", f"{root}/locks")
         self.blobs = BlobStore(root, self.catalog, sync=config.durability != "none")
+        self.notes: list[str] = []
+        """What layers unpacked by a plain user could not keep, in words, each fact once."""
 
     @classmethod
     def open(cls, config: Config) -> Store:
@@ -149,6 +151,14 @@ class Store:
         from veneer.drivers import userns
 
         userns.require(self.mapping, self.config.root_name, plainly=self.config.storage_driver not in ("", "overlay2"))
+
+    def note(self, warnings: Iterable[Sequence[str]]) -> None:
+        """Take down what unpacking had to leave out, if that is for want of privileges."""
+        from veneer.drivers.userns import privileged
+
+        facts = {each.rpartition(" (")[0] for layer in warnings for each in layer}
+        if facts and not privileged():
+            self.notes += sorted(facts.difference(self.notes))
 
     def remember_driver(self, transaction: apsw.Connection) -> None:
         """Note, with a layer's rows, what unpacked it: the driver, and with whose ids."""

@@ -17,6 +17,7 @@ from veneer.drivers import treecopy
 from veneer.drivers.driver import SnapshotID, Usage, new_snapshot_id
 from veneer.drivers.mount import mounted
 from veneer.drivers.protocol import StorageDriver
+from veneer.drivers.userns import privileged
 
 if TYPE_CHECKING:
     from veneer.changeset.pack import Packed
@@ -225,7 +226,7 @@ def append(root: Path, path: str, text: str) -> None:
 
 
 def one_of_everything(root: Path) -> None:
-    """A file of every kind with every kind of attribute, all times set."""
+    """A file of every kind with every kind of attribute, all times set; devices if this process can make them."""
     for name in ("d/sub", "sticky", "setgid"):
         (root / name).mkdir(parents=True)
     (root / "sticky").chmod(0o1777)
@@ -238,8 +239,9 @@ def one_of_everything(root: Path) -> None:
     os.link(root / "linked", root / "d/linked3")
     (root / "symlink").symlink_to("d/../nowhere")
     os.mkfifo(root / "fifo", 0o640)
-    os.mknod(root / "null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
-    os.mknod(root / "block", 0o660 | stat.S_IFBLK, os.makedev(7, 200))
+    if privileged():
+        os.mknod(root / "null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        os.mknod(root / "block", 0o660 | stat.S_IFBLK, os.makedev(7, 200))
     os.chown(root / "file", 1234, 2_000_000_000)
     (root / "file").chmod(0o6755)
     os.chown(root / "symlink", 5, 6, follow_symlinks=False)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from veneer.changeset.entry import Kind
 from veneer.changeset.xattrs import read_xattrs
+from veneer.drivers.userns import privileged, standing
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -292,13 +293,20 @@ class Wishes:
     """About how many nodes."""
     names: Sequence[bytes] = _NAMES
     devices: bool = True
-    """Device nodes, foreign owners and capabilities, which only root can make."""
+    """Device nodes, which only root of the machine can make."""
+    owners: bool = True
+    """Foreign owners and capabilities, which also root of a user namespace can give, as far as it has ids."""
     xattrs: bool = True
+
+
+def _possible() -> Wishes:
+    """All that this process can make."""
+    return Wishes(devices=privileged(), owners=os.geteuid() == 0)
 
 
 def random_tree(random: Random, wishes: Wishes | None = None) -> Tree:
     """A tree that `random` chose; the same for the same seed."""
-    wishes = wishes or Wishes(devices=os.geteuid() == 0)
+    wishes = wishes or _possible()
     nodes: dict[bytes, Node] = {}
     for _ in range(random.randint(0, 2 * wishes.size)):
         _add(random, wishes, nodes, random.choice(_TIMES))
@@ -310,7 +318,7 @@ def random_change(random: Random, tree: Tree, wishes: Wishes | None = None) -> T
 
     Every regular file whose content is new gets a time of its own, as a write would give it.
     """
-    wishes = wishes or Wishes(devices=os.geteuid() == 0)
+    wishes = wishes or _possible()
     nodes = dict(tree)
     for step in range(random.randint(0, wishes.size)):
         now = _FIRST_CHANGE + random.randint(0, 10**9) * 10**6 + step
@@ -352,7 +360,10 @@ def _node(random: Random, wishes: Wishes, nodes: Mapping[bytes, Node], now: int)
     kind = random.choice(kinds)
     if kind is Kind.HARDLINK:
         return Node(Kind.HARDLINK, link=random.choice(files))
-    uid, gid = (random.choice(_IDS), random.choice(_IDS)) if wishes.devices else (os.geteuid(), os.getegid())
+    uid, gid = os.geteuid(), os.getegid()
+    if wishes.owners:
+        ids = [number for number in _IDS if standing().keeps(number, number)]
+        uid, gid = random.choice(ids), random.choice(ids)
     node = Node(kind, random.choice(_MODES), uid, gid, now)
     if kind is Kind.SYMLINK:
         return replace(node, mode=0o777, link=random.choice((b"a", b"../b", b"/etc/passwd", b"\xff", b"l" * 150)))
@@ -363,7 +374,7 @@ def _node(random: Random, wishes: Wishes, nodes: Mapping[bytes, Node], now: int)
     xattrs = []
     if wishes.xattrs and random.randint(0, 4) == 0:
         xattrs = [(b"user.b", b"\0\xff\n"), (b"user.a", b"")][: random.randint(1, 2)]
-        if kind is Kind.REGULAR and wishes.devices:
+        if kind is Kind.REGULAR and wishes.owners:
             xattrs.append((b"security.capability", CAPABILITY))
     if kind is Kind.REGULAR:
         node = replace(node, content=bytes([random.randint(0, 255)]) * random.choice(_SIZES))

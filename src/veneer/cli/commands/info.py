@@ -29,6 +29,7 @@ def lines(facts: dict[str, Any]) -> list[str]:
         f"Server Version: {facts['ServerVersion']}",
         f"Storage Driver: {facts['Driver'] or 'none'}",
         *(f" {name}: {value}" if value else f" {name}" for name, value in facts["DriverStatus"]),
+        *_rootless(facts),
         f"Kernel Version: {facts['KernelVersion']}",
         f"Operating System: {facts['OperatingSystem']}",
         f"OSType: {facts['OSType']}",
@@ -51,6 +52,18 @@ def lines(facts: dict[str, Any]) -> list[str]:
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         shown.append(f" {name}: {text or '-'} ({setting['Origin']})")
     return shown
+
+
+def _rootless(facts: dict[str, Any]) -> list[str]:
+    if not facts["Rootless"]:
+        return ["Rootless: false"]
+    shown = ["Security Options:", *(f" {each.removeprefix('name=')}" for each in facts["SecurityOptions"])]
+    shown += ["Rootless: true"]
+    for name, ids in (("Uids", facts["UidMap"]), ("Gids", facts["GidMap"])):
+        if ids:
+            mapped = (f"{each['ContainerID']} is {each['HostID']} ({each['Size']})" for each in ids)
+            shown.append(f" {name}: {', '.join(mapped)}")
+    return [*shown, f" Reason: {facts['RootlessReason']}"]
 
 
 INFO = Command(
