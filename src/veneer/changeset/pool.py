@@ -110,10 +110,10 @@ def _result(answer: tuple[Any, ...]) -> Unpacked:
     if answer[0] == "done":
         return Unpacked(*answer[1:])
     _, module, name, message, hint = answer
-    raise _error_class(module, name)(message, hint=hint)
+    raise error_class(module, name)(message, hint=hint)
 
 
-def _error_class(module: str, name: str) -> type[VeneerError]:
+def error_class(module: str, name: str) -> type[VeneerError]:
     """The class of an error a worker reports: its own if it is one of ours that takes a message, else its kind."""
     import importlib
 

@@ -1,0 +1,189 @@
+"""Processes that copy for one build: entry after entry is Python, which only processes do side by side.
+
+They are started when a copy is large enough to be worth it, and kept for the next.  Jobs are dealt out in turn and
+their answers taken in order, so the layer's hash sees its tar from start to end; a process that is ahead waits when
+its buffers are full.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import mmap
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+from veneer.build.copying.copier import BUFFER, Copied, Rules
+from veneer.changeset.pool import WorkerDied, error_class
+from veneer.changeset.worker import Message, receive, send
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from veneer.build.copying.filling import Job
+
+LEAST_ITEMS = 1000
+LEAST_BYTES = 32 << 20
+"""What is less in both ways is copied faster than processes start."""
+_BUFFERS = 4
+_AHEAD = 3
+"""Jobs a process has been given and not yet answered."""
+_SHOWN = 2000
+_START = "import sys; sys.path[:] = sys.argv[1:]; from veneer.build.copying.worker import main; main()"
+
+
+class _Process:
+    """One process, its socket and its buffers."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        self.socket = ours
+        self._errors = errors = tempfile.TemporaryFile()  # noqa: SIM115 -- open as long as the process
+        path = [entry for entry in sys.path if entry.startswith("/")]
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _START, *path], stdin=theirs.fileno(), stdout=errors, stderr=errors
+        )
+        theirs.close()
+        memory = os.memfd_create("veneer-copy", os.MFD_CLOEXEC)
+        reading, self._free = os.pipe2(os.O_CLOEXEC)
+        try:
+            os.ftruncate(memory, _BUFFERS * BUFFER)
+            self._memory = memoryview(mmap.mmap(memory, _BUFFERS * BUFFER))
+            os.write(self._free, bytes(_BUFFERS - 1))  # the process has one in hand
+            self.say(("memory", _BUFFERS), memory, reading)
+        finally:
+            os.close(memory)
+            os.close(reading)
+        self._next = 0
+
+    def say(self, message: Message, *fds: int) -> None:
+        try:
+            send(self.socket, message, list(fds))
+        except OSError:
+            raise self._death() from None
+
+    def answer(self, piece: Callable[[memoryview], None]) -> Message:
+        """The results of its next job; its pieces go to `piece`."""
+        while True:
+            try:
+                received = receive(self.socket)
+            except OSError:
+                received = None
+            if received is None:
+                raise self._death()
+            message = received[0]
+            if message[0] != "piece":
+                return message
+            begin = self._next * BUFFER
+            piece(self._memory[begin : begin + message[1]])
+            self._next = (self._next + 1) % _BUFFERS
+            os.write(self._free, b"\0")
+
+    def _death(self) -> WorkerDied:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)  # its socket is closed: it is about to end, if it has not
+        self._process.kill()
+        status = self._process.wait()
+        self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - _SHOWN))
+        said = self._errors.read().decode(errors="backslashreplace").strip()
+        how = f"was killed by signal {-status}" if status < 0 else f"ended with exit status {status}"
+        hint = "signal 9 without anybody sending it means that memory ran out" if status == -9 else ""
+        return WorkerDied(f"a process that copied files {how}" + (f": {said}" if said else ""), hint=hint)
+
+    def stop(self) -> None:
+        self.socket.close()
+        os.close(self._free)
+        self._process.kill()
+        self._process.wait()
+        self._errors.close()
+
+
+class Crew:
+    """As many processes as there are cores, for one layer at a time."""
+
+    def __init__(self) -> None:
+        self._processes: list[_Process] = []
+        try:
+            for _ in os.sched_getaffinity(0):
+                self._processes.append(_Process())
+        except BaseException:
+            self.close()
+            raise
+
+    def begin(self, target: int, trees: Sequence[tuple[int, Rules]], *, latest_ns: int | None, replacing: bool) -> None:
+        """Say what is to be filled, and from what."""
+        for process in self._processes:
+            process.say(("begin", latest_ns, replacing), target)
+            for fd, rules in trees:
+                process.say(("tree", rules.as_tuple()), fd)
+
+    def work(
+        self, jobs: Iterator[Job], piece: Callable[[memoryview], None]
+    ) -> Iterator[tuple[Job, list[Copied]]]:  # fmt: skip
+        """Have jobs done: each with what its items became, in order; before it, `piece` has been given its tar.
+
+        Raises what copying raises, and WorkerDied.
+        """
+        waiting: deque[tuple[_Process, Job]] = deque()
+        for job, process in zip(jobs, itertools.cycle(self._processes), strict=False):
+            process.say(("copy", tuple((*run[:3], tuple(run[3])) for run in job.runs)))
+            waiting.append((process, job))
+            if len(waiting) >= _AHEAD * len(self._processes):
+                yield _done(*waiting.popleft(), piece)
+        while waiting:
+            yield _done(*waiting.popleft(), piece)
+        for process in self._processes:
+            process.say(("end",))
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.stop()
+        self._processes = []
+
+
+def _done(process: _Process, job: Job, piece: Callable[[memoryview], None]) -> tuple[Job, list[Copied]]:
+    message = process.answer(piece)
+    if message[0] == "done":
+        return job, list(message[1])
+    if message[0] == "os":
+        _, number, text, name = message
+        raise OSError(number, text, name)
+    _, module, kind, text, hint = message
+    raise error_class(module, kind)(text, hint=hint)
+
+
+class Crews:
+    """Lends a build's crew to one copy at a time; whoever finds it taken works alone.  Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._crew: Crew | None = None
+
+    @contextlib.contextmanager
+    def lend(self, items: int, size: int) -> Iterator[Crew | None]:
+        """The crew, or None where it is not worth it for so many entries and bytes, or not to be had."""
+        worth = (items >= LEAST_ITEMS or size >= LEAST_BYTES) and len(os.sched_getaffinity(0)) > 1
+        if not worth or not self._lock.acquire(blocking=False):
+            yield None
+            return
+        try:
+            if self._crew is None:
+                self._crew = Crew()
+            try:
+                yield self._crew
+            except BaseException:
+                self.close()  # it may be in the middle of something
+                raise
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """End the processes, and wait for them."""
+        crew, self._crew = self._crew, None
+        if crew is not None:
+            crew.close()

@@ -1,0 +1,236 @@
+"""What a COPY or ADD takes its files from: the context, a stage, an image, an address, a here-document.
+
+Each becomes a tree with a selection in it; the trees stay open as long as the step's `with`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from veneer.build.context import checksum as sums
+from veneer.build.context.failures import SourceNotFound
+from veneer.build.context.scan import Tree
+from veneer.build.context.select import Root, Selection, select
+from veneer.build.language import instructions as i
+from veneer.build.state import InvalidStep
+from veneer.changeset.safepath import DIRECTORY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from veneer.build.stage import StageRun
+    from veneer.oci.digest import ImageID
+
+
+class BadFlag(InvalidStep):
+    """A flag of ADD that the source it stands before cannot have."""
+
+
+class Part:
+    """Sources from one tree.  `unpack`: its archives are extracted; None: if they lie in the context."""
+
+    __slots__ = ("selection", "unpack")
+
+    def __init__(self, selection: Selection, unpack: bool = False) -> None:
+        self.selection = selection
+        self.unpack = unpack
+
+
+class Given:
+    """All sources of one instruction, in order."""
+
+    def __init__(self, parts: Sequence[Part], scratch: Callable[[], Path]) -> None:
+        self.parts = tuple(parts)
+        self.scratch = scratch
+
+    def __len__(self) -> int:
+        return sum(len(part.selection.roots) for part in self.parts)
+
+    def checksum(self) -> str:
+        """docker's checksum of all of it; reads what is not known."""
+        found = []
+        for part in self.parts:
+            if len(self.parts) == 1:
+                return part.selection.checksum()
+            part.selection.checksum()
+            found += [Selection(part.selection.tree, (root,)).summary() for root in part.selection.roots]
+        return sums.of_several(found)
+
+    def selection(self) -> Selection:
+        """All sources as if from one tree, for who only looks at them."""
+        roots = [root for part in self.parts for root in part.selection.roots]
+        return Selection(self.parts[0].selection.tree, roots)
+
+    def hidden(self, path: bytes) -> str:
+        """The pattern of an ignore file that keeps a path out; "" if none does."""
+        for part in self.parts:
+            ignore = part.selection.tree.ignore
+            if pattern := ignore.deciding(path):
+                return f"{ignore.source}: {pattern}"
+        return ""
+
+
+def given(stage: StageRun, instruction: i.Copy, stack: contextlib.ExitStack) -> Given:
+    """Open what an instruction names; `stack` closes it.
+
+    Raises SourceNotFound, EscapesContext, BadPattern, BadContext, StageError, NoSuchImage, and what fetching does.
+    """
+    return _Opening(stage, instruction, stack).given()
+
+
+class _Opening:
+    def __init__(self, stage: StageRun, instruction: i.Copy, stack: contextlib.ExitStack) -> None:
+        self._stage = stage
+        self._instruction = instruction
+        self._stack = stack
+        self._scratch: Path | None = None
+
+    def given(self) -> Given:
+        instruction = self._instruction
+        parts: list[Part] = []
+        paths: list[str] = []
+        for source in instruction.sources:
+            remote = self._remote(source) if isinstance(instruction, i.Add) else None
+            if remote is None:
+                paths.append(source)
+                continue
+            if paths:
+                parts.append(self._local(paths))
+                paths = []
+            parts.append(remote)
+        if paths:
+            parts.append(self._local(paths))
+        if instruction.heredocs:
+            parts.append(self._documents(instruction.heredocs))
+        found = Given(parts, self.scratch)
+        if not len(found):
+            shown = " ".join(instruction.sources)
+            raise SourceNotFound(
+                f"{instruction.keyword} failed: no source files were specified: nothing matches {shown}"
+            )
+        return found
+
+    def scratch(self) -> Path:
+        """A folder of this step on the store's file system; it goes with the step."""
+        if self._scratch is None:
+            import shutil
+
+            self._scratch = self._stage.session.lease.file("copy")
+            self._scratch.mkdir(0o700)
+            self._stack.callback(shutil.rmtree, self._scratch, ignore_errors=True)
+        return self._scratch
+
+    # ---- what lies here
+
+    def _local(self, paths: Sequence[str]) -> Part:
+        instruction = self._instruction
+        tree = self._tree()
+        selection = select(
+            tree, paths, excludes=instruction.excludes, parents=instruction.parents, keyword=instruction.keyword
+        )  # fmt: skip
+        unpack = isinstance(instruction, i.Add) and instruction.unpack is not False
+        return Part(selection, unpack)
+
+    def _tree(self) -> Tree:
+        session, word = self._stage.session, self._instruction.from_
+        if not word:
+            return session.sources.context
+        named = session.contexts.get(word.lower())
+        if named is not None and not named.startswith(("docker-image://", "oci-layout://")):
+            return session.sources.named(word.lower())
+        from veneer.build.stages import Named, find_stage
+
+        number = None
+        if named is None:
+            number = find_stage(Named(session.plan.dockerfile.stages), word, self._stage.planned.index)
+        if number is not None:
+            return self._image(session.outcome(number).image, f"stage {word}")
+        image = session.bases.image(word, self._stage.platform, self._stage.step)
+        if image is None:
+            raise SourceNotFound(f"image {word} is not here, and a dry run fetches none", hint=f"veneer pull {word}")
+        return self._image(image.id, f"image {word}")
+
+    def _image(self, image: ImageID | None, what: str) -> Tree:
+        """The files of an image; None: of one without any."""
+        from veneer.drivers.mount import opened
+        from veneer.oci.digest import chain_ids
+
+        store = self._stage.store
+        diff_ids = store.images.get(image).config.diff_ids if image is not None else ()
+        top = chain_ids(list(diff_ids))[-1] if diff_ids else None
+        if top is not None:
+            store.layers.ensure(top)
+        return Tree(self._stack.enter_context(opened(store.layers.mounts(top))), what)
+
+    # ---- what comes from elsewhere
+
+    def _remote(self, source: str) -> Part | None:
+        from veneer.build.context.address import is_http, parse_git
+
+        instruction = self._instruction
+        assert isinstance(instruction, i.Add)
+        if (address := parse_git(source)) is not None:
+            from veneer.build.context.git import fetch_git
+
+            address = address.pinned(instruction.checksum)
+            access = self._stage.session.sources.access
+            checkout = fetch_git(address, self.scratch(), access, keep_git_dir=instruction.keep_git_dir)
+            tree = self._opened(checkout.path, address.shown)
+            return Part(select(tree, ["."], excludes=instruction.excludes, keyword=instruction.keyword))
+        if is_http(source):
+            return self._download(source, instruction)
+        if instruction.checksum:
+            raise BadFlag("checksum can't be specified for non-HTTP(S) sources" if not instruction.from_ else
+                          "checksum can't be specified with --from")  # fmt: skip
+        return None
+
+    def _download(self, url: str, instruction: i.Add) -> Part:
+        from veneer.build.context.download import download
+
+        file = download(url, self.scratch(), self._stage.session.sources.access, checksum=instruction.checksum)
+        name = file.name
+        if not name:
+            if instruction.destination.endswith("/"):
+                raise BadFlag(f"cannot determine filename for source {url}", hint="name the file in the destination")
+            name = instruction.destination.rpartition("/")[2]
+        folder = self._folder()
+        target = folder / name
+        file.path.rename(target)
+        target.chmod(0o600)
+        os.utime(target, ns=(file.mtime_ns, file.mtime_ns))
+        tree = self._opened(folder, url)
+        row = [Root(name_bytes := os.fsencode(name), name_bytes, name_bytes, _row(tree, name_bytes), None)]
+        return Part(Selection(tree, row), bool(instruction.unpack))
+
+    def _documents(self, documents: Sequence[i.Heredoc]) -> Part:
+        folder = self._folder()
+        now = self._stage.session.created_ns()
+        names = []
+        for document in documents:
+            path = folder / document.name
+            path.write_bytes(document.content.encode("utf-8", "surrogateescape"))
+            path.chmod(0o644)
+            os.utime(path, ns=(now, now))
+            names.append(os.fsencode(document.name))
+        tree = self._opened(folder, "the Dockerfile")
+        return Part(Selection(tree, [Root(name, name, name, _row(tree, name), None) for name in names]))
+
+    def _folder(self) -> Path:
+        folder = self.scratch() / os.urandom(4).hex()
+        folder.mkdir()
+        return folder
+
+    def _opened(self, folder: Path, what: str) -> Tree:
+        fd = os.open(folder, DIRECTORY)
+        self._stack.callback(os.close, fd)
+        return Tree(fd, what, normalised=True)
+
+
+def _row(tree: Tree, name: bytes) -> tuple[int, ...]:
+    from veneer.build.context.scan import row_of
+
+    status = tree.status(name)
+    assert status is not None, "it was just written"
+    return row_of(status)

@@ -1,0 +1,183 @@
+"""COPY and ADD: what they depend on, where it goes, and the layer it makes.
+
+Source: moby builder/dockerfile/copy.go, dispatchers.go; where words are newer than that, moby/buildkit
+dockerfile2llb/convert.go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+import stat
+
+from veneer.build import classic
+from veneer.build.cache import facts_of
+from veneer.build.context.scan import Tree
+from veneer.build.copying.archives import unpacked
+from veneer.build.copying.copier import Rules
+from veneer.build.copying.filling import Filling
+from veneer.build.copying.owners import owner
+from veneer.build.copying.plan import Origin, Plan, resolve
+from veneer.build.copying.sources import Given, Part, given
+from veneer.build.language import instructions as i
+from veneer.build.state import InvalidStep
+from veneer.build.steps import drafted
+from veneer.store.durability import file_errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from veneer.build.cache import Facts
+    from veneer.build.explain import Miss
+    from veneer.build.stage import StageRun
+    from veneer.store.layers import Layer
+
+
+class NeedsDirectory(InvalidStep):
+    """Several sources for a destination that is not written as a directory."""
+
+
+def copy(stage: StageRun, instruction: i.Copy) -> bool:
+    """Do a COPY or ADD; whether the cache had it."""
+    dry_run = stage.session.request.dry_run
+    looks_up = stage.looks_up
+    if not looks_up:
+        stage.found(None)
+        if dry_run:
+            return False
+    with contextlib.ExitStack() as stack:
+        step = Step(stage, instruction, given(stage, instruction, stack))
+        # Where nothing was ever done on the parent, the files are read once: while they are copied.
+        first = looks_up and not dry_run and not stage.session.cache.may_have(stage.image)
+        if looks_up and not first:
+            if stage.found(step.facts(), step.explained):
+                return True
+            if dry_run:
+                return False
+        layer = step.layer()
+        facts = step.facts()
+        if first and stage.found(facts):
+            return True  # another build has just done it
+        stage.make(step.command(), facts, layer)
+        return False
+
+
+class Step:
+    """One COPY or ADD."""
+
+    def __init__(self, stage: StageRun, instruction: i.Copy, sources: Given) -> None:
+        self._stage = stage
+        self._instruction = instruction
+        self._sources = sources
+        self._text = _destination(stage.state.run.working_dir, instruction.destination)
+        if len(sources) > 1 and not self._is_directory:
+            raise NeedsDirectory(
+                f"When using {instruction.keyword} with more than one source file, the destination must be a directory "
+                "and end with a /",
+                hint=f"write {instruction.destination}/",
+            )
+
+    @property
+    def _is_directory(self) -> bool:
+        return self._text.endswith("/") or posixpath.basename(self._instruction.destination) in (".", "..")
+
+    # ---- the cache
+
+    def command(self) -> tuple[str, ...]:
+        """What stands in history."""
+        words = [self._instruction.keyword, *self._instruction.shown_flags, self._sources.checksum(), "in", self._text]
+        return classic.noop_files(self._stage.state.run.shell, " ".join(words) + " ")
+
+    def facts(self) -> Facts:
+        """What the step depends on; reads every source that is not known."""
+        more = {"checksum": [self._sources.checksum()]}
+        return facts_of(self._instruction.keyword, self._stage.state.run, self.command(), self._stage.platform, more)
+
+    def explained(self, miss: Miss) -> Miss:
+        """The miss with the files that differ, where it is because of files."""
+        if miss.kind != "file" or miss.former is None:
+            return miss
+        from veneer.build.difference import compare
+
+        images, layers = self._stage.store.images, self._stage.store.layers
+        diff_ids = images.get(miss.former).config.diff_ids
+        if not diff_ids:
+            return miss
+        with self._target() as (destination, into), layers.index(diff_ids[-1]) as index:
+            found = compare(
+                self._sources.selection(), destination, into, index,
+                modes=not self._instruction.chmod, hidden=self._sources.hidden,
+            )  # fmt: skip
+        return miss if found is None else found.replaced(former=miss.former)
+
+    @contextlib.contextmanager
+    def _target(self) -> Iterator[tuple[bytes, bool]]:
+        with contextlib.ExitStack() as stack:
+            yield self._resolved(self._below(stack))
+
+    # ---- the layer
+
+    def layer(self) -> Layer | None:
+        """Copy; None if that changes nothing."""
+        stage, instruction = self._stage, self._instruction
+        session = stage.session
+        with contextlib.ExitStack() as stack:
+            below = self._below(stack)
+            who = owner(instruction.chown, below) if instruction.chown else None
+            target, into = self._resolved(below)
+            latest = session.created_ns() if session.request.rewrite_timestamp else None
+            plan = Plan(
+                below, owner=who or (0, 0), now_ns=session.created_ns(), latest_ns=latest, link=instruction.link
+            )
+            for part in self._sources.parts:
+                self._planned(plan, part, target, into, who, stack)
+            draft = stack.enter_context(drafted(stage))
+            with draft.index_file() as index, file_errors(stage.store.root):
+                packed = Filling(draft, plan, latest_ns=latest).run(index, session.crews.lend)
+            return draft.publish(packed, standalone=plan.is_standalone) if packed.entries else None
+
+    def _planned(
+        self, plan: Plan, part: Part, target: bytes, into: bool, who: tuple[int, int] | None,
+        stack: contextlib.ExitStack,
+    ) -> None:  # fmt: skip
+        """Put the sources of one tree into the plan, archives as what is in them."""
+        tree = part.selection.tree
+        rules = Rules(tree.normalised, who or ((0, 0) if tree.normalised else None), self._instruction.chmod, False,
+                      tree.what)  # fmt: skip
+        for root in part.selection.roots:
+            archive = None
+            if part.unpack and root.folder is None:
+                archive = unpacked(tree, root, self._sources.scratch(), stack)
+            if archive is not None:
+                plan.add(archive, target, into=True)
+            else:
+                plan.add(Origin(tree, (root,), rules), target, into=into)
+
+    def _below(self, stack: contextlib.ExitStack) -> Tree | None:
+        """The file system so far; None: there is none."""
+        from veneer.drivers.mount import opened
+
+        layers, top = self._stage.store.layers, self._stage.top
+        if top is None:
+            return None
+        layers.ensure(top)
+        return Tree(stack.enter_context(opened(layers.mounts(top))), "the image")
+
+    def _resolved(self, below: Tree | None) -> tuple[bytes, bool]:
+        """The destination in the image without its first slash, and whether it is a directory."""
+        path = os.fsencode(posixpath.normpath("/" + self._text)).lstrip(b"/")
+        if self._instruction.link or below is None:
+            return path, self._is_directory or not path
+        path = resolve(below, os.fsencode(self._text))
+        status = below.status(path)
+        return path, self._is_directory or not path or (status is not None and stat.S_ISDIR(status.st_mode))
+
+
+def _destination(working_dir: str, written: str) -> str:
+    """The destination as history shows it: absolute, with the slash that says that it is a directory."""
+    if written.startswith("/"):
+        return written
+    path = posixpath.normpath(posixpath.join("/", working_dir, written))
+    return path + "/" if written.endswith("/") and path != "/" else path
