@@ -90,7 +90,7 @@ def pointed(error: Syntax, source: str, first: int, last: int) -> tuple[int, str
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that may have been meant, in the case of `word`; "" if none is near or it is known itself."""
-    found, fewest = "", FAR
+    found, fewest = "", min(FAR, len(word))  # of a word with all its letters changed nothing is left
     folded = word.lower()
     for each in known:
         far = _distance(folded, each.lower(), fewest)

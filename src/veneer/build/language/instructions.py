@@ -248,12 +248,13 @@ class Warning(Value):
 
 
 class Directives(Value):
-    """The parser directives at the top of a file."""
+    """The parser directives at the top of a file; `last` is the last one's line, 0 if there is none."""
 
     __slots__ = ()
     syntax: str = ""
     escape: str = "\\"
     check: str = ""
+    last: int = 0
 
 
 class Stage(Value):

@@ -91,6 +91,7 @@ class _Reader:
     def _directives(self) -> Directives:
         """The comments at the very top that mean something; anything else ends them."""
         seen: dict[str, str] = {}
+        last = 0
         shebang = bool(self.lines) and self.lines[0].startswith("#!")
         for number, line in enumerate(self.lines[shebang:], 1 + shebang):
             comment = line.strip(SPACES)
@@ -105,9 +106,10 @@ class _Reader:
             if name == "escape" and value not in ("\\", "`"):
                 raise self.error(f"invalid escape token '{value}' does not match ` or \\", number)
             seen[name] = value
+            last = number
         # Docker looks for syntax and check behind a `#!` line, but not for escape.
         escape = "\\" if shebang else seen.get("escape", "\\")
-        return Directives(seen.get("syntax", ""), escape, seen.get("check", ""))
+        return Directives(seen.get("syntax", ""), escape, seen.get("check", ""), last)
 
     def _next(self) -> Logical | None:
         first = self.at + 1

@@ -6,7 +6,7 @@ Source: moby/buildkit frontend/dockerfile/{linter,dockerfile2llb/validations.go}
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from veneer.build.language import instructions as i
@@ -28,7 +28,7 @@ CHECK_ARGUMENT = "BUILDKIT_DOCKERFILE_CHECK"
 _TARGET_PLATFORM = "TARGETPLATFORM"
 
 BaseNames = Callable[[str], Iterable[str] | None]
-"""The names of the variables an image sets; None where the image is not known."""
+"""The names of the variables an image sets; None where the image is not known, and any may be set."""
 
 
 def _unknown(image: str) -> None:
@@ -43,22 +43,27 @@ def check(
     base_names: BaseNames = _unknown,
     options: str | None = None,
     platform: Platform | None = None,
+    stages: Collection[int] | None = None,
 ) -> list[Finding]:
     """Every finding, by line.  `options` (`skip=...;error=...`) stands before what the file itself says.
+
+    `stages` are the numbers of those whose instructions count, each with the stages it stands on; None: all.
 
     Raises DockerfileError for what could not be built at all, and for options that are none.
     """
     given = dict(build_args or {})
-    written = options if options is not None else given.get(CHECK_ARGUMENT, dockerfile.directives.check)
-    report = Report(dockerfile, check_options(written, dockerfile.name))
-    check_file(dockerfile, report)
+    wanted = range(len(dockerfile.stages)) if stages is None else stages
+    report = Report(dockerfile, wanted_options(dockerfile, given, options))
+    check_file(dockerfile, report, wanted)
     linter = _Linter(dockerfile, report, given, platform or host())
     linter.bases()
-    stages: dict[str, StageLinter] = {}
+    done: dict[str, StageLinter] = {}
     for stage in dockerfile.stages:
+        if stage.index not in wanted:
+            continue
         image = linter.resolved_image(stage)
-        base = stages.get(image.lower())
-        names = None if base or image == "scratch" else base_names(image)
+        base = done.get(image.lower())
+        names = () if base or image == "scratch" else base_names(image)
         one = StageLinter(dockerfile, report, given, linter.scope, context_ignore, base, names)
         for instruction in stage.instructions:
             try:
@@ -66,7 +71,7 @@ def check(
             except Syntax as error:
                 raise _located(error, dockerfile, instruction) from None
         if stage.name:
-            stages[stage.name] = one
+            done[stage.name] = one
     return report.sorted()
 
 
@@ -76,9 +81,10 @@ def violation(findings: Iterable[Finding]) -> str:
     return f"lint violation found for rules: {', '.join(rules)}"
 
 
-def file_options(dockerfile: i.Dockerfile) -> Options:
-    """What the file's own `# check=` says.  Raises DockerfileError."""
-    return check_options(dockerfile.directives.check, dockerfile.name)
+def wanted_options(dockerfile: i.Dockerfile, given: Mapping[str, str], options: str | None = None) -> Options:
+    """What counts of `options`, a build argument and the file's own `# check=`.  Raises DockerfileError."""
+    written = options if options is not None else given.get(CHECK_ARGUMENT, dockerfile.directives.check)
+    return check_options(written, dockerfile.name)
 
 
 def _located(error: Syntax, dockerfile: i.Dockerfile, instruction: i.Instruction) -> DockerfileError:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from veneer.build.language import instructions as i
-from veneer.build.language.lint_report import Report
+from veneer.build.language.lint_report import CHECK, Report
 from veneer.build.language.words import plain_words
 
 _RESERVED = ("context", "scratch")
 _ONCE = (i.Cmd, i.Entrypoint, i.Healthcheck)
 
 
-def check_file(dockerfile: i.Dockerfile, report: Report) -> None:
+def check_file(dockerfile: i.Dockerfile, report: Report, stages: Collection[int]) -> None:
+    """Look at all of a file; at the instructions of the `stages` with these numbers alone."""
     for warning in dockerfile.warnings:
         if warning.rule == "NoEmptyContinuation":
             report.add_line(warning.rule, warning.line, warning.line)
@@ -20,7 +23,8 @@ def check_file(dockerfile: i.Dockerfile, report: Report) -> None:
     seen: set[str] = set()
     for stage in dockerfile.stages:
         _stage_name(report, stage, seen)
-        _instructions(report, stage)
+        if stage.index in stages:
+            _instructions(report, stage)
 
 
 def word_of(instruction: i.Instruction) -> str:
@@ -76,7 +80,7 @@ def _instructions(report: Report, stage: i.Stage) -> None:
 def _description(report: Report, instruction: i.Instruction, keyword: str, names: list[str]) -> None:
     if not report.options.wants("InvalidDefinitionDescription"):
         return
-    comments = [each for each in report.comments(instruction.location) if not each.lower().startswith("check=")]
+    comments = [each for each in report.comments(instruction.location) if not CHECK.fullmatch(each)]
     if comments and comments[-1].split(" ", 1)[0] not in names:
         shown = names[0] if len(names) == 1 else "<arg_key>"
         report.add("InvalidDefinitionDescription", instruction, keyword, shown)

@@ -10,7 +10,8 @@ from veneer.build.language.lint_rules import RULES
 from veneer.build.language.words import SPACES
 from veneer.values import Value
 
-_CHECK = re.compile(r"check\s*=\s*(.+)", re.IGNORECASE)
+CHECK = re.compile(r"check\s*=\s*(.+)", re.IGNORECASE)
+"""A comment that says what is to be skipped."""
 
 
 class Finding(Value):
@@ -79,6 +80,7 @@ class Report:
         self.options = options
         self._name = dockerfile.name
         self._lines = dockerfile.lines
+        self._directives = dockerfile.directives.last
         self._found: dict[Finding, None] = {}
         self._here: dict[int, Options] = {}
 
@@ -97,9 +99,9 @@ class Report:
         return sorted(self._found, key=lambda finding: finding.line)
 
     def comments(self, place: Location) -> list[str]:
-        """The comments directly before an instruction; an empty line or an empty comment ends them."""
+        """The comments directly before an instruction; an empty line, an empty comment, a directive ends them."""
         found: list[str] = []
-        for number in range(place.line - 1, 0, -1):
+        for number in range(place.line - 1, self._directives, -1):
             line = self._lines[number - 1].strip(SPACES)
             comment = line.removeprefix("#").strip(SPACES)
             if not line.startswith("#") or not comment:
@@ -111,10 +113,10 @@ class Report:
         """The file's options and those of a `# check=skip=...` before the instruction."""
         if place.line not in self._here:
             options = self.options
-            above = self._lines[place.line - 2] if place.line > 1 else ""
+            above = self._lines[place.line - 2] if place.line - 1 > self._directives else ""
             if above.lstrip(SPACES).startswith("#"):
                 for comment in self.comments(place):
-                    if found := _CHECK.fullmatch(comment):
+                    if found := CHECK.fullmatch(comment):
                         here = check_options(found[1], self._name)
                         options = Options(options.skip | here.skip, options.error, options.experimental)
                         break

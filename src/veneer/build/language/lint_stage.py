@@ -43,11 +43,13 @@ class StageLinter:
         self._escape = dockerfile.directives.escape
         self._ignored = ignored
         self._env: dict[str, str] = {"PATH": "", **dict.fromkeys(base_names or (), "")}
+        self._unknown = base_names is None
         self._declared: set[str] = set()
         self._workdir_set = self._has_shell = False
         if base:
             self._env, self._declared = dict(base._env), set(base._declared)
             self._workdir_set, self._has_shell = base._workdir_set, base._has_shell
+            self._unknown = base._unknown
 
     def check(self, instruction: i.Instruction) -> None:
         """Look at the next instruction.  Raises Syntax for a word that cannot be read."""
@@ -86,7 +88,10 @@ class StageLinter:
 
     def _undefined(self, instruction: i.Instruction, found: Expanded) -> None:
         for name in sorted(found.missing - found.guarded - self._declared):
-            self._report.add("UndefinedVar", instruction, name, _meant(name, self._env))
+            meant = _meant(name, self._env)
+            # A base that is not here may set anything; a name that is nearly a known one is still a mistake.
+            if meant or not self._unknown:
+                self._report.add("UndefinedVar", instruction, name, meant)
 
     def _arg(self, instruction: i.Arg) -> None:
         for name, default in instruction.pairs:
