@@ -199,7 +199,7 @@ class Transport:
             raw = self._pool(origin).urlopen(
                 method, target, body=body, headers=headers, retries=False, redirect=False,
                 timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=timeout),
-                preload_content=False, decode_content=False,
+                preload_content=False, decode_content=False, assert_same_host=False,
             )  # fmt: skip
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise explain(error, url) from None
@@ -312,6 +312,8 @@ def explain(error: Exception, url: str) -> ConnectionFailed | TLSRefused:
             return ConnectionFailed(f"{where}: the TLS connection ended in the middle")
         if isinstance(cause, ssl.SSLError):
             return _explain_tls(cause, where)
+        if isinstance(cause, urllib3.exceptions.IncompleteRead):
+            return ConnectionFailed(f"{where}: the connection ended {cause.expected} bytes early")
         nested = cause.args[0] if cause.args and isinstance(cause.args[0], BaseException) else None
         cause = cause.__cause__ or nested
     if isinstance(error, urllib3.exceptions.NameResolutionError):
@@ -323,8 +325,6 @@ def explain(error: Exception, url: str) -> ConnectionFailed | TLSRefused:
         return Unreachable(f"{where}: no answer within {CONNECT_TIMEOUT:.0f} s")
     if isinstance(error, urllib3.exceptions.ReadTimeoutError | TimeoutError):
         return ConnectionFailed(f"{where}: nothing came for {READ_TIMEOUT:.0f} s")
-    if isinstance(error, urllib3.exceptions.IncompleteRead):
-        return ConnectionFailed(f"{where}: the connection ended {error.expected} bytes early")
     return ConnectionFailed(f"{where}: the connection broke: {str(error)[:200] or type(error).__name__}")
 
 

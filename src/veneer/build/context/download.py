@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _MAX_FILE = 16 << 10
 
 
-class BadSecret(InvalidRequest):
+class BadLogin(InvalidRequest):
     """A secret for a web server that no header can carry."""
 
 
@@ -124,7 +124,7 @@ def download(url: str, scratch: Path, access: Access, *, checksum: str = "") -> 
     """The file at an http(s) URL.  `scratch` is a folder of the build; `checksum` is `sha256:HEX`, or sha512.
 
     Without a checksum the server is asked now, and unless the file is the one it was last time, it is fetched.
-    Raises InvalidDigest, BadSecret, and what fetching raises.
+    Raises InvalidDigest, BadLogin, and what fetching raises.
     """
     return Downloaded(url, scratch, access, Digest.parse(checksum) if checksum else None)
 
@@ -175,7 +175,7 @@ def _authorization(url: str, access: Access) -> str:
         if (secret := access.secret(f"{name}{parts.hostname}")) is not None:
             text = secret.decode("utf-8", "replace").strip()
             if not text.isascii() or any(character < " " for character in text):
-                raise BadSecret(f"secret {name}{parts.hostname}: not one line of ASCII", hint="give the bare token")
+                raise BadLogin(f"secret {name}{parts.hostname}: not one line of ASCII", hint="give the bare token")
             return scheme + text
     if parts.username is None:
         return ""

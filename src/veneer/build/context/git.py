@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _FETCH = ("fetch", "--progress", "--no-tags", "--no-recurse-submodules", "--force", "--update-head-ok")
 _EVERYTHING = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
+MAX_SECONDS = (1 << 33) - 1
+"""What a tar header can say; a commit may claim any time."""
 _NO_SHALLOW = re.compile(r"--depth|shallow")
 _NO_COMMIT = re.compile(r"not our ref|unadvertised object|Unable to find")
 
@@ -82,9 +84,8 @@ def fetch_git(
             "--", str(tree))  # fmt: skip
     # Submodules with relative addresses begin from here.
     git.run("config", "--", "remote.origin.url", git.remote, cwd=tree)
-    _fetch(git, ref, tree)
+    time_ns = _fetch(git, ref, tree)
     git.run("checkout", "--progress", "--force", "--detach", ref.commit, cwd=tree)
-    time_ns = int(git.run("show", "--no-patch", "--format=%ct", ref.commit, cwd=tree).split()[-1]) * 10**9
     if address.submodules and (tree / ".gitmodules").is_file() and not (tree / ".gitmodules").is_symlink():
         _submodules(git, tree)
     keep = (keep_git_dir or address.keep_git_dir) and not address.subdir
@@ -132,21 +133,22 @@ def _is_plain(name: str) -> bool:
     return re.fullmatch(r"refs/heads/[A-Za-z0-9._/+-]+", name) is not None and ".." not in name
 
 
-def _fetch(git: Git, ref: _Ref, tree: Path) -> None:
-    """Have the commit in the new repository, and nothing else if the remote can do that."""
+def _fetch(git: Git, ref: _Ref, tree: Path) -> int:
+    """Have the commit in the new repository, and nothing else if the remote can do that; the commit's time."""
     if ref.name.startswith("refs/"):
         _fetch_one(git, f"+{ref.name}:{ref.name}", tree)
-        if _has(git, ref.commit, tree):
-            return  # else the ref was moved since it was asked about
+        if (time_ns := _time_ns(git, ref.commit, tree)) is not None:
+            return time_ns  # else the ref was moved since it was asked about
     try:
         _fetch_one(git, ref.commit, tree)
     except GitFailed as error:
         if not _NO_COMMIT.search(error.message):
             raise
-    if not _has(git, ref.commit, tree):
         git.run(*_FETCH, "--", git.remote, *_EVERYTHING, cwd=tree)
-    if not _has(git, ref.commit, tree):
+    time_ns = _time_ns(git, ref.commit, tree)
+    if time_ns is None:
         raise NoSuchRef(f"{git.shown}: repository does not contain commit {ref.commit}")
+    return time_ns
 
 
 def _fetch_one(git: Git, spec: str, tree: Path) -> None:
@@ -159,12 +161,13 @@ def _fetch_one(git: Git, spec: str, tree: Path) -> None:
         git.run(*_FETCH, "--", git.remote, spec, cwd=tree)
 
 
-def _has(git: Git, commit: str, tree: Path) -> bool:
+def _time_ns(git: Git, commit: str, tree: Path) -> int | None:
+    """When the commit was made; None if it is not in the repository."""
     try:
-        git.run("cat-file", "-e", commit + "^{commit}", cwd=tree)
+        seconds = int(git.run("show", "--no-patch", "--format=%ct", commit + "^{commit}", cwd=tree).split()[-1])
     except GitFailed:
-        return False
-    return True
+        return None
+    return min(seconds, MAX_SECONDS) * 10**9
 
 
 def _submodules(git: Git, tree: Path) -> None:
