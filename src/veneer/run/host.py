@@ -13,4 +13,10 @@ def host() -> Host:
     """What a container can be given here."""
     initial = privileged()
     groups = sum(count for _, _, count in extents("gid_map"))
-    return Host(initial, groups, initial and os.path.exists(CGROUPS))
+    return Host(initial, groups, initial and os.path.exists(CGROUPS), _capabilities())
+
+
+def _capabilities() -> int:
+    """The capabilities that a program we start could have.  Source: capabilities(7), proc_pid_status(5)."""
+    with open("/proc/self/status", "rb") as lines:
+        return next(int(line.split()[1], 16) for line in lines if line.startswith(b"CapBnd:"))

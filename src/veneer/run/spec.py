@@ -22,14 +22,15 @@ CAPABILITIES = (
 )  # fmt: skip
 """What root in a container may do, unless told otherwise."""
 ALL_CAPABILITIES = (
-    "CAP_AUDIT_CONTROL", "CAP_AUDIT_READ", "CAP_AUDIT_WRITE", "CAP_BLOCK_SUSPEND", "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID",
-    "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_KILL", "CAP_LEASE", "CAP_LINUX_IMMUTABLE", "CAP_MAC_ADMIN",
-    "CAP_MAC_OVERRIDE", "CAP_MKNOD", "CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_RAW",
-    "CAP_PERFMON", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYSLOG", "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT", "CAP_SYS_CHROOT", "CAP_SYS_MODULE", "CAP_SYS_NICE", "CAP_SYS_PACCT", "CAP_SYS_PTRACE",
-    "CAP_SYS_RAWIO", "CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_WAKE_ALARM",
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
+    "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN",
+    "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
 )  # fmt: skip
+"""Every capability, in the order of their numbers.  Source: linux/capability.h."""
 _MASKED = (
     "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
     "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
@@ -84,13 +85,14 @@ class Host(Value):
     """What the host lets us do.
 
     `initial`: we are in its first user namespace.  `groups`: how many group IDs we have (one, in a user namespace
-    without a range).  `cgroups`: whether limits can be set.
+    without a range).  `cgroups`: whether limits can be set.  `capabilities`: those we can have ourselves, a bit each.
     """
 
     __slots__ = ()
     initial: bool = True
     groups: int = 1 << 32
     cgroups: bool = True
+    capabilities: int = (1 << len(ALL_CAPABILITIES)) - 1
 
 
 class Process(Value):
@@ -134,7 +136,7 @@ def document(process: Process, rootfs: str, host: Host) -> Document:
             "args": list(process.words),
             "env": list(process.env),
             "cwd": process.cwd,
-            "capabilities": _capabilities(process),
+            "capabilities": _capabilities(process, host),
             "rlimits": [
                 {"type": f"RLIMIT_{limit.name.upper()}", "soft": _unlimited(limit.soft), "hard": _unlimited(limit.hard)}
                 for limit in process.resources.limits
@@ -161,8 +163,11 @@ def _user(process: Process, host: Host) -> Document:
     return user
 
 
-def _capabilities(process: Process) -> Document:
-    allowed = list(ALL_CAPABILITIES if process.privileged else CAPABILITIES)
+def _capabilities(process: Process, host: Host) -> Document:
+    allowed = [
+        name for number, name in enumerate(ALL_CAPABILITIES)
+        if host.capabilities >> number & 1 and (process.privileged or name in CAPABILITIES)
+    ]  # fmt: skip
     # As execve would have it: whoever is not root begins with none of them in force.
     in_force = allowed if process.uid == 0 else []
     return {"bounding": allowed, "effective": in_force, "permitted": in_force}

@@ -21,7 +21,7 @@ class UnknownUser(InvalidRequest):
 
 
 class Identity(Value):
-    """`groups` are the supplementary ones, `home` the user's directory."""
+    """`groups` are the supplementary ones, the own one among them as in docker; `home` is the user's directory."""
 
     __slots__ = ()
     uid: int
@@ -39,7 +39,7 @@ def identity(root: int, spec: str) -> Identity:
         gid = _group(root, group)
     elif name:
         groups = tuple(number for _, number, members in _groups(root) if name in members)
-    return Identity(uid, gid, groups, home)
+    return Identity(uid, gid, tuple(dict.fromkeys((gid, *groups))), home)
 
 
 def _user(root: int, user: str) -> tuple[int, int, str, str]:
