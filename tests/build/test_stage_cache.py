@@ -33,11 +33,11 @@ def test_a_miss_ends_the_cache_for_the_rest_of_its_stage(engine: Engine) -> None
 
 
 def test_another_stage_has_hits_of_its_own_after_a_miss(engine: Engine) -> None:
-    two = "FROM base:1 AS one\nENV A={}\nFROM base:1\nLABEL b=1\nFROM base:1 AS three\nLABEL c=1\n"
-    text = two + "COPY --from=one /etc/release /x\n"
+    text = "FROM base:1 AS one\nENV A={}\nFROM base:1 AS two\nLABEL c=1\nWORKDIR /w\n"
+    text += "FROM two\nCOPY --from=one /etc/release /x\n"
     build(engine, text.format(1))
-    done = build(engine, text.format(2))
-    assert (True, False) == (done.cached[-2], done.misses[0].kind == "no-cache")
+    # One stage misses, the other does not; and the same files copied from a new image are the same files.
+    assert sorted(build(engine, text.format(2)).cached) == [False, True, True, True]
 
 
 def test_from_scratch_has_a_cache_too(engine: Engine) -> None:
