@@ -1,12 +1,13 @@
 """`image dockerfile`: the Dockerfile an image was built from, as far as its history and layers tell.
 
 Every row above the base becomes an instruction; COPY and ADD, whose files nobody can name any more, become comments
-with what their layer holds.  The result is read again and carried out on the base's config; what the rows did not tell
+with what their layer holds.  Every line is read again and carried out on the base's config; what the rows did not tell
 and the image has all the same is written at the end, so that building the file gives the image's configuration.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from veneer.build.runconfig import RunConfig
 from veneer.engine.rework import rowtext, writing
 from veneer.engine.rework.rows import Step, steps
 from veneer.engine.rework.rowtext import Row
+from veneer.errors import InvalidRequest
 from veneer.values import Value
 
 if TYPE_CHECKING:
@@ -90,39 +92,48 @@ def recover(
 
     The oldest `skip` rows and `layers` layers are the base's.
     """
-    before = base.run if base else {}
-    writer = _Writer(config, base, files)
+    args = _known_args(config)
+    replay = _Replay({**(base.run if base else {}), "OnBuild": None}, args)
+    writer = _Writer(config, replay, args, files)
     for step in steps(config):
         if (step.row is not None and step.row > skip) or (step.row is None and (step.layer or 0) > layers):
             writer.add(step)
-    lines = writer.lines
-    repairs = list(_repairs(before, config.run, name, lines))
-    lines += [Line(text.partition(" ")[0], text, (), None, None, "") for text in repairs if not text.startswith("#")]
-    notes = [text.removeprefix("# ") for text in repairs if text.startswith("#")]
+    lines, notes = writer.lines, []
+    for text in _repairs(replay.run, RunConfig.from_json(config.run)):
+        if text.startswith("# "):
+            notes.append(text.removeprefix("# "))
+        elif replay.take(text):
+            lines.append(Line(text.partition(" ")[0], text, (), None, None, ""))
+        else:
+            notes.append(f"Not said, for no Dockerfile can say it: {json.dumps(text)}")
     args = {key: value for line in lines for key, value in line.args}
     if args:
         given = " ".join(f"--build-arg {key}={_shell_word(value)}" for key, value in sorted(args.items()))
-        notes.insert(0, f"It was built with these arguments in force: {given}")
+        notes[:0] = [f"It was built with these arguments in force: {each}" for each in given.splitlines()]
     return Recovered(name, found, tuple(lines), tuple(notes))
+
+
+def _known_args(config: ImageConfig) -> dict[str, str]:
+    """The build arguments that RUN rows show, which tell where an ARG's default ends."""
+    rows = [rowtext.read_row(entry.created_by, entry.comment) for entry in config.history]
+    return {name: value for row in rows for name, value in row.args}
 
 
 class _Writer:
     """Rows become lines, one after the other: what SHELL and ARG said counts for those after them."""
 
-    def __init__(self, config: ImageConfig, base: ImageConfig | None, files: Files) -> None:
+    def __init__(self, config: ImageConfig, replay: _Replay, args: Mapping[str, str], files: Files) -> None:
         self.lines: list[Line] = []
         self._run = config.run
+        self._replay = replay
+        self._args = args
         self._files = files
-        self._shell: tuple[str, ...] = tuple((base.run.get("Shell") if base else None) or rowtext.DEFAULT_SHELL)
-        self._env = dict(pair.partition("=")[::2] for pair in self._run.get("Env") or ())
+        self._env = dict(pair.partition("=")[::2] for pair in RunConfig.from_json(config.run).env)
         self._declared: dict[str, None] = {}
-        self._args = self._known_args(config)
 
-    @staticmethod
-    def _known_args(config: ImageConfig) -> dict[str, str]:
-        """The values that RUN rows show, which tell where an ARG's default ends."""
-        rows = [rowtext.read_row(entry.created_by, entry.comment) for entry in config.history]
-        return {name: value for row in rows for name, value in row.args}
+    @property
+    def _shell(self) -> tuple[str, ...]:
+        return self._replay.run.shell or rowtext.DEFAULT_SHELL
 
     def add(self, step: Step) -> None:
         if step.entry is None:
@@ -135,7 +146,7 @@ class _Writer:
             self._opaque(step, row, said or "A step that says nothing of itself")
             return
         text = self._instruction(row)
-        if text is None:
+        if text is None or not self._replay.take(text):
             self._opaque(step, row, f"{row.keyword} {row.text}")
             return
         comment: tuple[str, ...] = ()
@@ -154,6 +165,8 @@ class _Writer:
     def _instruction(self, row: Row) -> str | None:
         """The instruction of a row; None where its text is not as any builder writes it."""
         keyword, text = row.keyword, row.text
+        if row.is_source:
+            return f"{keyword} {text}"
         if keyword == "RUN":
             if row.words is not None:
                 return f"RUN {row.flags + ' ' if row.flags else ''}{writing.exec_form(row.words)}"
@@ -171,7 +184,7 @@ class _Writer:
         if keyword == "VOLUME":
             return f"VOLUME {writing.expanded_list(rowtext.known_words(text, self._run.get('Volumes') or ()))}"
         if keyword == "SHELL":
-            return self._set_shell(text)
+            return self._said_shell(text)
         if keyword == "HEALTHCHECK":
             check = rowtext.healthcheck(text)
             return None if check is None else writing.healthcheck(check)
@@ -183,11 +196,10 @@ class _Writer:
         has_default = {name for name, _ in found if f"{name}=" in text}
         return "ARG " + " ".join(writing.pair(*each) if each[0] in has_default else each[0] for each in found)
 
-    def _set_shell(self, text: str) -> str:
-        last = tuple(self._run.get("Shell") or ())
+    def _said_shell(self, text: str) -> str:
+        last = tuple(map(str, self._run.get("Shell") or ()))
         plain = text.strip().removeprefix("[").removesuffix("]")
-        self._shell = last if " ".join(last) == plain else tuple(plain.split())
-        return f"SHELL {writing.exec_form(self._shell)}"
+        return f"SHELL {writing.exec_form(last if ' '.join(last) == plain else plain.split())}"
 
 
 def _listed(entry: Entry) -> str:
@@ -215,30 +227,47 @@ def _shell_word(text: str) -> str:
 # ---- what the rows did not tell
 
 
-def replayed(run: Mapping[str, Any], lines: Iterable[str], args: Mapping[str, str]) -> RunConfig:
-    """The run configuration after these instructions, on top of `run`.  Raises what the language refuses."""
-    from veneer.build import state as states
-    from veneer.build.language import instructions as i
-    from veneer.build.language.parser import parse
-    from veneer.build.language.resolve import resolve
+class _Replay:
+    """The run configuration that instructions make, one after the other, on top of `run`."""
 
-    state = states.BuildState(RunConfig.from_json(run).with_default_path(), states.Scope(args, {}))
-    source = "\n".join(["FROM scratch", *lines, ""])
-    for step in parse(source.encode("utf-8", "surrogateescape")).stages[0].instructions:
-        if isinstance(step, i.Run):
-            continue
-        resolved = resolve(step, state.names)
-        state = (states.workdir(state, resolved) if isinstance(resolved, i.Workdir) else states.apply(state, resolved))[
-            0
-        ]
-    return state.run
+    def __init__(self, run: Mapping[str, Any], args: Mapping[str, str]) -> None:
+        from veneer.build import state as states
+
+        self._state = states.BuildState(RunConfig.from_json(run).with_default_path(), states.Scope(args, {}))
+
+    @property
+    def run(self) -> RunConfig:
+        return self._state.run
+
+    def take(self, text: str) -> bool:
+        """Carry an instruction out; False, and nothing done, for a text that is not one instruction and no more.
+
+        Rows are anybody's: what stands in one must not become another step of the file.
+        """
+        from veneer.build import state as states
+        from veneer.build.language import instructions as i
+        from veneer.build.language.parser import parse
+        from veneer.build.language.resolve import resolve
+
+        try:
+            stages = parse(f"FROM scratch\n{text}\n".encode("utf-8", "surrogateescape")).stages
+            if len(stages) != 1 or len(stages[0].instructions) != 1:
+                return False
+            step = stages[0].instructions[0]
+            if not isinstance(step, i.Run):
+                resolved = resolve(step, self._state.names)
+                self._state = (
+                    states.workdir(self._state, resolved)
+                    if isinstance(resolved, i.Workdir)
+                    else states.apply(self._state, resolved)
+                )[0]
+        except InvalidRequest:
+            return False
+        return True
 
 
-def _repairs(before: Mapping[str, Any], wanted: Mapping[str, Any], base: str, lines: Sequence[Line]) -> Iterator[str]:
-    """Instructions that make of what the lines give what the image has; comments where none can."""
-    args = {name: value for line in lines for name, value in line.args}
-    got = replayed({**before, "OnBuild": None}, [line.text for line in lines if line.text], args)
-    want = RunConfig.from_json(wanted)
+def _repairs(got: RunConfig, want: RunConfig) -> Iterator[str]:
+    """Instructions that make of what the lines gave what the image has; comments where none can."""
     yield from _repaired_maps(got, want)
     shell = want.shell or rowtext.DEFAULT_SHELL
     if got.shell != want.shell and want.shell:
@@ -288,4 +317,4 @@ def _missing(have: Sequence[str], need: Sequence[str]) -> list[str]:
 
 def _left_over(what: str, names: Iterable[str]) -> Iterator[str]:
     for name in sorted(names):
-        yield f"# Not said: the image has no {what} {name} any more; only veneer image config takes one away."
+        yield f"# Not said: the image has no {what} {json.dumps(name)} any more; no instruction takes one away."

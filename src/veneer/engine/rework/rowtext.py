@@ -2,7 +2,7 @@
 
 The texts are not Dockerfile lines: quotes are gone, lists are Go's, a command stands behind the shell that ran it.
 What was quoted is found again with the help of the values the image ended up with.
-Sources: moby builder/dockerfile/dispatchers.go, BuildKit frontend/dockerfile/dockerfile2llb/convert.go.
+Sources: moby builder/dockerfile/dispatchers.go, BuildKit frontend/dockerfile/dockerfile2llb/convert.go, buildah's rows.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ KEYWORDS = frozenset({
 })  # fmt: skip
 _NOOP = "#(nop)"
 _BUILDKIT = " # buildkit"
+_SHELL_WORDS = 2
 _NAME = re.compile(r"(?:(?<=\s)|^)([A-Za-z_]\w*)=")
 _FLAGS = re.compile(r"((?:--[a-z]+=\S+ +)+)")
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"', "'": "'"}
@@ -31,6 +32,7 @@ class Row(Value):
 
     For RUN: `text` is the command without shell, `args` the build arguments it saw, `flags` as written, and `words` the
     command in exec form (None: shell form), as far as it can be told: the text has no marks between words.
+    `is_source`: `text` is as it stood in the Dockerfile, which buildah writes.
     """
 
     __slots__ = ()
@@ -39,6 +41,7 @@ class Row(Value):
     args: tuple[tuple[str, str], ...] = ()
     flags: str = ""
     words: tuple[str, ...] | None = None
+    is_source: bool = False
 
 
 def read_row(created_by: str, comment: str = "", shell: Sequence[str] = DEFAULT_SHELL,
@@ -46,10 +49,14 @@ def read_row(created_by: str, comment: str = "", shell: Sequence[str] = DEFAULT_
     """Understand one row; `shell` is what SHELL said before it, `declared` the names of ARGs so far."""
     buildkit = created_by.endswith(_BUILDKIT) or comment.startswith("buildkit.")
     text = created_by.removesuffix(_BUILDKIT)
-    if _NOOP in text.partition("\n")[0]:
-        text = text.partition(_NOOP)[2].lstrip(" ")
-        keyword, _, rest = text.partition(" ")
-        return Row(keyword, rest) if keyword in KEYWORDS else Row("", created_by)
+    before, marked, shown = text.partition(_NOOP)
+    if marked:
+        keyword, _, rest = shown.lstrip(" ").partition(" ")
+        # The mark stands behind the shell, which SHELL has just changed; elsewhere it is part of a command.
+        if before == " ".join(shell) + " " or keyword == "SHELL" or len(before.split()) <= _SHELL_WORDS:
+            # Docker has two blanks there, but for the instructions that it writes in two places.
+            source = not shown.startswith("  ") and keyword not in ("WORKDIR", "COPY", "ADD")
+            return Row(keyword, rest, is_source=source) if keyword in KEYWORDS else Row("", created_by)
     keyword, _, rest = text.partition(" ")
     if keyword in KEYWORDS and keyword != "RUN":
         return Row(keyword, rest)
