@@ -136,11 +136,11 @@ def longest_prefix(image: Image, candidates: Iterable[Image]) -> Image | None:
 
 
 def _by_record(store: Store, said: Recorded) -> Image | None:
-    if said.digest:
-        try:
-            digest = BlobDigest(Digest.parse(said.digest))
-        except InvalidDigest:
-            return None
+    try:
+        digest = BlobDigest(Digest.parse(said.digest)) if said.digest else None
+    except InvalidDigest:
+        digest = None  # labels are anybody's texts
+    if digest is not None:
         for each in store.images.list(all=True):
             if each.manifest == digest or any(reference.digest == digest for reference in each.digests):
                 return each

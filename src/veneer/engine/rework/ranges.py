@@ -9,6 +9,7 @@ from veneer.oci.digest import ChainID
 from veneer.oci.image import ImageConfig
 
 _LEAST_HEX = 4
+_LONGEST = 6
 Find = Callable[[str], "ChainID | None"]
 """The chain ID of the top layer of the local image of that name, None where there is none."""
 
@@ -36,7 +37,7 @@ def layer_range(config: ImageConfig, first: str, last: str, find: Find, *, base:
 
 def _position(config: ImageConfig, text: str, find: Find, *, begins: bool) -> int:
     count, what = len(config.diff_ids), f"image {config.image_id.short}"
-    if text.isdigit() and len(text) < _LEAST_HEX:
+    if text.isascii() and text.isdigit() and len(text) < _LEAST_HEX:
         if not 1 <= int(text) <= count:
             raise NoSuchStep(f"{what} has no layer {text}", hint=f"layers count from the base, 1 to {count}")
         return int(text) - 1
@@ -65,7 +66,7 @@ def _of_row(config: ImageConfig, text: str, *, begins: bool) -> int:
     """The first layer made by that row or a later one; as an end, the last made by it or an earlier one."""
     rows = [step for step in steps(config) if step.row is not None]
     number = text.removeprefix("row:")
-    if not number.isdigit() or not 1 <= int(number) <= len(rows):
+    if not (number.isascii() and number.isdigit() and len(number) < _LONGEST) or not 1 <= int(number) <= len(rows):
         raise NoSuchStep(
             f"image {config.image_id.short} has no history row {number}",
             hint=f"rows count from the oldest, 1 to {len(rows)}",
