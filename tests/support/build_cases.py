@@ -199,11 +199,13 @@ _KINDS = {"symlink": tarfile.SYMTYPE, "hardlink": tarfile.LNKTYPE, "directory": 
 
 
 def archive(members: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """A tar of `members`, in their order, each like a file of a context."""
+    """A tar of `members`, in their order, each like a file of a context; a hard link with its file's attributes."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, said in members.items():
             info = tarfile.TarInfo(name)
+            if "hardlink" in said:
+                said = {**members[said["hardlink"]], **said}
             kind = next((kind for kind in _KINDS if kind in said), "")
             info.type = _KINDS.get(kind, tarfile.REGTYPE)
             info.linkname = said[kind] if kind in ("symlink", "hardlink") else ""

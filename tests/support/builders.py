@@ -219,9 +219,11 @@ _DEBIAN: Mapping[str, Mapping[str, Any]] = {
     "etc/group": {"text": "".join(f"{name}:x:{gid}:{'app' if name == 'staff' else ''}\n"
                                   for name, gid in {**_USERS, "staff": 50}.items())},
     "etc/debian_version": {"text": "12.0\n"},
+    "home": {"directory": True},
     "home/app": {"directory": True, "owner": [1000, 1000], "mode": 0o700},
     "run": {"directory": True},
     "run/lock": {"directory": True, "mode": 0o1777},
+    "srv": {"directory": True},
     "srv/full": {"directory": True, "owner": [33, 33], "mode": 0o2775},
     "srv/full/a": {"text": "a\n", "owner": [33, 33]},
     "srv/full/b": {"text": "b\n", "mode": 0o600},
@@ -231,6 +233,7 @@ _DEBIAN: Mapping[str, Mapping[str, Any]] = {
     "srv/other": {"hardlink": "srv/one"},
     "srv/ping": {"text": "#!/bin/sh\n", "mode": 0o755, "capability": True},
     "srv/su": {"text": "#!/bin/sh\n", "mode": 0o4755},
+    "var": {"directory": True},
     "var/run": {"symlink": "/run"},
     "var/www": {"symlink": "../srv/full"},
 }  # fmt: skip

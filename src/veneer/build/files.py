@@ -87,7 +87,9 @@ class Step:
 
     def command(self) -> tuple[str, ...]:
         """What stands in history."""
-        words = [self._instruction.keyword, *self._instruction.shown_flags, self._sources.checksum(), "in", self._text]
+        instruction = self._instruction
+        checksum, target = self._sources.checksum(), instruction.destination
+        words = [instruction.keyword, *instruction.shown_flags, checksum, "in", target]
         return classic.noop_files(self._stage.state.run.shell, " ".join(words) + " ")
 
     def facts(self) -> Facts:

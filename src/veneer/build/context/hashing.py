@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from veneer.build.context import checksum
 from veneer.build.context.failures import SourceChanged, SourceNotFound, shown
-from veneer.build.context.scan import DEVICE, MODE, OWNER, SIZE, WIDTH, Folder, Tree, row_of
+from veneer.build.context.scan import DEVICE, MODE, OWNER, SIZE, WIDTH, Folder, Tree, owner_in, row_of
 from veneer.changeset.safepath import DIRECTORY
 from veneer.changeset.xattrs import GONE, Xattrs
 
@@ -136,7 +136,7 @@ def _root(tree: Tree, root: Root, todo: list[tuple[int, Callable[[], None]]]) ->
 
 def owner(tree: Tree, number: int) -> tuple[int, int]:
     """The owner a checksum is made with."""
-    return (0, 0) if tree.normalised else (number >> 32, number & 0xFFFFFFFF)
+    return (0, 0) if tree.normalised else owner_in(number)
 
 
 def capability(fd: int) -> Xattrs:

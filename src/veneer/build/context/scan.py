@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MODE, SIZE, MTIME, CTIME, INODE, OWNER, LINKS, DEVICE = range(8)
 WIDTH = 8
-"""Numbers in a row; OWNER is uid << 32 | gid, times are nanoseconds."""
+"""Numbers in a row; OWNER is uid << 32 | gid as a signed number (owner_in), times are nanoseconds."""
 MAX_DEPTH = 255
 _MAX_LINKS = 40
 _S63 = (1 << 63) - 1
@@ -65,8 +65,19 @@ def row_of(status: os.stat_result) -> tuple[int, ...]:
     """A status as a row."""
     return (
         status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & _S63,
-        status.st_uid << 32 | status.st_gid, status.st_nlink, status.st_rdev,
+        owner_of(status), status.st_nlink, status.st_rdev,
     )  # fmt: skip
+
+
+def owner_of(status: os.stat_result) -> int:
+    """A status' owner as one signed number of 64 bits."""
+    both = status.st_uid << 32 | status.st_gid
+    return both if both <= _S63 else both - (1 << 64)
+
+
+def owner_in(number: int) -> tuple[int, int]:
+    """The uid and gid in a row's OWNER."""
+    return (number >> 32 & 0xFFFFFFFF, number & 0xFFFFFFFF)
 
 
 class Tree:
@@ -238,7 +249,7 @@ class Tree:
             mode = status.st_mode
             extend((
                 mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & _S63,
-                status.st_uid << 32 | status.st_gid, status.st_nlink, status.st_rdev,
+                owner_of(status) if status.st_uid else status.st_gid, status.st_nlink, status.st_rdev,
             ))  # fmt: skip
             if mode & _FORMAT == 0o040000:
                 folders.append((name, row_of(status)))

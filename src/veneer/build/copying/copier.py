@@ -18,6 +18,7 @@ from veneer.build.context.hashing import CAPABILITY, OPEN_FILE, changed
 from veneer.build.context.scan import row_of, unreadable
 from veneer.build.copying.headers import header
 from veneer.build.copying.modes import Change, change
+from veneer.changeset import metadata
 from veneer.changeset.entry import Entry, Kind
 from veneer.changeset.pack_walk import Unpackable
 from veneer.changeset.safepath import DIRECTORY, open_beneath, remove_tree
@@ -325,7 +326,7 @@ class Copier:
     def _dress(self, new: int, owner: tuple[int, int], mode: int, mtime_ns: int, attributes: Xattrs) -> None:
         # In this order: chown takes set-user-ID away, and both take capabilities.
         if owner != self._own or self._replacing:
-            os.fchown(new, *owner)
+            metadata.chown(new, *owner)
         if mode & self._unset or owner != self._own:
             os.fchmod(new, mode)
         for name, value in attributes:
@@ -353,9 +354,9 @@ class Copier:
                 rdev = device[0] << 32 | device[1]
             if is_whiteout(status):
                 raise Unpackable(f"{shown(path)}: a layer cannot hold the device 0:0, it means a deletion")
-            self._make(name, lambda: os.mknod(name, stat.S_IFMT(mode) | bits & 0o777, status.st_rdev, dir_fd=place))
+            self._make(name, lambda: metadata.make_node(place, name, stat.S_IFMT(mode) | bits & 0o777, status.st_rdev))
         if (uid, gid) != self._own or self._replacing:
-            os.chown(name, uid, gid, dir_fd=place, follow_symlinks=False)
+            metadata.chown(name, uid, gid, dir_fd=place)
         if kind is not Kind.SYMLINK:
             os.chmod(name, bits, dir_fd=place)  # just made, and nobody else is here
         os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=place, follow_symlinks=False)

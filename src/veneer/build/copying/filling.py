@@ -17,11 +17,12 @@ from typing import BinaryIO
 from veneer.build.context import checksum
 from veneer.build.context.failures import SourceChanged, shown
 from veneer.build.context.hashing import owner, remember
-from veneer.build.context.scan import INODE, MODE, OWNER, SIZE, WIDTH, Folder
+from veneer.build.context.scan import INODE, MODE, OWNER, SIZE, WIDTH, Folder, owner_in
 from veneer.build.context.select import Root
 from veneer.build.copying.copier import BUFFER, Copied, Copier, Run, Tar, hidden_name
 from veneer.build.copying.headers import header
 from veneer.build.copying.plan import Child, Place, Plan, is_linked, row_at
+from veneer.changeset import metadata
 from veneer.changeset.entry import Entry, Kind
 from veneer.changeset.index_builder import IndexBuilder
 from veneer.changeset.metadata import drop_default_acl, umask
@@ -295,7 +296,7 @@ class Filling:
             fd = open_beneath(self._root, place.path, DIRECTORY)
             try:
                 if (place.uid, place.gid) != own or self._replacing:
-                    os.fchown(fd, place.uid, place.gid)
+                    metadata.chown(fd, place.uid, place.gid)
                 os.fchmod(fd, place.mode)
                 for name, value in place.xattrs:
                     os.setxattr(fd, name, value)
@@ -328,7 +329,7 @@ def _complete(normalised: bool, folder: Folder) -> None:
             continue
         path, own = folder.child(name), folder.rows[number * WIDTH + OWNER]
         if stat.S_ISDIR(mode):
-            pair = (0, 0) if normalised else (own >> 32, own & 0xFFFFFFFF)
+            pair = (0, 0) if normalised else owner_in(own)
             total = hashlib.sha256(checksum.header(path + b"/", mode, pair)).digest()
         elif stat.S_ISSOCK(mode):
             total = hashlib.sha256(b"socket" + path).digest()

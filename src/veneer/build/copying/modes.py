@@ -25,20 +25,21 @@ def change(text: str) -> Change:
     clauses = [_CLAUSE.fullmatch(clause) for clause in text.split(",")]
 
     def changed(mode: int) -> int:
+        original = mode
         for clause in clauses:
             assert clause is not None, "resolve() checks what --chmod says"
             who = "ugo" if "a" in clause[1] or not clause[1] else clause[1]
             for sign, letters in _ACTION.findall(clause[2]):
-                mode = _applied(mode, who, sign, letters)
+                mode = _applied(mode, original, who, sign, letters)
         return stat.S_IMODE(mode)
 
     return changed
 
 
-def _applied(mode: int, who: str, sign: str, letters: str) -> int:
+def _applied(mode: int, original: int, who: str, sign: str, letters: str) -> int:
     bits = 0
     for name in dict.fromkeys(who):
-        bits |= _permissions(mode, letters) << _SHIFTS[name]
+        bits |= _permissions(mode, original, letters) << _SHIFTS[name]
     if "s" in letters:
         bits |= (stat.S_ISUID if "u" in who else 0) | (stat.S_ISGID if "g" in who else 0)
     if "t" in letters and "o" in who:
@@ -55,13 +56,13 @@ def _applied(mode: int, who: str, sign: str, letters: str) -> int:
     return mode & ~cleared | bits
 
 
-def _permissions(mode: int, letters: str) -> int:
-    """The three bits that letters mean for one class."""
+def _permissions(mode: int, original: int, letters: str) -> int:
+    """The three bits that letters mean for one class; `X` goes by what the mode was before any change."""
     if letters in _SHIFTS and letters:
         return mode >> _SHIFTS[letters] & 0o7
     found = 0
     for letter in letters:
         found |= {"r": 4, "w": 2, "x": 1}.get(letter, 0)
-        if letter == "X" and (stat.S_ISDIR(mode) or mode & 0o111):
+        if letter == "X" and (stat.S_ISDIR(original) or original & 0o111):
             found |= 1
     return found

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator, Sequence
 
 from veneer.build.context.failures import shown
-from veneer.build.context.scan import LINKS, MODE, MTIME, OWNER, WIDTH, Folder, Tree
+from veneer.build.context.scan import LINKS, MODE, MTIME, OWNER, WIDTH, Folder, Tree, owner_in
 from veneer.build.context.select import Root
 from veneer.build.copying.copier import Rules
 from veneer.build.copying.modes import Change, change
@@ -104,14 +104,14 @@ class Plan:
                 continue
             here = self._place(target)
             for path, row in root.parents:
-                self._copied(self._sub(here, path), origin, row, turned)
+                self._copied(self._sub(here, path), origin, root.path, row, turned)
             if root.folder is None:
                 above, _, name = root.base.rpartition(b"/")
                 self._put(self._sub(here, above), name, (number, root, 0))
                 continue
             if root.base:
                 here = self._sub(here, root.base)
-                self._copied(here, origin, root.row, turned)
+                self._copied(here, origin, root.path, root.row, turned)
             self._merge(number, origin, root.folder, here, turned)
 
     def _merge(self, number: int, origin: Origin, top: Folder, place: Place, turned: Change | None) -> None:
@@ -130,17 +130,18 @@ class Plan:
                     stack.append((below, self._followed(place, here, name)))
                 else:
                     inside = self._directory(here, name)
-                    self._copied(inside, origin, rows[at * WIDTH : at * WIDTH + WIDTH], turned)
+                    self._copied(inside, origin, below.path, rows[at * WIDTH : at * WIDTH + WIDTH], turned)
                     stack.append((below, inside))
 
-    def _copied(self, place: Place, origin: Origin, row: Sequence[int], turned: Change | None) -> None:
-        """Give a directory the attributes of the one it is copied from."""
+    def _copied(
+        self, place: Place, origin: Origin, path: bytes, row: Sequence[int], turned: Change | None
+    ) -> None:  # fmt: skip
+        """Give a directory the attributes of the one it is copied from, `path` in the origin's tree."""
         place.kept, place.listed = False, True
         place.mode = stat.S_IMODE(row[MODE]) if turned is None else turned(row[MODE])
-        own = (row[OWNER] >> 32, row[OWNER] & 0xFFFFFFFF)
-        place.uid, place.gid = own if origin.rules.owner is None else origin.rules.owner
+        place.uid, place.gid = owner_in(row[OWNER]) if origin.rules.owner is None else origin.rules.owner
         place.mtime_ns = row[MTIME] if self._latest is None else min(row[MTIME], self._latest)
-        place.xattrs = ()
+        place.xattrs = _xattrs(origin.tree, path) if origin.rules.attributes else ()
 
     def _put(self, place: Place, name: bytes, child: Child) -> None:
         place.children[name] = child
@@ -181,7 +182,8 @@ class Plan:
             made.listed = not self._link
             made.mode, made.uid, made.gid = stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
             made.mtime_ns = status.st_mtime_ns
-            made.xattrs = self._attributes(made.path)
+            assert self.below is not None
+            made.xattrs = _xattrs(self.below, made.path)
         else:
             made.uid, made.gid = self._owner
             made.mtime_ns = self._now
@@ -192,14 +194,6 @@ class Plan:
     def _status(self, place: Place, name: bytes) -> os.stat_result | None:
         # Only real directories are looked into: a link of the image could lead out of it.
         return self.below.status(place.child(name)) if self.below is not None and place.there else None
-
-    def _attributes(self, path: bytes) -> Xattrs:
-        assert self.below is not None
-        fd = self.below.open(path, DIRECTORY)
-        try:
-            return read_xattrs(fd)
-        finally:
-            os.close(fd)
 
     def _followed(self, top: Place, place: Place, name: bytes) -> Place:
         """The directory that an archive means by a name it has no entry for: links of the image are followed, as in a
@@ -253,6 +247,15 @@ class Plan:
         for name in [name for name, child in place.children.items() if isinstance(child, Place) and self._prune(child)]:
             del place.children[name]
         return place.kept and not place.children
+
+
+def _xattrs(tree: Tree, path: bytes) -> Xattrs:
+    """The extended attributes of a directory that a layer keeps."""
+    fd = tree.open(path, DIRECTORY)
+    try:
+        return read_xattrs(fd)
+    finally:
+        os.close(fd)
 
 
 def row_at(child: Child) -> tuple[int, ...]:

@@ -29,13 +29,21 @@ class BadFlag(InvalidStep):
 
 
 class Part:
-    """Sources from one tree.  `unpack`: its archives are extracted; None: if they lie in the context."""
+    """Sources from one tree.  `unpack`: its archives are extracted.  `fetched`: a file from a URL."""
 
-    __slots__ = ("selection", "unpack")
+    __slots__ = ("fetched", "selection", "unpack")
 
-    def __init__(self, selection: Selection, unpack: bool = False) -> None:
+    def __init__(self, selection: Selection, *, unpack: bool = False, fetched: bool = False) -> None:
         self.selection = selection
         self.unpack = unpack
+        self.fetched = fetched
+
+    def checksums(self) -> list[str]:
+        """Each source's, in order; docker writes a fetched file's without its kind."""
+        self.selection.checksum()
+        tree = self.selection.tree
+        found = [Selection(tree, (root,)).summary() for root in self.selection.roots]
+        return [each.removeprefix("file:") for each in found] if self.fetched else found
 
 
 class Given:
@@ -50,13 +58,10 @@ class Given:
 
     def checksum(self) -> str:
         """docker's checksum of all of it; reads what is not known."""
-        found = []
-        for part in self.parts:
-            if len(self.parts) == 1:
-                return part.selection.checksum()
-            part.selection.checksum()
-            found += [Selection(part.selection.tree, (root,)).summary() for root in part.selection.roots]
-        return sums.of_several(found)
+        if len(self.parts) == 1 and not self.parts[0].fetched:
+            return self.parts[0].selection.checksum()
+        found = [checksum for part in self.parts for checksum in part.checksums()]
+        return found[0] if len(found) == 1 else sums.of_several(found)
 
     def selection(self) -> Selection:
         """All sources as if from one tree, for who only looks at them."""
@@ -131,7 +136,7 @@ class _Opening:
             tree, paths, excludes=instruction.excludes, parents=instruction.parents, keyword=instruction.keyword
         )  # fmt: skip
         unpack = isinstance(instruction, i.Add) and instruction.unpack is not False
-        return Part(selection, unpack)
+        return Part(selection, unpack=unpack)
 
     def _tree(self) -> Tree:
         session, word = self._stage.session, self._instruction.from_
@@ -202,7 +207,7 @@ class _Opening:
         os.utime(target, ns=(file.mtime_ns, file.mtime_ns))
         tree = self._opened(folder, url)
         row = [Root(name_bytes := os.fsencode(name), name_bytes, name_bytes, _row(tree, name_bytes), None)]
-        return Part(Selection(tree, row), bool(instruction.unpack))
+        return Part(Selection(tree, row), unpack=bool(instruction.unpack), fetched=True)
 
     def _documents(self, documents: Sequence[i.Heredoc]) -> Part:
         folder = self._folder()
