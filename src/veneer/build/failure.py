@@ -41,18 +41,24 @@ class StepFailed(VeneerError):
 
 
 def located(
-    error: VeneerError, dockerfile: Dockerfile, instruction: Instruction | None, last_good: ImageID | None
+    error: VeneerError, dockerfile: Dockerfile, instruction: Instruction, last_good: ImageID | None
 ) -> VeneerError:
-    """`error` with the place in the Dockerfile and the last good image; what has its place already stays."""
-    if isinstance(error, StepFailed | DockerfileError) or instruction is None:
+    """`error` with the place in the Dockerfile and the last good image; what has its place already stays.
+
+    An instruction that stands in no file (line 0: --label, an image composed in Python) is shown itself.
+    """
+    if isinstance(error, StepFailed | DockerfileError):
         return error
     line, end = instruction.location.line, instruction.location.end_line
-    if isinstance(error, Syntax):
+    if not line:
+        shown = instruction.text
+    elif isinstance(error, Syntax):
         line, shown = pointed(error, dockerfile.source.decode("utf-8", "replace"), line, end)
     else:
         shown = excerpt(dockerfile.lines, line, min(end, line + 3))
     rule = "-" * 20
-    message = f"{error.message}\n{dockerfile.name}:{line}\n{rule}\n{shown}\n{rule}"
+    place = f"{dockerfile.name}:{line}\n" if line else ""
+    message = f"{error.message}\n{place}{rule}\n{shown}\n{rule}"
     hints = [error.hint] if error.hint else []
     if last_good is not None:
         hints.append(f"the last good image is {last_good.short}: veneer run -it {last_good.short} sh")

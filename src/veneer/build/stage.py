@@ -119,7 +119,7 @@ class StageRun:
             self.flush()
             self.session.tell(StepFailed(time.time(), self._step, error.message, last_good))
             dockerfile = self.session.plan.dockerfile
-            raise located(error, dockerfile, instruction if instruction.line else None, last_good) from error
+            raise located(error, dockerfile, instruction, last_good) from error
 
     def _from(self) -> None:
         planned, session, began = self.planned, self.session, time.monotonic()
