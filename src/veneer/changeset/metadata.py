@@ -112,10 +112,19 @@ def attributes_of(frame: Frame) -> Attributes:
     return mode, status.st_uid, status.st_gid, frame.mtime_ns, xattrs
 
 
-def make_stand_in(dir_fd: int, name: bytes, mode: int) -> None:
-    """Make the empty file that stands for a device on the disk; the layer's index says what it is."""
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-    os.close(os.open(name, flags, mode, dir_fd=dir_fd))
+def make_node(dir_fd: int, name: bytes, mode: int, device: int) -> bool:
+    """Make a device or FIFO; False where this user may not, and an empty file stands for the device.
+
+    Something has to be there: it hides what the layers below have, and other names may be links to it.  The layer's
+    index says what it is.
+    """
+    try:
+        os.mknod(name, mode, device, dir_fd=dir_fd)
+    except PermissionError:
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(name, flags, stat.S_IMODE(mode), dir_fd=dir_fd))
+        return False
+    return True
 
 
 def chmod_node(dir_fd: int, name: bytes, mode: int) -> None:
@@ -125,6 +134,22 @@ def chmod_node(dir_fd: int, name: bytes, mode: int) -> None:
         os.chmod(f"/proc/self/fd/{fd}", mode)
     finally:
         os.close(fd)
+
+
+def chown(target: int | bytes, uid: int, gid: int, *, dir_fd: int | None = None) -> None:
+    """Give a file an owner, where this user can: else it stays his own, and its layer's index says whose it is.
+
+    `target` is an open file, or a name in `dir_fd`, itself if it is a symlink.
+    """
+    try:
+        if isinstance(target, int):
+            os.fchown(target, uid, gid)
+        else:
+            os.chown(target, uid, gid, dir_fd=dir_fd, follow_symlinks=False)
+    except OSError as error:
+        # EINVAL: in a user namespace, an id it has no mapping for.
+        if error.errno != errno.EINVAL and (error.errno != errno.EPERM or os.geteuid() == 0):
+            raise
 
 
 class Owner:

@@ -175,7 +175,7 @@ def _trees(store: Store) -> Iterator[Finding]:
             union = driver.whiteouts is not WhiteoutStyle.ERASE
             below = _below(store, snapshot) if union else []
             facts = list(_differences(directory, index, below))
-            facts += _extras(directory, index) if union else []
+            facts += _extras(directory, index, below) if union else []
         if facts and not store.catalog.row("SELECT 1 FROM snapshot WHERE id = ?", (snapshot,)):
             continue  # collected meanwhile
         for fact in facts[:_DIFFERENCES]:
@@ -201,14 +201,21 @@ def _differences(directory: Path, index: LayerIndex, below: Sequence[Path]) -> I
             yield f"/{os.fsdecode(entry.path)}: {fact}"
 
 
-def _extras(directory: Path, index: LayerIndex) -> Iterator[str]:
-    """What is in a union's directory and not in its layer; whiteouts may stand for an opaque root."""
+def _extras(directory: Path, index: LayerIndex, below: Sequence[Path]) -> Iterator[str]:
+    """What is in a union's directory and not in its layer.
+
+    Whiteouts may stand for an opaque root, and a directory from below may have been copied up and then left as it was.
+    """
     root = os.fsencode(directory)
     for folder, folders, names in os.walk(root):
         for name in [*folders, *names]:
             path = os.path.join(folder, name)
             inside = path[len(root) + 1 :]
-            if index.find(inside) is None and not _is_whiteout(os.lstat(path)):
+            if (
+                index.find(inside) is None
+                and not _is_whiteout(os.lstat(path))
+                and not (name in folders and any((each / os.fsdecode(inside)).is_dir() for each in below))
+            ):
                 yield f"/{os.fsdecode(inside)}: is not in the layer"
 
 
