@@ -9,6 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from veneer.build.events import Event, Finished, Missed, Output, Step, StepDone, StepFailed, StepStarted, Warned
 from veneer.build.request import CacheSpec, OutputSpec, SecretSource
@@ -16,7 +18,7 @@ from veneer.cli.app import Failure
 from veneer.cli.build_flags import cache_spec, output_spec, secret, size_bytes, words
 from veneer.cli.build_raw import Raw
 from veneer.cli.build_terminal import Terminal
-from veneer.cli.build_view import Plain, Quiet, View, calm
+from veneer.cli.build_view import LONGEST, Plain, Quiet, Splitter, View, calm
 from veneer.oci.digest import Digest, ImageID
 
 ONE = ImageID(Digest("sha256:" + "1" * 64))
@@ -36,7 +38,8 @@ BUILT: list[Event] = [
     StepStarted(0.0, FROM), StepDone(0.0, FROM, ONE, False, None, 0.0),
     StepStarted(1.0, MAKE), Missed(1.0, MAKE, MISS), Output(1.0, MAKE, 1, b"a\nb"),
     Output(1.0, MAKE, 1, b"c\n\x1b[2Jd"),
-    StepDone(2.0, MAKE, TWO, False, 5, 1.0), Warned(2.0, "Rule", "careful", 7), Finished(2.0, TWO, ("a:b",), ("late",)),
+    StepDone(2.0, MAKE, TWO, False, 5, 1.0), Warned(2.0, "Rule", "careful", 7),
+    Warned(2.0, "", "odd", 3), Finished(2.0, TWO, ("a:b",), ("late",)),
 ]  # fmt: skip
 
 
@@ -45,8 +48,9 @@ def test_plain_is_classic_dockers_lines() -> None:
     feed(Plain(out, explain=False, columns=80), BUILT)
     assert out.getvalue().splitlines() == [
         "Step 1/2 : FROM busybox", " ---> 111111111111", "Step 2/2 : RUN make", "a", "bc", "\\x1b[2Jd",
-        " ---> 222222222222", "[Warning] Rule: careful (line 7)", "[Warning] late",
+        " ---> 222222222222", "[Warning] odd (line 3)", "[Warning] late",
         "Successfully built 222222222222", "Successfully tagged a:b",
+        "", " 1 warning found (use --check to see where):", " - Rule: careful (line 7)",
     ]  # fmt: skip
 
 
@@ -88,6 +92,65 @@ def test_quiet_is_silent_until_a_step_fails() -> None:
     assert err.getvalue() == ""
     feed(Quiet(err), [StepStarted(0.0, MAKE), Output(0.0, MAKE, 2, b"boom\n"), StepFailed(0.0, MAKE, "no", ONE)])
     assert err.getvalue() == "boom\n"
+
+
+def test_what_was_printed_without_a_lines_end_is_shown_with_its_stage_when_the_build_is_cut_short() -> None:
+    out = io.StringIO()
+    one, two = Step("build", 1, 1, 1, 2, "RUN a", 1), Step("1", 1, 1, 2, 2, "RUN b", 3)
+    view = Plain(out, explain=False, columns=80)
+    for event in (Output(0.0, one, 1, b"half"), Output(0.0, two, 2, b"a line\nother half")):
+        view(event)
+    view.close(failed=True)
+    assert out.getvalue().splitlines() == ["[1] a line", "[build] half", "[1] other half"]
+
+
+def test_warnings_are_counted_and_not_all_told() -> None:
+    out = io.StringIO()
+    feed(Plain(out, explain=False, columns=80), [Warned(0.0, "Rule", f"no {n}", n) for n in range(1, 31)])
+    lines = out.getvalue().splitlines()
+    assert lines[1] == " 30 warnings found (use --check to see where):"
+    assert lines[-2:] == [" - Rule: no 20 (line 20)", " - and 10 more"]
+
+
+def test_lines_are_made_of_any_pieces() -> None:
+    splitter = Splitter()
+    assert splitter.lines(1, b"a") == [] and splitter.lines(2, b"x\n") == ["x"]
+    assert splitter.lines(1, b"b\nc\n\nd") == ["ab", "c", ""]
+    assert splitter.end() == ["d"] and splitter.end() == []
+
+
+def test_a_line_without_an_end_is_not_kept_for_ever() -> None:
+    splitter = Splitter()
+    text = "é" * LONGEST
+    pieces = [text.encode()[at : at + 4097] for at in range(0, 2 * LONGEST, 4097)]
+    shown = [line for piece in pieces for line in splitter.lines(1, piece)]
+    assert shown and max(len(line.encode()) for line in shown) <= LONGEST
+    assert "".join([*shown, *splitter.end()]) == text
+
+
+@given(st.lists(st.binary(max_size=20), max_size=10))
+def test_nothing_that_was_printed_is_lost(pieces: list[bytes]) -> None:
+    splitter = Splitter()
+    shown = [line for piece in pieces for line in splitter.lines(1, piece)]
+    whole = b"".join(pieces)
+    shown += splitter.end()
+    assert shown == [line.decode("utf-8", "replace") for line in whole.removesuffix(b"\n").split(b"\n")] or not whole
+
+
+def test_raw_warns_as_buildkit_does() -> None:
+    out = io.StringIO()
+    feed(Raw(out), [Warned(0.0, "JSONArgsRecommended", "JSON arguments recommended", 7)])
+    [warning] = json.loads(out.getvalue())["warnings"]
+    assert base64.b64decode(warning["short"]) == b"JSONArgsRecommended: JSON arguments recommended (line 7)"
+    assert warning["url"].endswith("/json-args-recommended/") and warning["level"] == 1
+    assert warning["range"] == [{"start": {"line": 7}, "end": {"line": 7}}]
+
+
+def test_raw_knows_which_step_follows_which() -> None:
+    out = io.StringIO()
+    feed(Raw(out), BUILT)
+    vertexes = [each for line in out.getvalue().splitlines() for each in json.loads(line).get("vertexes", [])]
+    assert "inputs" not in vertexes[0] and vertexes[-1]["inputs"] == [vertexes[0]["digest"]]
 
 
 def test_raw_is_buildkits_json_and_a_reason_for_the_miss() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from veneer.build.checking import Checks
 from veneer.build.events import Finished, Repeated, Verified, unheard
 from veneer.build.session import Session
 from veneer.build.source import Sources
@@ -84,7 +85,7 @@ def build(
     if request.verify:
         request = request.replaced(no_cache=True)
     moment = time.time_ns() if request.source_date_epoch is None else request.source_date_epoch * 10**9
-    with Sources(store, request, tell) as sources:
+    with Sources(store, request, tell) as sources, Checks(store, request, sources, tell) as checks:
         done: dict[Platform, Session] = {}
         images: dict[Platform, Image] = {}
         for platform in wanted.platforms:
@@ -104,6 +105,7 @@ def build(
             if request.squash:
                 assert squash is not None, "whoever takes requests to squash can"
                 images[platform] = squash(images[platform], session.base(), session.created())
+        checks.done()
         return _finished(store, request, wanted, tell, sources, done, images, stdout)
 
 

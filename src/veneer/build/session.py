@@ -82,6 +82,11 @@ class Session:
         """Images that were not in the store before, in the order they came in."""
         self.stopping = threading.Event()
         self._guard = threading.Lock()
+        self._before: dict[int, int] = {}
+        self._of = 0
+        for planned in self.plan.stages:
+            self._before[planned.index] = self._of
+            self._of += 1 + len(self.plan.steps(planned))
         self._places: dict[int, _Place] = {each.index: _Place(each) for each in self.plan.stages}
         self._crews: Crews | None = None
         self._declared: set[str] = {name for arg in sources.dockerfile.global_args for name, _ in arg.pairs}
@@ -245,12 +250,7 @@ class Session:
 
     def position(self, planned: PlannedStage) -> tuple[int, int]:
         """How many steps come before a stage's, and how many there are in all."""
-        before = of = 0
-        for each in self.plan.stages:
-            if each.index == planned.index:
-                before = of
-            of += 1 + len(self.plan.steps(each))
-        return before, of
+        return self._before.get(planned.index, 0), self._of
 
     def warn(self, text: str) -> None:
         """Have something told at the end."""

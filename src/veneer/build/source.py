@@ -60,7 +60,8 @@ class Sources:
             given = self._request.dockerfile
             self.dockerfile = parse(*self._text()) if isinstance(given, Path | str | bytes) else given
             for warning in self.dockerfile.warnings:
-                self._tell(Warned(time.time(), warning.rule, warning.message, warning.line))
+                if not warning.rule:  # those of a rule are the linter's to tell
+                    self._tell(Warned(time.time(), "", warning.message, warning.line))
         except BaseException:
             self._stack.close()
             raise

@@ -2,51 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from veneer.build.language.errors import excerpt
 from veneer.cli.app import App
-from veneer.cli.tables import harmless
 
 if TYPE_CHECKING:
     from veneer.engine.builds import Checked
 
-_AROUND = 2
-"""Lines of the Dockerfile shown before and after the ones a finding is about."""
-
-
-def excerpt(source: Sequence[str], first: int, last: int) -> list[str]:
-    """The lines around `first` to `last` (from 1), numbered, with `>>>` on those."""
-    low, high = max(1, first - _AROUND), min(len(source), last + _AROUND)
-    return [f"{number:4d} | {'>>>' if first <= number <= last else '   '} {harmless(source[number - 1], keep=chr(9))}"
-            for number in range(low, high + 1)]  # fmt: skip
+MAX_LINES = 10
 
 
 def show(app: App, checked: Checked, format: str) -> int:
-    """Print every finding; 1 if there are any, else 0."""
+    """Print every finding; 1 if there are any, else 0, as buildx has it.
+
+    Source: moby/buildkit frontend/subrequests/lint (its text and its JSON).
+    """
     findings = checked.findings
     if format == "json":
-        import json
-
-        app.write(json.dumps({"warnings": [
-            {"ruleName": each.rule, "description": each.description, "detail": each.message,
-             "location": {"startLine": each.line, "endLine": each.end_line}} for each in findings
-        ]}, indent=2) + "\n")  # fmt: skip
+        app.write(_json(checked))
         return 1 if findings else 0
     if not findings:
         app.line("Check complete, no warnings found.")
         return 0
     app.line(f"Check complete, {len(findings)} warning{'s have' if len(findings) > 1 else ' has'} been found!")
-    source = checked.source.decode("utf-8", "replace").splitlines()
+    source = checked.source.decode("utf-8", "replace").split("\n")
     for each in findings:
         app.line("")
-        app.line(f"WARNING: {each.rule}")
-        app.line(each.description)
-        app.line("")
+        app.line(f"WARNING: {each.rule} - {each.url}")
+        app.line(each.message)
         app.line(f"{checked.name}:{each.line}")
         app.line("--------------------")
-        for line in excerpt(source, each.line, each.end_line):
-            app.write(line + "\n")
+        # A here-document of a thousand lines is not shown whole.
+        app.write(excerpt(source, each.line, min(each.end_line, each.line + MAX_LINES)) + "\n")
         app.line("--------------------")
-        app.line(each.message)
     return 1
+
+
+def _json(checked: Checked) -> str:
+    import base64
+    import json
+
+    document = {
+        "warnings": [
+            {"ruleName": each.rule, "description": each.description, "url": each.url, "detail": each.message,
+             "location": {"ranges": [{"start": {"line": each.line}, "end": {"line": each.end_line}}]}}
+            for each in checked.findings
+        ],
+        "sources": [
+            {"filename": checked.name, "language": "Dockerfile", "data": base64.b64encode(checked.source).decode()}
+        ],
+    }  # fmt: skip
+    return json.dumps(document, indent=2) + "\n"

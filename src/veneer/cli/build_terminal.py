@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -23,7 +24,7 @@ from veneer.build.events import (
     Verified,
     Warned,
 )
-from veneer.cli.build_view import Splitter, calm, heading
+from veneer.cli.build_view import Findings, Splitter, calm, heading
 from veneer.cli.progress import bar
 from veneer.cli.tables import harmless, shorten
 from veneer.cli.units import human_size
@@ -35,6 +36,7 @@ TAIL = 6
 KEPT_LINES = 200
 """How many of them are shown when it fails."""
 Key = tuple[str, int]
+_PLAIN = "\x1b[0m"
 
 
 class _Running:
@@ -46,17 +48,17 @@ class _Running:
 
 
 class Terminal:
-    """The live view.  `columns` is the terminal's width; the part that is redrawn never is higher than `rows`."""
+    """The live view.  `columns` and `rows` are the terminal's size, until it says itself; what is redrawn fits in."""
 
     def __init__(self, out: TextIO, *, explain: bool, columns: int, rows: int) -> None:
         self._out = out
         self._explain = explain
-        self._columns = columns
-        self._rows = max(rows - 2, 4)
+        self._columns, self._rows = columns, max(rows - 2, 1)
         self._lock = threading.Lock()
         self._running: dict[Key, _Running] = {}
         self._transfers: dict[str, Report] = {}
-        self._drawn = 0
+        self._findings = Findings()
+        self._drawn: list[int] = []
         self._since = time.monotonic()
         self._over = threading.Event()
         self._clock = threading.Thread(target=self._tick, name="veneer-build-view", daemon=True)
@@ -71,6 +73,8 @@ class Terminal:
         self._clock.join()
         with self._lock:
             self._wipe()
+            for line in self._findings.lines():
+                self._out.write(line + "\n")
             self._out.flush()
 
     def _tick(self) -> None:
@@ -100,7 +104,8 @@ class Terminal:
             self._say(f"context {harmless(event.name)}: {event.files} files, {human_size(event.bytes)}, "
                       f"{human_size(event.read)} read")  # fmt: skip
         elif isinstance(event, Warned):
-            self._say(f"\x1b[33mwarning\x1b[0m {event.rule}{': ' if event.rule else ''}{harmless(event.message)}")
+            if not self._findings.take(event):
+                self._say(f"\x1b[33mwarning\x1b[0m {harmless(event.message)}")
         elif isinstance(event, Repeated):
             self._say("Building a second time, to compare")
         elif isinstance(event, Verified):
@@ -140,7 +145,16 @@ class Terminal:
             self._say(f"Successfully tagged {tag}")
 
     def _fit(self, text: str, beside: int = 0) -> str:
-        return shorten(text, max(self._columns - beside, 20))
+        return shorten(text, max(self._columns - beside, 1))
+
+    def _measure(self) -> None:
+        """See how large the terminal is now; it stays what it was where that cannot be asked."""
+        try:
+            size = os.get_terminal_size(self._out.fileno())
+        except (OSError, ValueError):
+            return
+        if size.columns and size.lines:
+            self._columns, self._rows = size.columns, max(size.lines - 2, 1)
 
     def _say(self, text: str, step: Step | None = None) -> None:
         """A line that stays."""
@@ -151,22 +165,27 @@ class Terminal:
 
     def _wipe(self) -> None:
         if self._drawn:
-            self._out.write(f"\x1b[{self._drawn}A\r\x1b[J")
-            self._drawn = 0
+            # Where the terminal became narrower meanwhile, it broke the lines.
+            self._measure()
+            height = sum(max(1, -(-width // self._columns)) for width in self._drawn)
+            self._out.write(f"\x1b[{height}A\r\x1b[J")
+            self._drawn = []
 
     def _draw(self) -> None:
-        lines: list[str] = []
+        self._wipe()
+        self._measure()
+        lines: list[tuple[str, str]] = []
         now = time.monotonic()
         each = max(1, min(TAIL, self._rows // max(len(self._running), 1) - 1))
         for running in self._running.values():
-            lines.append(self._fit(f"• {heading(running.step)}  {now - running.since:.1f}s"))
+            spent = f"  {now - running.since:.1f}s"
+            lines.append(("", self._fit(f"• {heading(running.step)}", len(spent)) + spent))
             for text in list(running.lines)[-each:]:
-                lines.append("\x1b[2m" + self._fit("  " + calm(text, colours=False).expandtabs()) + "\x1b[0m")
+                lines.append(("\x1b[2m", self._fit("  " + calm(text, colours=False).expandtabs())))
         for report in list(self._transfers.values())[-each:]:
             counts = bar(report.current or 0, report.total, self._columns)
-            lines.append(self._fit(f"  {harmless(report.id)}: {harmless(report.status)} {counts}".rstrip()))
-        self._wipe()
+            lines.append(("", self._fit(f"  {harmless(report.id)}: {harmless(report.status)} {counts}".rstrip())))
         shown = lines[: self._rows]
-        self._out.write("".join(line + "\n" for line in shown))
-        self._drawn = len(shown)
+        self._out.write("".join(f"{style}{line}{_PLAIN if style else ''}\n" for style, line in shown))
+        self._drawn = [len(line) for _, line in shown]
         self._out.flush()

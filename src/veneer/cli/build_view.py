@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 KEPT_ON_FAILURE = 1 << 20
 """How many bytes of a step's output a quiet build keeps, to show them if the step fails."""
+LONGEST = 1 << 16
+"""How many bytes of a line without an end are waited for."""
+MAX_FINDINGS = 20
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -62,21 +65,64 @@ def calm(text: str, *, colours: bool) -> str:
 
 
 class Splitter:
-    """Makes lines of the pieces a step prints; an unfinished line waits for its end."""
+    """Makes lines of the pieces a step prints; an unfinished line waits for its end, or until it is LONGEST."""
 
     def __init__(self) -> None:
-        self._rest = {1: b"", 2: b""}
+        self._rest = {1: bytearray(), 2: bytearray()}
 
     def lines(self, stream: int, data: bytes) -> list[str]:
         """The lines that `data` completes."""
-        *whole, self._rest[stream] = (self._rest[stream] + data).split(b"\n")
-        return [line.decode("utf-8", "replace") for line in whole]
+        rest = self._rest[stream]
+        first, newline, after = data.partition(b"\n")
+        rest += first
+        found: list[bytes] = []
+        while len(rest) > LONGEST:
+            cut = _between_characters(rest, LONGEST)
+            found.append(bytes(rest[:cut]))
+            del rest[:cut]
+        if newline:
+            *whole, last = after.split(b"\n")
+            found += [bytes(rest), *whole]
+            rest[:] = b""
+            return [line.decode("utf-8", "replace") for line in found] + (self.lines(stream, last) if last else [])
+        return [line.decode("utf-8", "replace") for line in found]
 
     def end(self) -> list[str]:
         """What was printed without a line's end."""
         rest = [line.decode("utf-8", "replace") for line in self._rest.values() if line]
-        self._rest = {1: b"", 2: b""}
+        self._rest = {1: bytearray(), 2: bytearray()}
         return rest
+
+
+def _between_characters(data: bytearray, place: int) -> int:
+    """The last place up to `place` that is not within a character of UTF-8."""
+    for cut in range(place, place - 4, -1):
+        if data[cut] & 0xC0 != 0x80:
+            return cut
+    return place
+
+
+class Findings:
+    """The linter's warnings, which are told together when a build is over, as buildx does it."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def take(self, event: Warned) -> bool:
+        """Keep a warning of a rule for later; False for any other."""
+        if event.rule:
+            where = f" (line {event.line})" if event.line else ""
+            self._lines.append(f" - {event.rule}: {harmless(event.message)}{where}")
+        return bool(event.rule)
+
+    def lines(self) -> list[str]:
+        """All of them and how many they are; [] if there are none."""
+        lines, self._lines = self._lines, []
+        if not lines:
+            return []
+        count = f"{len(lines)} warning{'s' if len(lines) > 1 else ''} found (use --check to see where):"
+        more = [f" - and {len(lines) - MAX_FINDINGS} more"] if len(lines) > MAX_FINDINGS else []
+        return ["", f" {count}", *lines[:MAX_FINDINGS], *more]
 
 
 def heading(step: Step) -> str:
@@ -93,7 +139,8 @@ class Plain:
         self._explain = explain
         self._transfers = Lines(out, live=live, columns=columns)
         self._lock = threading.Lock()
-        self._splitters: dict[tuple[str, int], Splitter] = {}
+        self._splitters: dict[tuple[str, int], tuple[Step, Splitter]] = {}
+        self._findings = Findings()
         self._missed: dict[tuple[str, int], Miss] = {}
         self._colours = live
 
@@ -104,9 +151,10 @@ class Plain:
 
     def close(self, *, failed: bool) -> None:
         with self._lock:
-            for splitter in self._splitters.values():
-                for line in splitter.end():
-                    self._line(calm(line, colours=self._colours))
+            for step, _ in list(self._splitters.values()):
+                self._rest(step)
+            for line in self._findings.lines():
+                self._line(line)
             self._out.flush()
 
     def _line(self, text: str, step: Step | None = None) -> None:
@@ -122,16 +170,17 @@ class Plain:
                 self._told(event.step, event.miss)
         elif isinstance(event, Output):
             key = (event.step.stage, event.step.number)
-            for line in self._splitters.setdefault(key, Splitter()).lines(event.stream, event.data):
+            splitter = self._splitters.setdefault(key, (event.step, Splitter()))[1]
+            for line in splitter.lines(event.stream, event.data):
                 self._line(calm(line, colours=self._colours), event.step)
         elif isinstance(event, StepDone):
             self._done(event)
         elif isinstance(event, Transfer | OutputProgress):
             self._transfer(event.report)
         elif isinstance(event, Warned):
-            where = f" (line {event.line})" if event.line else ""
-            rule = f"{event.rule}: " if event.rule else ""
-            self._line(f"[Warning] {rule}{harmless(event.message)}{where}")
+            if not self._findings.take(event):
+                where = f" (line {event.line})" if event.line else ""
+                self._line(f"[Warning] {harmless(event.message)}{where}")
         elif isinstance(event, StepFailed):
             self._rest(event.step)
         elif isinstance(event, Repeated):
@@ -150,8 +199,8 @@ class Plain:
             self._line(f"        {harmless(detail)}", step)
 
     def _rest(self, step: Step) -> None:
-        splitter = self._splitters.pop((step.stage, step.number), None)
-        for line in splitter.end() if splitter else ():
+        found = self._splitters.pop((step.stage, step.number), None)
+        for line in found[1].end() if found else ():
             self._line(calm(line, colours=self._colours), step)
 
     def _done(self, event: StepDone) -> None:
@@ -199,4 +248,4 @@ class Quiet:
         self._err.flush()
 
 
-__all__ = ["BaseResolved", "Plain", "Quiet", "Splitter", "View", "calm", "heading"]
+__all__ = ["BaseResolved", "Findings", "Plain", "Quiet", "Splitter", "View", "calm", "heading"]

@@ -60,15 +60,18 @@ class Builds:
         return squash(self._engine.store, image, first, last, created=created, onto=base).image
 
     def check(self, request: BuildRequest) -> Checked:
-        """Lint the Dockerfile of a request without building anything."""
+        """Lint the Dockerfile of a request without building anything.
+
+        Raises DockerfileError, StageError for one that cannot be built at all.
+        """
+        from veneer.build.checking import findings, needed
         from veneer.build.events import unheard
-        from veneer.build.language import lint
         from veneer.build.source import Sources
 
         with Sources(self._engine.store, request, unheard) as sources:
             dockerfile = sources.dockerfile
-            findings = lint.check(dockerfile, build_args=dict(request.args), context_ignore=sources.ignore)
-            return Checked(findings, dockerfile.name, dockerfile.source)
+            needed(request, sources)
+            return Checked(findings(self._engine.store, request, sources), dockerfile.name, dockerfile.source)
 
     def du(self, filters: Mapping[str, Sequence[str]] | None = None) -> list[Record]:
         """What the build cache takes, the most recently used first; see store/build_usage.py."""

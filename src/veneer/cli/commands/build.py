@@ -41,7 +41,7 @@ def run(app: App, given: Parsed) -> int:
     _write_files(given, built)
     if _is_quiet(given) and built.image is not None and not _goes_to_stdout(wanted):
         app.line(str(built.image))
-    if wanted.dry_run and not _is_quiet(given):
+    if wanted.dry_run and not _is_quiet(given) and given.text("progress") != "rawjson":
         app.line(f"{built.hits} of {built.steps} steps are in the cache; nothing was built")
     return 0
 
