@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PROGRAM = "slirp4netns"
 NAMESPACE = "/proc/1/ns/net"
 """The enclosure's network, for programs that see its /proc."""
+DEVICE = "/dev/net/tun"
+"""What the program needs to open; some hosts keep it for root."""
 DNS = "10.0.2.3"
 """Where slirp4netns passes questions on to the host's own name servers, loopback ones too."""
 _PATIENCE_SECONDS = 30.0
@@ -64,6 +66,11 @@ class Connection:
         self._process.kill()
         assert self._process.stderr is not None
         lines = self._process.stderr.read().decode(errors="replace").strip().splitlines()
+        if not os.access(DEVICE, os.R_OK | os.W_OK):
+            raise NetworkFailed(
+                f"{PROGRAM} could not make the network: this user may not open {DEVICE}",
+                hint=f"let an administrator chmod 666 {DEVICE}, or build with --network none (or host)",
+            )
         raise NetworkFailed(f"{PROGRAM} could not make the network: {lines[-1] if lines else 'it said nothing'}",
                             hint="build with --network none, or host")  # fmt: skip
 
