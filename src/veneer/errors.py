@@ -19,6 +19,8 @@ class VeneerError(Exception):
 
     http_status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
+    has_lines: ClassVar[bool] = False
+    """Whether line feeds in the message are veneer's own; elsewhere they come from a name, and are shown escaped."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

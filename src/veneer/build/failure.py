@@ -34,6 +34,8 @@ class NoSuchContext(NotFound):
 class StepFailed(VeneerError):
     """A step that could not be done.  `cause` is why, `last_good` the image before it (None: there is none)."""
 
+    has_lines = True
+
     def __init__(self, message: str, *, cause: VeneerError, last_good: ImageID | None, hint: str) -> None:
         super().__init__(message, hint=hint)
         self.cause = cause
@@ -58,7 +60,8 @@ def located(
         shown = excerpt(dockerfile.lines, line, min(end, line + 3))
     rule = "-" * 20
     place = f"{dockerfile.name}:{line}\n" if line else ""
-    message = f"{error.message}\n{place}{rule}\n{shown}\n{rule}"
+    fact = error.message.replace("\n", "\\n")  # a command's or a name's own
+    message = f"{fact}\n{place}{rule}\n{shown}\n{rule}"
     hints = [error.hint] if error.hint else []
     if last_good is not None:
         hints.append(f"the last good image is {last_good.short}: veneer run -it {last_good.short} sh")

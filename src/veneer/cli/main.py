@@ -230,7 +230,8 @@ def run(words: Sequence[str], out: TextIO, err: TextIO, stdin: TextIO, *, now: f
 
 def say(app: App, error: VeneerError) -> None:
     """The error, and the way out of it, on standard error."""
-    app.warn(f"Error: {error.message}")
+    for line in f"Error: {error.message}".split("\n") if error.has_lines else [f"Error: {error.message}"]:
+        app.warn(line)
     if error.hint:
         app.warn(f"hint: {error.hint}")
 

@@ -21,6 +21,8 @@ class DockerfileError(InvalidRequest):
     `reason` is the fact alone, `line` counts from 1 (0: the file as a whole), `excerpt` shows the place.
     """
 
+    has_lines = True
+
     def __init__(
         self, reason: str, *, name: str = "Dockerfile", line: int = 0, excerpt: str = "", hint: str = ""
     ) -> None:
