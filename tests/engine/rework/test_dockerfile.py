@@ -113,6 +113,12 @@ def test_arguments_that_steps_saw_are_told_and_declared() -> None:
     assert found.notes == ("It was built with these arguments in force: --build-arg A=one --build-arg B=3",)
 
 
+def test_where_an_argument_ends_is_known_from_another_step() -> None:
+    rows = [NOP + " ARG A=1", "|1 A=one two /bin/sh -c echo", "|1 A=one two /bin/echo a", "|1 A=one /bin/echo a"]
+    assert [line.text for line in recovered(rows).lines][2:] == ['RUN ["/bin/echo", "a"]'] * 2
+    assert recovered(rows).args == {"A": "one"}, "as they were last"
+
+
 def test_an_exec_form_is_told_to_be_a_guess_and_a_shell_that_no_row_tells_of_is_kept() -> None:
     assert lines(["/bin/echo a b"]) == [
         "# The next command is in exec form; where its words end cannot be told for sure.",

@@ -114,9 +114,10 @@ def recover(
 
 
 def _known_args(config: ImageConfig) -> dict[str, str]:
-    """The build arguments that RUN rows show, which tell where an ARG's default ends."""
+    """The build arguments that RUN rows show, which tell where a value ends elsewhere."""
     rows = [rowtext.read_row(entry.created_by, entry.comment) for entry in config.history]
-    return {name: value for row in rows for name, value in row.args}
+    found = {name: value for row in rows if row.words is None for name, value in row.args}
+    return {name: value for row in rows for name, value in row.args} | found
 
 
 class _Writer:
@@ -140,7 +141,7 @@ class _Writer:
             self._opaque(step, Row("", ""), "A layer that no row of the history tells of")
             return
         entry = step.entry
-        row = rowtext.read_row(entry.created_by, entry.comment, self._shell, self._declared)
+        row = rowtext.read_row(entry.created_by, entry.comment, self._shell, self._declared, self._args)
         if row.keyword in ("", "COPY", "ADD"):
             said = f"{row.keyword} {row.text}".strip() or entry.comment
             self._opaque(step, row, said or "A step that says nothing of itself")

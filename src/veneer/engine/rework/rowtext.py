@@ -20,6 +20,7 @@ KEYWORDS = frozenset({
 _NOOP = "#(nop)"
 _BUILDKIT = " # buildkit"
 _SHELL_WORDS = 2
+_NONE: Mapping[str, str] = {}
 _NAME = re.compile(r"(?:(?<=\s)|^)([A-Za-z_]\w*)=")
 _FLAGS = re.compile(r"((?:--[a-z]+=\S+ +)+)")
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"', "'": "'"}
@@ -45,8 +46,11 @@ class Row(Value):
 
 
 def read_row(created_by: str, comment: str = "", shell: Sequence[str] = DEFAULT_SHELL,
-             declared: Collection[str] = ()) -> Row:  # fmt: skip
-    """Understand one row; `shell` is what SHELL said before it, `declared` the names of ARGs so far."""
+             declared: Collection[str] = (), values: Mapping[str, str] = _NONE) -> Row:  # fmt: skip
+    """Understand one row; `shell` is what SHELL said before it, `declared` the names of ARGs so far.
+
+    `values` are arguments as other rows show them: they tell where one ends that no shell follows.
+    """
     buildkit = created_by.endswith(_BUILDKIT) or comment.startswith("buildkit.")
     text = created_by.removesuffix(_BUILDKIT)
     before, marked, shown = text.partition(_NOOP)
@@ -62,14 +66,14 @@ def read_row(created_by: str, comment: str = "", shell: Sequence[str] = DEFAULT_
         return Row(keyword, rest)
     if keyword == "RUN":
         # Builders other than docker's write the command as it stands in the Dockerfile.
-        found = _run(rest, shell, declared)
+        found = _run(rest, shell, declared, values)
         return found if buildkit or found.words is None else Row("RUN", rest)
-    found = _run(text, shell, declared)
+    found = _run(text, shell, declared, values)
     # Without a shell before it the text may be anything that made a layer.
     return found if found.args or found.words is None or text.startswith("/") else Row("", created_by)
 
 
-def _run(text: str, shell: Sequence[str], declared: Collection[str]) -> Row:
+def _run(text: str, shell: Sequence[str], declared: Collection[str], values: Mapping[str, str]) -> Row:
     args: tuple[tuple[str, str], ...] = ()
     flags = ""
     prefix = " ".join(shell) + " "
@@ -77,7 +81,7 @@ def _run(text: str, shell: Sequence[str], declared: Collection[str]) -> Row:
         if found := _FLAGS.match(text):
             flags, text = flags + found[1], text[found.end() :]
         elif found := re.match(r"\|(\d{1,3}) ", text):
-            args, text = _arguments(text[found.end() :], int(found[1]), prefix, declared)
+            args, text = _arguments(text[found.end() :], int(found[1]), prefix, declared, values)
         else:
             break
     if text.startswith(prefix):
@@ -89,20 +93,25 @@ def _run(text: str, shell: Sequence[str], declared: Collection[str]) -> Row:
 
 
 def _arguments(
-    text: str, count: int, prefix: str, declared: Collection[str]
+    text: str, count: int, prefix: str, declared: Collection[str], values: Mapping[str, str]
 ) -> tuple[tuple[tuple[str, str], ...], str]:
     """`count` build arguments from the start of `text`, and what follows them."""
     end = text.find(prefix)
     known = [found for found in _NAME.finditer(text) if not declared or found[1] in declared]
     if end < 0:
-        # No shell to end the last value: it is one word.
-        last = known[count - 1] if 0 < count <= len(known) else None
-        end = text.find(" ", last.end()) if last else 0
-        end = len(text) if end < 0 else end + (1 if last else 0)
+        end = _end_of_last(text, known[count - 1], values) if 0 < count <= len(known) else 0
     starts = [found for found in known if found.start() < end][:count]
     stops = [found.start() for found in starts[1:]] + [end]
-    values = [text[found.end() : stop].removesuffix(" ") for found, stop in zip(starts, stops, strict=True)]
-    return tuple((found[1], value) for found, value in zip(starts, values, strict=True)), text[end:]
+    texts = [text[found.end() : stop].removesuffix(" ") for found, stop in zip(starts, stops, strict=True)]
+    return tuple((found[1], value) for found, value in zip(starts, texts, strict=True)), text[end:]
+
+
+def _end_of_last(text: str, last: re.Match[str], values: Mapping[str, str]) -> int:
+    """Where the words after the last argument begin without a shell: its value is what it was elsewhere, or a word."""
+    value = values.get(last[1], "")
+    start = last.end() + (len(value) if text.startswith(value + " ", last.end()) else 0)
+    space = text.find(" ", start)
+    return len(text) if space < 0 else space + 1
 
 
 def pairs(text: str, known: Mapping[str, str], *, names: bool = False) -> list[tuple[str, str]]:
