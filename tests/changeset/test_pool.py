@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import concurrent.futures
+import gzip
+import hashlib
 import os
 import signal
 import subprocess
@@ -41,7 +43,13 @@ class Job:
         self.blob.write_bytes(data)
 
     def start(
-        self, pool: UnpackPool, *, wake_fd: int | None = None, expect: DiffID | None = None, weight: int = 0
+        self,
+        pool: UnpackPool,
+        *,
+        wake_fd: int | None = None,
+        expect: DiffID | None = None,
+        digest: Digest | None = None,
+        weight: int = 0,
     ) -> concurrent.futures.Future[Unpacked]:
         fds = [
             os.open(self.blob, os.O_RDONLY),
@@ -50,8 +58,9 @@ class Job:
         ]
         try:
             return pool.unpack(
-                fds[0], wake_fd, fds[1], fds[2], WhiteoutStyle.OVERLAY, expect=expect, what="layer 7", weight=weight
-            )
+                fds[0], wake_fd, fds[1], fds[2], WhiteoutStyle.OVERLAY,
+                expect=expect, what="layer 7", digest=digest, weight=weight,
+            )  # fmt: skip
         finally:
             for fd in fds:
                 os.close(fd)
@@ -141,6 +150,27 @@ def test_a_worker_that_dies_at_its_start_says_why(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("veneer.changeset.pool._START", "raise SystemExit('no such luck')")
     with UnpackPool(1) as pool, pytest.raises(WorkerDied, match="ended with exit status 1: no such luck"):
         Job(tmp_path / "a", Layer().tar()).start(pool).result()
+
+
+def test_a_blob_proven_by_its_writer_is_hashed_again_only_where_it_is_compressed(
+    pool: UnpackPool, tmp_path: Path
+) -> None:
+    tar = Layer().file(b"f", os.urandom(3 << 20)).tar()
+    proven = Digest.of(b"what somebody else says")
+    plain = Job(tmp_path / "plain", tar).start(pool, digest=proven)
+    assert plain.result().diff_id == proven
+    compressed = Job(tmp_path / "compressed", gzip.compress(tar, 1)).start(pool, digest=proven)
+    assert compressed.result().diff_id == Digest.of(tar)
+    other = Digest("sha512:" + hashlib.sha512(tar).hexdigest())
+    assert Job(tmp_path / "other", tar).start(pool, digest=other).result().diff_id == Digest.of(tar)
+
+
+def test_a_layer_that_fails_does_not_wait_for_the_rest_of_its_download(pool: UnpackPool, tmp_path: Path) -> None:
+    job = Job(tmp_path / "job", Layer().file(b"../out", b"x").file(b"big", bytes(5 << 20)).tar())
+    with Feeder() as feeder:
+        feeder.advanced(3 << 20)  # and nothing more comes, and nobody says that it is over
+        with pytest.raises(BadArchive, match=r"'\.\.' component"):
+            job.start(pool, wake_fd=feeder.wake_fd).result(timeout=60)
 
 
 def test_a_download_that_stops_aborts_the_unpacking(pool: UnpackPool, tmp_path: Path) -> None:

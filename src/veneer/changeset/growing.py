@@ -8,6 +8,7 @@ that dies is seen as the pipe's end.
 from __future__ import annotations
 
 import os
+import select
 import struct
 from types import TracebackType
 
@@ -91,6 +92,7 @@ class GrowingSource:
     def __init__(self, blob_fd: int, wake_fd: int | None) -> None:
         self._blob_fd = blob_fd
         self._wake_fd = wake_fd
+        self._interrupt_fd = -1 if wake_fd is None else os.eventfd(0, os.EFD_CLOEXEC)
         self._offset = 0
         self._known = 0
         self._finished = wake_fd is None
@@ -111,8 +113,32 @@ class GrowingSource:
         self._offset += count
         return count
 
+    def interrupt(self) -> None:
+        """Have a `readinto` of another thread that waits for more, and every later one that would, raise Aborted."""
+        if self._interrupt_fd >= 0:
+            os.eventfd_write(self._interrupt_fd, 1)
+
+    def close(self) -> None:
+        """Give back what waiting took; nobody may be in `readinto`."""
+        if self._interrupt_fd >= 0:
+            os.close(self._interrupt_fd)
+            self._interrupt_fd = -1
+
+    def __enter__(self) -> GrowingSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     def _wait(self) -> None:
         assert self._wake_fd is not None
+        waiting = select.poll()
+        waiting.register(self._wake_fd, select.POLLIN)
+        waiting.register(self._interrupt_fd, select.POLLIN)
+        if any(fd == self._interrupt_fd for fd, _ in waiting.poll()):
+            raise Aborted(f"reading was given up after {self._offset} bytes")
         # Records are written whole (8 < PIPE_BUF) and read in multiples of 8, so none is ever split.
         records = os.read(self._wake_fd, 1 << 16)
         if not records:

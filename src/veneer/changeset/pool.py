@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from veneer.changeset.unpack import Unpacked
     from veneer.changeset.whiteout import WhiteoutStyle
-    from veneer.oci.digest import DiffID
+    from veneer.oci.digest import DiffID, Digest
 
 _STDERR_SHOWN = 2000
 _START = "import sys; sys.path[:] = sys.argv[1:]; from veneer.changeset.worker import main; main()"
@@ -185,6 +185,7 @@ class UnpackPool:
         *,
         expect: DiffID | None,
         what: str,
+        digest: Digest | None = None,
         weight: int = 0,
     ) -> Future[Unpacked]:
         """Start unpacking the blob at `blob_fd` into the directory `root_fd`; the layer index goes to `index_fd`.
@@ -192,9 +193,9 @@ class UnpackPool:
         `wake_fd`: a Feeder's, for a blob that is still being written; None for a whole one.  Descriptors are
         duplicated: the caller may close its own at once.  Of the layers that wait the one of most `weight` goes
         first.  The future gives what unpack() gives or raises what it raises, DiffIDMismatch (Corrupt) unless the
-        content is `expect`, WorkerDied, or PoolClosed.
+        content is `expect`, WorkerDied, or PoolClosed.  `digest` as for unpack(): the blob's, if the caller proves it.
         """
-        message = (wake_fd is not None, index_fd is not None, style.name, str(expect or ""), what)
+        message = (wake_fd is not None, index_fd is not None, style.name, str(expect or ""), str(digest or ""), what)
         job = _Job(message, (blob_fd, root_fd, wake_fd, index_fd), what)
         with self._changed:
             if self._closed:

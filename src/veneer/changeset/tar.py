@@ -1,4 +1,4 @@
-"""Reads tar: ustar, PAX and GNU, from one reused buffer, with every name as bytes.
+"""Reads tar: ustar, PAX and GNU, from reused buffers, with every name as bytes.
 
 What is not a layer's business is decided as docker's reader (Go archive/tar) does: links, devices and
 directories have no content whatever their size field says; a missing end marker is accepted, and so is
@@ -7,7 +7,6 @@ whatever follows it.  Unlike it, an unknown type of member is an error and not a
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
@@ -15,11 +14,11 @@ from typing import Protocol, runtime_checkable
 from veneer.changeset import pax, sparse
 from veneer.changeset.compression import Source
 from veneer.changeset.entry import Kind
+from veneer.changeset.fillings import Fillings, FillingsAhead
 from veneer.changeset.header import BLOCK, FIELDS, MAX_I64, checksum_holds, full_name, number
 from veneer.changeset.limits import Limits
 from veneer.errors import Corrupt
 
-_BUFFER = 1 << 20  # bytes; a multiple of BLOCK, so headers never straddle two fillings
 _KINDS = {
     b"0": Kind.REGULAR, b"\0": Kind.REGULAR, b"7": Kind.REGULAR, b"S": Kind.REGULAR, b"1": Kind.HARDLINK,
     b"2": Kind.SYMLINK, b"3": Kind.CHARACTER, b"4": Kind.BLOCK, b"5": Kind.DIRECTORY, b"6": Kind.FIFO,
@@ -63,11 +62,17 @@ class TarReader:
     xattrs: (name, raw value) pairs from PAX.  number: how many members so far.
 
     `hashed` False: nobody will ask for the stream's digest.  Then content may be passed over without being read,
-    where the source has a `skip` (see Skippable).
+    where the source has a `skip` (see Skippable).  `ahead`: another thread reads the source, until close().
     """
 
     def __init__(
-        self, source: Source, *, limits: Limits | None = None, what: str = "archive", hashed: bool = True
+        self,
+        source: Source,
+        *,
+        limits: Limits | None = None,
+        what: str = "archive",
+        hashed: bool = True,
+        ahead: bool = False,
     ) -> None:
         self.what = what
         self.limits = limits or Limits()
@@ -77,11 +82,9 @@ class TarReader:
         self.device = (0, 0)
         self.xattrs: tuple[tuple[bytes, bytes], ...] = ()
         self.segments: sparse.Segments | None = None
-        self._readinto = source.readinto
-        self._hash = hashlib.sha256() if hashed else None
-        self._pass_over = source.skip if isinstance(source, Skippable) and not hashed else None
-        self._buffer = bytearray(_BUFFER)
-        self._view = memoryview(self._buffer)
+        self._fillings = FillingsAhead(source, hashed=hashed) if ahead else Fillings(source, hashed=hashed)
+        self._pass_over = source.skip if isinstance(source, Skippable) and not (hashed or ahead) else None
+        self._view = memoryview(b"")
         self._pos = self._end = 0
         self._pad = 0
         self._total = self._holes = 0
@@ -119,7 +122,7 @@ class TarReader:
             at = self._pos
             self._pos = at + BLOCK
             (name, mode, uid, gid, size, mtime, _, flag, link, magic, _, _, major, minor, prefix, rest) = (
-                FIELDS.unpack_from(self._buffer, at)
+                FIELDS.unpack_from(self._view, at)
             )
             try:
                 length = number(size)
@@ -318,23 +321,18 @@ class TarReader:
 
     def hexdigest(self) -> str:
         """SHA-256 of every byte of the stream read so far; after drain() that is the diff ID's."""
-        assert self._hash is not None, "the reader was made with hashed=False"
-        return self._hash.hexdigest()
+        return self._fillings.hexdigest()
+
+    def close(self) -> None:
+        """Let go of the source: nothing reads it any more."""
+        self._fillings.close()
 
     # The stream.
 
     def _fill(self) -> int:
-        """Refill the whole buffer, hash it; how many bytes there are, 0 at the end of the stream."""
-        view, readinto = self._view, self._readinto
-        have = readinto(view)
-        if have:
-            while have < _BUFFER:
-                count = readinto(view[have:])
-                if not count:
-                    break
-                have += count
-        if self._hash is not None:
-            self._hash.update(view[:have])
+        """Go on to the next filling; how many bytes it has, 0 at the end of the stream."""
+        self._view = self._fillings.next()
+        have = len(self._view)
         self._total += have
         self._pos, self._end = 0, have
         if self._total > self.limits.size:

@@ -24,9 +24,10 @@ from typing import BinaryIO
 from veneer.changeset import compression, metadata, whiteout
 from veneer.changeset.applying import Applying
 from veneer.changeset.bounds import Bounded, Counted
-from veneer.changeset.compression import BadCompression, Source
+from veneer.changeset.compression import BadCompression, Compression, Source
 from veneer.changeset.entry import Kind
 from veneer.changeset.failures import explain
+from veneer.changeset.growing import GrowingSource
 from veneer.changeset.limits import Limits
 from veneer.changeset.safepath import normal
 from veneer.changeset.settle import settle
@@ -69,11 +70,13 @@ def unpack(
     index: BinaryIO | None,
     limits: Limits = _NO_LIMITS_GIVEN,
     what: str = "layer",
+    digest: Digest | None = None,
 ) -> Unpacked:
     """Extract the layer that `source` holds, compressed or not, into the directory `root_fd`.
 
     The directory is empty and new, but for ERASE, where it holds a copy of the layers below.  The layer's index is
-    written to `index`.  Nothing is undone on failure: the caller throws the directory away.
+    written to `index`.  Nothing is undone on failure: the caller throws the directory away.  `digest`: the SHA-256 of
+    the source as it comes, which somebody else proves; of a plain tar it is the diff ID, and not calculated again.
 
     Raises BadArchive or BadCompression (Corrupt) naming `what`, the member and the fact; NoSpace and other
     Unavailable for what this machine lacks; Aborted if a growing source's writer gave up.
@@ -82,10 +85,15 @@ def unpack(
     reader: TarReader | None = None
     unpacker: Unpacker | None = None
     try:
-        plain = compression.decompressed(counted)
-        reader = TarReader(Bounded(plain, counted, limits, what), limits=limits, what=what)
+        kind, plain = compression.opened(counted)
+        plain_digest = digest is not None and digest.algorithm == "sha256" and kind is Compression.NONE
+        known = DiffID(digest) if digest is not None and plain_digest else None
+        # What is neither inflated nor hashed is not worth a thread.
+        reader = TarReader(
+            Bounded(plain, counted, limits, what), limits=limits, what=what, hashed=known is None, ahead=known is None
+        )
         unpacker = Unpacker(reader, root_fd, style, index is not None)
-        result = unpacker.run()
+        result = unpacker.run(known)
         if index is not None:
             unpacker.builder.write(index)
         return result
@@ -98,6 +106,10 @@ def unpack(
             raise
         raise reader.bad(str(error)) from error
     finally:
+        if isinstance(source, GrowingSource):
+            source.interrupt()  # after a failure the reading thread may wait for a download that takes hours
+        if reader is not None:
+            reader.close()
         if unpacker is not None:
             unpacker.tree.close()
 
@@ -105,8 +117,8 @@ def unpack(
 class Unpacker(Applying):
     """One layer on its way into one directory."""
 
-    def run(self) -> Unpacked:
-        """Apply every member, then what had to wait for the end."""
+    def run(self, diff_id: DiffID | None) -> Unpacked:
+        """Apply every member, then what had to wait for the end.  `diff_id`: if known, else the reader's."""
         reader, tree = self.reader, self.tree
         # By kind: REGULAR, DIRECTORY, SYMLINK, HARDLINK, CHARACTER, BLOCK, FIFO.
         node = self._node
@@ -137,7 +149,7 @@ class Unpacker(Applying):
         self.links.finish()
         tree.leave()
         return Unpacked(
-            DiffID(Digest.sha256(reader.hexdigest())),
+            diff_id or DiffID(Digest.sha256(reader.hexdigest())),
             reader.total,
             self.size,
             reader.number,
@@ -230,15 +242,12 @@ class Unpacker(Applying):
         kind = {Kind.CHARACTER: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK, Kind.FIFO: stat.S_IFIFO}[reader.kind]
         if self.exists(name):
             self.clear(name, path)
-        try:
-            os.mknod(name, kind | reader.mode & 0o777, os.makedev(major, minor), dir_fd=tree.fd)
-        except PermissionError:
-            self.owner.warn("device files not made: that takes privileges this process does not have")
-        else:
-            self.owner.name(tree.fd, name, reader, tree.frame.inherits)
-            if reader.mode & self.special:
-                metadata.chmod_node(tree.fd, name, reader.mode)
-            os.utime(name, ns=(reader.mtime_ns, reader.mtime_ns), dir_fd=tree.fd, follow_symlinks=False)
+        if not metadata.make_node(tree.fd, name, kind | reader.mode & 0o777, os.makedev(major, minor)):
+            self.owner.warn("device files are empty files here: devices are for root of the machine")
+        self.owner.name(tree.fd, name, reader, tree.frame.inherits)
+        if reader.mode & self.special:
+            metadata.chmod_node(tree.fd, name, reader.mode)
+        os.utime(name, ns=(reader.mtime_ns, reader.mtime_ns), dir_fd=tree.fd, follow_symlinks=False)
         if self.made is not None or self.markers:
             self.note_made(name, path)
         self.owner.dropped(reader.xattrs)

@@ -22,6 +22,7 @@ from veneer.changeset.syscalls import die_with_parent
 from veneer.changeset.unpack import Unpacked, unpack
 from veneer.changeset.whiteout import WhiteoutStyle
 from veneer.errors import Corrupt, VeneerError
+from veneer.oci.digest import Digest
 
 LENGTH = struct.Struct("<I")
 _MAX_FDS = 4
@@ -68,17 +69,20 @@ def _exactly(connection: socket.socket, count: int, start: bytes = b"") -> bytes
 
 
 def run(job: Message, fds: list[int]) -> Unpacked:
-    """Do one job: (has wake, has index, style's name, expected diff ID or "", what).
+    """Do one job: (has wake, has index, style's name, expected diff ID or "", proven digest or "", what).
 
     `fds`: blob, root, then wake and index where the job has them.
     """
-    has_wake, has_index, style, expect, what = job
+    has_wake, has_index, style, expect, proven, what = job
     remaining = list(fds)
     blob, root = remaining.pop(0), remaining.pop(0)
     wake = remaining.pop(0) if has_wake else None
-    source = GrowingSource(blob, wake)
-    with open(remaining.pop(0), "wb", closefd=False) if has_index else contextlib.nullcontext() as index:
-        unpacked = unpack(source, root, WhiteoutStyle[style], index=index, what=what)
+    with (
+        open(remaining.pop(0), "wb", closefd=False) if has_index else contextlib.nullcontext() as index,
+        GrowingSource(blob, wake) as source,
+    ):
+        digest = Digest(proven) if proven else None
+        unpacked = unpack(source, root, WhiteoutStyle[style], index=index, what=what, digest=digest)
     if expect and unpacked.diff_id != expect:
         raise DiffIDMismatch(
             f"{what}: the uncompressed layer is {unpacked.diff_id}, but the image's config says {expect}",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from veneer.distribution.client import Registries, Registry, WrongDigest
@@ -210,7 +211,8 @@ class _Pull:
                 f"its config {len(config.diff_ids)} diff IDs"
             )
         with self._store.layers.intake(self._lease, config.diff_ids, progress=self._progress) as intake:
-            self._downloads().take_layers(manifest.layers, intake)
+            documents = partial(self._store.images.prepare, self._lease, config, manifest)
+            self._downloads().take_layers(manifest.layers, intake, beside=documents)
             intake.commit()
         return self._add(manifest, config)
 
@@ -245,9 +247,9 @@ class _Pull:
             # A layer was here already, out of another blob (docker load brings them uncompressed).  A manifest that
             # names a blob which is not here, or not known to be that layer, could not be saved or pushed; one is
             # written over those that are.
-            return self._store.images.add(self._lease, config.raw)
+            return self._store.images.add(self._lease, config.raw, durable=False)
         image = self._store.images.add(
-            self._lease, config.raw, manifest=manifest.raw, manifest_type=manifest.media_type
+            self._lease, config.raw, manifest=manifest.raw, manifest_type=manifest.media_type, durable=False
         )
         self._note([manifest.config, *manifest.layers])
         return image
@@ -296,10 +298,12 @@ class _Pull:
     def _name(self, image: Image, resolved: BlobDigest) -> Pulled:
         images, reference = self._store.images, self._reference
         before = images.named(reference)
-        images.add_digest(image.id, reference.with_digest(resolved))
-        if reference.digest is None:
-            target = resolved if resolved != image.manifest else None
-            images.tag(image.id, reference, index=target, stamp=False)
+        # The names are what was asked for: all there is of the image reaches the disk with them, at once.
+        with images.layout.held(), self._store.catalog.transaction():
+            images.add_digest(image.id, reference.with_digest(resolved))
+            if reference.digest is None:
+                target = resolved if resolved != image.manifest else None
+                images.tag(image.id, reference, index=target, stamp=False)
         return Pulled(images.get(image.id), resolved, up_to_date=before == image.id)
 
     def _tell(self, pulled: Pulled) -> Pulled:

@@ -230,12 +230,14 @@ class ImageStore:
         manifest_type: str = "",
         parent: ImageID | None = None,
         built: bool = False,
+        durable: bool = True,
     ) -> Image:
         """Take in an image whose layers are here; gives it no name.
 
         A given `manifest` is kept byte for byte; without one an OCI manifest is written over the layers' blobs.
         An image that is here already keeps its manifest and gains the Parent and `built` it lacked; a name that
-        came with another manifest points at that one (`tag(index=...)`).
+        came with another manifest points at that one (`tag(index=...)`).  Not `durable`: a name follows, and whoever
+        gives it waits for the disk.
         Raises InvalidImageConfig, InvalidManifest, LayerNotStored, NoLayerBlob, NoSuchImage (the parent).
         """
         from veneer.oci import manifest as oci
@@ -252,11 +254,8 @@ class ImageStore:
                 raise oci.InvalidManifest(f"manifest {read.digest}: an index is no image")
             document = read
             manifests.check(document, parsed)
-        self.blobs.put(lease, config)
-        self.blobs.put(lease, document.raw)
-        if (twin := manifests.twin(document)) is not None:
-            self.blobs.put(lease, twin.raw)
-        with self.catalog.transaction() as connection:
+        twin = self._put(lease, parsed, document)
+        with self.catalog.transaction(durable=durable) as connection:
             # Asked again: only inside the transaction nobody can take the layers away.
             size = self._check_layers(parsed)
             if parent is not None:
@@ -267,6 +266,20 @@ class ImageStore:
                 manifests.record_twin(connection, document, twin)
             connection.execute(INSERT, image_row(parsed, document.digest, parent, size, built))
         return self.get(parsed.image_id)
+
+    def prepare(self, lease: Lease, config: ImageConfig, manifest: Manifest) -> None:
+        """Store the documents of an image whose layers are still coming; add() need not wait for the disk then."""
+        self._put(lease, config, manifest)
+
+    def _put(self, lease: Lease, config: ImageConfig, manifest: Manifest) -> Manifest | None:
+        """Store an image's documents; the OCI twin of a manifest of Docker's."""
+        from veneer.store import manifests
+
+        twin = manifests.twin(manifest)
+        for document in (config, manifest, twin):
+            if document is not None:
+                self.blobs.put(lease, document.raw)
+        return twin
 
     def replace_manifest(self, lease: Lease, image_id: ImageID, document: Manifest) -> None:
         """Give an image another manifest over the same layers: one whose blobs have just been made."""

@@ -190,6 +190,8 @@ class LayerIntake:
                 driver.whiteouts,
                 expect=slot.diff_id,
                 what=self._what(slot),
+                # A blob that is written now must prove to be what is expected, or its layer never becomes visible.
+                digest=slot.blob.expect if isinstance(slot.blob, BlobWriter) and not slot.blob.complete else None,
                 weight=self._weight(slot),
             )
         if slot.wake_fd >= 0:
@@ -271,7 +273,8 @@ class LayerIntake:
                 crashpoint("layers-unpacked")
                 if self.layers.store.config.durability == "sync":
                     self.layers.flush()
-            with self.layers.catalog.transaction() as transaction:
+            # Nobody was promised a layer: whoever adds the image over it waits for the disk, once for all rows.
+            with self.layers.catalog.transaction(durable=False) as transaction:
                 self._insert(transaction, new)
             crashpoint("layers-committed")
             self.layers.store.note(slot.unpacked.warnings for slot in new if slot.unpacked is not None)
