@@ -61,7 +61,14 @@ def ours(tmp_path: Path) -> Veneer:
 @pytest.fixture
 def theirs(docker: Docker) -> Iterator[Docker]:
     """The dockerd, without any image before and after."""
+    _forget_images(docker)  # tests that use `docker` itself leave theirs
     yield docker
+    _forget_images(docker)
+
+
+def _forget_images(docker: Docker) -> None:
+    # A failed build's container keeps its image.
+    docker("container", "prune", "--force")
     # Not rmi --force with every ID: it refuses an image whose children it has yet to come to.
     docker("image", "prune", "--all", "--force")
 
