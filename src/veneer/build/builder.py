@@ -14,6 +14,7 @@ from veneer.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Sequence
     from typing import Any, BinaryIO
 
@@ -70,14 +71,14 @@ class Built(Value):
 
 def build(
     store: Store, config: Config, request: BuildRequest, tell: Listener = unheard, *, squash: Squash | None = None,
-    stdout: BinaryIO | None = None,
+    stdout: BinaryIO | None = None, stop: threading.Event | None = None,
 ) -> Built:  # fmt: skip
     """Build what `request` asks for, telling what happens on the way.
 
     `squash` makes one layer of an image's layers above another image (None: above nothing), dated as told; a request
-    for that needs it.  `stdout` is where outputs with dest=- go.
+    for that needs it.  `stdout` is where outputs with dest=- go.  Setting `stop` ends the build soon.
     Raises what looking through the request does, DockerfileError, StageError, StepFailed and what a step's own
-    trouble is; NotReproducible; Cancelled if `tell` does.
+    trouble is; NotReproducible; Cancelled if `tell` does, or because of `stop`.
     """
     from veneer.build.validation import looked_through
 
@@ -91,7 +92,7 @@ def build(
         for platform in wanted.platforms:
             # Both builds of a verified one say the same of their time.
             fixed = moment if request.verify else None
-            with Session(store, config, request, tell, sources, platform, moment=fixed) as session:
+            with Session(store, config, request, tell, sources, platform, moment=fixed, stop=stop) as session:
                 made = session.run()
             done[platform] = session
             if request.dry_run:

@@ -43,18 +43,19 @@ _FRONTEND = "BUILDKIT_"
 class Session:
     """What the stages of one platform's build share.  Use it in a `with`.
 
-    `moment` (ns since 1970) is the time of everything made; None: each thing's own.
+    `moment` (ns since 1970) is the time of everything made; None: each thing's own.  `stop` is set by whoever wants it
+    to end early.
     """
 
     def __init__(
         self, store: Store, config: Config, request: BuildRequest, tell: Listener, sources: Sources, platform: Platform,
-        *, moment: int | None = None,
+        *, moment: int | None = None, stop: threading.Event | None = None,
     ) -> None:  # fmt: skip
         from veneer.build.base import Bases
 
         epoch = request.source_date_epoch
         self._moment = moment if epoch is None else epoch * 10**9
-
+        self._stop = stop
         self.store = store
         self.config = config
         self.request = request
@@ -118,8 +119,9 @@ class Session:
     def again(self) -> Session:
         """The same build, to be done once more."""
         return Session(
-            self.store, self.config, self.request, self.tell, self.sources, self.platform, moment=self._moment
-        )
+            self.store, self.config, self.request, self.tell, self.sources, self.platform, moment=self._moment,
+            stop=self._stop,
+        )  # fmt: skip
 
     def discard(self) -> None:
         """Take away the images that this build added."""
@@ -214,7 +216,9 @@ class Session:
             return place.result
 
     def check(self) -> None:
-        """Raise Cancelled if another stage has failed, so that this one need not go on."""
+        """Raise Cancelled if nobody wants the build any more, or another stage has failed."""
+        if self._stop is not None and self._stop.is_set():
+            raise Cancelled("the build was cancelled")
         if self.stopping.is_set():
             raise Cancelled("another stage of the build failed")
 

@@ -57,6 +57,8 @@ def looked_through(request: BuildRequest) -> Wanted:
     if request.rewrite_timestamp and request.source_date_epoch is None:
         raise BadRequest("files can be set to SOURCE_DATE_EPOCH only where there is one",
                          hint="give --source-date-epoch, or set SOURCE_DATE_EPOCH")  # fmt: skip
+    if request.check:
+        raise BadRequest("a check builds nothing", hint="engine.builds.check, or veneer build --check, does it")
     if request.verify and request.dry_run:
         raise BadRequest("--verify builds twice, and --dry-run not at all", hint="choose one of them")
     wanted = parse_annotations(request.annotations, len(platforms))

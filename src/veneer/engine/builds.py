@@ -37,18 +37,26 @@ class Builds:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def run(self, request: BuildRequest, on_event: Listener | None = None, *, stdout: BinaryIO | None = None) -> Built:
+    def run(
+        self,
+        request: BuildRequest,
+        on_event: Listener | None = None,
+        *,
+        stdout: BinaryIO | None = None,
+        stop: threading.Event | None = None,
+    ) -> Built:
         """Build what is asked for and return the result; `on_event` is called from whichever thread has news.
 
-        `stdout` takes what an output with dest=- writes.
-        Raises DockerfileError, StepFailed, NoSuchImage, ...; Cancelled if `on_event` raises it.
+        `stdout` takes what an output with dest=- writes.  Setting `stop` ends the build soon.
+        Raises DockerfileError, StepFailed, NoSuchImage, ...; Cancelled if `on_event` raises it, or because of `stop`.
         """
         from veneer.build.builder import build
         from veneer.build.events import unheard
 
         return build(
-            self._engine.store, self._engine.config, request, on_event or unheard, squash=self._squashed, stdout=stdout
-        )
+            self._engine.store, self._engine.config, request, on_event or unheard, squash=self._squashed, stdout=stdout,
+            stop=stop,
+        )  # fmt: skip
 
     def _squashed(self, image: Image, base: Image | None, created: str) -> Image:
         """The image with all layers above `base` as one; as it is where there are not two of them."""
@@ -96,6 +104,8 @@ class Build:
     """
 
     def __init__(self, builds: Builds, request: BuildRequest, on_event: Listener | None = None) -> None:
+        import threading
+
         self.request = request
         self._builds = builds
         self._on_event = on_event
@@ -103,7 +113,11 @@ class Build:
         self._thread: threading.Thread | None = None
         self._built: Built | None = None
         self._failure: BaseException | None = None
-        self._stopped = False
+        self._stop = threading.Event()
+
+    def cancel(self) -> None:
+        """Have it end soon, commands killed; what was done stays in the cache.  It fails with Cancelled."""
+        self._stop.set()
 
     def result(self) -> Built:
         """What came out; waits for it.  Raises what made the build fail."""
@@ -133,14 +147,14 @@ class Build:
             while (event := events.get()) is not None:
                 yield event
         finally:
-            self._stopped = True
+            self.cancel()  # if it is over, that is nothing
             self._thread.join()
         if self._failure is not None:
             raise self._failure
 
     def _work(self, tell: Listener) -> None:
         try:
-            self._built = self._builds.run(self.request, tell)
+            self._built = self._builds.run(self.request, tell, stop=self._stop)
         except BaseException as error:
             self._failure = error
             if not isinstance(error, Exception):
@@ -154,7 +168,7 @@ class Build:
         from veneer.progress import Cancelled
 
         self._tell(event)
-        if self._stopped:
+        if self._stop.is_set():
             raise Cancelled("nobody listens to the build any more")
         assert self._events is not None
         self._events.put(event)
