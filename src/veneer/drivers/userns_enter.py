@@ -1,7 +1,7 @@
-"""How a process gets into a user namespace: a child makes it, this process joins it.
+"""How a process gets into a user namespace: with one id by itself, with more by a child that it joins.
 
-The child is given its ids from outside, by newuidmap and newgidmap or, one id, by itself.  Whatever is refused on the
-way is refused to the child, and this process stays what it was.
+The child is given its ids from outside, by newuidmap and newgidmap.  Whatever is refused on the way is refused to the
+child, and this process stays what it was.
 Sources: user_namespaces(7), setns(2), newuidmap(1), subuid(5).
 """
 
@@ -65,6 +65,8 @@ def enter(ranges: Ranges | None) -> tuple[int, str]:
 
     A descriptor of the root directory outside, and why the ranges were not had ("" if they were).
     """
+    if ranges is None and not _treacherous():
+        return _enter_alone(), ""
     why = ""
     with _holder() as (pid, ask):
         ask(b"u")
@@ -80,6 +82,31 @@ def enter(ranges: Ranges | None) -> tuple[int, str]:
             os.close(outside)
             raise Refused(_explained(error)) from error
     return outside, why
+
+
+def _enter_alone() -> int:
+    """Enter with one id, in a tenth of the time; the root directory outside.  Raises Refused."""
+    uid, gid = os.geteuid(), os.getegid()
+    outside = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
+    except OSError as error:
+        os.close(outside)
+        raise Refused(_explained(error)) from error
+    _map_one(uid, gid)
+    return outside
+
+
+def _treacherous() -> bool:
+    """Whether a namespace may be given and its privileges be held back, so that a child has to go first.
+
+    Source: AppArmor's restriction of unprivileged user namespaces, in Ubuntu from 23.10 on.
+    """
+    try:
+        with open("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", encoding="ascii") as switch:
+            return switch.read().strip() != "0"
+    except FileNotFoundError:
+        return False
 
 
 def _join(pid: int) -> None:
