@@ -169,8 +169,8 @@ with containers.bundle() as bundle:
 def test_whoever_is_killed_takes_the_container_along(containers: Containers) -> None:
     reader, writer = os.pipe()
     victim = subprocess.Popen(
-        [sys.executable, "-c", _VICTIM, containers.tree, containers.folder], stdout=writer,
-        cwd=Path(__file__).parents[2],
+        ["setpriv", "--pdeathsig", "KILL", sys.executable, "-c", _VICTIM, containers.tree, containers.folder],
+        stdout=writer, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     os.close(writer)
     assert os.read(reader, 10) == b"up\n"

@@ -2,7 +2,7 @@
 
 The namespace is the enclosure's (its warden's): the program makes a network device in it and answers what is sent
 there from sockets of its own.  It runs inside the enclosure and in the host's network, and ends with the enclosure.
-Nothing of the host is changed, as root neither.  Why this program: docs/decisions/0012-the-network-of-a-build.md.
+Nothing of the host is changed, as root neither.  Why this program: docs/decisions/0012-where-a-run-happens.md.
 """
 
 from __future__ import annotations
