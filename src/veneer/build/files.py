@@ -19,7 +19,7 @@ from veneer.build.copying.copier import Rules
 from veneer.build.copying.filling import Filling
 from veneer.build.copying.owners import owner
 from veneer.build.copying.plan import Origin, Plan, resolve
-from veneer.build.copying.sources import Given, Part, given
+from veneer.build.copying.sources import Given, Part, Unforeseen, given
 from veneer.build.language import instructions as i
 from veneer.build.state import InvalidStep
 from veneer.build.steps import drafted
@@ -48,7 +48,12 @@ def copy(stage: StageRun, instruction: i.Copy) -> bool:
         if dry_run:
             return False
     with contextlib.ExitStack() as stack:
-        step = Step(stage, instruction, given(stage, instruction, stack))
+        try:
+            sources = given(stage, instruction, stack)
+        except Unforeseen as unforeseen:
+            stage.unforeseen(str(unforeseen))
+            return False
+        step = Step(stage, instruction, sources)
         # Where nothing was ever done on the parent, the files are read once: while they are copied.
         first = looks_up and not dry_run and not stage.session.cache.may_have(stage.image)
         if looks_up and not first:

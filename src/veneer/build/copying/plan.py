@@ -163,10 +163,10 @@ class Plan:
         for name in path.split(b"/") if path else ():
             found = place.children.get(name)
             if isinstance(found, tuple):
-                raise NotADirectory(f"cannot copy to /{shown(path)}: /{shown(place.child(name))}: not a directory")
+                raise _no_directory(place.child(name))
             status = self._status(place, name) if found is None else None
             if status is not None and not stat.S_ISDIR(status.st_mode) and not self._link:
-                raise NotADirectory(f"cannot copy to /{shown(path)}: /{shown(place.child(name))}: not a directory")
+                raise _no_directory(place.child(name))
             place = found or self._directory(place, name)
         return place
 
@@ -247,6 +247,10 @@ class Plan:
         for name in [name for name, child in place.children.items() if isinstance(child, Place) and self._prune(child)]:
             del place.children[name]
         return place.kept and not place.children
+
+
+def _no_directory(path: bytes) -> NotADirectory:
+    return NotADirectory(f"cannot copy into /{shown(path)}: not a directory", hint="a file of the image stands there")
 
 
 def _xattrs(tree: Tree, path: bytes) -> Xattrs:

@@ -69,18 +69,25 @@ class Given:
         return Selection(self.parts[0].selection.tree, roots)
 
     def hidden(self, path: bytes) -> str:
-        """The pattern of an ignore file that keeps a path out; "" if none does."""
+        """The pattern of an ignore file that keeps a path, in the context or below a source, out; "" if none does."""
         for part in self.parts:
             ignore = part.selection.tree.ignore
-            if pattern := ignore.deciding(path):
-                return f"{ignore.source}: {pattern}"
+            folders = [root.path + b"/" for root in part.selection.roots if root.folder is not None and root.path]
+            for folder in (b"", *folders):
+                if pattern := ignore.deciding(folder + path):
+                    return pattern
         return ""
+
+
+class Unforeseen(Exception):
+    """A dry run comes to a source that is not there to be looked at; the text is why the step would be done."""
 
 
 def given(stage: StageRun, instruction: i.Copy, stack: contextlib.ExitStack) -> Given:
     """Open what an instruction names; `stack` closes it.
 
-    Raises SourceNotFound, EscapesContext, BadPattern, BadContext, StageError, NoSuchImage, and what fetching does.
+    Raises SourceNotFound, EscapesContext, BadPattern, BadContext, StageError, NoSuchImage, and what fetching does;
+    Unforeseen in a dry run.
     """
     return _Opening(stage, instruction, stack).given()
 
@@ -151,10 +158,13 @@ class _Opening:
         if named is None:
             number = find_stage(Named(session.plan.dockerfile.stages), word, self._stage.planned.index)
         if number is not None:
-            return self._image(session.outcome(number).image, f"stage {word}")
+            outcome = session.outcome(number)
+            if outcome.unknown:
+                raise Unforeseen(f"what it takes from stage {word} would be made anew")
+            return self._image(outcome.image, f"stage {word}")
         image = session.bases.image(word, self._stage.platform, self._stage.step)
         if image is None:
-            raise SourceNotFound(f"image {word} is not here, and a dry run fetches none", hint=f"veneer pull {word}")
+            raise Unforeseen(f"image {word}, which it takes from, would be pulled")
         return self._image(image.id, f"image {word}")
 
     def _image(self, image: ImageID | None, what: str) -> Tree:
