@@ -141,6 +141,16 @@ def test_an_index_is_pushed_whole(engine: Engine, registry: Any, tmp_path: Path)
             assert other.images.get(str(image)).id == image
 
 
+def test_a_build_for_several_platforms_stands_on_an_index_that_is_here(engine: Engine) -> None:
+    both = ["linux/amd64", "linux/arm64"]
+    below = build(engine, "FROM scratch\nARG TARGETARCH\nLABEL arch=$TARGETARCH\n", tags="many:1", platforms=both)
+    done = build(engine, "FROM many:1\nLABEL more=1\n", platforms=both)
+    for platform, image in done.built.images.items():
+        assert engine.images.get(str(image)).parent == below.built.images[platform]
+    only = build(engine, "FROM --platform=linux/arm64 many:1\nLABEL more=1\n")
+    assert only.image.labels["arch"] == "arm64"
+
+
 # ---- dates
 
 

@@ -66,8 +66,10 @@ class Bases:
                                 hint="FROM takes docker-image:// or oci-layout:// contexts")  # fmt: skip
         present = self._present(name)
         suits = present is not None and platform.suitability(present.platform) is not None
-        if present is not None and suits and not self._pull:
-            return present
+        if present is not None and not self._pull:
+            beside = present if suits else self._in_index(name, platform)
+            if beside is not None:
+                return beside
         if self._dry_run:
             return None
         try:
@@ -88,6 +90,27 @@ class Bases:
             return self._store.images.find(name)
         except NoSuchImage:
             return None
+
+    def _in_index(self, name: str, platform: Platform) -> Image | None:
+        """The image for the platform, where the name stands for an index whose images are here."""
+        from veneer.oci.digest import ImageID
+        from veneer.oci.manifest import Index, Manifest
+        from veneer.oci.reference import InvalidReference, Reference
+        from veneer.store import manifests
+
+        try:
+            top = self._store.images.target(Reference.parse(name).tagged())
+        except InvalidReference:
+            return None  # an ID
+        document = None if top is None else manifests.read(self._store.catalog, self._store.blobs, top)
+        if not isinstance(document, Index):
+            return None
+        for child in document.images():
+            if child.platform is not None and platform.suitability(child.platform) is not None:
+                found = manifests.read(self._store.catalog, self._store.blobs, child.digest)
+                if isinstance(found, Manifest) and self._store.images.has(ImageID(found.config.digest)):
+                    return self._store.images.get(ImageID(found.config.digest))
+        return None
 
     def _pulled(self, reference: Reference, platform: Platform, step: Step | None) -> Image:
         from veneer.distribution.client import Registries

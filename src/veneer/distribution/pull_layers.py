@@ -40,7 +40,9 @@ class LayerDownloads:
         self._effort = registries.effort
         self._host = sources[-1].host
 
-    def take_layers(self, layers: Sequence[Descriptor], intake: LayerIntake, beside: Callable[[], None]) -> None:
+    def take_layers(
+        self, layers: Sequence[Descriptor], intake: LayerIntake, beside: Callable[[], None] | None = None
+    ) -> None:
         """Feed every layer that `intake` misses and wait until each is unpacked and verified, base first.
 
         `beside` is done meanwhile, once a download thread has nothing else to begin with.
@@ -64,7 +66,8 @@ class LayerDownloads:
             known = position not in missing and layer.digest in self._store.blobs
             if known and not self._store.blobs.acquire(self._lease, layer.digest):
                 work[position] = partial(self._bring, layer, None)
-        work[len(layers)] = beside
+        if beside is not None:
+            work[len(layers)] = beside
 
         def unpacked(position: int) -> None:
             if position in missing:
