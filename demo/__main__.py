@@ -1,4 +1,4 @@
-"""Make a Debian image like nginx's, push it, pull it elsewhere, and look at both histories.
+"""Build a Debian image like nginx's from its Dockerfile, look at its ten rows, push it, pull it elsewhere, look again.
 
 Everything happens in one temporary folder and on the loopback interface; nothing is left behind.
 """
@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from demo.nginx import assemble
+from demo.nginx import add_packages, make_context
 from tests.support.programs import VENEER, ProgramFailed, run
 from tests.support.registries import RealRegistry
 
@@ -23,9 +23,10 @@ def say(text: str) -> None:
     print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n== {text}", flush=True)
 
 
-def show(root: Path, *words: str) -> str:
+def show(root: Path, *words: str | Path) -> str:
     """Print a veneer command as one would type it, run it on the store at `root`, print what it says."""
-    print(f"$ veneer --root {root.name} {shlex.join(words)}", flush=True)
+    typed = [str(word).removeprefix(f"{root.parent}/") for word in words]
+    print(f"$ veneer --root {root.name} {shlex.join(typed)}", flush=True)
     text = run(VENEER, "--root", root, *words).out
     print(text, end="", flush=True)
     return text
@@ -44,6 +45,13 @@ def root_file_system(work: Path) -> Path:
     return busybox
 
 
+def parents(root: Path, name: str) -> None:
+    """Walk from an image to its parents, by `image inspect` alone."""
+    image = name
+    while image:
+        image = show(root, "image", "inspect", "--format", "{{.Parent}}", image).strip()
+
+
 def main() -> None:
     started = time.monotonic()
     work = Path(tempfile.mkdtemp(prefix="veneer-demo-"))
@@ -51,16 +59,36 @@ def main() -> None:
     try:
         registry = RealRegistry.start(work / "registry")
         name = f"{registry.host}/demo/nginx:latest"
-        here, elsewhere = work / "here", work / "elsewhere"
+        here, elsewhere, context = work / "here", work / "elsewhere", work / "context"
 
-        say("A root file system, and an image of ten steps on top of it (real files, put together by the Python API).")
+        say("A context: a Dockerfile of ten instructions, Debian's root file system, nginx's packages.")
         rootfs = root_file_system(work)
-        print(f"{rootfs.name}: {rootfs.stat().st_size / 1e6:.0f} MB")
-        assemble(here, rootfs, work, tag=name)
-        show(here, "image", "ls")
+        make_context(context, rootfs)
+        add_packages(context)
+        print((context / "Dockerfile").read_text(), end="")
 
-        say("Its history here, where it was made: every row is an image of its own and has an ID.")
+        say("Built: every step makes an image of its own.")
+        show(here, "build", "--progress", "plain", "--network", "none", "--tag", name, context)
+
+        say("Its history here, where it was made: ten rows, and every one has an ID.")
         show(here, "image", "history", name)
+
+        say("`images` shows what has a name; `images --all` also the images in between.")
+        show(here, "images")
+        show(here, "images", "--all")
+
+        say("Each knows the one it was made on:")
+        parents(here, name)
+
+        say("Built again, all of it comes from the cache.")
+        again = show(here, "build", "--progress", "plain", "--network", "none", "--tag", name, context)
+        if again.count("Using cache") != 10:
+            raise ProgramFailed("the second build did not take all ten steps from the cache")
+
+        say("One byte of one file changed: --dry-run says what would be done again, and --explain why.")
+        with (context / "packages" / "page.html").open("a") as page:
+            page.write("\n")
+        show(here, "build", "--dry-run", "--explain", "--progress", "plain", "--network", "none", context)
 
         say(f"Out to a registry ({registry.host}), and from there into a second, empty store.")
         show(here, "push", "--quiet", name)
