@@ -271,6 +271,12 @@ class StageRun:
         stage = self.planned.stage
         return not (self.unknown or self.missed or self.session.cache.is_off(stage.name, stage.index))
 
+    def unforeseen(self, why: str) -> None:
+        """In a dry run: the step would be done, since what it depends on is not here."""
+        from veneer.build.explain import Miss
+
+        self._tell_miss(Miss("parent", why))
+
     def _tell_miss(self, miss: Miss) -> None:
         self.session.tell(Missed(time.time(), self._step, miss))
         self.missed = self.missed or self._step.text

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PROGRESS = ("auto", "plain", "tty", "quiet", "rawjson")
 CALLS = ("build", "check")
+FORMATS = ("table", "json")
 
 
 def run(app: App, given: Parsed) -> int:
@@ -27,8 +28,9 @@ def run(app: App, given: Parsed) -> int:
     _refuse(given)
     outside = environment()
     wanted = _with_agent(request(given, *_sources(app, given), outside), outside)
-    if wanted.check or given.text("call") == "check":
-        return _check(app, wanted, given)
+    method, format = _call(given)
+    if wanted.check or method == "check":
+        return _check(app, wanted, format)
     view = _view(app, given, wanted)
     failed = True
     try:
@@ -53,10 +55,20 @@ def _refuse(given: Parsed) -> None:
             raise Failure(f"--{key} is not supported: veneer writes no attestations")
     if given.text("progress") not in ("", *PROGRESS):
         raise Failure(f"invalid progress {given.text('progress')!r}: there are {', '.join(PROGRESS)}")
-    if given.text("call") not in ("", *CALLS):
-        raise Failure(f"invalid call {given.text('call')!r}: there are {', '.join(CALLS)}")
     if given.text("compression") not in ("", "gzip", "zstd", "uncompressed"):
         raise Failure(f"invalid compression {given.text('compression')!r}: there are gzip, zstd, uncompressed")
+
+
+def _call(given: Parsed) -> tuple[str, str]:
+    """What is to be done, and in which format its answer: `--call check,format=json` is buildx's `--format json`."""
+    method, comma, words = given.text("call").partition(",")
+    name, _, value = words.partition("=")
+    if method not in ("", *CALLS) or (comma and name != "format"):
+        raise Failure(f"invalid call {given.text('call')!r}: there are {', '.join(CALLS)}, and check,format=json")
+    format = value or given.text("format") or "table"
+    if format not in FORMATS:
+        raise Failure(f"invalid format {format!r}: there are {', '.join(FORMATS)}")
+    return method, format
 
 
 def _sources(app: App, given: Parsed) -> tuple[object, str | bytes]:
@@ -140,11 +152,11 @@ def _write_files(given: Parsed, built: Built) -> None:
         Path(given.text("metadata_file")).write_text(json.dumps(built.metadata(), indent=2) + "\n")
 
 
-def _check(app: App, wanted: BuildRequest, given: Parsed) -> int:
+def _check(app: App, wanted: BuildRequest, format: str) -> int:
     """Lint only.  Exit status 1 if there is anything to say, as buildx has it."""
     from veneer.cli.build_check import show
 
-    return show(app, app.engine.builds.check(wanted), given.text("format"))
+    return show(app, app.engine.builds.check(wanted), format)
 
 
 BUILD = Command(
