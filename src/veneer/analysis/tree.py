@@ -63,6 +63,7 @@ class MergedTree:
 
     def __init__(self, indexes: Sequence[LayerIndex]) -> None:
         self.indexes = tuple(indexes)
+        self._last: tuple[bytes | None, tuple[Part, ...]] = (None, ())
 
     def __iter__(self) -> Iterator[Node]:
         stack: list[tuple[bytes, Iterator[_Child]]] = [(b"", iter(self._merged(self._root())))]
@@ -134,19 +135,26 @@ class MergedTree:
         return tuple(parts)
 
     def _find(self, path: bytes) -> _Child | None:
+        folder, _, name = path.rpartition(b"/")
+        kept, parts = self._last
+        return self._child(parts if kept == folder else self._parts(folder), name)
+
+    def _parts(self, folder: bytes) -> tuple[Part, ...]:
+        """The directories that merge at a path; those asked for last are kept, since questions come by directory."""
         parts = self._root()
-        child = None
-        for name in path.split(b"/"):
-            stack = []
-            for layer, number in parts:
-                inside = self.indexes[layer].child(number, name)
-                if inside is not None:
-                    stack.append((layer, inside))
-            child = self._top(name, stack)
-            if child is None:
-                return None
-            parts = child.parts
-        return child
+        for name in folder.split(b"/") if folder else ():
+            child = self._child(parts, name)
+            parts = child.parts if child is not None else ()
+        self._last = (folder, parts)
+        return parts
+
+    def _child(self, parts: Sequence[Part], name: bytes) -> _Child | None:
+        stack = []
+        for layer, number in parts:
+            inside = self.indexes[layer].child(number, name)
+            if inside is not None:
+                stack.append((layer, inside))
+        return self._top(name, stack)
 
     def _merged(self, parts: Sequence[Part]) -> Iterator[_Child]:
         """The visible children of the directories `parts`, by name."""

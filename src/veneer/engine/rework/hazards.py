@@ -72,10 +72,8 @@ class _Hazards:
         for node in self._top:
             if node.kind is Kind.HARDLINK and (target := self._target_below(node)) is not None:
                 kind = self._of_link(target)
-            elif node.kind is Kind.DIRECTORY:
-                kind, target = self._of_directory(node), b""
             else:
-                kind, target = self._of_file(node), b""
+                kind, target = self._of_path(node), b""
             if kind:
                 yield Hazard(kind, node.path, node.layer, target)
             if node.kind is Kind.SYMLINK and (lost := self._dangles(node)) is not None:
@@ -104,10 +102,20 @@ class _Hazards:
             return LOST
         return "" if self._alike(target) else LINKED
 
-    def _of_directory(self, node: Node) -> str:
-        before, now = self._old.find(node.path), self._new.find(node.path)
-        if now is None or self._alike(node.path):
+    def _of_path(self, node: Node) -> str:
+        now = self._new.find(node.path)
+        if now is None:
             return ""
+        before = self._old.find(node.path)
+        if before is not None and same(self._old.entry(before), self._new.entry(now)):
+            return ""
+        if node.kind is Kind.DIRECTORY:
+            return self._of_directory(node, before, now)
+        if now.kind is not Kind.DIRECTORY and same(self._on_new.entry(self._on_top(node)), self._new.entry(now)):
+            return ""
+        return ADDED if before is None else CHANGED
+
+    def _of_directory(self, node: Node, before: Node | None, now: Node) -> str:
         if now.kind is not Kind.DIRECTORY:
             return UNFOLDED
         entry = self._top.entry(node)
@@ -115,14 +123,6 @@ class _Hazards:
             return ""
         inherits = _rights(entry) == _rights(self._old.entry(before)) != _rights(self._new.entry(now))
         return ATTRIBUTES if inherits else ""
-
-    def _of_file(self, node: Node) -> str:
-        now = self._new.find(node.path)
-        if now is None or self._alike(node.path):
-            return ""
-        if now.kind is not Kind.DIRECTORY and same(self._on_new.entry(self._on_top(node)), self._new.entry(now)):
-            return ""
-        return ADDED if self._old.find(node.path) is None else CHANGED
 
     def _on_top(self, node: Node) -> Node:
         return Node(node.path, node.kind, node.layer + len(self._new.indexes), node.number)
