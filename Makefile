@@ -9,7 +9,7 @@ BIN := .venv/bin
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest
 # What `make test` needs beside Python, as program=Debian package; asked for by `command -v`, so it costs nothing.
-TEST_PROGRAMS := docker-registry=docker-registry skopeo=skopeo runc=runc crun=crun slirp4netns=slirp4netns busybox=busybox-static umoci=umoci \
+TEST_PROGRAMS := docker-registry=docker-registry skopeo=skopeo runc=runc crun=crun busybox=busybox-static umoci=umoci \
 	htpasswd=apache2-utils git=git mkfs.ext4=e2fsprogs mount=mount setpriv=util-linux setfattr=attr setcap=libcap2-bin mkfs.xfs=xfsprogs newuidmap=uidmap \
 	slirp4netns=slirp4netns
 # The big peers that `make compat` and `make bench` stand beside.
