@@ -6,6 +6,7 @@ every layer's files are compared with its index, content included.  Checking cha
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from veneer.store.gc import dead_scratch, strays
 if TYPE_CHECKING:
     from veneer.changeset.entry import Entry
     from veneer.changeset.index import LayerIndex
+    from veneer.changeset.whiteout import WhiteoutStyle
     from veneer.drivers.userns import Standing
     from veneer.store.store import Store
 
@@ -174,7 +176,7 @@ def _trees(store: Store) -> Iterator[Finding]:
         with index:
             union = driver.whiteouts is not WhiteoutStyle.ERASE
             below = _below(store, snapshot) if union else []
-            facts = list(_differences(directory, index, below))
+            facts = list(_differences(directory, index, below, driver.whiteouts))
             facts += _extras(directory, index, below) if union else []
         if facts and not store.catalog.row("SELECT 1 FROM snapshot WHERE id = ?", (snapshot,)):
             continue  # collected meanwhile
@@ -191,14 +193,33 @@ def _below(store: Store, snapshot: str) -> list[Path]:
     return [store.layers.directory(layer) for layer in stack]
 
 
-def _differences(directory: Path, index: LayerIndex, below: Sequence[Path]) -> Iterator[str]:
+def _differences(directory: Path, index: LayerIndex, below: Sequence[Path], style: WhiteoutStyle) -> Iterator[str]:
+    from veneer.changeset.entry import Kind
     from veneer.drivers.userns import standing
 
     root, here = os.fsencode(directory), standing()
     for entry in index:
         path = os.path.join(root, entry.path) if entry.path else root
-        if fact := _difference(path, entry, below, here):
+        fact = _difference(path, entry, below, here)
+        if fact and not (entry.kind is Kind.WHITEOUT and _hidden_at_once(root, entry.path, style)):
             yield f"/{os.fsdecode(entry.path)}: {fact}"
+
+
+def _hidden_at_once(root: bytes, path: bytes, style: WhiteoutStyle) -> bool:
+    """Whether nothing is at `path`, and an opaque directory above it hides all that is below."""
+    from veneer.changeset.whiteout import is_opaque
+    from veneer.drivers import treecopy
+
+    if os.path.lexists(os.path.join(root, path)):
+        return False
+    while path := os.path.dirname(path):
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            treecopy.directory(Path(os.fsdecode(os.path.join(root, path)))) as fd,
+        ):
+            if is_opaque(fd, style):
+                return True
+    return False
 
 
 def _extras(directory: Path, index: LayerIndex, below: Sequence[Path]) -> Iterator[str]:
