@@ -211,6 +211,10 @@ def test_squash_makes_one_layer_above_the_base_and_keeps_the_history(engine: Eng
         assert [entry.path for entry in index] == [b"one", b"two"]
 
 
+def test_what_is_cached_is_squashed_to_the_same_image(engine: Engine) -> None:
+    assert build(engine, TWO, squash=True).id == build(engine, TWO, squash=True).id
+
+
 def test_there_is_nothing_to_squash_in_one_layer(engine: Engine) -> None:
     text = "FROM scratch\nWORKDIR /one\n"
     assert build(engine, text, squash=True).id == build(engine, text).id
@@ -236,6 +240,31 @@ def test_a_build_that_does_not_is_told_to_the_byte_gets_no_name_and_leaves_only_
     assert told.value.difference.path == "/id"
 
 
+# ---- bases
+
+
+def test_pull_asks_the_registry_for_every_base_and_nothing_else_does(engine: Engine, registry: Any) -> None:
+    from veneer.testing.images import image
+
+    name = registry.put("builder/base:1", image({"f": b"old"}))
+    text = f"FROM {name}\nLABEL a=1\n"
+    first = build(engine, text)
+    registry.put("builder/base:1", image({"f": b"new"}))
+    assert build(engine, text).id == first.id
+    done = build(engine, text, pull=True)
+    assert done.image.parent == engine.images.get(name).id != first.image.parent
+    assert done.why.kind == "base"
+
+
+def test_a_dry_run_fetches_no_base(engine: Engine, registry: Any) -> None:
+    from veneer.testing.images import image
+
+    name = registry.put("builder/unseen:1", image({"f": b"old"}))
+    done = build(engine, f"FROM {name}\nLABEL a=1\n", dry_run=True)
+    assert (done.built.image, done.cached) == (None, [False])
+    assert engine.images.list(all=True) == []
+
+
 # ---- failing
 
 
@@ -252,6 +281,25 @@ def test_a_failed_build_names_its_last_good_image_and_keeps_it(engine: Engine, b
     assert [event.last_good for event in events if isinstance(event, StepFailed)] == [good]
     mended = build(engine, text.decode().replace("exit 7", "true"))
     assert mended.cached == [True, True, False, False]
+
+
+def test_a_disk_that_is_full_fails_the_step_and_leaves_a_sound_store(
+    config: Config, ext4: Any, tmp_path: Path, root_only: None
+) -> None:
+    from veneer.errors import Unavailable
+
+    context = tmp_path / "big"
+    context.mkdir()
+    for number in range(60):
+        (context / f"file-{number}").write_bytes(bytes([number]) * (1 << 20))
+    with Engine(config.replaced(root=ext4(48 << 20) / "root")) as engine:
+        with pytest.raises(Failed) as told:
+            build(engine, "FROM scratch\nLABEL a=1\nCOPY . /\n", context)
+        assert isinstance(told.value.cause, Unavailable)
+        assert told.value.last_good is not None
+        assert engine.system.check(deep=True) == []
+        assert list((engine.store.root / "ingest").iterdir()) == []
+        assert build(engine, "FROM scratch\nLABEL a=1\nLABEL b=1\n").cached == [True, False]
 
 
 def test_nothing_after_from_scratch_is_no_image(engine: Engine) -> None:

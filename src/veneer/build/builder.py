@@ -75,8 +75,9 @@ def build(
 ) -> Built:  # fmt: skip
     """Build what `request` asks for, telling what happens on the way.
 
-    `squash` makes one layer of an image's layers above another image (None: above nothing), dated as told; a request
-    for that needs it.  `stdout` is where outputs with dest=- go.  Setting `stop` ends the build soon.
+    `squash` makes one layer of an image's layers above another image (None: above nothing), dated as told: as the image
+    is, so that what was built before comes to what it came to before.  A request for that needs it.  `stdout` is where
+    outputs with dest=- go.  Setting `stop` ends the build soon.
     Raises what looking through the request does, DockerfileError, StageError, StepFailed and what a step's own
     trouble is; NotReproducible; Cancelled if `tell` does, or because of `stop`.
     """
@@ -105,7 +106,7 @@ def build(
                 _verify(session, images[platform])
             if request.squash:
                 assert squash is not None, "whoever takes requests to squash can"
-                images[platform] = squash(images[platform], session.base(), session.created())
+                images[platform] = squash(images[platform], session.base(), images[platform].config.created)
         checks.done()
         return _finished(store, request, wanted, tell, sources, done, images, stdout)
 
