@@ -14,6 +14,7 @@ from collections.abc import Callable
 from veneer.build.language.mounts import mount_target
 from veneer.build.run_sources import source_of
 from veneer.errors import InvalidRequest, NotFound
+from veneer.run.bundle import own
 from veneer.run.spec import Bind, Tmpfs
 
 TYPE_CHECKING = False
@@ -110,7 +111,7 @@ class Mounts:
         if not mount.from_ or mount.mode is not None:
             new.chmod(CACHE_MODE if mount.mode is None else mount.mode)
         if mount.uid is not None or mount.gid is not None:
-            os.chown(new, mount.uid or 0, mount.gid or 0)
+            own(new, mount.uid or 0, mount.gid or 0)
 
     def _cache(self, mount: i.RunMount, target: str) -> None:
         path = os.fspath(self._caches[self._cache_id(mount)])

@@ -16,6 +16,7 @@ from veneer.build.base import IMAGE, LAYOUT
 from veneer.build.context.scan import MODE, MTIME, OWNER, Folder, Tree, row_of
 from veneer.build.context.select import Root, Selection, missing
 from veneer.build.stages import SCRATCH, Named, find_stage
+from veneer.run.bundle import own
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def _mask(mask: Path, folder: Folder, hidden: list[bytes]) -> None:
         directory = mask / os.fsdecode(path)
         directory.mkdir()
         directory.chmod(stat.S_IMODE(rows[path][MODE]))
-        os.chown(directory, rows[path][OWNER] >> 32, rows[path][OWNER] & 0xFFFFFFFF)
+        own(directory, rows[path][OWNER] >> 32, rows[path][OWNER] & 0xFFFFFFFF)
     for path in hidden:
         os.mknod(mask / os.fsdecode(path), stat.S_IFCHR, os.makedev(0, 0))
     for path in wanted:
@@ -212,5 +213,5 @@ def _mask(mask: Path, folder: Folder, hidden: list[bytes]) -> None:
 def _like(directory: Path, status: os.stat_result) -> None:
     directory.mkdir()
     directory.chmod(stat.S_IMODE(status.st_mode))
-    os.chown(directory, status.st_uid, status.st_gid)
+    own(directory, status.st_uid, status.st_gid)
     os.utime(directory, ns=(status.st_atime_ns, status.st_mtime_ns))

@@ -7,11 +7,14 @@ places for that are made and taken away again: a step leaves what its command wr
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 
 from veneer.build import run_mounts
 from veneer.build.events import Output
 from veneer.build.running import SCRIPTS
+from veneer.drivers.overlay2 import Overlay2
+from veneer.drivers.userns import standing
 from veneer.errors import InvalidRequest, Unsupported
 from veneer.run import cgroups, container, hostfiles, network
 from veneer.run.bundle import Bundle
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from veneer.build.language import instructions as i
     from veneer.build.request import BuildRequest
     from veneer.build.stage import StageRun
+    from veneer.drivers.mount import Mount
     from veneer.run.spec import Tmpfs
     from veneer.store.drafts import Draft
 
@@ -42,6 +46,10 @@ ULIMITS = (
 
 class BadLimit(InvalidRequest):
     """A `--ulimit` that cannot be read."""
+
+
+class NoSuchId(Unsupported):
+    """A USER whose number the user namespace that veneer is in does not have."""
 
 
 class NoLimits(Unsupported):
@@ -61,8 +69,11 @@ def run(stage: StageRun, instruction: i.Run, draft: Draft, words: Sequence[str],
         folder = session.lease.file("run")
         folder.mkdir(0o700)
         after.callback(folder.rmdir)
-        bundle = stack.enter_context(Bundle(enclosure, folder, draft.mounts()))
+        bundle = stack.enter_context(Bundle(enclosure, folder, unsynced(draft)))
         who = identity(bundle.root, config.user)
+        if not standing().keeps(who.uid, who.gid):
+            raise NoSuchId(f"a step cannot be user {who.uid}:{who.gid} here: this user namespace does not have that id",
+                           hint="/etc/subuid and /etc/subgid give a user more ids; or build as root")  # fmt: skip
         points = stack.enter_context(MountPoints(bundle.root))
         mounts = _mounts_of_etc(request, bundle, points, wanted)
         given = run_mounts.Mounts(stage, bundle, points, stack=stack, after=after)
@@ -87,6 +98,21 @@ def run(stage: StageRun, instruction: i.Run, draft: Draft, words: Sequence[str],
             bundle, runtime, process, limits,
             output=lambda stream, data: session.tell(Output(time.time(), step, stream, data)), check=session.check,
         )  # fmt: skip
+
+
+def unsynced(draft: Draft) -> Sequence[Mount]:
+    """The draft's mounts, in which fsync does nothing where the kernel can do that.
+
+    A step's layer is made to last when the build is done, all at once; a package manager that syncs each of its files
+    must not wait for the disk.  Source: Linux Documentation/filesystems/overlayfs.rst, Volatile mount.
+    """
+    driver = draft.driver
+    if not isinstance(driver, Overlay2) or not driver.abilities.volatile:
+        return draft.mounts()
+    return [
+        dataclasses.replace(mount, options=(*mount.options, "volatile")) if mount.upper is not None else mount
+        for mount in draft.mounts()
+    ]
 
 
 def network_of(request: BuildRequest, instruction: i.Run) -> str:

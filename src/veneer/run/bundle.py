@@ -6,6 +6,7 @@ process inside ends nothing has to be cleaned up.
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
     from veneer.run.enclosure import Enclosure
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def own(file: int | str | Path, uid: int, gid: int) -> None:
+    """Give a file away, to ids that our user namespace has; without those it stays ours, and we are its root."""
+    try:
+        os.chown(file, uid, gid)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
 
 
 class Bundle:
@@ -63,7 +73,7 @@ class Bundle:
     def _file(self, path: Path, content: bytes, mode: int, uid: int, gid: int) -> str:
         with open(path, "xb") as file:
             file.write(content)
-            os.fchown(file.fileno(), uid, gid)
+            own(file.fileno(), uid, gid)
             os.fchmod(file.fileno(), mode)
         return os.fspath(path)
 
@@ -91,7 +101,7 @@ class Bundle:
             # By its bare name: a socket's path may have no more than 107 bytes.  The directory is this thread's alone.
             os.chdir(path.parent)
             listener.bind(path.name)
-            os.chown(path.name, uid, gid)
+            own(path.name, uid, gid)
             os.chmod(path.name, mode)
 
         self.enclosure.inside(bound)
