@@ -9,7 +9,7 @@ import pytest
 from tests.support.finished import files, free_of_leaks, loaded, row
 from veneer.engine.engine import Engine
 from veneer.engine.rework.bases import DIGEST_LABEL, NAME_LABEL, NotTheBase
-from veneer.engine.rework.rebasing import NothingToRebase, OtherPlatform, ReliesOnBase, UnknownBase
+from veneer.engine.rework.rebasing import NothingToRebase, PlatformDiffers, ReliesOnBase, UnknownBase
 from veneer.oci.image import HistoryEntry
 from veneer.store.images import Image, NoSuchImage
 from veneer.testing.images import Tree, directory, docker_archive, file, hardlink, image, symlink
@@ -212,5 +212,5 @@ def test_a_base_for_another_machine_is_refused(engine: Engine) -> None:
     app(engine, OWN)
     other = image({"arm": b"!"}, architecture="arm64")
     engine.images.load(io.BytesIO(docker_archive((other, ["arm:1"]))))
-    with pytest.raises(OtherPlatform, match="is for linux/amd64 and arm:1 for linux/arm64"):
+    with pytest.raises(PlatformDiffers, match="is for linux/amd64 and arm:1 for linux/arm64"):
         engine.images.rebase("app:1", "arm:1")

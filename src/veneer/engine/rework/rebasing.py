@@ -32,7 +32,7 @@ class NothingToRebase(InvalidRequest):
     """The image stands on that base already, or the base on the image."""
 
 
-class OtherPlatform(Conflict):
+class PlatformDiffers(Conflict):
     """An image and a base for different machines."""
 
 
@@ -77,7 +77,7 @@ def rebase(
     """A new image: the layers of `source` above its base, as they are, on those of `new`, which is called `name`.
 
     `old` is the base; without one it is searched for.  `force` goes on where a directory of the image's layers hides
-    a link or file of the new base.  Raises UnknownBase, NotTheBase, NothingToRebase, OtherPlatform, ReliesOnBase.
+    a link or file of the new base.  Raises UnknownBase, NotTheBase, NothingToRebase, PlatformDiffers, ReliesOnBase.
     """
     base = _old_base(store, source, old)
     _check(source, base.image, new)
@@ -163,7 +163,7 @@ def _check(source: Image, old: Image, new: Image) -> None:
     if new.id == source.id or (source.config.diff_ids and bases.is_base(source.config, new.config)):
         raise NothingToRebase(f"{bases.Base(new, '').name} is built on {what} itself")
     if source.config.platform.replaced(os_version="") != new.config.platform.replaced(os_version=""):
-        raise OtherPlatform(
+        raise PlatformDiffers(
             f"{what} is for {source.config.platform} and {bases.Base(new, '').name} for {new.config.platform}",
             hint=f"pull the base for the image's platform: veneer pull --platform {source.config.platform} ...",
         )

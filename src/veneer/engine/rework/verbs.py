@@ -97,7 +97,7 @@ class Reworking:
         `base` is what it was built on; by default what `bases.find_base` finds.  Labels of the new image name the new
         base.  `dry_run` tells what would become of it and makes nothing; `force` goes on where a directory of the
         image hides a link or file of the new base.
-        Raises UnknownBase, NotTheBase, NothingToRebase, OtherPlatform, ReliesOnBase.
+        Raises UnknownBase, NotTheBase, NothingToRebase, PlatformDiffers, ReliesOnBase.
         """
         from veneer.engine.rework.rebasing import rebase
 
