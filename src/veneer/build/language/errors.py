@@ -59,7 +59,9 @@ def printable(text: str) -> str:
 
 def excerpt(source: Sequence[str], first: int, last: int, column: int = 0) -> str:
     """The lines around `first` to `last` (from 1), `>>>` on those and a caret under `column` (from 1) of the first."""
-    low, high = max(1, first - AROUND), min(len(source), last + AROUND)
+    # What follows the last line feed is no line.
+    end = len(source) - (len(source) > 1 and not source[-1])
+    low, high = max(1, first - AROUND), min(end, last + AROUND)
     lines = []
     for number in range(low, high + 1):
         text = source[number - 1].rstrip("\r\n").expandtabs(4)[:MAX_SHOWN].translate(_CONTROLS)
@@ -77,7 +79,7 @@ def pointed(error: Syntax, source: str, first: int, last: int) -> tuple[int, str
 
     A caret stands under what is wrong, or under the instruction's first word.
     """
-    lines = source.removeprefix("\ufeff").removesuffix("\n").split("\n")
+    lines = source.removeprefix("\ufeff").split("\n")
     line, column = first, len(lines[first - 1]) - len(lines[first - 1].lstrip()) + 1
     at = re.escape(error.at)
     # A word of its own is meant rather than a part of one.
