@@ -78,6 +78,20 @@ def test_a_build_can_be_cancelled_from_another_thread(engine: Engine, busybox: P
     thread.join()
 
 
+def test_builds_of_one_engine_go_on_side_by_side(engine: Engine) -> None:
+    base(engine)
+    text = "FROM base:1 AS one\nWORKDIR /w\nFROM base:1\nENV who={}\nCOPY --from=one /etc/release /x\n"
+    builds = [engine.build(dockerfile=text.format(n % 2).encode(), tags=f"x:{n}") for n in range(4)]
+    threads = [threading.Thread(target=build.result) for build in builds]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [build.result().tags for build in builds] == [(f"x:{n}",) for n in range(4)]
+    assert engine.system.check(deep=True) == []
+    assert list((engine.store.root / "ingest").iterdir()) == []
+
+
 def test_a_request_is_written_as_people_write_it() -> None:
     request = requested(
         args={"A": 1}, labels={"l": "x"}, contexts={"c": "/x"}, tags="x", platforms=["a/b"], secrets={"id": b"s"}

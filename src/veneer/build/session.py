@@ -160,6 +160,7 @@ class Session:
 
     def _run_all(self) -> None:
         order = iter(self.plan.stages)  # a stage only waits for earlier ones, and those were begun before it
+        failures: list[BaseException] = []
 
         def work() -> None:
             while not self.stopping.is_set():
@@ -167,8 +168,11 @@ class Session:
                     each = next(order, None)
                 if each is None:
                     return
-                with contextlib.suppress(BaseException):  # kept in its place, and raised from there below
+                try:
                     self.outcome(each.index)
+                except BaseException as error:  # noqa: BLE001  raised below, from the thread that was asked
+                    failures.append(error)
+                    self.stopping.set()
 
         threads = [
             threading.Thread(target=work, name=f"veneer-stage-{number}", daemon=True)
@@ -186,7 +190,6 @@ class Session:
         finally:
             for thread in threads:
                 thread.join()
-        failures = [place.failure for place in self._places.values() if place.failure is not None]
         if failures:
             # The one that made the others stop.
             raise next((each for each in failures if not isinstance(each, Cancelled)), failures[0])
