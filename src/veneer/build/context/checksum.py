@@ -43,7 +43,8 @@ def of_parent(path: bytes, mode: int) -> bytes:
 
 def of_directory(sums: Iterable[bytes]) -> str:
     """The checksum of a directory from its entries' raw ones, its own included."""
-    return "dir:" + hashlib.sha256(",".join(sorted([each.hex() for each in sums])).encode()).hexdigest()
+    # Sorted raw they are in the order of their hex digits, and one call writes those of all.
+    return "dir:" + hashlib.sha256(b"".join(sorted(sums)).hex(",", 32).encode()).hexdigest()
 
 
 def of_several(checksums: Iterable[str]) -> str:

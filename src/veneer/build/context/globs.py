@@ -7,8 +7,11 @@ meaning away.  Names are str with surrogateescape.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from veneer.errors import InvalidRequest
+
+STAR = "[^/]*"
 
 
 class BadPattern(InvalidRequest):
@@ -37,7 +40,7 @@ def matcher(pattern: str) -> re.Pattern[str]:
         character = pattern[at]
         at += 1
         if character == "*":
-            out.append("[^/]*")
+            out.append(STAR)
         elif character == "?":
             out.append("[^/]")
         elif character == "[":
@@ -50,7 +53,25 @@ def matcher(pattern: str) -> re.Pattern[str]:
             at += 1
         else:
             out.append(re.escape(character))
-    return re.compile("".join(out), re.S)
+    return re.compile(committed(out), re.S)
+
+
+def committed(tokens: Sequence[str], *, last: bool = False) -> str:
+    """Tokens as one expression that takes no more than quadratic time, whatever the number of stars.
+
+    A star takes as little as it can and never goes back on it (an atomic group): a later star can take whatever it
+    left.  Only the last one has nobody after it; `last` says that it too may be settled at once.
+    """
+    pieces = [""]
+    for token in tokens:
+        if token == STAR:
+            pieces.append("")
+        else:
+            pieces[-1] += token
+    out = [pieces[0]]
+    for number, piece in enumerate(pieces[1:], 2):
+        out.append(f"(?>{STAR}?{piece})" if last or number < len(pieces) else STAR + piece)
+    return "".join(out)
 
 
 def character_class(pattern: str, at: int) -> tuple[int, str]:

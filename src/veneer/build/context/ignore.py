@@ -12,7 +12,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable
 
-from veneer.build.context.globs import BadPattern, character_class
+from veneer.build.context.globs import STAR, BadPattern, character_class, committed
 
 NAME = ".dockerignore"
 _BOM = "\ufeff"
@@ -25,6 +25,12 @@ _CLASSES = {
     "r": r"\r", "v": r"\v",
 }  # fmt: skip
 """What a backslash before a letter means to the expressions of Go, which these patterns become there."""
+
+_WHOLE, _ANY = "(?:.*/)?", ".*"
+"""What `**` becomes: whole directories, none included, or at a pattern's end anything."""
+_MAX_LOOSE = 4
+"""`a**b` has to be tried at every slash; each more of them in a pattern multiplies that."""
+_LAZY = {_WHOLE: "(?:.*?/)??", _ANY: ".*?"}
 
 State = tuple[bool, ...]
 """Which groups of patterns matched a directory, itself or through one above it."""
@@ -61,7 +67,8 @@ class Ignore:
             pattern = line.strip(_SPACE)
             if pattern:
                 taken_back = pattern.startswith("!")
-                pattern = _clean(pattern[1:].strip(_SPACE)) if taken_back else _clean(pattern)
+                pattern = pattern[1:].strip(_SPACE) if taken_back else pattern
+                pattern = _clean(pattern) if pattern else ""
                 if len(pattern) > 1:
                     pattern = pattern.removeprefix("/")
                 patterns.append("!" + pattern if taken_back else pattern)
@@ -166,6 +173,7 @@ class _Group:
         self._path_expressions: list[str] = []
         self._name_match: Callable[[str], object] | None = None
         self._path_match: Callable[[str], object] | None = None
+        self._compiled = True
 
     def add(self, pattern: str) -> None:
         self.empty = False
@@ -176,12 +184,20 @@ class _Group:
             self._names.add(text)
         elif form == "names":
             self._name_expressions.append(text)
-            self._name_match = _all(self._name_expressions)
+            self._compiled = False
         else:
             self._path_expressions.append(text)
-            self._path_match = _all(self._path_expressions)
+            self._compiled = False
+
+    def _compile(self) -> None:
+        """Have the expressions as one each; when first used, since it takes as long as there are patterns."""
+        self._compiled = True
+        self._name_match = _all(self._name_expressions) if self._name_expressions else None
+        self._path_match = _all(self._path_expressions) if self._path_expressions else None
 
     def matches(self, path: str, name: str) -> bool:
+        if not self._compiled:
+            self._compile()
         return (
             name in self._names
             or path in self._paths
@@ -234,17 +250,17 @@ def _translated(pattern: str) -> tuple[str, str]:
             if pattern.startswith("/", at):
                 at += 1
             if at < len(pattern):
-                out.append("(?:.*/)?")
+                out.append(_WHOLE)
                 form = "expression"
             elif form == "exact":
                 form = "prefix"
             else:
-                out.append(".*")
+                out.append(_ANY)
                 form = "expression"
             if first:
                 form = "suffix"
         elif character == "*":
-            out.append("[^/]*")
+            out.append(STAR)
             form = "expression"
         elif character == "?":
             out.append("[^/]")
@@ -266,7 +282,32 @@ def _translated(pattern: str) -> tuple[str, str]:
         else:
             out.append(re.escape(character))
         first = False
-    return form, "".join(out)
+    return form, _settled(out)
+
+
+def _settled(tokens: list[str]) -> str:
+    """Tokens as one expression whose stars are settled one after the other, single ones and doubled ones.
+
+    What a `**` skips before the stretch after it fits need not be tried again if the next `**` can skip the rest: if
+    that takes anything, or the stretch ends with a slash, so that the rest is whole directories.
+    """
+    stretches: list[tuple[str, list[str]]] = [("", [])]
+    for token in tokens:
+        if token in (_WHOLE, _ANY):
+            stretches.append((token, []))
+        else:
+            stretches[-1][1].append(token)
+    out = []
+    loose = 0
+    for number, (deep, stretch) in enumerate(stretches, 1):
+        following = stretches[number][0] if number < len(stretches) else ""
+        firm = following == _ANY or (following == _WHOLE and stretch[-1:] == ["/"])
+        text = committed(stretch, last=firm)
+        loose += bool(following) and not firm
+        if loose > _MAX_LOOSE:
+            raise BadPattern(f"more than {_MAX_LOOSE} ** without a slash before them in one pattern")
+        out.append(f"(?>{_LAZY[deep]}{text})" if deep and firm else deep + text)
+    return "".join(out)
 
 
 def _escape(escaped: str, pattern: str) -> str:

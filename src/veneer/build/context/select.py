@@ -99,7 +99,8 @@ class Selection:
             parts.append(root.sum)
         for folder in root.folder.walk() if root.folder is not None else ():
             assert folder.sums is not None
-            parts += [bytes(folder.sums[at : at + 32]) for at in range(0, len(folder.sums), 32)]
+            known = bytes(folder.sums)
+            parts += [known[at : at + 32] for at in range(0, len(known), 32)]
         return sums.of_directory(parts)
 
 
