@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from tests.support.builds import Done, base, build
+from tests.support.gits import MOMENT, Repository, smart_http
+from tests.support.web import Answer, serving
 from veneer.build.failure import StepFailed
 from veneer.changeset.entry import Entry, Kind
 from veneer.engine.engine import Engine
@@ -296,3 +298,31 @@ def test_a_large_copy_by_several_processes_is_the_same_image(
     monkeypatch.setattr(crew, "LEAST_ITEMS", 1)
     together = build(engine, text, context, source_date_epoch=1000, no_cache=True)
     assert together.id == alone.id
+
+
+def test_a_repository_is_added_with_the_time_of_its_commit(engine: Engine, tmp_path: Path) -> None:
+    served = tmp_path / "served"
+    served.mkdir()
+    repository = Repository(served / "b.git")
+    commit = repository.commit(a="a", sub__b="b")
+    with serving() as web:
+        address = f"{smart_http(web, served)}/b.git"
+        plain = layer(build(engine, f"FROM scratch\nADD --checksum={commit} {address} /x\n"))
+        subdirectory = layer(build(engine, f"FROM scratch\nADD {address}#main:sub /x\n"))
+        kept = layer(build(engine, f"FROM scratch\nADD --keep-git-dir=true {address} /x\n"))
+    assert sorted(plain) == [b"x", b"x/a", b"x/sub", b"x/sub/b"]
+    assert plain[b"x/a"].mtime_ns == MOMENT * 10**9
+    assert sorted(subdirectory) == [b"x", b"x/b"]
+    assert b"x/.git/HEAD" in kept
+
+
+def test_a_file_behind_http_is_added_with_mode_0600_and_unpacked_only_if_asked(engine: Engine, tmp_path: Path) -> None:
+    archive(tmp_path / "t", "w:gz", (member("p"), b"p"))
+    with serving() as web:
+        web.pages["/t.tgz"] = lambda asked: Answer((tmp_path / "t").read_bytes())
+        plain = layer(build(engine, f"FROM scratch\nADD {web.url}/t.tgz /x/\n"))
+        opened = layer(build(engine, f"FROM scratch\nADD --unpack=true {web.url}/t.tgz /x/\n"))
+        again = build(engine, f"FROM scratch\nADD {web.url}/t.tgz /x/\n")
+    assert (sorted(plain), plain[b"x/t.tgz"].mode) == ([b"x", b"x/t.tgz"], 0o600)
+    assert sorted(opened) == [b"x", b"x/p"]
+    assert again.cached == [True]

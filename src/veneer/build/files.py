@@ -143,6 +143,7 @@ class Step:
             draft = stack.enter_context(drafted(stage))
             with draft.index_file() as index, file_errors(stage.store.root):
                 packed = Filling(draft, plan, latest_ns=latest).run(index, session.crews.lend)
+            self._sources.copied()
             return draft.publish(packed, standalone=plan.is_standalone) if packed.entries else None
 
     def _planned(

@@ -54,7 +54,7 @@ class Job:
 
     def __init__(self) -> None:
         self.runs: list[Run] = []
-        self.children: list[tuple[bytes, Child]] = []
+        self.children: list[tuple[bytes, Child, tuple[int, ...]]] = []
         self.items = 0
         self.size = 0
 
@@ -154,7 +154,7 @@ class Filling:
         """Note what items became; answers come in the order of their items."""
         add = self._index.add
         for each in copied:
-            path, child = job.children[job.items]
+            path, child, listed = job.children[job.items]
             job.items += 1
             kind, mode, uid, gid, size, mtime_ns, link, rdev, xattrs, total, content, row = each
             add(
@@ -178,7 +178,7 @@ class Filling:
                 assert holder.sums is not None and holder.digests is not None
                 holder.sums[32 * number : 32 * number + 32] = total
                 holder.digests[32 * number : 32 * number + 32] = content
-                if holder.rows[number * WIDTH : number * WIDTH + WIDTH].tolist() != list(row):
+                if row != listed:
                     holder.rows[number * WIDTH : number * WIDTH + WIDTH] = holder.rows.__class__("q", row)
 
     # ---- what is to be copied
@@ -194,25 +194,27 @@ class Filling:
                     job.runs.append((-1, block, b"", ()))
                     run = None
                 continue
-            item, source, size = self._item(place, name, child)
+            row = row_at(child)
+            item, source = self._item(place, name, child, row)
             here = (child[0], source, place.path)
             if run is None or here != place_of_run:
                 items = []
                 run, place_of_run = (*here, items), here
                 job.runs.append(run)
             items.append(item)
-            job.children.append((place.child(name), child))
-            job.size += size
+            job.children.append((place.child(name), child, row))
+            job.size += row[SIZE]
             if len(job.children) >= _JOB_ITEMS or job.size >= _JOB_BYTES:
                 yield job
                 job, run = Job(), None
         if job.runs:
             yield job
 
-    def _item(self, place: Place, name: bytes, child: Child) -> tuple[tuple[Any, ...], bytes, int]:
-        """An Item's fields, the directory it is in, and its size."""
+    def _item(
+        self, place: Place, name: bytes, child: Child, row: tuple[int, ...]
+    ) -> tuple[tuple[Any, ...], bytes]:  # fmt: skip
+        """An Item's fields, and the directory it is in; `row` is what it was listed as."""
         _, holder, at = child
-        row = row_at(child)
         known: tuple[int, ...] = ()
         if isinstance(holder, Folder):
             source, own, given = holder.path, holder.names[at], holder.child(holder.names[at])
@@ -226,7 +228,7 @@ class Filling:
             if total:
                 known = row
         first = self._first(place.child(name), child, row) if is_linked(row) else b""
-        return (own, given, name, row[MODE], known, total, content, first), source, row[SIZE]
+        return (own, given, name, row[MODE], known, total, content, first), source
 
     def _first(self, path: bytes, child: Child, row: tuple[int, ...]) -> bytes:
         """The path in the layer of another name of the same file that comes before; b"" for the first."""

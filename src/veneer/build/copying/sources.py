@@ -52,12 +52,21 @@ class Given:
     def __init__(self, parts: Sequence[Part], scratch: Callable[[], Path]) -> None:
         self.parts = tuple(parts)
         self.scratch = scratch
+        self._checksum = ""
 
     def __len__(self) -> int:
         return sum(len(part.selection.roots) for part in self.parts)
 
     def checksum(self) -> str:
-        """docker's checksum of all of it; reads what is not known."""
+        """docker's checksum of all of it; reads what is not known, when first asked."""
+        self._checksum = self._checksum or self._made_checksum()
+        return self._checksum
+
+    def copied(self) -> None:
+        """The sources were read to be copied: what they were then is what counts now."""
+        self._checksum = ""
+
+    def _made_checksum(self) -> str:
         if len(self.parts) == 1 and not self.parts[0].fetched:
             return self.parts[0].selection.checksum()
         found = [checksum for part in self.parts for checksum in part.checksums()]
