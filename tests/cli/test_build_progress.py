@@ -13,6 +13,11 @@ import pytest
 
 from tests.cli.conftest import Veneer
 from tests.support.programs import VENEER
+from veneer.build.request import BuildRequest
+from veneer.cli.app import Failure
+from veneer.cli.build_flags import request
+from veneer.cli.commands.build import BUILD
+from veneer.cli.flags import parse
 
 MESSY = b"""FROM busybox:1
 RUN printf 'a\\nhalf'; printf 'err\\n' >&2
@@ -196,6 +201,65 @@ def test_an_unknown_way_to_show_a_build_is_refused(
 ) -> None:
     answer = veneer("build", *words, written(tmp_path / "c", b"FROM scratch\n"))
     assert (answer.code != 0, answer.err) == (True, f"Error: {message}\n")
+
+
+# ---- docker's options
+
+CLASSIC = """add-host build-arg cache-from cgroup-parent compress cpu-period cpu-quota cpu-shares cpuset-cpus
+cpuset-mems disable-content-trust file force-rm iidfile isolation label memory memory-swap network no-cache platform pull quiet rm
+security-opt shm-size squash tag target ulimit"""
+BUILDX = """add-host allow annotation attest build-arg build-context builder cache-from cache-to call cgroup-parent check
+file iidfile label load metadata-file network no-cache no-cache-filter output platform progress provenance pull push quiet
+sbom secret shm-size ssh tag target ulimit"""
+
+
+def test_every_option_of_dockers_two_builders_is_known() -> None:
+    known = {option.long for option in BUILD.options}
+    assert not {*CLASSIC.split(), *BUILDX.split()} - known
+
+
+def test_the_shell_is_offered_what_the_help_shows(veneer: Veneer) -> None:
+    offered = veneer("__complete", "build", "--").text.split()
+    assert {"--dry-run", "--explain", "--cpu-shares", "--no-cache-filter", "--help"} <= set(offered)
+    assert "--sbom" not in offered and "--compress" not in offered
+    shown = veneer("build", "--help").text
+    assert all(f" {word} " in shown or word == "--help" for word in offered)
+
+
+def asked(*words: str) -> BuildRequest:
+    return request(parse([*words, "."], BUILD.options), None, "", {})
+
+
+def test_limits_are_read_as_docker_reads_them() -> None:
+    made = asked(
+        "-m", "64m", "--memory-swap", "1g", "-c", "512", "--cpu-period", "50000", "--cpu-quota", "25000",
+        "--cpuset-cpus", "0-1,3", "--cpuset-mems", "0", "--shm-size", "1m", "--ulimit", "nofile=5",
+    )  # fmt: skip
+    assert (made.memory, made.memory_swap, made.shm_size) == (64 << 20, 1 << 30, 1 << 20)
+    assert (made.cpu_shares, made.cpu_period, made.cpu_quota) == (512, 50_000, 25_000)
+    assert (made.cpuset_cpus, made.cpuset_mems, made.ulimits) == ("0-1,3", "0", ("nofile=5",))
+    assert asked("-m", "1m", "--memory-swap=-1").memory_swap == -1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--memory-swap", "1g"], "--memory-swap needs --memory"),
+        (["-m", "2g", "--memory-swap", "1g"], "cannot be less than --memory"),
+        (["--cpus", "1", "--cpu-quota", "5"], "give the one or the others"),
+        (["--cpu-shares", "many"], "invalid value 'many' for --cpu-shares"),
+        (["--cpuset-cpus", "0-"], "invalid value '0-' for --cpuset-cpus"),
+    ],
+)
+def test_limits_that_cannot_be_are_refused(words: list[str], message: str) -> None:
+    with pytest.raises(Failure, match=message):
+        asked(*words)
+
+
+@pytest.mark.parametrize("words", [["--builder", "mine"], ["--isolation", "hyperv"], ["--security-opt", "x"]])
+def test_what_docker_has_and_veneer_has_not_is_refused(veneer: Veneer, tmp_path: Path, words: list[str]) -> None:
+    answer = veneer("build", *words, written(tmp_path / "c", b"FROM scratch\n"))
+    assert answer.code != 0 and "is not supported" in answer.err
 
 
 # ---- a terminal

@@ -45,6 +45,15 @@ def test_a_network_is_its_own_the_hosts_or_one_that_is_there() -> None:
     assert network("/proc/1/ns/net") == [{"type": "network", "path": "/proc/1/ns/net"}]
 
 
+def test_dockers_other_limits_are_said_too() -> None:
+    wanted = Resources(
+        1 << 20, memory_swap=-1, cpu_shares=2, cpu_period=3, cpu_quota=4, cpuset_cpus="0", cpuset_mems="1"
+    )
+    made = document(SHELL.replaced(resources=wanted), "/tree", ROOT)["linux"]["resources"]
+    assert made["memory"] == {"limit": 1 << 20, "swap": -1}
+    assert made["cpu"] == {"shares": 2, "period": 3, "quota": 4, "cpus": "0", "mems": "1"}
+
+
 def test_limits_are_said_in_the_runtimes_units() -> None:
     wanted = Resources(64 << 20, 1.5, 1 << 20, (Limit("nofile", 10, 20), Limit("core", -1, -1)))
     made = document(SHELL.replaced(resources=wanted), "/tree", ROOT)

@@ -72,7 +72,13 @@ class BuildRequest(Value):
     shm_size: int = 0
     ulimits: tuple[str, ...] = ()
     memory: int = 0
+    memory_swap: int = 0
     cpus: float = 0.0
+    cpu_shares: int = 0
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
     cgroup_parent: str = ""
     source_date_epoch: int | None = None
     rewrite_timestamp: bool = False

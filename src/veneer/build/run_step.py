@@ -137,12 +137,18 @@ def resources_of(request: BuildRequest, *, cgroups_usable: bool) -> Resources:
     """The build's limits.  Raises BadLimit, NoLimits."""
     if not cgroups_usable:
         for asked, option in (
-            (request.memory, "memory"), (request.cpus, "cpus"), (request.cgroup_parent, "cgroup-parent")
+            (request.memory, "memory"), (request.cpus, "cpus"), (request.cgroup_parent, "cgroup-parent"),
+            (request.memory_swap, "memory-swap"), (request.cpu_shares, "cpu-shares"),
+            (request.cpu_period, "cpu-period"), (request.cpu_quota, "cpu-quota"),
+            (request.cpuset_cpus, "cpuset-cpus"), (request.cpuset_mems, "cpuset-mems"),
         ):  # fmt: skip
             if asked:
                 raise NoLimits(f"--{option} needs control groups, and this user may not make any", hint="build as root")
     limits = tuple(ulimit(text) for text in request.ulimits)
-    return Resources(request.memory, request.cpus, request.shm_size or SHM_SIZE, limits)
+    return Resources(
+        request.memory, request.cpus, request.shm_size or SHM_SIZE, limits, request.memory_swap, request.cpu_shares,
+        request.cpu_period, request.cpu_quota, request.cpuset_cpus, request.cpuset_mems,
+    )  # fmt: skip
 
 
 def ulimit(text: str) -> Limit:

@@ -19,6 +19,7 @@ OUTPUTS = ("local", "tar", "oci", "docker", "registry", "image")
 CACHES = ("registry", "local", "inline", "image")
 NETWORKS = ("default", "none", "host")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(i?b?)", re.IGNORECASE)
+_SET = re.compile(r"\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*", re.ASCII)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 
@@ -185,17 +186,49 @@ def _tags(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(texts))
 
 
+def _resources(given: Parsed) -> dict[str, int | float | str]:
+    """What the RUN instructions may use at most."""
+
+    def size(option: str) -> int:
+        text = given.text(option.replace("-", "_"))
+        return size_bytes(text, option) if text else 0
+
+    def number(option: str) -> int:
+        text = given.text(option.replace("-", "_"))
+        if text and not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise Failure(f"invalid value {text!r} for --{option}: want a number")
+        return int(text or 0)
+
+    def processors(option: str) -> str:
+        text = given.text(option.replace("-", "_"))
+        if text and not _SET.fullmatch(text):
+            raise Failure(f"invalid value {text!r} for --{option}: want a list such as 0-3 or 0,1")
+        return text
+
+    cpus = given.text("cpus")
+    if cpus and not re.fullmatch(r"\d+(\.\d+)?", cpus):
+        raise Failure(f"invalid value {cpus!r} for --cpus: want a number such as 1.5")
+    found: dict[str, int | float | str] = {
+        "shm_size": size("shm-size"), "memory": size("memory"), "cpus": float(cpus or 0),
+        "memory_swap": -1 if given.text("memory_swap") == "-1" else size("memory-swap"),
+        "cpu_shares": number("cpu-shares"), "cpu_period": number("cpu-period"), "cpu_quota": number("cpu-quota"),
+        "cpuset_cpus": processors("cpuset-cpus"), "cpuset_mems": processors("cpuset-mems"),
+    }  # fmt: skip
+    if found["memory_swap"] and not found["memory"]:
+        raise Failure("--memory-swap needs --memory: it is memory and swap together")
+    if 0 < int(found["memory_swap"]) < int(found["memory"]):
+        raise Failure("--memory-swap is memory and swap together, so that it cannot be less than --memory")
+    if cpus and (found["cpu_period"] or found["cpu_quota"]):
+        raise Failure("--cpus stands for --cpu-period and --cpu-quota; give the one or the others")
+    return found
+
+
 def request(given: Parsed, context: object, dockerfile: str | bytes, environment: Mapping[str, str]) -> BuildRequest:
     """What the command line asks for.  Raises Failure."""
     network = given.text("network") or "default"
     if network not in NETWORKS:
         raise Failure(f"network mode {network!r} is not one of {', '.join(NETWORKS)}")
     args = _build_args(given.texts("build_arg"), environment)
-    memory = given.text("memory")
-    cpus = given.text("cpus")
-    if cpus and not re.fullmatch(r"\d+(\.\d+)?", cpus):
-        raise Failure(f"invalid value {cpus!r} for --cpus: want a number such as 1.5")
-    shm = given.text("shm_size")
     platforms = [part.strip() for text in given.texts("platform") for part in text.split(",") if part.strip()]
     return BuildRequest(
         context=context,  # type: ignore[arg-type]
@@ -220,14 +253,11 @@ def request(given: Parsed, context: object, dockerfile: str | bytes, environment
         secrets=tuple(secret(text, environment) for text in given.texts("secret")),
         ssh=ssh_sockets(given.texts("ssh"), environment),
         allow=tuple(given.texts("allow")),
-        shm_size=size_bytes(shm, "shm-size") if shm else 0,
         ulimits=tuple(given.texts("ulimit")),
-        memory=size_bytes(memory, "memory") if memory else 0,
-        cpus=float(cpus or 0),
         cgroup_parent=given.text("cgroup_parent"),
         source_date_epoch=_epoch(given, environment, args),
         rewrite_timestamp=given.flag("rewrite_timestamp"),
         dry_run=given.flag("dry_run"),
         verify=given.flag("verify"),
         check=given.flag("check"),
-    )
+    ).replaced(**_resources(given))

@@ -72,13 +72,23 @@ class Limit(Value):
 
 
 class Resources(Value):
-    """What a container may use at most, 0 for no limit: bytes of memory and of /dev/shm, processors (1.5)."""
+    """What a container may use at most, 0 for no limit: bytes of memory and of /dev/shm, processors (1.5).
+
+    `memory_swap` is memory and swap together, -1 for no limit of that; `cpu_shares` a weight; `cpu_period` and
+    `cpu_quota` microseconds; the sets are lists as in `0-3,5`.
+    """
 
     __slots__ = ()
     memory: int = 0
     cpus: float = 0.0
     shm_size: int = SHM_SIZE
     limits: tuple[Limit, ...] = ()
+    memory_swap: int = 0
+    cpu_shares: int = 0
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
 
 
 class Host(Value):
@@ -185,10 +195,18 @@ def _namespaces(process: Process) -> list[Document]:
 def _resources(process: Process) -> Document:
     resources = process.resources
     made: Document = {"devices": [{"allow": process.privileged, "access": "rwm"}]}
-    if resources.memory:
-        made["memory"] = {"limit": resources.memory}
+    memory = {"limit": resources.memory, "swap": resources.memory_swap}
     if resources.cpus:
-        made["cpu"] = {"period": CPU_PERIOD_US, "quota": round(resources.cpus * CPU_PERIOD_US)}
+        period, quota = CPU_PERIOD_US, round(resources.cpus * CPU_PERIOD_US)
+    else:
+        period, quota = resources.cpu_period, resources.cpu_quota
+    cpu = {
+        "shares": resources.cpu_shares, "period": period, "quota": quota, "cpus": resources.cpuset_cpus,
+        "mems": resources.cpuset_mems,
+    }  # fmt: skip
+    for name, given in (("memory", memory), ("cpu", cpu)):
+        if wanted := {key: value for key, value in given.items() if value}:
+            made[name] = wanted
     return made
 
 

@@ -53,6 +53,11 @@ def _refuse(given: Parsed) -> None:
     for key in ("attest", "provenance", "sbom"):
         if given.text(key) not in ("", "false"):
             raise Failure(f"--{key} is not supported: veneer writes no attestations")
+    for key in ("builder", "isolation"):
+        if given.text(key) not in ("", "default"):
+            raise Failure(f"--{key} {given.text(key)} is not supported: there is only default")
+    if given.texts("security_opt"):
+        raise Failure("--security-opt is not supported: RUN --security=insecure and --allow security.insecure are")
     if given.text("progress") not in ("", *PROGRESS):
         raise Failure(f"invalid progress {given.text('progress')!r}: there are {', '.join(PROGRESS)}")
     if given.text("compression") not in ("", "gzip", "zstd", "uncompressed"):
@@ -171,6 +176,7 @@ BUILD = Command(
         Option("allow", "list", 'Allow extra privileged entitlement ("network.host", "security.insecure")', many=True),
         Option("annotation", "list", "Add annotation to the image's manifest", many=True),
         Option("attest", "string", "Attestation parameters (not supported)", hidden=True),
+        Option("builder", "string", "Builder instance (there is one: default)", hidden=True),
         Option("build-arg", "list", "Set build-time variables", many=True),
         Option("build-context", "list", 'Additional build contexts (e.g. "name=path")', many=True),
         Option(
@@ -182,16 +188,24 @@ BUILD = Command(
         Option("check", "bool", 'Look for mistakes in the Dockerfile without building it (same as "--call=check")'),
         Option("compress", "bool", "Does nothing: the context is read in place", hidden=True),
         Option("compression", "string", 'How written layers are compressed ("gzip", "zstd", "uncompressed")'),
+        Option("cpu-period", "int", "Limit the CPU CFS (Completely Fair Scheduler) period"),
+        Option("cpu-quota", "int", "Limit the CPU CFS (Completely Fair Scheduler) quota"),
+        Option("c,cpu-shares", "int", "CPU shares (relative weight)"),
+        Option("cpuset-cpus", "string", "CPUs in which to allow execution (0-3, 0,1)"),
+        Option("cpuset-mems", "string", "MEMs in which to allow execution (0-3, 0,1)"),
         Option("cpus", "string", 'Number of CPUs the "RUN" instructions may use'),
+        Option("disable-content-trust", "bool", "Does nothing: names are not signed", default=True, hidden=True),
         Option("dry-run", "bool", "Only say which steps the cache has and which would be run"),
         Option("explain", "bool", "Say for each step that is not in the cache what differs"),
         Option("f,file", "string", 'Name of the Dockerfile (default: "PATH/Dockerfile")'),
         Option("force-rm", "bool", "Does nothing: no containers are left behind", hidden=True),
         Option("format", "string", 'Format of --check ("table", "json")'),
         Option("iidfile", "string", "Write the image ID to a file"),
+        Option("isolation", "string", "Container isolation technology (there is one: default)", hidden=True),
         Option("label", "list", "Set metadata for an image", many=True),
         Option("load", "bool", "Does nothing: the image is in the store anyway", hidden=True),
         Option("m,memory", "bytes", 'Memory limit of the "RUN" instructions'),
+        Option("memory-swap", "bytes", "Swap limit equal to memory plus swap: -1 to enable unlimited swap"),
         Option("metadata-file", "string", "Write build result metadata to a file"),
         Option(
             "network",
@@ -217,6 +231,7 @@ BUILD = Command(
         Option("rm", "bool", "Does nothing: no containers are left behind", default=True, hidden=True),
         Option("sbom", "string", "Attestation parameters (not supported)", hidden=True),
         Option("secret", "list", 'Secret to expose to the build (e.g. "id=mysecret,src=/local/secret")', many=True),
+        Option("security-opt", "list", "Security options (not supported)", many=True, hidden=True),
         Option("shm-size", "bytes", 'Size of "/dev/shm"'),
         Option("source-date-epoch", "string", "Unix time for everything the build dates (default: $SOURCE_DATE_EPOCH)"),
         Option("squash", "bool", "Squash newly built layers into a single new layer"),

@@ -67,7 +67,7 @@ def candidates(app: App, words: Sequence[str]) -> Iterable[str]:
     if current.startswith("-"):
         from veneer.cli.main import load
 
-        return [f"--{option.long}" for option in load(leaf).options] + ["--help"]
+        return [f"--{option.long}" for option in load(leaf).options if not option.hidden] + ["--help"]
     if leaf.attribute == "COMPLETION":
         return SCRIPTS
     if leaf.attribute in _TAKE_IMAGES:
