@@ -109,6 +109,11 @@ class Tar:
         return length <= len(self.view)
 
     def put(self, data: bytes | memoryview) -> None:
+        after = self.filled + len(data)
+        if after <= len(self.view):
+            self.view[self.filled : after] = data
+            self.filled = after
+            return
         while data:
             if self.filled == len(self.view):
                 self.flush()
@@ -264,7 +269,7 @@ class Copier:
                 self._tar.put(bytes(-size % BLOCK))
             else:
                 read = not hashes or _hash(fd, size, hashes)
-            if not read or row_of(os.fstat(fd))[:4] != row[:4]:
+            if not read or _is_other(status, os.fstat(fd)):
                 if not whole:
                     raise changed(item.given)
                 self._tar.filled = start
@@ -367,6 +372,15 @@ class Copier:
         head = checksum.header(item.given, mode, self._counted(status), link=link, device=device)
         total = hashlib.sha256(head).digest()
         return (int(kind), bits, uid, gid, 0, mtime_ns, link, rdev, (), total, _NOTHING, row_of(status))
+
+
+def _is_other(before: os.stat_result, after: os.stat_result) -> bool:
+    """Whether a file was changed between two looks at it."""
+    return (
+        before.st_ctime_ns != after.st_ctime_ns
+        or before.st_mtime_ns != after.st_mtime_ns
+        or before.st_size != after.st_size
+    )  # fmt: skip
 
 
 def _hash(fd: int, size: int, hashes: Sequence[Any]) -> bool:

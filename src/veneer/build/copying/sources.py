@@ -161,11 +161,11 @@ class _Opening:
         named = session.contexts.get(word.lower())
         if named is not None and not named.startswith(("docker-image://", "oci-layout://")):
             return session.sources.named(word.lower())
-        from veneer.build.stages import Named, find_stage
+        from veneer.build.stages import find_stage
 
         number = None
         if named is None:
-            number = find_stage(Named(session.plan.dockerfile.stages), word, self._stage.planned.index)
+            number = find_stage(session.plan.named, word, self._stage.planned.index)
         if number is not None:
             outcome = session.outcome(number)
             if outcome.unknown:
