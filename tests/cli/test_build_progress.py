@@ -205,12 +205,16 @@ def test_an_unknown_way_to_show_a_build_is_refused(
 
 # ---- docker's options
 
-CLASSIC = """add-host build-arg cache-from cgroup-parent compress cpu-period cpu-quota cpu-shares cpuset-cpus
-cpuset-mems disable-content-trust file force-rm iidfile isolation label memory memory-swap network no-cache platform pull quiet rm
-security-opt shm-size squash tag target ulimit"""
-BUILDX = """add-host allow annotation attest build-arg build-context builder cache-from cache-to call cgroup-parent check
-file iidfile label load metadata-file network no-cache no-cache-filter output platform progress provenance pull push quiet
-sbom secret shm-size ssh tag target ulimit"""
+CLASSIC = """
+add-host build-arg cache-from cgroup-parent compress cpu-period cpu-quota cpu-shares cpuset-cpus cpuset-mems
+disable-content-trust file force-rm iidfile isolation label memory memory-swap network no-cache platform pull quiet
+rm security-opt shm-size squash tag target ulimit
+"""
+BUILDX = """
+add-host allow annotation attest build-arg build-context builder cache-from cache-to call cgroup-parent check file
+iidfile label load metadata-file network no-cache no-cache-filter output platform progress provenance pull push
+quiet sbom secret shm-size ssh tag target ulimit
+"""
 
 
 def test_every_option_of_dockers_two_builders_is_known() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from veneer.build.base import IMAGE, LAYOUT
 from veneer.build.context.scan import MODE, MTIME, OWNER, Folder, Tree, row_of
 from veneer.build.context.select import Root, Selection, missing
-from veneer.build.stages import SCRATCH, Named, find_stage
+from veneer.build.stages import SCRATCH, find_stage
 from veneer.run.bundle import own
 
 TYPE_CHECKING = False
@@ -149,7 +149,7 @@ def source_of(stage: StageRun, mount: RunMount) -> Source:
     place = session.contexts.get(word.lower(), "")
     if place and not place.startswith((IMAGE, LAYOUT)):
         return Source(stage, mount, context=session.sources.named(word.lower()))
-    index = None if place else find_stage(Named(session.plan.dockerfile.stages), word, stage.planned.index)
+    index = None if place else find_stage(session.plan.named, word, stage.planned.index)
     if index is not None:
         outcome = session.outcome(index)
         if outcome.unknown:

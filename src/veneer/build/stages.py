@@ -35,13 +35,17 @@ class PlannedStage(Value):
 
 
 class Plan(Value):
-    """`stages` are those that are needed, in the order of the file; `target` is the last one's number."""
+    """`stages` are those that are needed, in the order of the file; `target` is the last one's number.
+
+    `named` are all of the file's by name.
+    """
 
     dockerfile: i.Dockerfile
     stages: tuple[PlannedStage, ...]
     target: int
     meta: Mapping[str, str]
     labels: tuple[i.Label, ...]
+    named: Named
 
     def steps(self, planned: PlannedStage) -> tuple[i.Instruction, ...]:
         """The instructions of a stage after its FROM; `--label` adds some to the target."""
@@ -141,7 +145,7 @@ def plan(
         if index not in planned:
             planned[index] = _planned(dockerfile, named, index, meta, contexts, platform)
             todo += planned[index].needs
-    return Plan(dockerfile, tuple(planned[index] for index in sorted(planned)), last, meta, _labels(labels))
+    return Plan(dockerfile, tuple(planned[index] for index in sorted(planned)), last, meta, _labels(labels), named)
 
 
 def _labels(labels: Sequence[tuple[str, str]]) -> tuple[i.Label, ...]:
