@@ -55,14 +55,12 @@ def test_the_same_dockerfile_is_the_same_image_wherever_it_comes_from(root: Path
     git = smart_http(web, tmp_path / "served")
     wanted = build(root, str(tmp_path / "context"))
     assert build(root, "-", stdin=TEXT) == wanted
-    assert build(root, "-", stdin=archive(TEXT)) == wanted
     assert build(root, "-", "-f", "other", stdin=gzip.compress(archive(TEXT, b"other"))) == wanted
     assert build(root, f"{web.url}/Dockerfile") == wanted
     assert build(root, f"{web.url}/context.tgz") == wanted
     assert build(root, f"{git}/b.git#main:d") == wanted
     assert build(root, "-f", "d/Dockerfile", f"{git}/b.git?branch=main") == wanted
     assert build(root, "-f", f"{web.url}/Dockerfile", str(tmp_path / "context")) == wanted
-    assert build(root, "-f", "-", str(tmp_path / "context"), stdin=TEXT) == wanted
 
 
 @pytest.mark.parametrize(

@@ -35,17 +35,15 @@ def git(where: Path, *arguments: str, **more: Any) -> str:
 
 
 class Repository:
-    """A bare repository `path` below the served folder, and commits made for it."""
+    """A repository whose git directory `path` is in the served folder, with a work tree beside that folder's."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = path.name
-        self._work = path.with_name(path.name + "-work")
+        self._work = path.parent.with_name(f"{path.parent.name}-{path.name}-work")
         self._work.mkdir(parents=True)
-        git(self._work, "init", "--quiet")
-        git(path.parent, "init", "--quiet", "--bare", str(path))
-        git(path, "config", "http.receivepack", "false")
-        git(path, "config", "uploadpack.allowAnySHA1InWant", "true")
+        path.parent.mkdir(exist_ok=True)
+        git(self._work, "init", "--quiet", "--template=", f"--separate-git-dir={path}")
 
     @property
     def work(self) -> Path:
@@ -53,21 +51,14 @@ class Repository:
         return self._work
 
     def commit(self, message: str = "a commit", **files: str) -> str:
-        """Write files (`__` in a name is a slash, `_` a dot), commit everything, publish; the commit's hash."""
+        """Write files (`__` in a name is a slash, `_` a dot) and commit everything; the commit's hash."""
         for name, text in files.items():
             path = self._work / name.replace("__", "/").replace("_", ".")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         git(self._work, "add", "--all")
         git(self._work, "commit", "--quiet", "--allow-empty", "-m", message)
-        self.publish()
         return git(self._work, "rev-parse", "HEAD")
-
-    def publish(self) -> None:
-        """Have branches and tags in the served repository, the dumb protocol's lists too."""
-        refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-        git(self.path, "fetch", "--quiet", "--update-head-ok", str(self._work), *refs)
-        git(self.path, "update-server-info")
 
 
 def smart_http(web: Web, folder: Path) -> str:
@@ -93,7 +84,9 @@ def smart_http(web: Web, folder: Path) -> str:
 
 
 def dumb_http(web: Web, folder: Path) -> str:
-    """Serve the repositories in `folder` as plain files; the URL they are below."""
+    """Serve the repositories in `folder`, as they are now, as plain files; the URL they are below."""
+    for repository in folder.glob("*.git"):
+        git(repository, f"--git-dir={repository}", "update-server-info")
 
     def page(asked: Asked) -> Answer:
         file = folder / asked.path.partition("?")[0].removeprefix("/dumb/")

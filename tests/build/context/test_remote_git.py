@@ -78,8 +78,6 @@ def test_every_way_of_naming_a_commit_gives_its_files(
     git(repository.work, "update-ref", "refs/pull/7/head", "HEAD")
     second = repository.commit(a_txt="2")
     git(repository.work, "branch", "other", first)
-    repository.publish()
-    git(repository.path, "fetch", "--quiet", str(repository.work), "+refs/pull/*:refs/pull/*")
     for suffix, commit in {
         "": second, "#main": second, "?branch=main": second, "#refs/heads/main": second, f"#{second}": second,
         "#v1": first, "?tag=v1": first, "#light": first, "#other": first, "?ref=pull/7/head": first, f"#{first}": first,
@@ -101,7 +99,6 @@ def test_a_branch_goes_before_a_tag_of_its_name(
     git(repository.work, "branch", "same")
     repository.commit(a_txt="2")
     git(repository.work, "tag", "same")
-    repository.publish()
     assert resolve_commit(address_of(f"{smart}/b.git#same"), access) == first
     assert fetched(tmp_path, access, f"{smart}/b.git#same").commit == first
 
@@ -177,7 +174,6 @@ def test_a_checksum_is_held_against_the_commit_and_the_tag(
 ) -> None:
     commit = repository.commit(a_txt="1")
     git(repository.work, "tag", "-a", "v1", "-m", "annotated")
-    repository.publish()
     tag = git(repository.work, "rev-parse", "v1")
     for checksum in (commit, commit[:7], tag, tag[:7]):
         assert resolve_commit(address_of(f"{smart}/b.git?tag=v1&checksum={checksum}"), access) == commit
@@ -253,7 +249,6 @@ def _with_entry(repository: Repository, mode: str, name: str, content: str) -> s
     tree = git(repository.work, "mktree", "--missing", input=f"{mode} blob {blob}\t{name}\n")
     commit = git(repository.work, "commit-tree", tree, "-m", "odd")
     git(repository.work, "update-ref", "refs/heads/odd", commit)
-    repository.publish()
     return commit
 
 
@@ -294,7 +289,6 @@ def _with_submodule(repository: Repository, url: str, commit: str, name: str = "
     (repository.work / ".gitmodules").write_text(f'[submodule "{name}"]\n\tpath = {path}\n\turl = {url}\n')
     git(repository.work, "add", ".gitmodules")
     git(repository.work, "commit", "--quiet", "-m", "submodule")
-    repository.publish()
     return git(repository.work, "rev-parse", "HEAD")
 
 
