@@ -18,7 +18,8 @@ from veneer.build.context.failures import SourceChanged
 from veneer.build.context.memory import Memory
 from veneer.build.context.scan import Tree as Source
 from veneer.build.context.select import Selection, select
-from veneer.build.copying.copier import BUFFER, Rules
+from veneer.build.copying.buffer import BUFFER
+from veneer.build.copying.copier import Rules
 from veneer.build.copying.crew import Crew
 from veneer.build.copying.filling import Filling
 from veneer.build.copying.plan import Origin, Plan

@@ -16,6 +16,7 @@ from veneer.build.context import checksum
 from veneer.build.context.failures import SourceChanged, SourceNotFound, shown
 from veneer.build.context.hashing import CAPABILITY, OPEN_FILE, changed
 from veneer.build.context.scan import row_of, unreadable
+from veneer.build.copying.buffer import BUFFER, Tar
 from veneer.build.copying.headers import header
 from veneer.build.copying.modes import Change, change
 from veneer.changeset import metadata
@@ -31,7 +32,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-BUFFER = 1 << 20
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOTHING = bytes(32)
 _NO_XATTRS: Xattrs = ()
@@ -88,44 +88,6 @@ Run = tuple[int, bytes, bytes, Sequence[tuple["Any", ...]]]
 
 With the number -1 the second is tar blocks as they are, and nothing else counts.
 """
-
-
-class Tar:
-    """Where a layer's tar goes: into a buffer, handed on whenever it is full.
-
-    `full` takes the filled part and gives the buffer to go on with, which may be the same.
-    """
-
-    def __init__(self, buffer: memoryview, full: Callable[[memoryview], memoryview]) -> None:
-        self.view = buffer
-        self.filled = 0
-        self._full = full
-
-    def reserve(self, length: int) -> bool:
-        """Have room for `length` bytes in one piece; whether there can be as much."""
-        if self.filled + length <= len(self.view):
-            return True
-        self.flush()
-        return length <= len(self.view)
-
-    def put(self, data: bytes | memoryview) -> None:
-        after = self.filled + len(data)
-        if after <= len(self.view):
-            self.view[self.filled : after] = data
-            self.filled = after
-            return
-        while data:
-            if self.filled == len(self.view):
-                self.flush()
-            count = min(len(data), len(self.view) - self.filled)
-            self.view[self.filled : self.filled + count] = data[:count]
-            self.filled += count
-            data = data[count:]
-
-    def flush(self) -> None:
-        if self.filled:
-            self.view = self._full(self.view[: self.filled])
-            self.filled = 0
 
 
 class Copier:

@@ -19,7 +19,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-from veneer.build.copying.copier import BUFFER, Copied, Rules
+from veneer.build.copying.buffer import BUFFER
+from veneer.build.copying.copier import Copied, Rules
 from veneer.changeset.pool import WorkerDied, error_class
 from veneer.changeset.worker import Message, receive, send
 

@@ -19,7 +19,8 @@ from veneer.build.context.failures import SourceChanged, shown
 from veneer.build.context.hashing import owner, remember
 from veneer.build.context.scan import INODE, MODE, OWNER, SIZE, WIDTH, Folder, owner_in
 from veneer.build.context.select import Root
-from veneer.build.copying.copier import BUFFER, Copied, Copier, Run, Tar, hidden_name
+from veneer.build.copying.buffer import BUFFER, Tar
+from veneer.build.copying.copier import Copied, Copier, Run, hidden_name
 from veneer.build.copying.headers import header
 from veneer.build.copying.plan import Child, Place, Plan, is_linked, row_at
 from veneer.changeset import metadata

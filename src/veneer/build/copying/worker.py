@@ -20,7 +20,8 @@ import socket
 import sys
 from typing import Any
 
-from veneer.build.copying.copier import BUFFER, Copier, Rules, Tar
+from veneer.build.copying.buffer import BUFFER, Tar
+from veneer.build.copying.copier import Copier, Rules
 from veneer.changeset.worker import Message, receive, send
 from veneer.errors import VeneerError
 
