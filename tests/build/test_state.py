@@ -133,3 +133,10 @@ def test_a_config_is_read_and_written_without_loss() -> None:
     assert RunConfig.from_json(full.to_json()) == full
     assert RunConfig.from_json(RunConfig().to_json()) == RunConfig()
     assert RunConfig.from_json({"Env": 7, "Labels": [], "User": None, "Cmd": "sh"}) == RunConfig(cmd=("sh",))
+
+
+def test_variables_keep_their_places_however_many_they_are() -> None:
+    present = ("a=1", "b=2", "a=3")  # docker changes the first of two
+    assert s.merged_env(present, (("a", "9"), ("c", "1"), ("c", "2"))) == ("a=9", "b=2", "a=3", "c=2")
+    many = [(f"n{number}", "x") for number in range(100_000)]
+    assert s.merged_env(present, many)[3:] == tuple(f"{name}=x" for name, _ in many)

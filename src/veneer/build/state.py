@@ -106,14 +106,12 @@ def is_metadata(step: i.Instruction) -> bool:
 def merged_env(present: Sequence[str], added: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     """`present` with pairs replaced in their places, or put at the end."""
     env = list(present)
+    places: dict[str, int] = {}
+    for place, pair in enumerate(env):
+        places.setdefault(pair.partition("=")[0], place)
     for name, value in added:
-        pair = f"{name}={value}"
-        for position, old in enumerate(env):
-            if old.partition("=")[0] == name:
-                env[position] = pair
-                break
-        else:
-            env.append(pair)
+        place = places.setdefault(name, len(env))
+        env[place : place + 1] = [f"{name}={value}"]
     return tuple(env)
 
 

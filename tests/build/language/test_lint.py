@@ -10,7 +10,7 @@ import pytest
 from veneer.build.context.ignore import Ignore
 from veneer.build.language import lint
 from veneer.build.language.errors import DockerfileError
-from veneer.build.language.lint_report import check_options
+from veneer.build.language.lint_report import MAX_SUGGESTED, check_options
 from veneer.build.language.lint_rules import RULES
 from veneer.build.language.parser import parse
 from veneer.oci.platform import host
@@ -297,5 +297,11 @@ def test_the_redundant_platform_is_this_ones() -> None:
 
 
 def test_a_hundred_thousand_lines_are_looked_at() -> None:
-    text = "FROM scratch\n" + "ENV a=$b\n" * 50_000 + "# c\n" * 50_000 + "ARG d\n"
-    assert len(found(text)) == 50_000
+    text = "FROM scratch\n" + "ENV aa=1\n" * 10_000 + "ENV aa=$bb\n" * 2_000 + "# c\n" * 90_000 + "ARG d\n"
+    assert len(found(text)) == 2_000
+
+
+def test_a_file_of_a_thousand_variables_gets_no_suggestions() -> None:
+    many = "".join(f"ENV name{n}=$nam{n}\n" for n in range(5_000))
+    messages = [each[1] for each in found("FROM scratch\n" + many)]
+    assert len(messages) == 5_000 and sum("did you mean" in each for each in messages) <= MAX_SUGGESTED

@@ -153,6 +153,12 @@ def test_what_is_no_port_is_refused(word: str, reason: str) -> None:
     assert caught.value.reason == reason
 
 
+def test_ports_have_a_number() -> None:
+    assert len(exposed_ports(["0-65535/tcp", "0-65535/udp", "0-65535/sctp", *["0-65535"] * 1000])) == 3 << 16
+    with pytest.raises(Syntax, match="ports in one EXPOSE"):
+        exposed_ports(f"{n}-65535" for n in range(1000))
+
+
 @pytest.mark.parametrize("text", ["TERM", "SIGTERM", "sigkill", "15", "RTMIN", "SIGRTMIN+3", "RTMAX-14", "+9", "-9"])
 def test_a_signal_is_a_name_or_a_number(text: str) -> None:
     check_signal(text)

@@ -138,8 +138,10 @@ class _Linter:
                 raise _located(error, self.dockerfile, base) from None
 
     def _undeclared(self, base: i.From, missing: Iterable[str]) -> None:
-        known = self.declared | self.scope.keys()
-        for name in sorted(set(missing) - known):
+        for name in sorted(missing):
+            if name in self.declared or name in self.scope:
+                continue
+            known = {*self.declared, *self.scope} if self.report.may_suggest(self.scope) else ()
             self.report.add("UndefinedArgInFrom", base, name, did_you_mean(name, sorted(known)))
 
     def _default_image(self, base: i.From, defaults: Mapping[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from veneer.build.language.errors import DockerfileError, did_you_mean, printable
 from veneer.build.language.instructions import Dockerfile, Instruction, Location
@@ -10,6 +11,8 @@ from veneer.build.language.lint_rules import RULES
 from veneer.build.language.words import SPACES
 from veneer.values import Value
 
+MAX_KNOWN = 1000
+MAX_SUGGESTED = 200
 CHECK = re.compile(r"check\s*=\s*(.+)", re.IGNORECASE)
 """A comment that says what is to be skipped."""
 
@@ -83,6 +86,12 @@ class Report:
         self._directives = dockerfile.directives.last
         self._found: dict[Finding, None] = {}
         self._here: dict[int, Options] = {}
+        self._suggested = 0
+
+    def may_suggest(self, known: Collection[str]) -> bool:
+        """Whether to look for the nearest of `known`: in files of a sane size, and not for the thousandth finding."""
+        self._suggested += 1
+        return len(known) <= MAX_KNOWN and self._suggested <= MAX_SUGGESTED
 
     def add(self, rule: str, instruction: Instruction, *words: str) -> None:
         place = instruction.location

@@ -88,7 +88,7 @@ class StageLinter:
 
     def _undefined(self, instruction: i.Instruction, found: Expanded) -> None:
         for name in sorted(found.missing - found.guarded - self._declared):
-            meant = _meant(name, self._env)
+            meant = _meant(name, self._env) if self._report.may_suggest(self._env) else ""
             # A base that is not here may set anything; a name that is nearly a known one is still a mistake.
             if meant or not self._unknown:
                 self._report.add("UndefinedVar", instruction, name, meant)

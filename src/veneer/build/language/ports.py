@@ -8,14 +8,20 @@ from collections.abc import Iterable
 from veneer.build.language.errors import Syntax
 
 PROTOCOLS = ("tcp", "udp", "sctp")
+MAX_PORTS = 1 << 20
+"""Each port of each protocol several times over."""
 _RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
 
 def exposed_ports(words: Iterable[str]) -> list[str]:
     """`80/tcp`, one for each port, in order, without repetition.  Raises Syntax."""
     found: dict[str, None] = {}
-    for word in words:
+    count = 0
+    for word in dict.fromkeys(words):
         first, last, protocol = _port(word)
+        count += last - first + 1
+        if count > MAX_PORTS:
+            raise Syntax(f"more than {MAX_PORTS} ports in one EXPOSE", hint="ranges need not overlap", at=word)
         for port in range(first, last + 1):
             found[f"{port}/{protocol}"] = None
     return list(found)
