@@ -70,12 +70,11 @@ class _Hazards:
 
     def of_nodes(self) -> Iterator[Hazard]:
         for node in self._top:
-            if node.kind is Kind.HARDLINK and (target := self._target_below(node)) is not None:
-                kind = self._of_link(target)
-            else:
-                kind, target = self._of_path(node), b""
-            if kind:
+            target = self._target_below(node) if node.kind is Kind.HARDLINK else None
+            if target is not None and (kind := self._of_link(target)):
                 yield Hazard(kind, node.path, node.layer, target)
+            elif kind := self._of_path(node):
+                yield Hazard(kind, node.path, node.layer)
             if node.kind is Kind.SYMLINK and (lost := self._dangles(node)) is not None:
                 yield Hazard(DANGLING, node.path, node.layer, lost)
 
@@ -107,22 +106,46 @@ class _Hazards:
         if now is None:
             return ""
         before = self._old.find(node.path)
-        if before is not None and same(self._old.entry(before), self._new.entry(now)):
-            return ""
+        alike = before is not None and same(self._old.entry(before), self._new.entry(now))
         if node.kind is Kind.DIRECTORY:
-            return self._of_directory(node, before, now)
-        if now.kind is not Kind.DIRECTORY and same(self._on_new.entry(self._on_top(node)), self._new.entry(now)):
+            return self._of_directory(node, before, now, alike=alike)
+        if alike:
+            return CHANGED if now.kind is Kind.DIRECTORY and self._loses_below(node.path) else ""
+        if same(self._on_new.entry(self._on_top(node)), self._new.entry(now)):
             return ""
         return ADDED if before is None else CHANGED
 
-    def _of_directory(self, node: Node, before: Node | None, now: Node) -> str:
+    def _of_directory(self, node: Node, before: Node | None, now: Node, *, alike: bool) -> str:
         if now.kind is not Kind.DIRECTORY:
-            return UNFOLDED
-        entry = self._top.entry(node)
-        if entry.implied or before is None or before.kind is not Kind.DIRECTORY:
-            return ""
-        inherits = _rights(entry) == _rights(self._old.entry(before)) != _rights(self._new.entry(now))
-        return ATTRIBUTES if inherits else ""
+            return "" if alike else UNFOLDED
+        visible = self._on_new.find(node.path)
+        if not alike and visible is not None:
+            # As it is seen: one that no layer mentions shows what is below it, unless that was deleted meanwhile.
+            rights = _rights(self._on_new.entry(visible))
+            if rights != _rights(self._new.entry(now)):
+                if before is None or before.kind is not Kind.DIRECTORY:
+                    return ADDED
+                return ATTRIBUTES if rights == _rights(self._old.entry(before)) else CHANGED
+        return HIDDEN if self._is_made_again(node.path) and self._loses_below(node.path) else ""
+
+    def _is_made_again(self, path: bytes) -> bool:
+        """Whether an upper layer had something else at the path of a directory, or deleted it."""
+        for index in self._upper:
+            number = index.find(path)
+            if number is not None and index.kind(number) is not Kind.DIRECTORY:
+                return True
+        return False
+
+    def _loses_below(self, path: bytes) -> bool:
+        """Whether anything that the new base has beneath a path and the old one has not is gone from sight."""
+        waiting = [path]
+        while waiting:
+            for node in self._new.children(waiting.pop()):
+                if self._on_new.find(node.path) is None and not self._alike(node.path):
+                    return True
+                if node.kind is Kind.DIRECTORY:
+                    waiting.append(node.path)
+        return False
 
     def _on_top(self, node: Node) -> Node:
         return Node(node.path, node.kind, node.layer + len(self._new.indexes), node.number)
@@ -147,7 +170,7 @@ class _Hazards:
                 if path in told or self._top.find(path) is not None:
                     continue
                 told.add(path)
-                if self._new.find(path) is not None and not self._alike(path):
+                if self._new.find(path) is not None and (not self._alike(path) or self._loses_below(path)):
                     yield Hazard(DELETED, path, layer)
 
     def of_opaque(self) -> Iterator[Hazard]:
@@ -161,9 +184,7 @@ class _Hazards:
                 visible = self._top.find(path) if path else None
                 if path and (visible is None or visible.kind is not Kind.DIRECTORY):
                     continue
-                before = {node.path for node in self._old.children(path)}
-                kept = {node.path for node in self._top.children(path)}
-                if any(node.path not in before and node.path not in kept for node in self._new.children(path)):
+                if self._loses_below(path):
                     yield Hazard(HIDDEN, path, layer)
 
     def _alike(self, path: bytes) -> bool:
