@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import stat
 import subprocess
 import threading
@@ -189,6 +190,19 @@ def test_the_builds_own_network_may_be_the_hosts(built: Build) -> None:
     done = built("RUN readlink /proc/self/ns/net\nRUN --network=none readlink /proc/self/ns/net\n", network="host")
     host, own = said(done).splitlines()
     assert host == os.readlink("/proc/self/ns/net") != own
+
+
+def test_by_default_a_step_has_a_network_of_its_own_with_a_way_out(built: Build) -> None:
+    """And not to what listens on the host's loopback."""
+    needs("slirp4netns")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        done = built(f"RUN ip -o addr show tap0; ip route; nc -w 5 10.0.2.2 {port} < /dev/null || echo refused\n",
+                     network="default")  # fmt: skip
+    out = said(done)
+    assert "10.0.2.100" in out and "default via 10.0.2.2" in out
+    assert out.endswith("refused\n")
+    assert done.image.config.diff_ids == done.engine.images.get("busybox:1").config.diff_ids
 
 
 @pytest.mark.parametrize(("text", "expected"), [

@@ -22,7 +22,8 @@ from veneer.run.enclosure import enclosed
 from veneer.run.host import host
 from veneer.run.mountpoints import MountPoints
 from veneer.run.runtime import choose
-from veneer.run.spec import SHM_SIZE, SYSTEM_TARGETS, Bind, Limit, Process, Resources
+from veneer.run.seccomp import profile
+from veneer.run.spec import CAPABILITIES, SHM_SIZE, SYSTEM_TARGETS, Bind, Limit, Process, Resources
 from veneer.run.users import Identity, identity
 
 TYPE_CHECKING = False
@@ -86,11 +87,13 @@ def run(stage: StageRun, instruction: i.Run, draft: Draft, words: Sequence[str],
             cgroups.sweep(request.cgroup_parent)
             group = cgroups.new_name()
             stack.callback(cgroups.remove, request.cgroup_parent, group)
+        insecure = instruction.security == "insecure"
         process = Process(
             tuple(words), environment(config.env, visible, given.env, who), config.working_dir or "/", who.uid,
             who.gid, who.groups, HOSTNAME, network.NAMESPACE if helper else wanted,
-            instruction.security == "insecure", (*mounts, *given.mounts), resources,
+            insecure, (*mounts, *given.mounts), resources,
             f"/{request.cgroup_parent.strip('/')}/{group}".replace("//", "/") if group else "",
+            None if insecure else profile(CAPABILITIES),
         )  # fmt: skip
         if connection is not None:
             connection.wait()
