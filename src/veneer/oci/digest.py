@@ -8,6 +8,7 @@ Source: OCI image-spec descriptor.md (Digests), config.md (Layer DiffID, Layer C
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from veneer.errors import InvalidRequest
@@ -69,20 +70,20 @@ class Digest(str):
         return self[start : start + 12]
 
 
+_SHA256 = "_sha2" if sys.version_info >= (3, 12) else "_sha256"
+"""Looking for a module that is not there takes longer than hashing."""
+
+
 def _small_sha256(data: bytes | bytearray | memoryview) -> str:
     """The SHA-256 of a few bytes, in hex, by Python's own code where it has it, as `random` does.
 
     `hashlib` loads OpenSSL, and that takes longer than an image config takes to read and hash.
     """
-    for name in ("_sha2", "_sha256"):
-        try:
-            module: Any = __import__(name)
-        except ImportError:
-            continue
-        return str(module.sha256(data).hexdigest())
-    import hashlib
-
-    return hashlib.sha256(data).hexdigest()
+    try:
+        module: Any = __import__(_SHA256)
+    except ImportError:
+        import hashlib as module
+    return str(module.sha256(data).hexdigest())
 
 
 TYPE_CHECKING = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 from veneer.errors import InvalidRequest
 
@@ -48,24 +49,18 @@ def _real(text: str) -> float:
     return value
 
 
+_STRINGS = rb'(?s)"[^"\\]*(?:\\.[^"\\]*)*"?'  # compiled when first needed: short commands never do
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
 def _too_deep(raw: bytes) -> bool:
     depth = 0
-    in_string = escaped = False
-    for byte in raw:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in (0x5B, 0x7B):
+    for bracket in re.sub(_STRINGS, b"", raw).translate(None, _NO_BRACKETS):
+        if bracket in b"[{":
             depth += 1
             if depth > MAX_DEPTH:
                 return True
-        elif byte in (0x5D, 0x7D):
+        else:
             depth -= 1
     return False
 
