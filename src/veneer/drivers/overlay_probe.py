@@ -149,9 +149,7 @@ def _try_in(folder: Path, userxattr: bool) -> Abilities:
     try:
         os.mknod(folder / "l2/gone", stat.S_IFCHR, 0)
     except PermissionError:
-        return Abilities(
-            False, "only root may make whiteouts (character devices 0:0) here; Linux 5.8 lets others"
-        )
+        return Abilities(False, "only root may make whiteouts (character devices 0:0) here; Linux 5.8 lets others")
     with mounted([_fresh(folder, lowers, options)], target):
         if sorted(os.listdir(target / "d")) != ["seen"]:
             return Abilities(False, f"overlay does not honour {opaque} here")
