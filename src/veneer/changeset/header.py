@@ -15,10 +15,15 @@ FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12s")
 """name mode uid gid size mtime checksum typeflag linkname magic uname gname devmajor devminor prefix rest"""
 
 MAX_I64 = (1 << 63) - 1
+_MOST_SUMS = 1 << 14
 
 
 def number(field: bytes) -> int:
     """A numeric field: octal digits among spaces and NULs, or GNU's base-256 when the top bit is set."""
+    if field[-1] in b" \0":
+        digits = field[:-1]
+        if digits.isdigit() and not (b"8" in digits or b"9" in digits):
+            return int(digits, 8)  # as nearly all are written: zeros ahead, one end mark
     if field[0] & 0x80:
         bits = 8 * len(field) - 1
         value = int.from_bytes(field, "big") & ((1 << bits) - 1)
@@ -34,17 +39,28 @@ def number(field: bytes) -> int:
         raise ValueError(f"numeric field {field!r} is not octal") from None
 
 
+_sums: dict[bytes, int] = {}
+"""Checksum fields, most of which come again and again, and the low half of adler32 that their header must have."""
+
+
 def checksum_holds(block: memoryview, field: bytes) -> bool:
     """Whether the checksum field is the sum of the header's bytes, taken unsigned or (old Sun tars) signed.
 
     The field itself counts as eight spaces.  adler32's low half is 1 + the sum modulo 65521, which is the
     sum in C speed; a header that differs by exactly 65521 passes too, harmlessly.
     """
+    adler = zlib.adler32(block) & 0xFFFF
+    if _sums.get(field) == adler:
+        return True
     try:
         stored = number(field)
     except ValueError:
         return False
-    if (zlib.adler32(block) - 1 - stored - sum(field) + 256) & 0xFFFF == 0:
+    wanted = (1 + stored + sum(field) - 256) & 0xFFFF
+    if wanted == adler:
+        if len(_sums) >= _MOST_SUMS:
+            _sums.clear()
+        _sums[field] = wanted
         return True
     data = bytes(block)
     unsigned = sum(data) - sum(field) + 256

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Semaphore
 from typing import TYPE_CHECKING, BinaryIO
 
 from veneer.changeset.bounds import BoundedPlain
@@ -80,12 +81,15 @@ def load(
 def _take_in(store: Store, lease: Lease, archive: Archive, image: PlannedImage, progress: Progress) -> None:
     with store.layers.intake(lease, image.config.diff_ids, progress=progress) as intake:
         missing = set(intake.missing)
+        turns = Semaphore(store.config.max_downloads)
 
         def feed(position: int) -> None:
             if position in missing or not _has_blob(store, lease, image, position):
-                _feed(store, lease, _Layer(archive, image, position), intake if position in missing else None, progress)
+                layer = _Layer(archive, image, position, turns)
+                _feed(store, lease, layer, intake if position in missing else None, progress)
 
-        _side_by_side(feed, len(image.layers), store.config.max_downloads)
+        # As many are copied at a time as turns; as many again may wait for theirs to be on the disk.
+        _side_by_side(feed, len(image.layers), 2 * store.config.max_downloads)
         for position in sorted(missing):
             intake.wait(position)
             progress(Report(image.config.diff_ids[position].short, "Loaded layer"))
@@ -131,6 +135,8 @@ class _Layer:
     archive: Archive
     image: PlannedImage
     position: int
+    turns: Semaphore
+    """One is taken for as long as the layer is copied."""
 
     @property
     def name(self) -> str:
@@ -220,14 +226,15 @@ def _copy_in(
                 if intake:
                     intake.feed(layer.position, blob, _MEDIA_TYPES[kind])
                 return blob
-            if writer.offset:
-                writer.restart()
-            if intake:
-                intake.feed(layer.position, writer, _MEDIA_TYPES[kind])
-            buffer = memoryview(bytearray(_CHUNK))
-            while count := source.readinto(buffer):
-                writer.write(buffer[:count])
-                progress(Report(layer.diff_id.short, "Loading layer", writer.offset, size))
+            with layer.turns:
+                if writer.offset:
+                    writer.restart()
+                if intake:
+                    intake.feed(layer.position, writer, _MEDIA_TYPES[kind])
+                buffer = memoryview(bytearray(_CHUNK))
+                while count := source.readinto(buffer):
+                    writer.write(buffer[:count])
+                    progress(Report(layer.diff_id.short, "Loading layer", writer.offset, size))
             return writer.commit()
     except BlobMismatch as error:
         raise layer.mismatch(error.actual) from error

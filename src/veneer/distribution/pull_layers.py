@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -39,6 +40,7 @@ class LayerDownloads:
         self._sources, self._repository, self._progress = sources, repository, progress
         self._effort = registries.effort
         self._host = sources[-1].host
+        self._turns = threading.Semaphore(registries.config.max_downloads)
 
     def take_layers(
         self, layers: Sequence[Descriptor], intake: LayerIntake, beside: Callable[[], None] | None = None
@@ -89,7 +91,8 @@ class LayerDownloads:
         self._crew().run(work)
 
     def _crew(self) -> Crew:
-        return Crew(self._registries, self._registries.config.max_downloads, "download")
+        # As many download at a time as the configuration says; as many again may wait for their blob to be on the disk.
+        return Crew(self._registries, 2 * self._registries.config.max_downloads, "download")
 
     def _order(self, layers: Sequence[Descriptor], missing: set[int]) -> list[int]:
         """Which to begin with: the biggest where layers may be unpacked in any order, for they take longest."""
@@ -127,11 +130,13 @@ class LayerDownloads:
         with self._store.blobs.writer(
             self._lease, expect=layer.digest, size=layer.size, waiting=lambda: self._wait_for_other(layer)
         ) as writer:
-            if feed is not None:
-                feed(writer)
-            if not writer.complete:
-                self._fill(layer, writer, sources)
-                self._tell(layer, "Verifying Checksum")
+            with self._turns:
+                check(self._effort.stop)
+                if feed is not None:
+                    feed(writer)
+                if not writer.complete:
+                    self._fill(layer, writer, sources)
+                    self._tell(layer, "Verifying Checksum")
             writer.commit()
 
     def _fill(self, layer: Descriptor, writer: BlobWriter, sources: Sequence[Registry]) -> None:

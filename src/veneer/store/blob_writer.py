@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,44 @@ if TYPE_CHECKING:
 
 WRITE_BACK = 8 << 20
 """Every so many bytes the kernel is told to begin writing what came to the disk: the sync at the end is then short."""
+
+
+class _WriteBack:
+    """Has the kernel write a growing file to its disk meanwhile; from a thread, for a busy disk lets nobody go on."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._changed = threading.Condition()
+        self._total = self._begun = 0
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="write-back", daemon=True)
+        self._thread.start()
+
+    def advanced(self, total: int) -> None:
+        """Say that the first `total` bytes are there."""
+        with self._changed:
+            self._total = total
+            if total - self._begun >= WRITE_BACK:
+                self._changed.notify()
+
+    def _run(self) -> None:
+        from veneer.changeset.syscalls import start_writing_back
+
+        while True:
+            with self._changed:
+                while self._total - self._begun < WRITE_BACK and not self._closed:
+                    self._changed.wait()
+                if self._closed:
+                    return
+                begun, self._begun = self._begun, self._total
+            start_writing_back(self._fd, begun, self._begun - begun)
+
+    def close(self) -> None:
+        """Let go of the file, once the kernel is through with what it was told."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
 
 
 class BlobTooLong(Corrupt):
@@ -68,7 +107,7 @@ class BlobWriter:
         self._hash = hashlib.new(expect.algorithm if expect else "sha256")
         self._feeder: Feeder | None = None
         self._fed = 0
-        self._written_back = 0
+        self._write_back: _WriteBack | None = None
 
     def _what(self) -> str:
         return f"blob {self.expect}" if self.expect else "blob"
@@ -106,11 +145,10 @@ class BlobWriter:
         self._hash.update(view)
         self.offset += length
         self._announce()
-        if self._blobs.syncing and self.offset - self._written_back >= WRITE_BACK:
-            from veneer.changeset.syscalls import start_writing_back
-
-            start_writing_back(self._fd, self._written_back, self.offset - self._written_back)
-            self._written_back = self.offset
+        if self._blobs.syncing and self.offset >= WRITE_BACK:
+            if self._write_back is None:
+                self._write_back = _WriteBack(self._fd)
+            self._write_back.advanced(self.offset)
         return length
 
     def restart(self) -> None:
@@ -119,7 +157,7 @@ class BlobWriter:
             raise BlobComplete(f"{self._what()} is complete")
         # The file keeps its bytes: somebody may be reading them, and the same ones are about to be written.
         self._hash = hashlib.new(self._hash.name)
-        self.offset = self.resumed = self._written_back = 0
+        self.offset = self.resumed = 0
 
     def resume(self) -> None:
         """Take over what the file holds, re-hashed; what cannot be a beginning of the blob is dropped."""
@@ -167,11 +205,17 @@ class BlobWriter:
             if os.fstat(self._fd).st_size != self.offset:
                 os.ftruncate(self._fd, self.offset)
             crashpoint("blob-written")
+            self._end_write_back()
             if self._blobs.syncing:
                 sync_file(self._fd)
             self._blobs.publish(self._lease, self._file, actual, self.offset)
         self.digest = actual
         return actual
+
+    def _end_write_back(self) -> None:
+        if self._write_back is not None:
+            self._write_back.close()
+            self._write_back = None
 
     def _forget(self) -> None:
         """Leave nothing to go on from."""
@@ -179,6 +223,7 @@ class BlobWriter:
             os.ftruncate(self._fd, 0)
 
     def close(self) -> None:
+        self._end_write_back()
         feeder, self._feeder = self._feeder, None
         if feeder is not None:
             if self.digest is None:
