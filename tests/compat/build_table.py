@@ -86,7 +86,7 @@ def main() -> None:
         docker = Docker(work)
         try:
             version = docker("version", "--format", "{{.Server.Version}}").out.strip()
-            by_docker, by_veneer = DockerBuilder(docker, bases), VeneerBuilder(bases)
+            by_docker, by_veneer = DockerBuilder(docker, bases), VeneerBuilder(bases, work)
             verdicts = []
             for case in build_cases.cases():
                 if wanted and not any(word in case.name for word in wanted):

@@ -28,10 +28,17 @@ def by_docker(docker: Docker, bases: Path) -> Iterator[DockerBuilder]:
     docker("image", "prune", "--all", "--force")
 
 
+@pytest.fixture(scope="module")
+def by_veneer(bases: Path, tmp_path_factory: pytest.TempPathFactory) -> VeneerBuilder:
+    return VeneerBuilder(bases, tmp_path_factory.mktemp("veneer"))
+
+
 @pytest.mark.compat
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_a_dockerfile_makes_dockers_image(case: Case, by_docker: DockerBuilder, bases: Path, tmp_path: Path) -> None:
-    verdict = compare(case, by_docker, VeneerBuilder(bases), tmp_path)
+def test_a_dockerfile_makes_dockers_image(
+    case: Case, by_docker: DockerBuilder, by_veneer: VeneerBuilder, tmp_path: Path
+) -> None:
+    verdict = compare(case, by_docker, by_veneer, tmp_path)
     assert verdict.good, str(verdict)
 
 

@@ -149,23 +149,27 @@ class DockerBuilder:
 
 
 class VeneerBuilder:
-    """Builds with the veneer command, on a store of its own for each case."""
+    """Builds with the veneer command, all cases on one store in `folder`, as docker does."""
 
     name = "veneer"
 
-    def __init__(self, bases: Path) -> None:
-        self._bases = bases
+    def __init__(self, bases: Path, folder: Path) -> None:
+        self._call = functools.partial(veneer, root=folder / "root")
+        self._count = itertools.count()
+        for base in sorted(bases.glob("*.tar")):
+            self._call("--durability", "none", "load", "--quiet", "--input", base)
 
     def build(self, case: Case, folder: Path, *, url: str = "") -> Built:
         context = make_context(case, folder / "veneer")
-        call = functools.partial(veneer, root=folder / "root")
-        for base in sorted(self._bases.glob("*.tar")):
-            call("--durability", "none", "load", "--quiet", "--input", base)
         for file, name in case.before:
-            _checked(call("build", "--network", "none", "--tag", name, "--file", context / file, context, check=False))
+            self._build("--network", "none", "--tag", name, "--file", context / file, context)
+        tag = f"compat/case-{next(self._count)}"
         began = int(time.time())
-        _checked(call("build", *_secrets(case, folder), *_arguments(case, context, "compat/case", url), check=False))
-        return _result(call, folder / "veneer.tar", "compat/case", began)
+        self._build(*_secrets(case, folder), *_arguments(case, context, tag, url))
+        return _result(self._call, folder / "veneer.tar", tag, began)
+
+    def _build(self, *words: str | Path) -> None:
+        _checked(self._call("build", *words, check=False))
 
 
 def _checked(output: Output) -> None:
