@@ -166,6 +166,18 @@ def test_locked_caches_taken_in_any_order_by_stages_side_by_side(engine: Engine,
     assert len(set(said(done))) == 1
 
 
+def test_a_cache_may_begin_with_a_stage_that_uses_the_same_cache(engine: Engine, built: Build) -> None:
+    done = build(
+        engine,
+        "FROM busybox:1 AS first\nRUN mkdir /data && echo begun > /data/f\n"
+        "RUN --mount=type=cache,id=one,sharing=locked,target=/c ls /c | wc -l\n"
+        "FROM busybox:1\n"
+        "RUN --mount=type=cache,id=one,sharing=locked,from=first,source=data,target=/c ls /c | wc -l\n",
+        network="none",
+    )  # fmt: skip
+    assert said(done) == ["0", "0"]
+
+
 def test_a_tmpfs_is_empty_of_its_size_and_gone(built: Build) -> None:
     size = "df -k /home | awk 'END { print $2 }'"
     done = built(f"RUN --mount=type=tmpfs,target=/home,size=1m ls /home; {size}; touch /home/x\n"

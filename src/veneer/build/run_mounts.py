@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from veneer.build.language import instructions as i
+    from veneer.build.run_sources import Source
     from veneer.build.stage import StageRun
     from veneer.run.bundle import Bundle
     from veneer.run.mountpoints import MountPoints
@@ -91,10 +92,16 @@ class Mounts:
         self.mounts.append(Tmpfs(self._points.make(target, directory=True), mount.size, mount.readonly))
 
     def _take_caches(self, wanted: Sequence[i.RunMount]) -> None:
-        """Get hold of every cache, each once, and in one order for all steps: some are locked."""
-        for id, mount in sorted(((self._cache_id(mount), mount) for mount in wanted), key=lambda pair: pair[0]):
+        """Get hold of every cache, each once, and in one order for all steps: some are locked.
+
+        What one begins with is found before any is held: it may be of a stage that is still worked on, and waits for
+        that cache itself.
+        """
+        begins = [source_of(self._stage, mount) if mount.from_ else None for mount in wanted]
+        named = [(self._cache_id(mount), mount, source) for mount, source in zip(wanted, begins, strict=True)]
+        for id, mount, source in sorted(named, key=lambda each: each[0]):
             if id not in self._caches:
-                fill = functools.partial(self._fill, mount)
+                fill = functools.partial(self._fill, mount, source)
                 held = self._stage.store.cache_mounts.acquire(id, mount.sharing, fill=fill)
                 self._caches[id] = self._stack.enter_context(held)
 
@@ -102,13 +109,13 @@ class Mounts:
         namespace = self._stage.session.given.get(NAMESPACE_ARG, "")
         return f"{namespace}/{mount.id}" if namespace else mount.id
 
-    def _fill(self, mount: i.RunMount, new: Path) -> None:
-        if mount.from_:
+    def _fill(self, mount: i.RunMount, source: Source | None, new: Path) -> None:
+        if source is not None:
             from veneer.drivers.treecopy import copy_tree
 
-            with source_of(self._stage, mount).copied() as source:
-                copy_tree(source, new)
-        if not mount.from_ or mount.mode is not None:
+            with source.copied() as tree:
+                copy_tree(tree, new)
+        if source is None or mount.mode is not None:
             new.chmod(CACHE_MODE if mount.mode is None else mount.mode)
         if mount.uid is not None or mount.gid is not None:
             own(new, mount.uid or 0, mount.gid or 0)
