@@ -71,6 +71,17 @@ def test_a_command_that_changes_nothing_makes_no_layer(built: Build) -> None:
     assert [row.empty_layer for row in done.image.config.history[-3:]] == [True, True, True]
 
 
+def test_what_only_a_files_content_tells_is_a_change_too(built: Build) -> None:
+    """Tools that set all times, for builds that can be done again, leave nothing else to see."""
+    done = built(
+        "RUN mkdir /d && echo one > /d/f && echo same > /d/g && touch -d @1 /d/f /d/g /d\n"
+        "RUN echo two > /d/f && echo same > /d/g && touch -d @1 /d/f /d/g /d\n"
+        "RUN cat /d/f\n"
+    )
+    assert (said(done), done.image.config.history[-2].empty_layer) == ("two\n", False)
+    assert paths(done) == ["d", "d/f"]
+
+
 def test_nothing_of_what_a_container_is_given_becomes_part_of_a_layer(built: Build) -> None:
     done = built(
         "RUN rm -rf /etc/hosts /etc/resolv.conf /etc/hostname /proc /sys 2>/dev/null; true\n"

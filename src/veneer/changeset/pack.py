@@ -7,9 +7,9 @@ A layer made here is canonical: the same change becomes the same bytes, whicheve
   - Extended attributes are `security.capability` and `user.*` without those that drivers keep for themselves,
     by name.  Whiteouts carry no attributes at all, and never are hard links to each other, though overlay makes
     them all one inode.
-  - With the tree below at hand (`pack_difference`, or `pack` with `below`) only what differs from it is packed,
-    deletions are whiteouts of exactly what is there below, and no directory is opaque.  Without, the driver's
-    directory is taken at its word: copied up means changed, and opaque stays opaque.
+  - With the tree below at hand (`pack_difference`, or `pack` with `below`) only what differs from it is packed, if in
+    nothing but a file's content; deletions are whiteouts of exactly what is there below, and no directory is opaque.
+    Without, the driver's directory is taken at its word: copied up means changed, and opaque stays opaque.
 What disappears while the tree is walked is taken as not there.
 """
 
@@ -67,27 +67,30 @@ def pack_tree(
     return sink.finish()
 
 
-def pack_difference(old_fd: int | None, new_fd: int, out: Writable, *, index: BinaryIO | None = None) -> Packed:
+def pack_difference(
+    old_fd: int | None, new_fd: int, out: Writable, *, index: BinaryIO | None = None, untouched: range = range(0)
+) -> Packed:
     """Write as a layer what turns the plain tree at `old_fd` (None: nothing) into the one at `new_fd`.
 
     A path differs by kind, permissions, owner, time, device, link target, kept extended attributes and, unless it
-    is a directory, size.  That is docker's rule, made stricter where it would lose a change: docker takes times
-    within one second as equal if one has no fraction, ignores a directory's, and looks at no attribute but
-    capabilities.  Contents are not compared.
+    is a directory, size and content.  That is docker's rule, made stricter where it would lose a change: docker takes
+    times within one second as equal if one has no fraction, ignores a directory's, and looks at no attribute but
+    capabilities and at no content.  `untouched`: the ctimes (ns) of what nobody wrote to since the new tree was made
+    as a copy of the old one; contents of such files are not read.
     All names of a file are packed if one is.  Source: moby pkg/archive/changes_linux.go, changes_unix.go.
     """
     sink = Sink(out, index)
-    linked = _changed_links(new_fd, old_fd, WhiteoutStyle.ERASE) if old_fd is not None else ()
-    Walk(sink, style=WhiteoutStyle.ERASE, linked=linked).run(new_fd, old_fd)
+    linked = _changed_links(new_fd, old_fd, WhiteoutStyle.ERASE, untouched) if old_fd is not None else ()
+    Walk(sink, style=WhiteoutStyle.ERASE, linked=linked, untouched=untouched).run(new_fd, old_fd)
     return sink.finish()
 
 
-def _changed_links(new_fd: int, old_fd: int, style: WhiteoutStyle) -> set[tuple[int, int]]:
+def _changed_links(new_fd: int, old_fd: int, style: WhiteoutStyle, untouched: range = range(0)) -> set[tuple[int, int]]:
     """The files with several names of which at least one differs from what is below.
 
     A new name for an old file leaves the old name as it was; a link to a file that is only in a lower layer is
     something engines refuse, so the old name has to be packed as well, as overlay does by copying it up.
     """
-    walk = Walk(None, style=style)
+    walk = Walk(None, style=style, untouched=untouched)
     walk.run(new_fd, old_fd)
     return walk.linked

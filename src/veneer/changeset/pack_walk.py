@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,10 @@ from veneer.errors import InvalidRequest, Unsupported
 
 _MAX_DEPTH = 255
 _MAX_PATH = 4096
+_NEVER = range(0)
+_CHUNK = 1 << 20
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Unpackable(InvalidRequest):
@@ -28,18 +32,19 @@ class _Place:
     """A directory that the walk is in.
 
     `below`: the same directory of the tree below, None if that has none.  `names`: what is left to visit.
+    `moved`: it, or one above it, may have been renamed, so that what is in it may have come from elsewhere as it is.
     `there`: what the directory holds.  `gone`: what it deletes.  `complete`: whatever is not there is deleted,
     because this directory or one above it is opaque or the tree is a whole one.
     """
 
-    __slots__ = ("attribute_whiteouts", "below", "complete", "depth", "fd", "gone", "names", "path", "there")
+    __slots__ = ("attribute_whiteouts", "below", "complete", "depth", "fd", "gone", "moved", "names", "path", "there")
 
     def __init__(self, fd: int, path: bytes, below: int | None, mark: bytes, depth: int) -> None:
         self.fd = fd
         self.path = path
         self.below = below
         self.attribute_whiteouts = mark == b"x"
-        self.complete = False
+        self.complete = self.moved = False
         self.depth = depth
         self.there: set[bytes] = set()
         self.gone: set[bytes] = set()
@@ -55,13 +60,17 @@ class Walk:
     """Goes through a directory in order, beside what is below it, and tells the sink what differs.
 
     Without a sink it only collects `linked`, the files with several names of which one differs.  `keep`: nothing is
-    known of what is below, so all is told.
+    known of what is below, so all is told.  `untouched`: the status change times (ctime, ns) that only files have
+    which nobody wrote to; the contents of others are read where all else is equal, since whoever writes a file can
+    set its time back, but not its ctime.
     """
 
     def __init__(
-        self, sink: Sink | None, *, style: WhiteoutStyle, keep: bool = False, linked: Iterable[tuple[int, int]] = ()
-    ) -> None:
+        self, sink: Sink | None, *, style: WhiteoutStyle, keep: bool = False,
+        linked: Iterable[tuple[int, int]] = (), untouched: range = _NEVER,
+    ) -> None:  # fmt: skip
         self.linked = set(linked)
+        self._untouched = untouched
         self._sink = sink
         self._plain = style is WhiteoutStyle.ERASE
         self._keep = keep
@@ -165,6 +174,7 @@ class Walk:
                 differs = xattrs != read_xattrs(below)
             mark = found.get(self._opaque_xattr, b"")
             inside = _Place(fd, path, below, mark, place.depth + 1)
+            inside.moved = place.moved or status.st_ctime_ns not in self._untouched
             # A whiteout beside a directory of its name hides what the layers below have in it.
             opaque = self._enter(inside, mark == b"y" or name in place.gone, place.complete)
         except BaseException:
@@ -204,7 +214,13 @@ class Walk:
             return True
         if stat.S_ISLNK(status.st_mode):
             return os.readlink(name, dir_fd=place.fd) != os.readlink(name, dir_fd=below)
-        return stat.S_ISREG(status.st_mode) and _xattrs_at(place.fd, name) != _xattrs_at(below, name)
+        if not stat.S_ISREG(status.st_mode):
+            return False
+        if _xattrs_at(place.fd, name) != _xattrs_at(below, name):
+            return True
+        if not place.moved and status.st_ctime_ns in self._untouched:
+            return False
+        return status.st_size > 0 and _contents_differ(place.fd, below, name)
 
     def _deleted(self, place: _Place, name: bytes, path: bytes) -> None:
         """A whiteout, if there is anything below to delete."""
@@ -235,6 +251,25 @@ def _status(dir_fd: int | None, name: bytes) -> os.stat_result | None:
         return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     except FileNotFoundError:
         return None
+
+
+def _contents_differ(dir_fd: int, below: int, name: bytes) -> bool:
+    """Whether two files of the same size differ; True if one is gone, or no file any more."""
+    with contextlib.ExitStack() as stack:
+        files = []
+        for folder in (dir_fd, below):
+            try:
+                fd = os.open(name, _OPEN_FILE, dir_fd=folder)
+            except OSError as error:
+                if error.errno in GONE:
+                    return True
+                raise
+            files.append(stack.enter_context(open(fd, "rb", buffering=0)))
+        new, old = files
+        while data := new.read(_CHUNK):
+            if old.read(len(data)) != data:
+                return True
+        return False
 
 
 def _open_directory(dir_fd: int, name: bytes) -> int | None:

@@ -127,8 +127,10 @@ class Overlay2:
             if self.abilities.native_diff:
                 with treecopy.directory(self.directory(snapshot)) as upper:
                     return pack(upper, self.whiteouts, out, index=index, below=below)
+            # The folder is finished before the first mount: what the upper layer has came into it later.
+            untouched = range(os.stat(self._folder(snapshot)).st_ctime_ns)
             with opened(self.mounts(snapshot, lowers, readonly=True)) as merged:
-                return pack_difference(below, merged, out, index=index)
+                return pack_difference(below, merged, out, index=index, untouched=untouched)
 
     def commit(self, snapshot: SnapshotID) -> None:
         """A directory that nobody writes to is all a lower is."""

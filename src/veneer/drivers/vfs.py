@@ -1,7 +1,8 @@
 """The union without a union: each layer is a full copy of the one below it, changed.
 
 Needs nothing of the kernel and is always right, so it is what remains where no overlay works, and what the others are
-compared with.  On disk: ROOT/vfs/<snapshot> is the whole tree.
+compared with.  On disk: ROOT/vfs/<snapshot> is the whole tree; ROOT/vfs/.copied/<snapshot> is an empty file that says
+when it was copied, by the file system's own clock: its atime is the beginning, its mtime the end.
 """
 
 from __future__ import annotations
@@ -49,7 +50,13 @@ class Vfs:
         folder.mkdir(parents=True)
         folder.chmod(0o755)
         if lowers:
+            copied = self._copied(snapshot)
+            copied.parent.mkdir(exist_ok=True)
+            copied.touch()
+            began = copied.stat().st_mtime_ns
             treecopy.copy_tree(self.directory(lowers[0]), folder)
+            os.utime(copied)
+            os.utime(copied, ns=(began, copied.stat().st_mtime_ns))
         return folder
 
     def directory(self, snapshot: SnapshotID) -> Path:
@@ -75,8 +82,13 @@ class Vfs:
         with treecopy.directory(self.directory(snapshot)) as new:
             if not lowers:
                 return pack_difference(None, new, out, index=index)
+            try:
+                copied = self._copied(snapshot).stat()
+                untouched = range(copied.st_atime_ns, copied.st_mtime_ns)
+            except FileNotFoundError:
+                untouched = range(0)  # made before there was such a file: contents tell
             with treecopy.directory(self.directory(lowers[0])) as old:
-                return pack_difference(old, new, out, index=index)
+                return pack_difference(old, new, out, index=index, untouched=untouched)
 
     def commit(self, snapshot: SnapshotID) -> None:
         """A directory that nobody writes to is all a copy stands on."""
@@ -86,9 +98,13 @@ class Vfs:
 
     def remove(self, snapshot: SnapshotID) -> None:
         treecopy.remove_folder(self.directory(snapshot))
+        self._copied(snapshot).unlink(missing_ok=True)
 
     def snapshots(self) -> Iterator[SnapshotID]:
-        return treecopy.snapshot_folders(self.root)
+        yield from {*treecopy.snapshot_folders(self.root), *treecopy.snapshot_folders(self.root / ".copied")}
 
     def graph_data(self, snapshot: SnapshotID, lowers: Sequence[SnapshotID]) -> dict[str, str] | None:
         return None
+
+    def _copied(self, snapshot: SnapshotID) -> Path:
+        return self.root / ".copied" / snapshot_id(snapshot)
