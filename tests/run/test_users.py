@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,3 +67,11 @@ def test_links_out_of_the_tree_and_files_that_are_none_are_not_read(root: int, t
         identity(root, "daemon")
     with pytest.raises(UnknownUser):
         identity(root, "0:daemon")
+
+
+def test_a_device_in_the_place_of_a_file_is_not_even_opened(root: int, tmp_path: Path, root_only: None) -> None:
+    (tmp_path / "etc/passwd").unlink()
+    os.mknod(tmp_path / "etc/passwd", stat.S_IFCHR | 0o600, os.makedev(1, 5))  # /dev/zero would be 16 MB of zeros
+    with pytest.raises(UnknownUser):
+        identity(root, "daemon")
+    assert identity(root, "7") == Identity(7, 0, (0,), "/")

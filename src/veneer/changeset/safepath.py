@@ -58,6 +58,24 @@ def open_beneath(root_fd: int, path: bytes, flags: int = DIRECTORY) -> int:
     return _walk(root_fd, path, flags)
 
 
+def read_in_root(root_fd: int, path: bytes, limit: int) -> bytes:
+    """The first `limit` bytes of a regular file of the tree at `root_fd`, links followed inside that tree alone.
+
+    b"" where there is none.  What is no regular file is not even opened: to open a device may be to use it.
+    """
+    try:
+        found = syscalls.openat2(root_fd, path, os.O_PATH, syscalls.RESOLVE_IN_ROOT)
+    except OSError:
+        return b""
+    try:
+        if not stat.S_ISREG(os.fstat(found).st_mode):
+            return b""
+        with open(f"/proc/self/fd/{found}", "rb", buffering=0) as file:
+            return file.read(limit) or b""
+    finally:
+        os.close(found)
+
+
 def _unusable(root_fd: int) -> bool:
     """Whether openat2 fails even for `.`: then the kernel or a seccomp filter refuses the call itself."""
     try:

@@ -5,10 +5,9 @@ Source: moby/sys user (GetExecUser), whose rules and words these are.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
-from veneer.changeset.syscalls import RESOLVE_IN_ROOT, openat2
+from veneer.changeset.safepath import read_in_root
 from veneer.errors import InvalidRequest
 from veneer.values import Value
 
@@ -87,17 +86,7 @@ def _groups(root: int) -> Iterator[tuple[str, int, list[str]]]:
 
 def _lines(root: int, path: bytes, least: int) -> Iterator[list[str]]:
     """The lines of one of the two files as fields, of those that have enough; nothing if it is not there."""
-    try:
-        # A link is followed in the tree alone; what is no file (a FIFO) must not make us wait.
-        fd = openat2(root, path, os.O_RDONLY | os.O_NONBLOCK, RESOLVE_IN_ROOT)
-    except OSError:
-        return
-    with open(fd, "rb") as file:
-        try:
-            text = file.read(_MAX_FILE).decode(errors="surrogateescape")
-        except OSError:
-            return
-    for line in text.split("\n"):
+    for line in read_in_root(root, path, _MAX_FILE).decode(errors="surrogateescape").split("\n"):
         fields = line.strip().split(":")
         if line.strip() and len(fields) >= least:
             yield fields

@@ -6,11 +6,10 @@ Source: moby builder/dockerfile/internals_linux.go (parseChownFlag), moby/sys/us
 from __future__ import annotations
 
 import os
-import stat
 
 from veneer.build.context.scan import Tree
-from veneer.build.copying.plan import resolve
 from veneer.build.state import InvalidStep
+from veneer.changeset.safepath import read_in_root
 
 _MAX_FILE = 16 << 20
 _MAX_ID = 0xFFFFFFFE
@@ -42,7 +41,7 @@ def _number(name: str, image: Tree | None, path: str, what: str, kind: str) -> i
         raise UnknownOwner(f"{_WRONG}: can't find {kind} for {what} {name}: there is no image to know names",
                            hint="give a number")  # fmt: skip
     names = []
-    for line in _read(image, path).split(b"\n"):
+    for line in read_in_root(image.fd, path.encode(), _MAX_FILE).split(b"\n"):
         fields = line.split(b":")
         if len(fields) > 2 and fields[2].isdigit() and int(fields[2]) <= _MAX_ID:
             if os.fsdecode(fields[0]) == name:
@@ -55,13 +54,3 @@ def _number(name: str, image: Tree | None, path: str, what: str, kind: str) -> i
         f"{_WRONG}: can't find {kind} for {what} {name}: no such {what}: {name}",
         hint=f"did you mean {near}?" if near else f"/{path} of the image does not have it; a number will do",
     )
-
-
-def _read(image: Tree, path: str) -> bytes:
-    """A file of the image, its links followed inside it; b"" for what is none."""
-    real = resolve(image, path.encode())
-    status = image.status(real)
-    if status is None or not stat.S_ISREG(status.st_mode):
-        return b""
-    with open(image.open(real, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:
-        return file.read(_MAX_FILE) or b""
