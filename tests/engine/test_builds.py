@@ -44,6 +44,17 @@ def test_what_fails_is_raised_by_the_loop_and_by_the_result(engine: Engine) -> N
         assert "Dockerfile" in str(told.value)
 
 
+def test_a_listener_that_wants_to_leave_the_program_ends_the_loop(engine: Engine) -> None:
+    base(engine)
+
+    def leave(event: Event) -> None:
+        raise SystemExit(3)
+
+    build = engine.build(dockerfile=TEXT, on_event=leave)
+    with pytest.raises(SystemExit):
+        list(build)
+
+
 def test_leaving_the_loop_ends_a_command_that_runs(engine: Engine, busybox: Path) -> None:
     with_programs(engine, busybox)
     build = engine.build(dockerfile=b"FROM busybox:1\nENV done=1\nRUN echo asleep; sleep 600\n")
