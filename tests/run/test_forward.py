@@ -30,19 +30,20 @@ def talk(bundle: Bundle, path: str, data: bytes) -> bytes:
     return bundle.enclosure.inside(talked)
 
 
+def echo(listener: socket.socket, times: int) -> None:
+    """An agent that answers in capitals."""
+    for _ in range(times):
+        connection, _ = listener.accept()
+        with connection:
+            while data := connection.recv(1 << 16):
+                connection.sendall(data.upper())
+
+
 def test_whatever_is_said_is_passed_on_both_ways_several_times(containers: Containers, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.fspath(tmp_path / "agent"))
         listener.listen()
-
-        def serve() -> None:
-            for _ in range(2):
-                connection, _ = listener.accept()
-                with connection:
-                    while data := connection.recv(1 << 16):
-                        connection.sendall(data.upper())
-
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=lambda: echo(listener, 2))
         thread.start()
         with containers.bundle() as bundle:
             with Forwarder(bundle, os.fspath(tmp_path / "agent"), mode=0o640, uid=7, gid=8) as forwarder:
@@ -50,6 +51,28 @@ def test_whatever_is_said_is_passed_on_both_ways_several_times(containers: Conta
                 assert talk(bundle, forwarder.path, b"again") == b"AGAIN"
                 status = bundle.enclosure.inside(lambda: os.stat(forwarder.path))
                 assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (7, 8, 0o640)
+            thread.join()
+
+
+def test_connections_beyond_the_limit_wait_for_their_turn(containers: Containers, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.fspath(tmp_path / "agent"))
+        listener.listen()
+        thread = threading.Thread(target=lambda: echo(listener, 2))
+        thread.start()
+        with containers.bundle() as bundle:
+            with Forwarder(bundle, os.fspath(tmp_path / "agent"), mode=0o600, uid=0, gid=0, most=1) as forwarder:
+
+                def turns() -> bytes:
+                    first, second, third = (socket.socket(socket.AF_UNIX) for _ in range(3))
+                    with first, second, third:
+                        for each in (first, second, third):
+                            each.connect(forwarder.path)
+                        second.sendall(b"second")
+                        first.close()
+                        return second.recv(16)
+
+                assert bundle.enclosure.inside(turns) == b"SECOND"
             thread.join()
 
 

@@ -48,7 +48,12 @@ def in_own_thread(work: Callable[[], T]) -> T:
 
     thread = threading.Thread(target=caught, name="veneer-enclosure")
     thread.start()
-    thread.join()
+    try:
+        thread.join()
+    except BaseException:
+        # An interrupt: what the thread works with must not be taken from under its hands.
+        thread.join()
+        raise
     if failures:
         raise failures[0]
     return results[0]
@@ -61,10 +66,13 @@ class Enclosure:
         self._warden = warden
         self._started: list[Popen[bytes]] = []
         # No race: the process cannot be gone while nobody has waited for it.
-        self._namespaces = [
-            (os.open(f"/proc/{warden.pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind)
-            for name, kind in (("mnt", sys_mount.CLONE_NEWNS), ("pid", sys_mount.CLONE_NEWPID))
-        ]
+        self._namespaces: list[tuple[int, int]] = []
+        try:
+            for name, kind in (("mnt", sys_mount.CLONE_NEWNS), ("pid", sys_mount.CLONE_NEWPID)):
+                self._namespaces.append((os.open(f"/proc/{warden.pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind))
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def network(self) -> str:

@@ -13,17 +13,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from veneer.run.bundle import Bundle
 
+MAX_CONNECTIONS = 64
+"""At the same time: each takes two threads of ours.  Who is more waits in the socket's queue."""
 _CHUNK = 64 << 10
 
 
 class Forwarder:
-    """Listens in the bundle at `path`; whoever connects there talks to `agent`, a socket's path on the host."""
+    """Listens in the bundle at `path`; whoever connects there talks to `agent`, a socket's path on the host.
 
-    def __init__(self, bundle: Bundle, agent: str, *, mode: int, uid: int, gid: int) -> None:
+    `most` of them at the same time.
+    """
+
+    def __init__(
+        self, bundle: Bundle, agent: str, *, mode: int, uid: int, gid: int, most: int = MAX_CONNECTIONS
+    ) -> None:
         self._agent = agent
+        self._places = threading.Semaphore(most)
         self._socket = socket.socket(socket.AF_UNIX)
         self._open: set[socket.socket] = set()
         self._guard = threading.Lock()
+        self._closing = False
         try:
             self.path = bundle.socket(self._socket, mode=mode, uid=uid, gid=gid)
             self._socket.listen()
@@ -38,15 +47,17 @@ class Forwarder:
 
     def __exit__(self, *_: object) -> None:
         self._socket.shutdown(socket.SHUT_RDWR)  # wakes whoever waits in accept
-        self._thread.join()
-        self._socket.close()
         with self._guard:
+            self._closing = True
             for each in self._open:
                 with contextlib.suppress(OSError):  # the other end went first
                     each.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._socket.close()
 
     def _accept(self) -> None:
         while True:
+            self._places.acquire()
             try:
                 inner, _ = self._socket.accept()
             except OSError:
@@ -57,8 +68,13 @@ class Forwarder:
             except OSError:
                 inner.close()  # the agent is gone: ssh says so best itself
                 outer.close()
+                self._places.release()
                 continue
             with self._guard:
+                if self._closing:
+                    inner.close()
+                    outer.close()
+                    return
                 self._open |= {inner, outer}
             threading.Thread(target=self._talk, args=(inner, outer), name="veneer-ssh-agent", daemon=True).start()
 
@@ -71,6 +87,7 @@ class Forwarder:
             self._open -= {inner, outer}
             inner.close()
             outer.close()
+        self._places.release()
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:
