@@ -15,8 +15,11 @@ from tests.support.gits import MOMENT, Repository, smart_http
 from tests.support.web import Answer, serving
 from veneer.build.failure import StepFailed
 from veneer.changeset.entry import Entry, Kind
+from veneer.config import Config
 from veneer.engine.engine import Engine
 from veneer.errors import VeneerError
+from veneer.store.image import Image
+from veneer.store.packing import IndexLost
 
 D = "dir:9601d1dc68efb7b78862ebc7fc99e21f485a6d7260a924223ada67c980ddbf3b"
 F = "file:94a90b73808907d1482d2787087ee50a4d8cd957f578810f701b9acb61ba9a55"
@@ -326,3 +329,61 @@ def test_a_file_behind_http_is_added_with_mode_0600_and_unpacked_only_if_asked(e
     assert (sorted(plain), plain[b"x/t.tgz"].mode) == ([b"x", b"x/t.tgz"], 0o600)
     assert sorted(opened) == [b"x", b"x/p"]
     assert again.cached == [True]
+
+
+# ---- an index that is lost
+
+
+def lost_index(done: Done) -> bytes:
+    """Lose the index of the image's last layer; what it was."""
+    path = done.engine.store.layers.index_path(done.image.config.diff_ids[-1])
+    before = path.read_bytes()
+    path.unlink()
+    return before
+
+
+def released(image: Image, engine: Engine, context: Path) -> None:
+    """Put into the context what is in every way the file that the image has."""
+    with engine.store.layers.index(image.config.diff_ids[0]) as index:
+        (found,) = (entry for entry in index if entry.path == b"etc/release")
+    (context / "etc").mkdir()
+    (context / "etc" / "release").write_text("base\n")
+    os.utime(context / "etc" / "release", ns=(found.mtime_ns, found.mtime_ns))
+
+
+@pytest.mark.parametrize(
+    "instruction",
+    [
+        "COPY --chmod=644 etc/release f /etc/",
+        "COPY --link f /etc/f",
+        "COPY --link d /etc/new/d/",
+        "COPY --link d /",
+        "ADD d /new/",
+    ],
+)
+def test_the_lost_index_of_a_copy_is_made_again(engine: Engine, context: Path, instruction: str) -> None:
+    released(base(engine), engine, context)
+    done = build(engine, f"FROM base:1\n{instruction}\n", context)
+    before = lost_index(done)
+    assert layer(done)
+    assert engine.store.layers.index_path(done.image.config.diff_ids[-1]).read_bytes() == before
+    assert engine.store.check(deep=True) == []
+
+
+def test_where_whole_trees_do_not_tell_what_was_copied_a_lost_index_is_reported_and_a_build_makes_it_again(
+    config: Config, context: Path
+) -> None:
+    with Engine(config.replaced(storage_driver="vfs")) as engine:
+        released(base(engine), engine, context)
+        text = "FROM base:1\nCOPY --chmod=644 etc/release f /etc/\n"
+        done = build(engine, text, context, source_date_epoch=1)
+        before = lost_index(done)
+        with pytest.raises(IndexLost, match="is lost"):
+            layer(done)
+        assert [(finding.code, finding.damage) for finding in engine.store.check(deep=True)] == [
+            ("index-missing", False),
+            ("snapshot-differs", True),
+        ]
+        assert build(engine, text, context, source_date_epoch=1, no_cache=True).id == done.id
+        assert engine.store.layers.index_path(done.image.config.diff_ids[-1]).read_bytes() == before
+        assert engine.store.check(deep=True) == []

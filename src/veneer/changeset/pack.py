@@ -28,20 +28,27 @@ __all__ = ["NotPlain", "Packed", "Unpackable", "pack", "pack_difference", "pack_
 
 
 def pack(
-    root_fd: int, style: WhiteoutStyle, out: Writable, *, index: BinaryIO | None = None, below: int | None = None
+    root_fd: int,
+    style: WhiteoutStyle,
+    out: Writable,
+    *,
+    index: BinaryIO | None = None,
+    below: int | None = None,
+    prefix: bytes = b"",
 ) -> Packed:
     """Write a driver's directory as a layer to `out`, and its layer index to `index`.
 
     `below` is a directory with the merged tree that the layer goes on top of; see the module's page for what it
     changes.  All spellings of a deletion are understood whatever the style, opaque attributes only the style's
     own, because a container can set `user.overlay.opaque` on a mount where it means nothing.  An ERASE directory
-    is a whole tree and is compared with `below`.  Raises Unpackable, NotPlain, OSError.
+    is a whole tree and is compared with `below`.  `prefix`, for a directory taken at its word: as for `pack_tree`.
+    Raises Unpackable, NotPlain, OSError.
     """
     if style is WhiteoutStyle.ERASE:
         return pack_difference(below, root_fd, out, index=index)
     sink = Sink(out, index)
     linked = _changed_links(root_fd, below, style) if below is not None else ()
-    Walk(sink, style=style, keep=below is None, linked=linked).run(root_fd, below)
+    Walk(sink, style=style, keep=below is None, linked=linked).run(root_fd, below, prefix)
     return sink.finish()
 
 

@@ -102,8 +102,9 @@ class Draft:
 
         `standalone`: its files depend on nothing below, so that they may serve other chains with its diff ID.
         `parent` (held by the caller's lease) replaces the draft's own, for a driver that takes layers in any order.
-        A layer that is here already, whole, wins: the draft is thrown away, and that one returned.  The layer is
-        trusted until the next boot; `LayerStore.settle_built` makes it last.
+        A layer that is here already, whole, wins: the draft is thrown away (but for its index, if that one has lost
+        its own), and that one returned.  The layer is trusted until the next boot; `LayerStore.settle_built` makes it
+        last.
         """
         layers = self._layers
         below = parent if parent is not None else self.parent
@@ -119,6 +120,8 @@ class Draft:
             won = row is None or not layers.trusted(*row)
             if won:
                 self._insert(transaction, packed, named, below, standalone=standalone)
+            elif not layers.has_index(packed.diff_id):
+                self._index.replace(layers.index_path(packed.diff_id))
             self._lease.hold_layer(transaction, named)
         self._published = won
         crashpoint("draft-published")

@@ -249,9 +249,9 @@ class LayerStore:
         return {row[0] for row in rows if not self.trusted(*row[1:])}
 
     def index(self, diff_id: DiffID) -> LayerIndex:
-        """The table of contents of a layer, made anew from its blob if lost.  Close it, or use it in a `with`.
+        """The table of contents of a layer, made anew if lost.  Close it, or use it in a `with`.
 
-        Raises NoSuchLayer, LayerLost.
+        Raises NoSuchLayer, LayerLost, IndexLost.
         """
         from veneer.changeset.index import IndexCorrupt, LayerIndex
 
@@ -270,8 +270,22 @@ class LayerStore:
         """Where the layer's index lies."""
         return self.store.root / "indexes" / diff_id.algorithm / diff_id.hex
 
+    def has_index(self, diff_id: DiffID) -> bool:
+        """Whether the layer's index is there, every byte of it."""
+        from veneer.changeset.index import IndexCorrupt, LayerIndex
+
+        try:
+            with LayerIndex.open(self.index_path(diff_id)) as index:
+                index.verify()
+        except (FileNotFoundError, IndexCorrupt):
+            return False
+        return True
+
     def rebuild_index(self, diff_id: DiffID) -> None:
-        """Make the layer's index anew, from its blob or, where it has none, from its files."""
+        """Make the layer's index anew, from its blob or, where it has none, from its files.
+
+        Raises LayerLost, IndexLost.
+        """
         from veneer.changeset.whiteout import WhiteoutStyle
 
         if not self.blobs(diff_id):
@@ -290,14 +304,13 @@ class LayerStore:
             file.replace(self.index_path(diff_id))
 
     def _index_from_files(self, diff_id: DiffID) -> None:
-        from veneer.store.drafts import Nowhere
-        from veneer.store.packing import layer_of, pack_again
+        from veneer.store.packing import index_again, layer_of
 
         layer = layer_of(self, diff_id)
         with self.store.lease("index") as lease:
             file = lease.file("index")
             with open(file, "wb+") as index:
-                pack_again(self, layer, Nowhere(), index=index)
+                index_again(self, layer, index)
             file.replace(self.index_path(diff_id))
 
     def mounts(self, chain_id: ChainID | None) -> Sequence[Mount]:

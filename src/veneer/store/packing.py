@@ -7,6 +7,7 @@ diff ID proves it.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from veneer.progress import Progress, Report, silent
 from veneer.store.layers import LayerLost, LayerStore, lowers
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from veneer.changeset.compression import Compression, Sink
     from veneer.oci.digest import DiffID
     from veneer.oci.manifest import Descriptor
@@ -31,6 +34,10 @@ _F_SETPIPE_SZ = 1031
 
 class LayerChanged(Corrupt):
     """A layer's files are not what they were when the layer was made: somebody wrote to the store's directories."""
+
+
+class IndexLost(Corrupt):
+    """A layer's index is gone, it has no blob, and its files alone do not say what the layer held."""
 
 
 # ---- plain tars
@@ -142,16 +149,49 @@ def write_tar(layers: LayerStore, layer: Layer, out: Sink) -> None:
         raise _changed(layers, layer, f"they pack to {packed.diff_id}")
 
 
-def pack_again(layers: LayerStore, layer: Layer, out: Sink, *, index: BinaryIO | None = None) -> None:
-    """Write the layer's tar by looking at its files anew, names and attributes too, and its index to `index`.
+def index_again(layers: LayerStore, layer: Layer, file: BinaryIO) -> None:
+    """Write a layer's index to `file` by looking at its files anew, names and attributes too.
 
-    Raises LayerChanged, at the end, if it is not the tar the layer was made as.
+    A layer was made in one of three ways, and its diff ID tells in which: it is what differs from the layers below
+    (RUN); all that was put into its directory, be it equal to what is below (COPY, ADD); or that without the
+    directories that lead there (COPY --link).  Raises IndexLost where it is none of them: somebody wrote to the files,
+    or the driver keeps whole trees, in which what was copied and what was there before look the same.
     """
+    from veneer.changeset.pack import pack
+    from veneer.changeset.whiteout import WhiteoutStyle
+    from veneer.store.drafts import Nowhere
+
     driver = layers.store.driver_named(layer.driver)
-    snapshots = lowers(layers.stack(layer.chain_id))
-    packed = driver.diff(layer.snapshot, snapshots[1:], cast(BinaryIO, out), index=index)
-    if packed.diff_id != layer.diff_id:
-        raise _changed(layers, layer, f"they pack to {packed.diff_id}")
+    nowhere = cast(BinaryIO, Nowhere())
+    packed = driver.diff(layer.snapshot, lowers(layers.stack(layer.chain_id))[1:], nowhere, index=file)
+    if packed.diff_id == layer.diff_id:
+        return
+    directory = driver.directory(layer.snapshot)
+    for path in _beginnings(directory) if driver.whiteouts is not WhiteoutStyle.ERASE else ():
+        file.seek(0)
+        file.truncate()
+        fd = os.open(os.path.join(directory, os.fsdecode(path)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if pack(fd, driver.whiteouts, nowhere, index=file, prefix=path).diff_id == layer.diff_id:
+                return
+        finally:
+            os.close(fd)
+    raise IndexLost(
+        f"the index of layer {layer.diff_id} is lost, and its files in {directory} do not give it again",
+        hint="build the image again with --no-cache, then remove the old one",
+    )
+
+
+def _beginnings(directory: Path) -> Iterator[bytes]:
+    """The root, b"", and below it every directory that is all there is in the one above."""
+    path, here = b"", os.fsencode(directory)
+    while True:
+        yield path
+        with os.scandir(here) as entries:
+            found = list(itertools.islice(entries, 2))
+        if len(found) != 1 or not found[0].is_dir(follow_symlinks=False):
+            return
+        path, here = os.path.join(path, found[0].name), found[0].path
 
 
 def _changed(layers: LayerStore, layer: Layer, fact: str) -> LayerChanged:
