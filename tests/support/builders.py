@@ -44,7 +44,7 @@ class Row:
 class Built:
     """An image that was built: how it was saved, its history oldest first, what `inspect` says of it.
 
-    `began` is when its build did, in Unix seconds: what it changed is not older.
+    `began` is when the first of the case's builds did, in Unix seconds: what they changed is not older.
     """
 
     saved: flattened.Saved
@@ -135,10 +135,10 @@ class DockerBuilder:
 
     def build(self, case: Case, folder: Path, *, url: str = "") -> Built:
         context = make_context(case, folder / "docker", equivalent=case.equivalent)
+        began = int(time.time())
         for file, name in case.before:
             self._build(case.builder, "--network", "none", "--tag", name, "--file", context / file, context)
         tag = f"compat/case-{next(self._count)}"
-        began = int(time.time())
         arguments = _arguments(case, context, tag, url, equivalent=case.equivalent)
         self._build(case.builder, *_secrets(case, folder), *arguments)
         return _result(self._docker, folder / "docker.tar", tag, began)
@@ -161,10 +161,10 @@ class VeneerBuilder:
 
     def build(self, case: Case, folder: Path, *, url: str = "") -> Built:
         context = make_context(case, folder / "veneer")
+        began = int(time.time())
         for file, name in case.before:
             self._build("--network", "none", "--tag", name, "--file", context / file, context)
         tag = f"compat/case-{next(self._count)}"
-        began = int(time.time())
         self._build(*_secrets(case, folder), *_arguments(case, context, tag, url))
         return _result(self._call, folder / "veneer.tar", tag, began)
 
