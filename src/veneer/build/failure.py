@@ -64,5 +64,13 @@ def located(
     message = f"{fact}\n{place}{rule}\n{shown}\n{rule}"
     hints = [error.hint] if error.hint else []
     if last_good is not None:
-        hints.append(f"the last good image is {last_good.short}: veneer run -it {last_good.short} sh")
+        hints.append(_look_into(last_good))
     return StepFailed(message, cause=error, last_good=last_good, hint="; ".join(hints))
+
+
+def _look_into(image: ImageID) -> str:
+    """What can be done with the image that a failed build leaves."""
+    return (
+        f"the last good image is {image.short}: go on from it with FROM {image.short}, "
+        f"or see its files with veneer export {image.short} | tar -tv"
+    )
