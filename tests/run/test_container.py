@@ -76,13 +76,13 @@ def test_who_where_and_with_what(containers: Containers) -> None:
 
 
 def test_limits_are_set_in_the_kernel(containers: Containers) -> None:
-    group = cgroups.new_name()
     wanted = Resources(64 << 20, 0.5, 1 << 20, (Limit("nofile", 50, 60),))
     ran = containers("sh", "-c", "ulimit -Sn; ulimit -Hn; df -k /dev/shm | tail -1; cat /proc/self/cgroup",
-                     resources=wanted, cgroup=f"/{group}")  # fmt: skip
+                     resources=wanted, cgroup=f"/{cgroups.new_name()}")  # fmt: skip
     soft, hard, shm, *groups = ran.out.splitlines()
     assert (soft, hard, shm.split()[1]) == ("50", "60", "1024")
-    assert any(line.endswith(f"/{group}") for line in groups)
+    # Where its groups lie on the host is not for it to see.
+    assert groups and all(line.endswith(":/") for line in groups)
 
 
 def test_memory_is_limited(containers: Containers) -> None:
@@ -147,11 +147,10 @@ def test_processes_left_in_the_background_end_with_the_command(containers: Conta
 
 
 def test_mounts_of_an_enclosure_are_seen_by_nobody_else(containers: Containers) -> None:
-    before = Path("/proc/self/mountinfo").read_text()
     with containers.bundle() as bundle:
         assert bundle.enclosure.inside(lambda: bundle.rootfs.joinpath("bin").is_dir())
         assert list(containers.folder.iterdir()) == []
-        assert Path("/proc/self/mountinfo").read_text() == before
+        assert os.fspath(containers.folder) not in Path("/proc/self/mountinfo").read_text()
 
 
 _VICTIM = """
@@ -173,8 +172,8 @@ def test_whoever_is_killed_takes_the_container_along(containers: Containers) -> 
         stdout=writer, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     os.close(writer)
-    assert os.read(reader, 10) == b"up\n"
-    os.close(reader)
+    with open(reader, "rb") as said:
+        assert said.readline() == b"up\n"
     inside = [(pid, os.pidfd_open(pid)) for pid in _inside(containers.tree)]
     assert inside
     victim.kill()

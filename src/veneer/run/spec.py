@@ -184,7 +184,8 @@ def _capabilities(process: Process, host: Host) -> Document:
 
 
 def _namespaces(process: Process) -> list[Document]:
-    found: list[Document] = [{"type": name} for name in ("mount", "pid", "uts", "ipc")]
+    # "cgroup": our groups' names, which say where and as which process we run, are nothing to a container.
+    found: list[Document] = [{"type": name} for name in ("mount", "pid", "uts", "ipc", "cgroup")]
     if process.network == "none":
         found.append({"type": "network"})
     elif process.network != "host":
