@@ -37,16 +37,6 @@ class Event(Value):
     time: float
 
 
-class ContextRead(Event):
-    """The context was looked through: `files` and `bytes` that COPY and ADD may see; `read` bytes were hashed anew."""
-
-    __slots__ = ()
-    name: str
-    files: int
-    bytes: int
-    read: int
-
-
 class BaseResolved(Event):
     """`FROM name` is this image."""
 

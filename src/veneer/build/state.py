@@ -24,11 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
-PROXIES = frozenset(
-    name
-    for word in ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
-    for name in (word, word.upper())
-)
+PROXIES = frozenset(name for word in _PROXIES for name in (word, word.upper()))
 """Arguments every step may see without an ARG, and that are no reason to do one again."""
 
 

@@ -9,7 +9,6 @@ from collections import deque
 from typing import TextIO
 
 from veneer.build.events import (
-    ContextRead,
     Event,
     Finished,
     Missed,
@@ -100,9 +99,6 @@ class Terminal:
             self._failed(event)
         elif isinstance(event, Transfer | OutputProgress):
             self._transfers[event.report.id] = event.report
-        elif isinstance(event, ContextRead):
-            self._say(f"context {harmless(event.name)}: {event.files} files, {human_size(event.bytes)}, "
-                      f"{human_size(event.read)} read")  # fmt: skip
         elif isinstance(event, Warned):
             if not self._findings.take(event):
                 self._say(f"\x1b[33mwarning\x1b[0m {harmless(event.message)}")

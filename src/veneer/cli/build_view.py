@@ -10,7 +10,6 @@ import threading
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from veneer.build.events import (
-    BaseResolved,
     Event,
     Finished,
     Missed,
@@ -30,7 +29,6 @@ from veneer.cli.tables import harmless
 
 if TYPE_CHECKING:
     from veneer.build.explain import Miss
-    from veneer.progress import Report
 
 KEPT_ON_FAILURE = 1 << 20
 """How many bytes of a step's output a quiet build keeps, to show them if the step fails."""
@@ -176,7 +174,7 @@ class Plain:
         elif isinstance(event, StepDone):
             self._done(event)
         elif isinstance(event, Transfer | OutputProgress):
-            self._transfer(event.report)
+            self._transfers(event.report)
         elif isinstance(event, Warned):
             if not self._findings.take(event):
                 where = f" (line {event.line})" if event.line else ""
@@ -189,9 +187,6 @@ class Plain:
             self._line(f"Verified: the second build is the same image, {event.image.short}")
         elif isinstance(event, Finished):
             self._finished(event)
-
-    def _transfer(self, report: Report) -> None:
-        self._transfers(report)
 
     def _told(self, step: Step, miss: Miss) -> None:
         self._line(f" ---> Not in the cache: {harmless(miss.summary)}", step)
@@ -246,6 +241,3 @@ class Quiet:
 
     def close(self, *, failed: bool) -> None:
         self._err.flush()
-
-
-__all__ = ["BaseResolved", "Findings", "Plain", "Quiet", "Splitter", "View", "calm", "heading"]

@@ -16,7 +16,6 @@ from veneer.values import Value
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from veneer.oci.platform import Platform
     from veneer.store.build_prune import BuildPruned
     from veneer.store.build_usage import Record
     from veneer.store.store import Store
@@ -84,21 +83,19 @@ class BuildStore:
             )
         return key
 
-    def find(self, parent: ImageID | None, key: str, platform: Platform | None = None) -> Iterator[CachedStep]:
+    def find(self, parent: ImageID | None, key: str) -> Iterator[CachedStep]:
         """The steps done on `parent` with the facts of that key whose image can be trusted, the newest first.
 
-        Trusted: the config is there, and every layer's files are whole.  `platform` None: whatever the image's.
+        Trusted: the config is there, and every layer's files are whole.
         """
         rows = self._catalog.rows(
-            f"SELECT {_COLUMNS}, image.top, image.os, image.architecture, image.variant"
-            " FROM build_step JOIN image ON image.id = build_step.image"
+            f"SELECT {_COLUMNS}, image.top FROM build_step JOIN image ON image.id = build_step.image"
             " WHERE build_step.parent = ? AND key = ? ORDER BY build_step.created DESC, image",
             (parent or "", key),
         )
-        wanted = None if platform is None else (platform.os, platform.architecture, platform.variant)
-        for row in rows:
-            step, top = _step(row[:7]), row[7]
-            if wanted in (None, tuple(row[8:])) and self._is_whole(step.image, top):
+        for *row, top in rows:
+            step = _step(row)
+            if self._is_whole(step.image, top):
                 yield step
 
     def _is_whole(self, image: ImageID, top: Any) -> bool:
@@ -161,12 +158,8 @@ class BuildStore:
 
         return prune(self._store, all=all, filters=filters, keep_storage=keep_storage, dry_run=dry_run)
 
-    def touch(self, *images: ImageID) -> None:
-        """Note that the cache served these images just now."""
-        self.used(images)
-
     def used(self, images: Iterable[ImageID]) -> None:
-        """As `touch`, for a collection."""
+        """Note that the cache served these images just now."""
         now = time.time()
         with self._catalog.transaction(durable=False) as transaction:
             transaction.executemany(
