@@ -119,6 +119,11 @@ def test_a_check_is_asked_for_elsewhere(engine: Engine) -> None:
     assert engine.builds.check(requested(dockerfile=b"FROM scratch\nMAINTAINER me\n")).findings
 
 
+def test_a_network_that_there_is_not_is_refused_before_anything_is_done(engine: Engine) -> None:
+    with pytest.raises(BadRequest, match="unknown network 'bridge'"):
+        engine.build(dockerfile=TEXT, network="bridge").result()
+
+
 def test_a_tar_is_written_to_the_stream_given(engine: Engine) -> None:
     from veneer.build.request import OutputSpec
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from veneer.build import outputs
 from veneer.build.annotations import parse as parse_annotations
+from veneer.build.language.instructions import NETWORKS
 from veneer.errors import InvalidRequest
 from veneer.oci.platform import Platform, host
 from veneer.oci.reference import Reference
@@ -54,6 +55,8 @@ def looked_through(request: BuildRequest) -> Wanted:
     for word in request.allow:
         if word not in ENTITLEMENTS:
             raise BadRequest(f"unknown entitlement {word!r}", hint=f"--allow takes {' and '.join(ENTITLEMENTS)}")
+    if request.network not in NETWORKS:
+        raise BadRequest(f"unknown network {request.network!r}", hint=f"one of {', '.join(NETWORKS)}")
     if request.rewrite_timestamp and request.source_date_epoch is None:
         raise BadRequest("files can be set to SOURCE_DATE_EPOCH only where there is one",
                          hint="give --source-date-epoch, or set SOURCE_DATE_EPOCH")  # fmt: skip

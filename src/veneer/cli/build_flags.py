@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from veneer.build.language.instructions import NETWORKS
 from veneer.build.request import BuildRequest, CacheSpec, OutputSpec, SecretSource
 from veneer.cli.app import Failure
 from veneer.cli.flags import Parsed
@@ -17,7 +18,6 @@ from veneer.oci.reference import InvalidReference, Reference
 
 OUTPUTS = ("local", "tar", "oci", "docker", "registry", "image")
 CACHES = ("registry", "local", "inline", "image")
-NETWORKS = ("default", "none", "host")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(i?b?)", re.IGNORECASE)
 _SET = re.compile(r"\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*", re.ASCII)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}

@@ -113,6 +113,10 @@ class Label(Instruction):
     legacy: bool = False
 
 
+NETWORKS = ("default", "none", "host")
+"""What --network of a RUN, and of a build, may say."""
+
+
 class Run(Instruction):
     """`flags` are the flags as written, in order.
 

@@ -14,6 +14,7 @@ from veneer.build.language import words as w
 from veneer.build.language.durations import duration_ns
 from veneer.build.language.errors import DockerfileError, Syntax, did_you_mean, pointed
 from veneer.build.language.instructions import (
+    NETWORKS,
     Add,
     Arg,
     Cmd,
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 _ONBUILD = re.compile(r"ONBUILD\s*", re.IGNORECASE)
-_NETWORKS = ("default", "none", "host")
 _SECURITY = ("sandbox", "insecure")
 _NO_FLAGS = Flags("", ())
 
@@ -121,9 +121,9 @@ def _label(one: _One) -> Instruction:
 def _run(one: _One) -> Instruction:
     mounts = tuple(run_mount(text) for text in one.flags.texts("mount"))
     network, security = one.flags.text("network") or "default", one.flags.text("security") or "sandbox"
-    if network not in _NETWORKS:
-        meant = did_you_mean(network, _NETWORKS)
-        raise Syntax(f'unsupported network mode: "{network}"{meant}', hint=f"one of {', '.join(_NETWORKS)}",
+    if network not in NETWORKS:
+        meant = did_you_mean(network, NETWORKS)
+        raise Syntax(f'unsupported network mode: "{network}"{meant}', hint=f"one of {', '.join(NETWORKS)}",
                      at="--network")  # fmt: skip
     if security not in _SECURITY:
         meant = did_you_mean(security, _SECURITY)
