@@ -69,7 +69,12 @@ def _to_directory(store: Store, images: Sequence[Image], folder: Path, progress:
         save(store, [str(image.id) for image in images], fresh, format="oci-dir", progress=progress)
         if folder.exists():
             folder.rename(old)
-        fresh.rename(folder)
+        try:
+            fresh.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
     finally:
         for left in (fresh, old):
             shutil.rmtree(left, ignore_errors=True)

@@ -10,6 +10,7 @@ Source: moby builder/dockerfile imageprobe.go, image/cache/cache.go.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -193,6 +194,15 @@ class RegistryCache:
         ).take_layers(manifest.layers, intake)
 
 
+def _read(path: Path) -> bytes:
+    """A document of a layout, which may be anybody's.  Raises OSError; InvalidManifest for one that is too large."""
+    with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        raw = file.read(_LAYOUT_LIMIT + 1) or b""
+    if len(raw) > _LAYOUT_LIMIT:
+        raise InvalidManifest(f"{path}: more than {_LAYOUT_LIMIT} bytes are no document")
+    return raw
+
+
 class LayoutCache:
     """`type=local,src=...`: an OCI image layout directory; `tag` chooses one of its names."""
 
@@ -213,7 +223,7 @@ class LayoutCache:
         if descriptor.size > _LAYOUT_LIMIT:
             raise InvalidManifest(f"{path}: a document of {descriptor.size} bytes")
         try:
-            raw = path.read_bytes()
+            raw = _read(path)
         except OSError as error:
             raise NoSuchCache(f"{path}: {(error.strerror or '').lower()}") from None
         if Digest.of(raw) != descriptor.digest:
@@ -223,7 +233,7 @@ class LayoutCache:
     def images(self, platform: Platform) -> Iterator[tuple[ImageConfig, Manifest | None]]:
         index_file = self._folder / "index.json"
         try:
-            raw = index_file.read_bytes()
+            raw = _read(index_file)
         except OSError as error:
             raise NoSuchCache(
                 f"{index_file}: {(error.strerror or '').lower()}",

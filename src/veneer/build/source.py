@@ -51,6 +51,7 @@ class Sources:
         self._tell = tell
         self._stack = contextlib.ExitStack()
         self._guard = threading.RLock()
+        self._leasing = threading.Lock()  # its own: a context that is fetched, under the other, takes its time
         self._lease: Lease | None = None
         self._contexts: dict[str, Context] = {}
         self.dockerfile: Dockerfile
@@ -73,7 +74,7 @@ class Sources:
     @property
     def lease(self) -> Lease:
         """The build's claim on what it needs; taken when first asked for, since a build that is all cached does not."""
-        with self._guard:
+        with self._leasing:
             if self._lease is None:
                 self._lease = self._stack.enter_context(self._store.lease("build"))
             return self._lease
