@@ -163,9 +163,10 @@ def _target(dockerfile: i.Dockerfile, named: Named, target: str) -> int:
     if target.isascii() and target.isdigit() and len(target) < 6 and int(target) < len(stages):
         return int(target)
     near = nearest(target.lower(), named.names())
+    count = f"{len(stages)} stage{'s' if len(stages) > 1 else ''}"
     raise StageError(
         f'target stage "{target}" could not be found',
-        hint=f"did you mean {near}?" if near else f"{dockerfile.name} has {len(stages)} stages",
+        hint=f"did you mean {near}?" if near else f"{dockerfile.name} has {count}",
     )
 
 

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from veneer.build import classic
 from veneer.build import state as s
@@ -102,8 +102,8 @@ def _cannot_make(path: str, error: OSError) -> s.InvalidStep:
     return s.InvalidStep(f"cannot mkdir {path}: {error.strerror}")
 
 
-def make_directories(root: int, path: str, made: Callable[[int], None] = lambda fd: None) -> None:
-    """`mkdir -p` inside the tree at the descriptor `root`, links followed in it; `made` gets each new one's.
+def make_directories(root: int, path: str) -> None:
+    """`mkdir -p` inside the tree at the descriptor `root`, links followed in it.
 
     New directories are root's, with mode 0755.  Raises InvalidStep.
     """
@@ -121,8 +121,9 @@ def make_directories(root: int, path: str, made: Callable[[int], None] = lambda 
                 try:
                     os.mkdir(parts[count - 1], 0o755, dir_fd=here)
                     here = openat2(root, prefix, flags, RESOLVE_IN_ROOT)
+                    # Below a directory with set-group-ID the kernel gave it that one's group.
+                    os.fchown(here, 0, 0)
                     os.fchmod(here, 0o755)
-                    made(here)
                 except OSError as error:
                     raise _cannot_make(path, error) from error
             except OSError as error:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from veneer.engine.engine import Engine
 
 DEFAULT_COLUMNS = 80
+USAGE_EXIT = 125
+"""docker's exit status for options it does not understand; wrong arguments and commands are 1."""
 
 
 class Failure(Exception):

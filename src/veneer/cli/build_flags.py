@@ -12,7 +12,7 @@ from pathlib import Path
 
 from veneer.build.language.instructions import NETWORKS
 from veneer.build.request import BuildRequest, CacheSpec, OutputSpec, SecretSource
-from veneer.cli.app import Failure
+from veneer.cli.app import USAGE_EXIT, Failure
 from veneer.cli.flags import Parsed
 from veneer.oci.reference import InvalidReference, Reference
 
@@ -140,7 +140,7 @@ def _hosts(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
         try:
             ipaddress.ip_address(address.strip("[]"))
         except ValueError:
-            raise Failure(f'invalid argument "{text}" for --add-host: bad format, want HOST:IP') from None
+            raise _invalid(text, "--add-host", "bad format, want HOST:IP") from None
         hosts.append((name, address.strip("[]")))
     return tuple(hosts)
 
@@ -180,10 +180,14 @@ def _tags(texts: Iterable[str]) -> tuple[str, ...]:
         try:
             reference = Reference.parse(text)
         except InvalidReference as error:
-            raise Failure(f'invalid argument "{text}" for "-t, --tag" flag: {error.message}') from None
+            raise _invalid(text, "-t, --tag", error.message) from None
         if reference.digest is not None:
-            raise Failure(f'invalid argument "{text}" for "-t, --tag" flag: refusing to create a tag with a digest')
+            raise _invalid(text, "-t, --tag", "refusing to create a tag with a digest")
     return tuple(dict.fromkeys(texts))
+
+
+def _invalid(text: str, option: str, why: str) -> Failure:
+    return Failure(f'invalid argument "{text}" for "{option}" flag: {why}', USAGE_EXIT)
 
 
 def _resources(given: Parsed) -> dict[str, int | float | str]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from veneer.cli import tree
-from veneer.cli.app import App, Failure
+from veneer.cli.app import USAGE_EXIT, App, Failure
 from veneer.cli.command import Command, commands_help, options_help
 from veneer.cli.flags import FlagError, Option, Parsed, parse
 from veneer.cli.tables import harmless
@@ -18,8 +18,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn, TextIO
 
-USAGE_EXIT = 125
-"""docker's exit status for options it does not understand; wrong arguments and commands are 1."""
 INTERRUPTED_EXIT = 130
 BROKEN_PIPE_EXIT = 141
 GARBAGE_AFTER = 100_000

@@ -284,7 +284,7 @@ def test_a_value_is_not_looked_into(name: str, value: str) -> None:
 @given(names, anything, plain)
 def test_what_is_cut_off_an_end_was_there(name: str, value: str, rest: str) -> None:
     pattern = rest.replace("*", "").replace("?", "").replace("}", "")
-    env = {name: value, "p": pattern}
+    env = {name: value}
     cut = expand(f"${{{name}#{pattern}}}", env)
     assert cut == value.removeprefix(pattern)
     assert expand(f"${{{name}%{pattern}}}", env) == value.removesuffix(pattern)

@@ -292,6 +292,8 @@ def test_the_nearest_word_is_near() -> None:
     assert nearest("rnu", KEYWORDS) == "run"
     assert nearest("Xxxxx", KEYWORDS) == ""
     assert nearest("RUN", KEYWORDS) == ""
+    assert nearest("lock", ["locked"]) == "locked"
+    assert nearest("NOPE", ["FPE"]) == ""
 
 
 # ---- size

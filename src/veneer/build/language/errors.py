@@ -97,10 +97,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
     found, fewest = "", min(FAR, len(word))  # of a word with all its letters changed nothing is left
     folded = word.lower()
     for each in known:
-        far = _distance(folded, each.lower(), fewest)
+        most = min(fewest, max(3, len(word), len(each)) // 3 + 1)  # one letter in three may be wrong
+        far = _distance(folded, each.lower(), most)
         if far == 0:
             return ""
-        if far < fewest:
+        if far < most:
             found, fewest = each, far
     return found.lower() if word == folded else found
 
