@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.builds import base, with_programs
 from tests.support.finished import files
+from veneer.build.context.failures import SourceNotFound
 from veneer.build.failure import StepFailed
 from veneer.engine.composition import NothingThere
 from veneer.engine.engine import Engine
@@ -38,6 +39,11 @@ def test_a_single_file_is_taken_by_its_very_name(engine: Engine, site: Path) -> 
     tree = files(engine, made.image)
     assert sorted(tree) == [b"docs", b"docs/notes[1].md"]
     assert tree[b"docs/notes[1].md"].mode & 0o7777 == 0o600
+
+
+def test_what_is_not_there_is_not_looked_for_elsewhere(engine: Engine) -> None:
+    with pytest.raises(SourceNotFound, match="append failed: /nowhere: no such file or directory"):
+        engine.image_from("scratch").append("/nowhere", "/x")
 
 
 def test_a_configuration_is_taken_to_the_letter(engine: Engine) -> None:

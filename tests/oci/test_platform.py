@@ -25,7 +25,7 @@ def test_platforms_normalise(text: str, written: str) -> None:
     assert str(Platform.parse(text)) == written
 
 
-@pytest.mark.parametrize("text", ["", "/", "linux/", "a/b/c/d", "linux/am d64", "linux/../x", "linux/amd64\n/x"])
+@pytest.mark.parametrize("text", ["", "/", "linux/", "a/b/c/d", "linux/am d64", "linux/../x", "linux/amd64\n/x", "lol"])
 def test_what_is_no_platform_is_refused(text: str) -> None:
     with pytest.raises(InvalidPlatform):
         Platform.parse(text)

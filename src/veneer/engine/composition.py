@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from veneer.build.context.failures import SourceNotFound
 from veneer.build.language import instructions as i
 from veneer.errors import InvalidRequest
 
@@ -74,10 +75,13 @@ class Composition:
 
         As COPY has it: owned by root or by `owner` (`user:group`), of `mode` (`644`, `go-w`) if given, without what the
         patterns of `exclude` and the directory's own `.dockerignore` name.  Behind a file's `dest` a slash makes it the
-        directory to put the file in.
+        directory to put the file in.  Raises SourceNotFound.
         """
         path = Path(source)
         single = not path.is_dir()
+        if single and not path.exists():
+            # Said here: COPY would look through all of the directory for what may have been meant.
+            raise SourceNotFound(f"append failed: {path}: no such file or directory", hint="see where you are")
         words = _PATTERN.sub(r"\\\1", path.name) if single else "."
         return self._done(
             _copy(words, dest, owner=owner, mode=mode, exclude=exclude), context=path.parent if single else path

@@ -18,6 +18,12 @@ _ARCHITECTURES = {
 }  # fmt: skip
 _LEVELS = frozenset("123456789")  # not isdigit(): that takes superscripts and thousands of digits too
 _VARIANT_OF = {"armhf": "v7", "armel": "v6", "armv6l": "v6", "armv7l": "v7", "armv8l": "v7"}
+_KNOWN = frozenset(
+    ["386", "amd64", "amd64p32", "arm", "armbe", "arm64", "arm64be", "loong64", "mips", "mipsle", "mips64", "mips64le",
+     "mips64p32", "mips64p32le", "ppc", "ppc64", "ppc64le", "riscv", "riscv64", "s390", "s390x", "sparc", "sparc64",
+     "wasm"]
+)  # fmt: skip
+"""Architectures that may stand alone; behind an operating system any word may.  Source: containerd/platforms."""
 _KNOWN_OS = frozenset({"linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "solaris", "wasip1", "plan9"})
 
 
@@ -44,7 +50,13 @@ class Platform(Value):
             raise InvalidPlatform(f"invalid platform {text[:80]!r}: want os/architecture, as in linux/arm64")
         if len(parts) == 1:
             word = parts[0].lower()
-            return cls(word, host().architecture) if word in _KNOWN_OS else _normal("linux", word, "", "")
+            if word in _KNOWN_OS:
+                return cls(word, host().architecture)
+            alone = _normal("linux", word, "", "")
+            if alone.architecture not in _KNOWN:
+                raise InvalidPlatform(f"invalid platform {word!r}: neither an operating system nor an architecture",
+                                      hint="want os/architecture, as in linux/arm64")  # fmt: skip
+            return alone
         return _normal(parts[0], parts[1], parts[2] if len(parts) > 2 else "", "")
 
     @classmethod

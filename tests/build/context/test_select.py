@@ -135,6 +135,25 @@ def test_what_is_not_there_is_answered_with_the_nearest_name(
     assert missing.value.hint == hint
 
 
+@pytest.mark.parametrize(
+    ("wanted", "hint"),
+    [
+        ("away", "it is a link to /etc, which is not in the build context"),
+        ("away/passwd", "away is a link to /etc, which is not in the build context"),
+        ("d/up/x", "d/up is a link to ../../x, which is not in the build context"),
+        ("http://host/x", "COPY has files of the context; ADD fetches what stands at a URL"),
+    ],
+)
+def test_what_leads_out_of_the_context_is_answered_with_the_way_it_takes(
+    tree: Path, opened: OpenContext, wanted: str, hint: str
+) -> None:
+    (tree / "away").symlink_to("/etc")
+    (tree / "d" / "up").symlink_to("../../x")
+    with opened() as context, pytest.raises(SourceNotFound) as missing:
+        select(context, [wanted])
+    assert missing.value.hint == hint
+
+
 def test_what_is_ignored_is_answered_with_the_pattern(tree: Path, opened: OpenContext) -> None:
     (tree / ".dockerignore").write_text("*.md\n")
     with opened() as context:

@@ -165,7 +165,17 @@ def test_a_signal_is_a_name_or_a_number(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "meant"), [("SIGTREM", "TERM"), ("0", ""), ("", ""), ("1.5", ""), ("RTMIN+16", ""), ("²", "")]
+    ("text", "meant"),
+    [
+        ("SIGTREM", "SIGTERM"),
+        ("trem", "term"),
+        ("SIGFOO", "SIGFPE"),
+        ("0", ""),
+        ("", ""),
+        ("1.5", ""),
+        ("RTMIN+16", ""),
+        ("²", ""),
+    ],
 )
 def test_what_is_no_signal_is_refused(text: str, meant: str) -> None:
     with pytest.raises(Syntax) as caught:

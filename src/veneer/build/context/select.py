@@ -183,12 +183,27 @@ def missing(tree: Tree, path: bytes, keyword: str) -> SourceNotFound:
     if resolved is not None:
         pattern = tree.ignore.deciding(resolved[0])
         return SourceNotFound(message, hint=f"{tree.ignore.source} excludes it: {pattern}")
-    link = tree.resolve(path, follow=False)
-    if link is not None and stat.S_ISLNK(link[1].st_mode):
-        target = os.readlink(link[0], dir_fd=tree.fd)
-        return SourceNotFound(message, hint=f"it is a link to {shown(target)}, which is not in {tree.what}")
+    if keyword == "COPY" and path.startswith((b"http:/", b"https:/")):
+        return SourceNotFound(message, hint="COPY has files of the context; ADD fetches what stands at a URL")
+    if stray := _stray_link(tree, path):
+        return SourceNotFound(message, hint=f"{stray}, which is not in {tree.what}")
     near = nearest(tree, path)
     return SourceNotFound(message, hint=f"did you mean {near}?" if near else "")
+
+
+def _stray_link(tree: Tree, path: bytes) -> str:
+    """The link on the way to `path`, or at its end, that leads to nothing in the tree; "" if there is none."""
+    parts = path.split(b"/")
+    for count in range(1, len(parts) + 1):
+        prefix = b"/".join(parts[:count])
+        if tree.resolve(prefix) is not None:
+            continue
+        link = tree.resolve(prefix, follow=False)
+        if link is None or not stat.S_ISLNK(link[1].st_mode):
+            return ""
+        what = "it" if count == len(parts) else shown(prefix)
+        return f"{what} is a link to {shown(os.readlink(link[0], dir_fd=tree.fd))}"
+    return ""
 
 
 def nearest(tree: Tree, path: bytes) -> str:

@@ -17,4 +17,6 @@ def check_signal(text: str) -> None:
     digits = text[1:] if text[:1] in ("+", "-") else text
     if digits.isascii() and digits.isdigit() and digits.strip("0") and len(digits) < 10:
         return
-    raise Syntax(f"invalid signal: {text}{did_you_mean(name, sorted(_NAMES))}", hint="as in SIGTERM or 15", at=text)
+    prefix = "" if name == text.upper() else "SIG"
+    near = did_you_mean(text, (prefix + each for each in sorted(_NAMES)))
+    raise Syntax(f"invalid signal: {text}{near}", hint="as in SIGTERM or 15", at=text)
