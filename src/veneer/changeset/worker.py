@@ -37,10 +37,15 @@ class DiffIDMismatch(Corrupt):
 
 def send(connection: socket.socket, message: Message, fds: list[int] | None = None) -> None:
     """Send one message, with descriptors along its first byte.  marshal: both ends are the same interpreter."""
+    data = packed(message)
+    sent = socket.send_fds(connection, [data[: LENGTH.size]], fds) if fds else 0
+    connection.sendall(data[sent:])
+
+
+def packed(message: Message) -> bytes:
+    """A message as it is sent."""
     data = marshal.dumps(message)
-    head = LENGTH.pack(len(data))
-    sent = socket.send_fds(connection, [head], fds) if fds else connection.send(head)
-    connection.sendall((head + data)[sent:])
+    return LENGTH.pack(len(data)) + data
 
 
 def receive(connection: socket.socket) -> tuple[Message, list[int]] | None:

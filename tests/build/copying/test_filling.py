@@ -136,6 +136,20 @@ def test_files_of_every_size_come_whole(tmp_path: Path, crew: Crew, size: int, m
         assert (place.directory / "a").read_bytes() == (tmp_path / "source" / "a").read_bytes()
 
 
+def test_jobs_larger_than_a_socket_holds_wait_until_there_is_room(tmp_path: Path, crew: Crew) -> None:
+    folder = tmp_path / "source" / ("x" * 250) / ("y" * 250)
+    folder.mkdir(parents=True)
+    for number in range(10 * 128):
+        path = folder / f"{number:0>250}"
+        path.write_bytes(b"")
+        if number % 128 == 127:
+            os.truncate(path, 5 * BUFFER)  # more than a process may have ready
+    place = Place(tmp_path / "draft")
+    with directory(tmp_path / "source") as fd:
+        packed, index, _ = copied(Source(fd, "here"), place, by=crew)
+    assert (packed, index) == packing(place)
+
+
 def test_holes_stay_holes(tmp_path: Path) -> None:
     with directory(tmp_path / "source") as fd:
         with open(tmp_path / "source" / "sparse", "wb") as file:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from veneer.build.copying.buffer import BUFFER
 from veneer.build.copying.copier import Copied, Rules
 from veneer.changeset.pool import WorkerDied, error_class
-from veneer.changeset.worker import Message, receive, send
+from veneer.changeset.worker import Message, packed, receive, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,6 +61,24 @@ class _Process:
             os.close(memory)
             os.close(reading)
         self._next = 0
+        self._most = ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 3  # the kernel counts more than the bytes
+        self._owed: deque[int] = deque()
+
+    def has_room(self, length: int) -> bool:
+        """Whether a job of so many bytes can be given without waiting for the process to take it.
+
+        It does not take one while its buffers are full, and they may be until this process is done with others'.
+        """
+        owed = self._owed
+        return not owed or (len(owed) < _AHEAD and sum(owed) + length <= self._most)
+
+    def give(self, job: bytes) -> None:
+        """Have a job done; `answer` once for each."""
+        self._owed.append(len(job))
+        try:
+            self.socket.sendall(job)
+        except OSError:
+            raise self._death() from None
 
     def say(self, message: Message, *fds: int) -> None:
         try:
@@ -79,6 +97,7 @@ class _Process:
                 raise self._death()
             message = received[0]
             if message[0] != "piece":
+                self._owed.popleft()
                 return message
             begin = self._next * BUFFER
             piece(self._memory[begin : begin + message[1]])
@@ -132,10 +151,11 @@ class Crew:
         """
         waiting: deque[tuple[_Process, Job]] = deque()
         for job, process in zip(jobs, itertools.cycle(self._processes), strict=False):
-            process.say(("copy", tuple((*run[:3], tuple(run[3])) for run in job.runs)))
-            waiting.append((process, job))
-            if len(waiting) >= _AHEAD * len(self._processes):
+            told = packed(("copy", tuple((*run[:3], tuple(run[3])) for run in job.runs)))
+            while not process.has_room(len(told)):
                 yield _done(*waiting.popleft(), piece)
+            process.give(told)
+            waiting.append((process, job))
         while waiting:
             yield _done(*waiting.popleft(), piece)
         for process in self._processes:
