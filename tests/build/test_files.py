@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ from veneer.config import Config
 from veneer.engine.engine import Engine
 from veneer.errors import VeneerError
 from veneer.store.image import Image
+from veneer.store.layers import LayerStore
 from veneer.store.packing import IndexLost
+from veneer.testing import images
 
 D = "dir:9601d1dc68efb7b78862ebc7fc99e21f485a6d7260a924223ada67c980ddbf3b"
 F = "file:94a90b73808907d1482d2787087ee50a4d8cd957f578810f701b9acb61ba9a55"
@@ -57,6 +61,21 @@ def content(done: Done, path: str) -> bytes:
         member = tar.extractfile(path)
         assert member is not None
         return member.read()
+
+
+def snapshot(done: Done) -> str:
+    """Where the files of the image's last layer are."""
+    top = done.image.top
+    assert top is not None
+    return done.engine.store.layers.get(top).snapshot
+
+
+@contextlib.contextmanager
+def never_copying() -> Iterator[None]:
+    """No draft may be begun."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LayerStore, "draft", property(lambda _: pytest.fail("a layer is written")))
+        yield
 
 
 def refused(engine: Engine, text: str, context: Path, **fields: Any) -> VeneerError:
@@ -114,7 +133,28 @@ def test_what_is_linked_does_not_follow_and_serves_other_images(engine: Engine, 
     one = build(engine, "FROM base:1\nCOPY --link f /etc/f\n", context)
     other = build(engine, "FROM other:1\nCOPY --link f /etc/f\n", context)
     assert one.image.config.diff_ids[-1] == other.image.config.diff_ids[-1]
+    assert snapshot(one) == snapshot(other)
     assert [(path, entry.implied) for path, entry in layer(one).items()] == [(b"etc", True), (b"etc/f", False)]
+
+
+def test_what_was_linked_on_another_base_is_found_before_anything_is_copied(engine: Engine, context: Path) -> None:
+    """Where the layer would be another, for a directory that is there or not, it is made."""
+    base(engine)
+    base(engine, "other:1", b"other\n", Env=["A=other"])
+    engine.images.load(io.BytesIO(images.docker_archive((images.image({"new": images.directory(0o700)}), ["new:1"]))))
+    steps = "COPY --link --chown=1:2 d f /new/\n"
+    one = build(engine, f"FROM base:1\n{steps}", context)
+    with never_copying():
+        other = build(engine, f"FROM other:1\nWORKDIR /\n{steps}", context)
+        assert build(engine, f"FROM other:1\nENV B=1\n{steps}", context).cached == [False, False]
+    assert (other.cached, snapshot(other)) == ([False, False], snapshot(one))
+    assert list(layer(other)) == [b"new", b"new/a", b"new/f", b"new/sub", b"new/sub/b"]
+    made = build(engine, f"FROM new:1\n{steps}", context)
+    assert layer(made)[b"new"].implied and snapshot(made) != snapshot(one)
+    (context / "f").write_text("2\n")
+    assert snapshot(build(engine, f"FROM other:1\n{steps}", context)) != snapshot(one)
+    engine.images.remove(str(one.id), force=True)
+    assert engine.store.check(deep=True) == []
 
 
 def test_owner_and_mode_are_root_and_the_files_or_as_told(engine: Engine, context: Path) -> None:

@@ -139,6 +139,25 @@ def test_a_draft_takes_the_place_of_a_layer_that_cannot_be_trusted(store: Store)
         assert snapshots_on_disk(again) == {made.snapshot}
 
 
+@pytest.mark.parametrize("store", ["overlay2"], indirect=True)  # vfs writes each layer anew
+def test_files_that_took_nothing_from_below_lie_there_once(store: Store) -> None:
+    def fill(directory: Path) -> None:
+        writing(f=b"x")(directory)
+        os.utime(directory / "f", ns=(10**18, 10**18))
+
+    with store.lease("test") as lease:
+        one = make_layer(store, lease, writing(a=b"a"))
+        other = make_layer(store, lease, writing(b=b"b"))
+        assert store.layers.share(lease, one.diff_id, other.chain_id) is None  # a draft says whether it may be
+        above = make_layer(store, lease, fill, one.chain_id, standalone=True)
+        again = make_layer(store, lease, fill, other.chain_id, standalone=True)
+        assert (again.parent, again.snapshot) == (other.chain_id, above.snapshot)
+        shared = store.layers.share(lease, above.diff_id, None)
+        assert shared is not None and (shared.parent, shared.snapshot) == (None, above.snapshot)
+        assert snapshots_on_disk(store) == {one.snapshot, other.snapshot, above.snapshot}
+    assert store.check(deep=True) == []
+
+
 @pytest.mark.parametrize("store", ["overlay2"], indirect=True)  # vfs copies the parent when the draft begins
 def test_a_draft_may_be_published_on_another_parent(store: Store) -> None:
     with store.lease("test") as lease:

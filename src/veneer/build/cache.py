@@ -7,7 +7,7 @@ its files in its command.  Its Image and Hostname are no facts.  Source: moby im
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,6 +110,12 @@ class Cache:
     def may_have(self, parent: ImageID | None) -> bool:
         """Whether anything was ever done on `parent`: if not, a step's key need not be made before the step."""
         return bool(self._elsewhere) or self.builds.has_children(parent)
+
+    def linked(self, note: str = "") -> Iterator[ImageID]:
+        """The images that a COPY --link of that note made, whatever it stood on; without a note, of any."""
+        for step in self.builds.noted(f'"link":"{note}'):
+            if self._hold(step.image):
+                yield step.image
 
     def close(self) -> None:
         """Note which images were of use, and let go of the caches."""

@@ -7,6 +7,7 @@ dockerfile2llb/convert.go.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import posixpath
 import stat
@@ -23,6 +24,8 @@ from veneer.build.copying.sources import Given, Part, Unforeseen, given
 from veneer.build.language import instructions as i
 from veneer.build.state import InvalidStep
 from veneer.build.steps import drafted
+from veneer.changeset.entry import Kind
+from veneer.oci.digest import Digest
 from veneer.store.durability import file_errors
 
 TYPE_CHECKING = False
@@ -55,7 +58,7 @@ def copy(stage: StageRun, instruction: i.Copy) -> bool:
             return False
         step = Step(stage, instruction, sources)
         # Where nothing was ever done on the parent, the files are read once: while they are copied.
-        first = looks_up and not dry_run and not stage.session.cache.may_have(stage.image)
+        first = looks_up and not dry_run and not stage.session.cache.may_have(stage.image) and not step.may_be_shared()
         if looks_up and not first:
             if stage.found(step.facts(), step.explained):
                 return True
@@ -99,8 +102,21 @@ class Step:
 
     def facts(self) -> Facts:
         """What the step depends on; reads every source that is not known."""
-        more = {"checksum": [self._sources.checksum()]}
+        more: Facts = {"checksum": [self._sources.checksum()]}
+        if self._instruction.link:
+            more["note"] = {"link": self._note()}
         return facts_of(self._instruction.keyword, self._stage.state.run, self.command(), self._stage.platform, more)
+
+    def may_be_shared(self) -> bool:
+        """Whether it is worth knowing the files before they are copied: something was linked here before."""
+        cache, stage = self._stage.session.cache, self._stage.planned.stage
+        return self._instruction.link and not cache.is_off(stage.name, stage.index) and any(cache.linked())
+
+    def _note(self) -> str:
+        """What a layer that looks at nothing below it depends on, as a digest."""
+        instruction, dated = self._instruction, self._stage.session.cache.dated({})
+        told = (instruction.keyword, instruction.shown_flags, self._sources.checksum(), self._text, self._is_directory)
+        return Digest.of(json.dumps([told, dated], sort_keys=True).encode()).hex
 
     def explained(self, miss: Miss) -> Miss:
         """The miss with the files that differ, where it is because of files."""
@@ -140,11 +156,33 @@ class Step:
             )
             for part in self._sources.parts:
                 self._planned(plan, part, target, into, who, stack)
+            if (shared := self._shared(plan)) is not None:
+                return shared
             draft = stack.enter_context(drafted(stage))
             with draft.index_file() as index, file_errors(stage.store.root):
                 packed = Filling(draft, plan, latest_ns=latest).run(index, session.crews.lend)
             self._sources.copied()
             return draft.publish(packed, standalone=plan.is_standalone) if packed.entries else None
+
+    def _shared(self, plan: Plan) -> Layer | None:
+        """The layer, where the same was linked on top of something else and would be the same here; else None.
+
+        It has entries for the directories that lead to the files where they were not there below.
+        """
+        stage, instruction = self._stage, self._instruction
+        numeric = instruction.chown.replace(":", "").isdecimal() or not instruction.chown  # names are the image's
+        if not (numeric and plan.is_standalone and self.may_be_shared()):
+            return None
+        layers = stage.store.layers
+        listed = {place.path: place.listed for place, _, child in plan.walk() if child is None}
+        for image in stage.session.cache.linked(self._note()):
+            diff_ids = stage.store.images.get(image).config.diff_ids
+            with layers.index(diff_ids[-1]) as index:
+                same = listed == {entry.path: not entry.implied for entry in index if entry.kind is Kind.DIRECTORY}
+            found = layers.share(stage.session.lease, diff_ids[-1], stage.top) if same else None
+            if found is not None:
+                return found
+        return None
 
     def _planned(
         self, plan: Plan, part: Part, target: bytes, into: bool, who: tuple[int, int] | None,

@@ -328,7 +328,7 @@ class StageRun:
         made = ImageID(Digest.of(raw))
         facts = self.session.cache.dated(facts)
         if self._first and self.planned.base is None:
-            facts = {**facts, "note": {"base": self.planned.image}}
+            facts = {**facts, "note": {**facts.get("note", {}), "base": self.planned.image}}
         self._first = False
         if not self.session.request.dry_run:
             self._pending.append(Pending(made, raw, self.image, facts))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from veneer.changeset.pack import Packed
     from veneer.changeset.whiteout import WhiteoutStyle
     from veneer.drivers.mount import Mount
+    from veneer.drivers.protocol import StorageDriver
+    from veneer.oci.digest import DiffID
     from veneer.store.leases import Lease
 
 
@@ -103,8 +105,8 @@ class Draft:
         `standalone`: its files depend on nothing below, so that they may serve other chains with its diff ID.
         `parent` (held by the caller's lease) replaces the draft's own, for a driver that takes layers in any order.
         A layer that is here already, whole, wins: the draft is thrown away (but for its index, if that one has lost
-        its own), and that one returned.  The layer is trusted until the next boot; `LayerStore.settle_built` makes it
-        last.
+        its own), and that one returned; so do standalone files of its diff ID that serve other chains.  The layer is
+        trusted until the next boot; `LayerStore.settle_built` makes it last.
         """
         layers = self._layers
         below = parent if parent is not None else self.parent
@@ -113,15 +115,16 @@ class Draft:
             self.driver.commit(self.snapshot)
         crashpoint("draft-filled")
         with layers.catalog.transaction(durable=False) as transaction:
-            row = transaction.execute(
-                "SELECT durable, boot_id, mount_id FROM layer JOIN snapshot ON snapshot.id = layer.snapshot"
-                " WHERE chain_id = ?", (named,),
-            ).fetchone()  # fmt: skip
-            won = row is None or not layers.trusted(*row)
+            here = _is_here(layers, transaction, named)
+            shared = shareable(layers, transaction, self.driver, packed.diff_id) if standalone and not here else None
+            won = not here and shared is None
             if won:
                 self._insert(transaction, packed, named, below, standalone=standalone)
-            elif not layers.has_index(packed.diff_id):
-                self._index.replace(layers.index_path(packed.diff_id))
+            else:
+                if shared is not None:
+                    _place(transaction, named, packed.diff_id, below, shared)
+                if not layers.has_index(packed.diff_id):
+                    self._index.replace(layers.index_path(packed.diff_id))
             self._lease.hold_layer(transaction, named)
         self._published = won
         crashpoint("draft-published")
@@ -130,7 +133,7 @@ class Draft:
     def _insert(
         self, transaction: apsw.Connection, packed: Packed, named: ChainID, below: ChainID | None, *, standalone: bool
     ) -> None:
-        layers, session, now = self._layers, self._layers.session, time.time()
+        layers, session = self._layers, self._layers.session
         # The file is there before its row; if the row fails, it is one more index with the same content, or a stray.
         with file_errors(layers.store.root):
             self._index.replace(layers.index_path(packed.diff_id))
@@ -138,13 +141,9 @@ class Draft:
         transaction.execute(
             "INSERT INTO snapshot VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?)",
             (self.snapshot, self.driver.name, packed.diff_id, packed.size, packed.tar_size, packed.entries,
-             int(standalone and self.driver.any_order), session.boot_id, session.mount_id, now),
+             int(standalone and self.driver.any_order), session.boot_id, session.mount_id, time.time()),
         )  # fmt: skip
-        # A layer that was here but could not be trusted gets its new snapshot.
-        transaction.execute(
-            "INSERT INTO layer VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET snapshot = excluded.snapshot",
-            (named, packed.diff_id, below, self.snapshot, now),
-        )
+        _place(transaction, named, packed.diff_id, below, self.snapshot)
         transaction.execute("DELETE FROM trash WHERE kind = 'index' AND key = ?", (packed.diff_id,))
         transaction.execute(
             "DELETE FROM lease_snapshot WHERE lease = ? AND snapshot = ?", (self._lease.id, self.snapshot)
@@ -156,6 +155,52 @@ class Draft:
             self.driver.remove(self.snapshot)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._index)
+
+
+def share(layers: LayerStore, lease: Lease, diff_id: DiffID, parent: ChainID | None) -> Layer | None:
+    """See LayerStore.share."""
+    named = chain_id(parent, diff_id)
+    with layers.catalog.transaction(durable=False) as transaction:
+        if not _is_here(layers, transaction, named):
+            snapshot = shareable(layers, transaction, layers.store.driver, diff_id)
+            if snapshot is None:
+                return None
+            _place(transaction, named, diff_id, parent, snapshot)
+        lease.hold_layer(transaction, named)
+    return layers.get(named)
+
+
+def shareable(
+    layers: LayerStore, connection: apsw.Connection, driver: StorageDriver, diff_id: DiffID
+) -> SnapshotID | None:
+    """The files of a layer that took nothing from those below it, whole, or None."""
+    if not driver.any_order:
+        return None
+    rows = connection.execute(
+        "SELECT id, durable, boot_id, mount_id FROM snapshot WHERE diff_id = ? AND driver = ? AND standalone = 1"
+        " ORDER BY created",
+        (diff_id, driver.name),
+    )
+    return next((SnapshotID(row[0]) for row in rows if layers.trusted(*row[1:])), None)
+
+
+def _is_here(layers: LayerStore, connection: apsw.Connection, named: ChainID) -> bool:
+    """Whether a layer is there, and whole."""
+    row = connection.execute(
+        "SELECT durable, boot_id, mount_id FROM layer JOIN snapshot ON snapshot.id = layer.snapshot WHERE chain_id = ?",
+        (named,),
+    ).fetchone()
+    return row is not None and layers.trusted(*row)
+
+
+def _place(
+    connection: apsw.Connection, named: ChainID, diff_id: DiffID, below: ChainID | None, snapshot: SnapshotID
+) -> None:
+    # A layer that was here but could not be trusted gets its new snapshot.
+    connection.execute(
+        "INSERT INTO layer VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET snapshot = excluded.snapshot",
+        (named, diff_id, below, snapshot, time.time()),
+    )
 
 
 class Nowhere:

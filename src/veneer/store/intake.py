@@ -22,6 +22,7 @@ from veneer.errors import InvalidRequest
 from veneer.oci.digest import BlobDigest, ChainID, DiffID, chain_ids
 from veneer.progress import Progress, Report
 from veneer.store.blob_writer import BlobWriter
+from veneer.store.drafts import shareable
 from veneer.store.durability import crashpoint, file_errors
 from veneer.store.intake_slot import Slot, allow_files, is_settled, media_type_of
 
@@ -101,7 +102,7 @@ class LayerIntake:
                     continue
                 here = False
                 driver = driver or self.layers.store.driver
-                if driver.any_order and (snapshot := self._shareable(transaction, driver.name, diff_id)):
+                if snapshot := shareable(self.layers, transaction, driver, diff_id):
                     slot.shared, slot.snapshot = True, snapshot
                     self.lease.hold_snapshot(transaction, snapshot, driver.name, diff_id)
                 elif diff_id in first:
@@ -121,14 +122,6 @@ class LayerIntake:
             (chain_id,),
         ).fetchone()
         return SnapshotID(row[0]) if row and self.layers.trusted(*row[1:]) else None
-
-    def _shareable(self, transaction: apsw.Connection, driver: str, diff_id: DiffID) -> SnapshotID | None:
-        rows = transaction.execute(
-            "SELECT id, durable, boot_id, mount_id FROM snapshot WHERE diff_id = ? AND driver = ? AND standalone = 1"
-            " ORDER BY created",
-            (diff_id, driver),
-        )
-        return next((SnapshotID(row[0]) for row in rows if self.layers.trusted(*row[1:])), None)
 
     def _claim(self) -> None:
         """Say which snapshots are about to be made, so that a collection does not take them for rubbish."""

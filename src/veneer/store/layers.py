@@ -391,6 +391,13 @@ class LayerStore:
         finally:
             made.close()
 
+    def share(self, lease: Lease, diff_id: DiffID, parent: ChainID | None) -> Layer | None:
+        """Have a layer on top of `parent` (held by the caller) without writing its files again: they serve other
+        chains and took nothing from those.  None if they are not here, or the driver writes each layer anew."""
+        from veneer.store.drafts import share
+
+        return share(self, lease, diff_id, parent)
+
     def settle_built(self) -> None:
         """Return when every layer made here so far would survive a power cut; one without a blob could not be made
         again.  Nothing is promised with durability "none"."""
