@@ -257,6 +257,27 @@ def test_pull_asks_the_registry_for_every_base_and_nothing_else_does(engine: Eng
     assert done.why.kind == "base"
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("localhost:1/baes:1", "did you mean the image localhost:1/base:1?"),
+        ("localhost:1/oter", "did you mean the context localhost:1/other?"),
+        ("localhost:1/something-else", "check the host, the port and the network"),
+    ],
+)
+def test_a_base_that_cannot_be_had_is_answered_with_the_nearest_name(engine: Engine, name: str, hint: str) -> None:
+    engine.images.tag(str(base(engine).id), "localhost:1/base:1")
+    with pytest.raises(Failed) as told:
+        build(engine, f"FROM {name}\n", contexts=(("localhost:1/other", "docker-image://base:1"),))
+    assert told.value.hint == hint
+
+
+def test_a_name_of_hexadecimal_letters_is_no_ambiguous_id(engine: Engine) -> None:
+    many = [build(engine, f"FROM scratch\nLABEL n={n}\n").id for n in range(17)]
+    letter = next(each for each in "0123456789abcdef" if sum(image.hex.startswith(each) for image in many) > 1)
+    assert build(engine, f"FROM {letter}\n", dry_run=True).built.image is None, "it would be pulled"
+
+
 def test_a_dry_run_fetches_no_base(engine: Engine, registry: Any) -> None:
     from veneer.testing.images import image
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from veneer.build.events import Transfer
 from veneer.build.failure import NoSuchContext
@@ -28,11 +28,15 @@ class OtherPlatform(Conflict):
 
 
 class Bases:
-    """The images that one build stands on, each resolved once."""
+    """The images that one build stands on, each resolved once.  `stages` are names that could have been meant."""
 
-    def __init__(self, store: Store, contexts: Mapping[str, str], tell: Listener, *, pull: bool, dry_run: bool) -> None:
+    def __init__(
+        self, store: Store, contexts: Mapping[str, str], tell: Listener, *, stages: Sequence[str], pull: bool,
+        dry_run: bool,
+    ) -> None:  # fmt: skip
         self._store = store
         self._contexts = contexts
+        self._stages = stages
         self._tell = tell
         self._pull = pull
         self._dry_run = dry_run
@@ -75,7 +79,10 @@ class Bases:
         try:
             return self._pulled(Reference.parse(name).tagged(), platform, step)
         except VeneerError as error:
-            if present is None or suits:
+            if present is None:
+                error.hint = self._meant(name) or error.hint
+                raise
+            if suits:
                 raise
             raise OtherPlatform(
                 f"image {name} is for {present.platform}, not for {platform}, and no other could be pulled: "
@@ -84,12 +91,22 @@ class Bases:
             ) from error
 
     def _present(self, name: str) -> Image | None:
-        from veneer.store.images import NoSuchImage
+        from veneer.store.images import AmbiguousID, NoSuchImage
 
         try:
             return self._store.images.find(name)
-        except NoSuchImage:
+        except (NoSuchImage, AmbiguousID):  # `cafe` is a name too, whatever IDs begin with it
             return None
+
+    def _meant(self, name: str) -> str:
+        """A hint to the stage, the context or the image of this store that is called nearly so; "" if none is."""
+        from veneer.build.language.errors import nearest
+
+        here = (each.familiar.removesuffix(":latest") for image in self._store.images.list() for each in image.tags)
+        for kind, names in (("stage", self._stages), ("context", self._contexts), ("image", here)):
+            if near := nearest(name.removesuffix(":latest"), names):
+                return f"did you mean the {kind} {near}?"
+        return ""
 
     def _in_index(self, name: str, platform: Platform) -> Image | None:
         """The image for the platform, where the name stands for an index whose images are here."""
