@@ -12,41 +12,33 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from veneer.build.base import IMAGE, LAYOUT
 from veneer.build.context.scan import MODE, MTIME, OWNER, Folder, Tree, row_of
 from veneer.build.context.select import Root, Selection, missing
-from veneer.build.stages import SCRATCH, find_stage
+from veneer.build.meant import meant, opened_tree
 from veneer.run.bundle import own
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from veneer.build.context.root import Context
     from veneer.build.language.instructions import RunMount
+    from veneer.build.meant import Meant
     from veneer.build.stage import StageRun
     from veneer.drivers.mount import Mount
-    from veneer.oci.digest import ChainID
     from veneer.run.bundle import Bundle
 
 KEYWORD = "RUN --mount"
 
 
 class Source:
-    """What a mount shows: `inner`, a path, of a `context` or else of the file system `top` (None: an empty one).
+    """What a mount shows: `inner`, a path, of the context or file system that is meant."""
 
-    `known` is False where a dry run cannot know the file system.
-    """
-
-    def __init__(
-        self, stage: StageRun, mount: RunMount, *, context: Context | None = None, top: ChainID | None = None,
-        known: bool = True,
-    ) -> None:  # fmt: skip
+    def __init__(self, stage: StageRun, mount: RunMount, found: Meant) -> None:
         self._stage = stage
         self._given = mount
-        self._context = context
-        self._top = top
-        self.known = known
+        self._meant = found
+        self._context = found.context
+        self._top = found.top
         self.inner = os.fsencode(posixpath.normpath("/" + mount.source).lstrip("/"))
 
     @property
@@ -56,15 +48,16 @@ class Source:
         return f"{place}:/{os.fsdecode(self.inner)}" if self.inner else place
 
     def fact(self) -> str:
-        """What the cache knows it by: docker's checksum; of a whole file system, which that is.
+        """What the cache knows it by: docker's checksum; of a whole file system, which that is; "" if a dry run cannot
+        know.
 
         Raises SourceNotFound.
         """
-        if not self.known:
+        if self._meant.unforeseen:
             return ""
         if self._context is None and not self.inner:
             return f"layers:{self._top}"
-        with self._tree() as tree:
+        with opened_tree(self._stage, self._meant) as tree:
             real, status = self._found(tree)
             folder = tree.folder(real) if stat.S_ISDIR(status.st_mode) else None
             return Selection(tree, [Root(b"", self.inner, real, row_of(status), folder)]).checksum()
@@ -74,7 +67,7 @@ class Source:
 
         What is written to a `writable` one is thrown away.  Raises SourceNotFound.
         """
-        with self._tree() as tree:
+        with opened_tree(self._stage, self._meant) as tree:
             real, status = self._found(tree)
             if self._context is None:
                 mounts, folder = self._stage.store.layers.mounts(self._top), None
@@ -92,22 +85,8 @@ class Source:
     @contextlib.contextmanager
     def copied(self) -> Iterator[Path]:
         """A path at which it can be read, for this `with`; of a context without regard to what is ignored."""
-        with self._tree() as tree:
+        with opened_tree(self._stage, self._meant) as tree:
             yield Path(f"/proc/self/fd/{tree.fd}") / (os.fsdecode(self._found(tree)[0]) or ".")
-
-    @contextlib.contextmanager
-    def _tree(self) -> Iterator[Tree]:
-        if self._context is not None:
-            yield self._context
-            return
-        from veneer.drivers.mount import opened
-
-        store, lease = self._stage.store, self._stage.session.lease
-        if self._top is not None:
-            with store.catalog.transaction(durable=False) as transaction:
-                lease.hold_layer(transaction, self._top)
-        with opened(store.layers.mounts(self._top)) as root:
-            yield Tree(root, self._given.from_)
 
     def _found(self, tree: Tree) -> tuple[bytes, os.stat_result]:
         """The real path and status of what is mounted."""
@@ -143,23 +122,7 @@ class Source:
 
 def source_of(stage: StageRun, mount: RunMount) -> Source:
     """What a mount shows.  Raises StageError, NoSuchContext, and what getting an image raises."""
-    session, word = stage.session, mount.from_
-    if not word:
-        return Source(stage, mount, context=session.sources.context)
-    place = session.contexts.get(word.lower(), "")
-    if place and not place.startswith((IMAGE, LAYOUT)):
-        return Source(stage, mount, context=session.sources.named(word.lower()))
-    index = None if place else find_stage(session.plan.named, word, stage.planned.index)
-    if index is not None:
-        outcome = session.outcome(index)
-        if outcome.unknown:
-            return Source(stage, mount, known=False)
-        top = stage.store.images.get(outcome.image).top if outcome.image is not None else None
-        return Source(stage, mount, top=top)
-    if word == SCRATCH and not place:
-        return Source(stage, mount)
-    image = session.bases.image(word, stage.platform, stage.step)
-    return Source(stage, mount, known=False) if image is None else Source(stage, mount, top=image.top)
+    return Source(stage, mount, meant(stage, mount.from_))
 
 
 def _bind(directory: Path) -> Mount:

@@ -15,13 +15,13 @@ from veneer.build.context.failures import SourceNotFound
 from veneer.build.context.scan import Tree
 from veneer.build.context.select import Root, Selection, select
 from veneer.build.language import instructions as i
+from veneer.build.meant import meant, opened_tree
 from veneer.build.state import InvalidStep
 from veneer.changeset.safepath import DIRECTORY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from veneer.build.stage import StageRun
-    from veneer.oci.digest import ImageID
 
 
 class BadFlag(InvalidStep):
@@ -155,38 +155,10 @@ class _Opening:
         return Part(selection, unpack=unpack)
 
     def _tree(self) -> Tree:
-        session, word = self._stage.session, self._instruction.from_
-        if not word:
-            return session.sources.context
-        named = session.contexts.get(word.lower())
-        if named is not None and not named.startswith(("docker-image://", "oci-layout://")):
-            return session.sources.named(word.lower())
-        from veneer.build.stages import find_stage
-
-        number = None
-        if named is None:
-            number = find_stage(session.plan.named, word, self._stage.planned.index)
-        if number is not None:
-            outcome = session.outcome(number)
-            if outcome.unknown:
-                raise Unforeseen(f"what it takes from stage {word} would be made anew")
-            return self._image(outcome.image, f"stage {word}")
-        image = session.bases.image(word, self._stage.platform, self._stage.step)
-        if image is None:
-            raise Unforeseen(f"image {word}, which it takes from, would be pulled")
-        return self._image(image.id, f"image {word}")
-
-    def _image(self, image: ImageID | None, what: str) -> Tree:
-        """The files of an image; None: of one without any."""
-        from veneer.drivers.mount import opened
-        from veneer.oci.digest import chain_ids
-
-        store = self._stage.store
-        diff_ids = store.images.get(image).config.diff_ids if image is not None else ()
-        top = chain_ids(list(diff_ids))[-1] if diff_ids else None
-        if top is not None:
-            store.layers.ensure(top)
-        return Tree(self._stack.enter_context(opened(store.layers.mounts(top))), what)
+        found = meant(self._stage, self._instruction.from_)
+        if found.unforeseen:
+            raise Unforeseen(found.unforeseen)
+        return self._stack.enter_context(opened_tree(self._stage, found))
 
     # ---- what comes from elsewhere
 
