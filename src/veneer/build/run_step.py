@@ -86,7 +86,7 @@ def run(stage: StageRun, instruction: i.Run, draft: Draft, words: Sequence[str],
         if limits.cgroups:
             cgroups.sweep(request.cgroup_parent)
             group = cgroups.new_name()
-            stack.callback(cgroups.remove, request.cgroup_parent, group)
+            after.callback(cgroups.remove, request.cgroup_parent, group)  # when the last process of it is gone
         insecure = instruction.security == "insecure"
         process = Process(
             tuple(words), environment(config.env, visible, given.env, who), config.working_dir or "/", who.uid,
