@@ -18,6 +18,7 @@ from veneer.build.failure import CommandFailed
 from veneer.build.failure import StepFailed as Failed
 from veneer.build.outputs import BadOutput
 from veneer.build.request import CacheSpec, OutputSpec
+from veneer.build.run_step import BadLimit
 from veneer.build.validation import BadRequest
 from veneer.build.verify import NotReproducible
 from veneer.config import Config
@@ -332,7 +333,7 @@ def test_nothing_after_from_scratch_is_no_image(engine: Engine) -> None:
 
 
 def refused(engine: Engine, **fields: Any) -> str:
-    with pytest.raises((BadRequest, BadOutput, BadAnnotation)) as told:
+    with pytest.raises((BadRequest, BadOutput, BadAnnotation, BadLimit)) as told:
         build(engine, TWO, **fields)
     assert engine.images.list(all=True) == [], "refused before anything is built"
     return told.value.message
@@ -341,6 +342,8 @@ def refused(engine: Engine, **fields: Any) -> str:
 def test_what_cannot_be_is_refused_before_anything_is_built(engine: Engine) -> None:
     registry, oci_file = OutputSpec("registry"), OutputSpec("oci", "x.tar")
     assert "unknown entitlement 'all'" in refused(engine, allow="all")
+    assert "'n': path '/nowhere': no such directory" in refused(engine, contexts=(("n", "/nowhere"),))
+    assert "invalid ulimit type: files" in refused(engine, ulimits="files=1")
     assert "SOURCE_DATE_EPOCH" in refused(engine, rewrite_timestamp=True)
     assert "--verify builds twice" in refused(engine, verify=True, dry_run=True)
     assert "unknown compression 'lz4'" in refused(engine, compression="lz4")

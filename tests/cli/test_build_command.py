@@ -90,9 +90,10 @@ def test_a_wrong_option_is_refused_with_a_way_out(based: Veneer, context: Path) 
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("stages", [1, 2])
-def test_an_interrupted_build_says_so_exits_130_and_leaves_nothing_running(
-    veneer: Veneer, busybox: Path, tmp_path: Path, stages: int
+@pytest.mark.parametrize(("stages", "told", "code"), [(1, signal.SIGINT, 130), (2, signal.SIGINT, 130),
+                                                      (1, signal.SIGTERM, 143)])  # fmt: skip
+def test_an_interrupted_build_says_so_and_leaves_nothing_running(
+    veneer: Veneer, busybox: Path, tmp_path: Path, stages: int, told: signal.Signals, code: int
 ) -> None:
     assert veneer("import", str(busybox), "busybox:1").code == 0
     sleeping = b"FROM busybox:1 AS %d\nRUN echo asleep; sleep 600\n"
@@ -109,12 +110,12 @@ def test_an_interrupted_build_says_so_exits_130_and_leaves_nothing_running(
         line = process.stdout.readline()
         assert line, process.stderr.read().decode()
         asleep += line.strip().endswith(b"asleep") and b"RUN" not in line
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, told)
     said = process.stderr.read().decode()
     process.stdout.close()
     process.stderr.close()
     assert (process.wait(), said) == (
-        130,
+        code,
         "Error: the build was cancelled; the steps that were done are in the cache\n",
     )
     assert children() == before

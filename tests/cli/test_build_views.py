@@ -54,6 +54,16 @@ def test_plain_is_classic_dockers_lines() -> None:
     ]  # fmt: skip
 
 
+def test_tabs_of_an_instruction_are_shown_as_they_are_and_take_one_cell_of_a_terminal() -> None:
+    step = Step("0", 1, 1, 1, 1, "RUN a &&\tb\x1b[2J", 1)
+    out, terminal = io.StringIO(), io.StringIO()
+    feed(Plain(out, explain=False, columns=80), [StepStarted(0.0, step)])
+    assert out.getvalue() == "Step 1/1 : RUN a &&\tb\\x1b[2J\n"
+    view = Terminal(terminal, explain=False, columns=60, rows=20)
+    feed(view, [StepStarted(0.0, step), StepDone(0.0, step, ONE, False, None, 0.0)])
+    assert "Step 1/1 : RUN a && b\\x1b[2J" in terminal.getvalue()
+
+
 def test_explain_says_what_differs_before_the_step_runs() -> None:
     out = io.StringIO()
     feed(Plain(out, explain=True, columns=80), BUILT)
@@ -204,6 +214,8 @@ def test_an_output_is_a_directory_a_stream_or_a_list_of_words() -> None:
     )
     with pytest.raises(Failure, match="unknown output type 'zip'"):
         output_spec("type=zip,dest=x")
+    with pytest.raises(Failure, match="unknown output type ''"):
+        output_spec("a,b")
     with pytest.raises(Failure, match="needs dest=DIRECTORY"):
         output_spec("type=local")
 

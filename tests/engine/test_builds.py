@@ -105,10 +105,12 @@ def test_builds_of_one_engine_go_on_side_by_side(engine: Engine) -> None:
 
 def test_a_request_is_written_as_people_write_it() -> None:
     request = requested(
-        args={"A": 1}, labels={"l": "x"}, contexts={"c": "/x"}, tags="x", platforms=["a/b"], secrets={"id": b"s"}
-    )
+        args={"A": 1}, labels={"l": "x"}, contexts={"c": "/x"}, tags="x", platforms=["a/b"], secrets={"id": b"s"},
+        add_hosts={"h": "::1"}, ulimits="nofile=9",
+    )  # fmt: skip
     assert request.args == (("A", "1"),) and request.labels == (("l", "x"),)
-    assert request.contexts == (("c", "/x"),)
+    assert (request.contexts, request.add_hosts) == ((("c", "/x"),), (("h", "::1"),))
+    assert request.ulimits == ("nofile=9",)
     assert (request.tags, request.platforms) == (("x",), ("a/b",))
     assert request.secrets == (SecretSource("id", b"s"),)
 

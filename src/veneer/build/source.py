@@ -104,7 +104,7 @@ class Sources:
                     return file.read(MAX_DOCKERFILE), path.name
             except OSError as error:
                 raise NoDockerfile(f"failed to read dockerfile: open {path}: {(error.strerror or '').lower()}",
-                                   hint="name it with -f, or see where you are") from None  # fmt: skip
+                                   hint=_beside(path) or "name it with -f, or see where you are") from None  # fmt: skip
         try:
             return self.context.read(os.fspath(path), limit=MAX_DOCKERFILE), path.name
         except NotFound as error:
@@ -195,6 +195,17 @@ class Sources:
             return ""
         root, real = os.path.realpath(context), os.path.realpath(path)
         return os.path.relpath(real, root) if real.startswith(root.rstrip("/") + "/") else ""
+
+
+def _beside(path: Path) -> str:
+    """A hint to the file of the same directory that is called nearly so; "" if none is."""
+    from veneer.build.language.errors import nearest
+
+    try:
+        near = nearest(path.name, sorted(os.listdir(path.parent)))
+    except OSError:
+        return ""
+    return f"did you mean {near}?" if near else ""
 
 
 def _is_directory(source: object) -> bool:

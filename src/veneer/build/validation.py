@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from veneer.build import outputs
 from veneer.build.annotations import parse as parse_annotations
+from veneer.build.context.address import is_remote
 from veneer.build.language.instructions import NETWORKS
 from veneer.errors import InvalidRequest
 from veneer.oci.platform import Platform, host
@@ -46,7 +49,10 @@ class Wanted(Value):
 
 
 def looked_through(request: BuildRequest) -> Wanted:
-    """Refuse what cannot be.  Raises BadRequest, BadOutput, BadAnnotation, InvalidReference, InvalidPlatform."""
+    """Refuse what cannot be.
+
+    Raises BadRequest, BadOutput, BadAnnotation, BadLimit, InvalidReference, InvalidPlatform.
+    """
     platforms = tuple(dict.fromkeys(Platform.parse(text) for text in request.platforms)) or (host(),)
     tags = tuple(dict.fromkeys(_tag(name) for name in request.tags))
     named = [_tag(name) for spec in request.outputs for name in outputs.names_of(spec)]
@@ -57,6 +63,12 @@ def looked_through(request: BuildRequest) -> Wanted:
             raise BadRequest(f"unknown entitlement {word!r}", hint=f"--allow takes {' and '.join(ENTITLEMENTS)}")
     if request.network not in NETWORKS:
         raise BadRequest(f"unknown network {request.network!r}", hint=f"one of {', '.join(NETWORKS)}")
+    _check_contexts(request)
+    if request.ulimits:
+        from veneer.build.run_step import ulimit
+
+        for text in request.ulimits:
+            ulimit(text)
     if request.rewrite_timestamp and request.source_date_epoch is None:
         raise BadRequest("files can be set to SOURCE_DATE_EPOCH only where there is one",
                          hint="give --source-date-epoch, or set SOURCE_DATE_EPOCH")  # fmt: skip
@@ -71,6 +83,14 @@ def looked_through(request: BuildRequest) -> Wanted:
         raise BadRequest("annotations and indexes are what a name stands for, and there is none",
                          hint="give one with -t")  # fmt: skip
     return Wanted(platforms, tags, tuple(dict.fromkeys((*tags, *named))), wanted, _compression(request))
+
+
+def _check_contexts(request: BuildRequest) -> None:
+    for name, place in request.contexts:
+        if "://" not in place and not is_remote(place) and not Path(place).is_dir():
+            why = "not a directory" if Path(place).exists() else "no such directory"
+            raise BadRequest(f"context {name!r}: path {place!r}: {why}",
+                             hint="give a directory, a URL, docker-image://NAME or oci-layout://PATH")  # fmt: skip
 
 
 def _tag(name: str) -> Reference:

@@ -46,7 +46,7 @@ def size_bytes(text: str, option: str) -> int:
 
 def output_spec(text: str) -> OutputSpec:
     """`-o out`, `-o -`, `-o type=tar,dest=out.tar`."""
-    if "=" not in text:
+    if "=" not in text and "," not in text:
         return OutputSpec("tar", "-") if text == "-" else OutputSpec("local", text)
     pairs = words(text, "output")
     kind = pairs.pop("type", "")

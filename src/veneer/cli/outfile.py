@@ -38,7 +38,7 @@ def archive_out(app: App, path: str) -> Iterator[BinaryIO]:
     if not target.parent.is_dir():
         raise Failure(f"invalid output path: directory {str(target.parent)!r} does not exist")
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    with _ending_when_told():
+    with ending_when_told():
         try:
             with open(part, "wb") as out:
                 yield out
@@ -50,7 +50,7 @@ def archive_out(app: App, path: str) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def _ending_when_told() -> Iterator[None]:
+def ending_when_told() -> Iterator[None]:
     """Let SIGTERM end the command as an exception does, with its clean-up: timeout(1), systemd and CI send it."""
     import signal
     import threading

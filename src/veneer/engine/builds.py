@@ -174,10 +174,10 @@ class Build:
 
 def requested(**fields: Any) -> BuildRequest:
     """A request from what people write in Python: mappings for args, labels and the like; one tag as text."""
-    for name in ("args", "labels", "annotations", "contexts"):
+    for name in ("args", "labels", "annotations", "contexts", "add_hosts", "ssh"):
         if isinstance(fields.get(name), dict):
             fields[name] = tuple((str(key), str(value)) for key, value in fields[name].items())
-    for name in ("tags", "platforms", "no_cache_filter", "allow"):
+    for name in ("tags", "platforms", "no_cache_filter", "allow", "ulimits"):
         if isinstance(fields.get(name), str):
             fields[name] = (fields[name],)
         elif isinstance(fields.get(name), list):

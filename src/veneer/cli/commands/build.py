@@ -22,7 +22,10 @@ FORMATS = ("table", "json")
 
 
 def run(app: App, given: Parsed) -> int:
+    import signal
+
     from veneer.cli.build_flags import request
+    from veneer.cli.outfile import ending_when_told
     from veneer.config import environment
 
     _refuse(given)
@@ -31,13 +34,17 @@ def run(app: App, given: Parsed) -> int:
     method, format = _call(given)
     if wanted.check or method == "check":
         return _check(app, wanted, format)
+    if given.text("format"):
+        raise Failure("--format is the format of --check")
     view = _view(app, given, wanted)
     failed = True
     try:
-        built = app.engine.builds.run(wanted, view, stdout=app.binary_out() if _goes_to_stdout(wanted) else None)
+        with ending_when_told():
+            built = app.engine.builds.run(wanted, view, stdout=app.binary_out() if _goes_to_stdout(wanted) else None)
         failed = False
-    except KeyboardInterrupt:
-        raise Failure("the build was cancelled; the steps that were done are in the cache", 130) from None
+    except (KeyboardInterrupt, SystemExit) as told:
+        number = signal.SIGINT if isinstance(told, KeyboardInterrupt) else signal.SIGTERM
+        raise Failure("the build was cancelled; the steps that were done are in the cache", 128 + number) from None
     finally:
         view.close(failed=failed)
     _write_files(given, built)
@@ -101,7 +108,7 @@ def _sources(app: App, given: Parsed) -> tuple[object, str | bytes]:
         return app.binary_in(), dockerfile
     if is_remote(where):
         return where, dockerfile
-    why = "not a directory" if Path(where).exists() else "no such directory"
+    why = "not a directory (a Dockerfile is named with -f)" if Path(where).exists() else "no such directory"
     raise Failure(f"unable to prepare context: path {where!r}: {why}")
 
 
