@@ -141,7 +141,7 @@ class Terminal:
             self._say(f"Successfully tagged {tag}")
 
     def _fit(self, text: str, beside: int = 0) -> str:
-        return shorten(text, max(self._columns - beside, 1))
+        return shorten(text.replace("\t", " "), max(self._columns - beside, 1))
 
     def _measure(self) -> None:
         """See how large the terminal is now; it stays what it was where that cannot be asked."""

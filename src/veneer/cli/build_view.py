@@ -124,9 +124,10 @@ class Findings:
 
 
 def heading(step: Step) -> str:
-    """`Step 3/10 : RUN make`, with the stage where several are built."""
+    """`Step 3/10 : RUN make`, with the stage where several are built; tabs stay."""
     stage = f"[{step.stage}] " if step.of != step.total else ""
-    return f"{stage}Step {step.position}/{step.of} : {harmless(step.text)}"
+    text = harmless(step.text, keep="\t")
+    return f"{stage}Step {step.position}/{step.of} : {text}"
 
 
 class Plain:
