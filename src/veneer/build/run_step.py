@@ -89,12 +89,20 @@ def run(stage: StageRun, instruction: i.Run, draft: Draft, words: Sequence[str],
             after.callback(cgroups.remove, request.cgroup_parent, group)  # when the last process of it is gone
         insecure = instruction.security == "insecure"
         process = Process(
-            tuple(words), environment(config.env, visible, given.env, who), config.working_dir or "/", who.uid,
-            who.gid, who.groups, HOSTNAME, network.NAMESPACE if helper else wanted,
-            insecure, (*mounts, *given.mounts), resources,
-            f"/{request.cgroup_parent.strip('/')}/{group}".replace("//", "/") if group else "",
-            None if insecure else profile(CAPABILITIES),
-        )  # fmt: skip
+            words=tuple(words),
+            env=environment(config.env, visible, given.env, who),
+            cwd=config.working_dir or "/",
+            uid=who.uid,
+            gid=who.gid,
+            groups=who.groups,
+            hostname=HOSTNAME,
+            network=network.NAMESPACE if helper else wanted,
+            privileged=insecure,
+            mounts=(*mounts, *given.mounts),
+            resources=resources,
+            cgroup=f"/{request.cgroup_parent.strip('/')}/{group}".replace("//", "/") if group else "",
+            seccomp=None if insecure else profile(CAPABILITIES),
+        )
         if connection is not None:
             connection.wait()
         return container.run(
@@ -147,11 +155,18 @@ def resources_of(request: BuildRequest, *, cgroups_usable: bool) -> Resources:
         ):  # fmt: skip
             if asked:
                 raise NoLimits(f"--{option} needs control groups, and this user may not make any", hint="build as root")
-    limits = tuple(ulimit(text) for text in request.ulimits)
     return Resources(
-        request.memory, request.cpus, request.shm_size or SHM_SIZE, limits, request.memory_swap, request.cpu_shares,
-        request.cpu_period, request.cpu_quota, request.cpuset_cpus, request.cpuset_mems,
-    )  # fmt: skip
+        memory=request.memory,
+        cpus=request.cpus,
+        shm_size=request.shm_size or SHM_SIZE,
+        limits=tuple(ulimit(text) for text in request.ulimits),
+        memory_swap=request.memory_swap,
+        cpu_shares=request.cpu_shares,
+        cpu_period=request.cpu_period,
+        cpu_quota=request.cpu_quota,
+        cpuset_cpus=request.cpuset_cpus,
+        cpuset_mems=request.cpuset_mems,
+    )
 
 
 def ulimit(text: str) -> Limit:
