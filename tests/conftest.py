@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,8 +30,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _known_environment() -> Iterator[None]:
-    """No settings, credentials or proxies of whoever runs the tests; a home of our own; umask 022."""
+    """No settings, credentials or proxies of whoever runs the tests; a home of our own; umask 022; an interrupt that
+    interrupts: a shell script ignores it for what it puts in the background, and whoever we start inherits that."""
     before = dict(os.environ)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     umask = os.umask(0o022)
     for name in list(os.environ):
         if name.startswith(_FOREIGN) or name.lower().endswith("_proxy") or name.startswith("XDG_"):
