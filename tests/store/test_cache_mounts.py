@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from veneer.config import Config
+from veneer.progress import Cancelled
 from veneer.store.cache_mounts import UnknownSharing
 from veneer.store.durability import arm
 from veneer.store.gc import Extent
@@ -89,6 +90,20 @@ def test_locked_waits_until_nobody_has_it(store: Store) -> None:
     thread.join()
     assert order == ["first", "second"]
     assert len(store.cache_mounts.list()) == 1
+
+
+def test_who_waits_can_give_up(store: Store) -> None:
+    def give_up() -> None:
+        raise Cancelled("enough")
+
+    with (
+        store.cache_mounts.acquire("npm", "locked"),
+        pytest.raises(Cancelled),
+        store.cache_mounts.acquire("npm", "locked", check=give_up),
+    ):
+        pass
+    with store.cache_mounts.acquire("npm", "locked", check=give_up):
+        pass  # nobody has it: there is nothing to wait for
 
 
 def test_steps_side_by_side_that_share_make_one(store: Store) -> None:

@@ -102,7 +102,8 @@ class Mounts:
         for id, mount, source in sorted(named, key=lambda each: each[0]):
             if id not in self._caches:
                 fill = functools.partial(self._fill, mount, source)
-                held = self._stage.store.cache_mounts.acquire(id, mount.sharing, fill=fill)
+                mounts, check = self._stage.store.cache_mounts, self._stage.session.check
+                held = mounts.acquire(id, mount.sharing, fill=fill, check=check)
                 self._caches[id] = self._stack.enter_context(held)
 
     def _cache_id(self, mount: i.RunMount) -> str:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FOLDER = "cache-mounts"
 SHARING = ("shared", "private", "locked")
+_TICK_SECONDS = 0.05
+"""How often who waits for a cache looks again."""
 
 
 class UnknownSharing(InvalidRequest):
@@ -68,23 +70,30 @@ class CacheMounts:
 
     @contextlib.contextmanager
     def acquire(
-        self, id: str, sharing: str = "shared", *, fill: Callable[[Path], object] | None = None
+        self,
+        id: str,
+        sharing: str = "shared",
+        *,
+        fill: Callable[[Path], object] | None = None,
+        check: Callable[[], object] = lambda: None,
     ) -> Iterator[Path]:
         """A directory of that ID to use in this `with`.
 
         `sharing`: "shared" with whoever else shares it; "private", another one if somebody has it; "locked", waits
         until nobody has it.  `fill` is given a new one, empty and of mode 0755, before anybody else sees it.
-        Raises UnknownSharing.
+        `check` is called now and then while this waits, and may raise.  Raises UnknownSharing.
         """
         if sharing not in SHARING:
             raise UnknownSharing(f"unknown cache sharing mode {sharing!r}", hint=f"one of {', '.join(SHARING)}")
-        folder, held = self._take(id, sharing, fill)
+        folder, held = self._take(id, sharing, fill, check)
         try:
             yield self.directory(folder)
         finally:
             os.close(held)
 
-    def _take(self, id: str, sharing: str, fill: Callable[[Path], object] | None) -> tuple[str, int]:
+    def _take(
+        self, id: str, sharing: str, fill: Callable[[Path], object] | None, check: Callable[[], object]
+    ) -> tuple[str, int]:
         how = fcntl.LOCK_SH if sharing == "shared" else fcntl.LOCK_EX
         while True:
             # One chooser at a time, so that two who share do not each make one.
@@ -98,10 +107,20 @@ class CacheMounts:
                 present = [folder for folder in folders if self._is_whole(folder)]
                 if not present or sharing != "locked":
                     return self._make(id, how, fill)
-            held = self._hold(present[0], how)
+            held = self._awaited(present[0], how, check)
             if held is not None:
                 self._note(present[0])
                 return present[0], held
+
+    def _awaited(self, folder: str, how: int, check: Callable[[], object]) -> int | None:
+        """As `_hold`, when nobody else has it any more; no waiting that could not be given up."""
+        while self._is_whole(folder):
+            check()
+            held = self._hold(folder, how | fcntl.LOCK_NB)
+            if held is not None:
+                return held
+            time.sleep(_TICK_SECONDS)
+        return None
 
     def _hold(self, folder: str, how: int) -> int | None:
         """A descriptor that holds the folder's lock; None if that is taken, or the folder is gone."""
