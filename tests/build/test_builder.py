@@ -285,6 +285,7 @@ def test_a_dry_run_fetches_no_base(engine: Engine, registry: Any) -> None:
     name = registry.put("builder/unseen:1", image({"f": b"old"}))
     done = build(engine, f"FROM {name}\nLABEL a=1\n", dry_run=True)
     assert (done.built.image, done.cached) == (None, [False])
+    assert (done.why.kind, done.why.summary) == ("parent", "its parent is yet to be fetched or made")
     assert engine.images.list(all=True) == []
 
 

@@ -50,6 +50,11 @@ def remove(folder: Path) -> None:
     (folder / "notes.md").unlink()
 
 
+def change_the_kind(folder: Path) -> None:
+    remove(folder)
+    (folder / "notes.md").symlink_to("main.py")
+
+
 def told(miss: Miss) -> str:
     return "\n".join((miss.summary, *miss.details))
 
@@ -63,6 +68,7 @@ def told(miss: Miss) -> str:
         (grow, ["sub/data", "5", "10"]),
         (add, ["sub/new"]),
         (remove, ["notes.md"]),
+        (change_the_kind, ["notes.md: was a file, is a symbolic link"]),
     ],
 )
 def test_the_file_that_changed_is_named_with_what_of_it(

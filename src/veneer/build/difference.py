@@ -22,6 +22,10 @@ _KINDS = {
     stat.S_IFREG: Kind.REGULAR, stat.S_IFDIR: Kind.DIRECTORY, stat.S_IFLNK: Kind.SYMLINK, stat.S_IFIFO: Kind.FIFO,
     stat.S_IFCHR: Kind.CHARACTER, stat.S_IFBLK: Kind.BLOCK,
 }  # fmt: skip
+_CALLED = {
+    Kind.REGULAR: "file", Kind.DIRECTORY: "directory", Kind.SYMLINK: "symbolic link", Kind.FIFO: "named pipe",
+    Kind.CHARACTER: "character device", Kind.BLOCK: "block device", Kind.WHITEOUT: "deletion",
+}  # fmt: skip
 
 
 class Seen(Value):
@@ -137,7 +141,7 @@ def _changed(seen: Seen, entry: Entry, modes: bool) -> Iterator[str]:
     name = _shown(seen.name)
     kind = Kind.REGULAR if entry.kind is Kind.HARDLINK else entry.kind
     if kind is not seen.kind:
-        yield f"{name}: was a {kind.name.lower()}, is a {seen.kind.name.lower()}"
+        yield f"{name}: was a {_CALLED[kind]}, is a {_CALLED[seen.kind]}"
         return
     if entry.kind is Kind.REGULAR and seen.digest and entry.digest != seen.digest:
         old, new = entry.digest.hex()[:12], seen.digest.hex()[:12]

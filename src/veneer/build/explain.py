@@ -39,7 +39,9 @@ def switched_off() -> Miss:
 
 
 def follows(text: str) -> Miss:
-    """The miss of a step after one that missed."""
+    """The miss of a step after one that missed; after a base that a dry run does not fetch or make, `text` is ""."""
+    if not text:
+        return Miss("parent", "its parent is yet to be fetched or made")
     return Miss("parent", f"its parent is new: {text!r} was not in the cache")
 
 
