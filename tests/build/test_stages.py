@@ -123,6 +123,10 @@ def test_triggers_are_run_once_and_are_not_inherited_by_grandchildren(engine: En
     build(engine, "FROM scratch\nONBUILD LABEL triggered=1\nONBUILD ENV T=1\nLABEL own=1\n", tags="parent:1")
     child = build(engine, "FROM parent:1\nLABEL child=1\n", tags="child:1")
     assert child.image.labels == {"own": "1", "triggered": "1", "child": "1"}
+    steps = [each.step for each in child.events if isinstance(each, StepStarted)]
+    assert [(step.number, step.text) for step in steps] == [
+        (1, "FROM parent:1"), (1, "ONBUILD LABEL triggered=1"), (1, "ONBUILD ENV T=1"), (2, "LABEL child=1"),
+    ]  # fmt: skip
     assert not child.image.config.run.get("OnBuild")
     assert [row for row in build(engine, "FROM child:1\nLABEL more=1\n").rows if "triggered" in row] == [
         "/bin/sh -c #(nop)  ONBUILD LABEL triggered=1", "/bin/sh -c #(nop)  LABEL triggered=1",

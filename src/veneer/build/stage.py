@@ -161,7 +161,7 @@ class StageRun:
 
     def _trigger(self, instruction: i.Instruction) -> None:
         """One ONBUILD trigger; it belongs to FROM's step."""
-        self._step = self._step.replaced(text=instruction.text)
+        self._step = self._step.replaced(text=f"ONBUILD {instruction.text}")
         self.session.tell(StepStarted(time.time(), self._step))
         self._do(instruction)
 
