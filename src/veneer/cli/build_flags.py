@@ -105,7 +105,7 @@ def ssh_sockets(texts: Iterable[str], environment: Mapping[str, str]) -> tuple[t
         if not path:
             raise Failure(f"invalid empty ssh agent socket for --ssh {text}: make sure SSH_AUTH_SOCK is set")
         if not Path(path).is_socket():
-            raise Failure(f"--ssh {text}: {path} is not the socket of an ssh agent")
+            raise Failure(f"--ssh {text}: {path} is not the socket of an ssh agent (a key is given to one by ssh-add)")
         found.append((name, path))
     return tuple(found)
 
