@@ -90,16 +90,24 @@ class Enclosure:
 
         return in_own_thread(entered)
 
-    def start(self, words: Sequence[str], *, output: int = subprocess.DEVNULL, fds: Sequence[int] = ()) -> Popen[bytes]:
+    def start(
+        self,
+        words: Sequence[str],
+        *,
+        output: int = subprocess.DEVNULL,
+        errors: int = subprocess.PIPE,
+        fds: Sequence[int] = (),
+    ) -> Popen[bytes]:
         """Start a program in the mount and the PID namespace; its network is ours.
 
-        `output` is for its standard output; its standard error is a pipe; it has `fds` besides.
+        `output` and `errors` are for its standard streams: descriptors, or what subprocess has for them.  Whoever
+        takes a pipe has to read it.  The program has `fds` besides.
         """
 
         def started() -> Popen[bytes]:
             # A session of its own: what a terminal sends to us is for us to act on.
             process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, cwd="/", env=ENVIRONMENT,
+                words, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, cwd="/", env=ENVIRONMENT,
                 pass_fds=fds, start_new_session=True,
             )  # fmt: skip
             self._started.append(process)

@@ -18,8 +18,6 @@ from veneer.run.runtime import SEARCHED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from subprocess import Popen
-
     from veneer.run.enclosure import Enclosure
 
 PROGRAM = "slirp4netns"
@@ -31,6 +29,7 @@ DNS = "10.0.2.3"
 """Where slirp4netns passes questions on to the host's own name servers, loopback ones too."""
 _PATIENCE_SECONDS = 30.0
 _MTU = 65520
+_MOST_SAID = 4 << 10
 
 
 class NoNetwork(Unsupported):
@@ -53,9 +52,9 @@ def program() -> str:
 class Connection:
     """A network that is being made; see `connecting`."""
 
-    def __init__(self, process: Popen[bytes], ready: int) -> None:
-        self._process = process
+    def __init__(self, ready: int, said: int) -> None:
         self._ready = ready
+        self._said = said
 
     def wait(self) -> None:
         """Return when it is up.  Raises NetworkFailed."""
@@ -63,9 +62,8 @@ class Connection:
             selector.register(self._ready, selectors.EVENT_READ)
             if selector.select(_PATIENCE_SECONDS) and os.read(self._ready, 1) == b"1":
                 return
-        self._process.kill()
-        assert self._process.stderr is not None
-        lines = self._process.stderr.read().decode(errors="replace").strip().splitlines()
+        end = os.pread(self._said, _MOST_SAID, max(0, os.fstat(self._said).st_size - _MOST_SAID))
+        lines = end.decode(errors="replace").strip().splitlines()
         if not os.access(DEVICE, os.R_OK | os.W_OK):
             raise NetworkFailed(
                 f"{PROGRAM} could not make the network: this user may not open {DEVICE}",
@@ -79,15 +77,18 @@ class Connection:
 def connecting(enclosure: Enclosure, path: str) -> Iterator[Connection]:
     """Give the enclosure's network a way out, for this `with`; it is up after `wait`."""
     ready, theirs = os.pipe()
+    # What it says goes into memory: a pipe that nobody reads would stop it one day, and the container's network.
+    said = os.memfd_create(PROGRAM, os.MFD_CLOEXEC)
     try:
         words = [
             path, "--configure", f"--mtu={_MTU}", "--disable-host-loopback", "--netns-type=path",
             f"--ready-fd={theirs}", enclosure.network, "tap0",
         ]  # fmt: skip
         try:
-            process = enclosure.start(words, fds=(theirs,))
+            enclosure.start(words, errors=said, fds=(theirs,))
         finally:
             os.close(theirs)
-        yield Connection(process, ready)
+        yield Connection(ready, said)
     finally:
         os.close(ready)
+        os.close(said)
