@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from veneer.build.events import Event, StepDone
+from tests.support.builds import base
+from veneer.build.events import BaseResolved, Event, StepDone
 from veneer.engine.engine import Engine
 
 pytestmark = pytest.mark.usefixtures("root_only")
@@ -27,4 +28,18 @@ def test_what_a_build_found_in_the_cache_stays_and_the_rest_is_done_again(engine
     assert pruned == [user, label], "the build had come as far as ENV, and held that"
     line = [each.id for each in engine.store.images.ancestors(engine.images.get("app:1").id)]
     assert (line[0], line[-1]) == (again, env)
+    assert engine.system.check() == []
+
+
+def test_the_base_of_a_build_stays_when_its_name_goes(engine: Engine) -> None:
+    image = base(engine)
+
+    def remove(event: Event) -> None:
+        if isinstance(event, BaseResolved):
+            engine.images.remove("base:1", force=True)
+            engine.images.prune(all=True)
+
+    made = engine.build(dockerfile=b"FROM base:1\nLABEL a=1\nWORKDIR /new\n", tags="app:1", on_event=remove).result()
+    assert made.image is not None
+    assert [each.id for each in engine.store.images.ancestors(made.image)][-1] == image.id
     assert engine.system.check() == []

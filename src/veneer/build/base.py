@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from veneer.build.events import Transfer
 from veneer.build.failure import NoSuchContext
@@ -13,6 +13,7 @@ from veneer.errors import Conflict, VeneerError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from veneer.build.events import Listener, Step
+    from veneer.oci.digest import ImageID
     from veneer.oci.platform import Platform
     from veneer.oci.reference import Reference
     from veneer.progress import Report
@@ -28,11 +29,14 @@ class OtherPlatform(Conflict):
 
 
 class Bases:
-    """The images that one build stands on, each resolved once.  `stages` are names that could have been meant."""
+    """The images that one build stands on, each resolved once.  `stages` are names that could have been meant.
+
+    `hold` keeps an image as long as the build goes on, and says whether it is still there.
+    """
 
     def __init__(
         self, store: Store, contexts: Mapping[str, str], tell: Listener, *, stages: Sequence[str], pull: bool,
-        dry_run: bool,
+        dry_run: bool, hold: Callable[[ImageID], bool],
     ) -> None:  # fmt: skip
         self._store = store
         self._contexts = contexts
@@ -40,6 +44,7 @@ class Bases:
         self._tell = tell
         self._pull = pull
         self._dry_run = dry_run
+        self._hold = hold
         self._known: dict[tuple[str, Platform], Image | None] = {}
         self._locks: dict[tuple[str, Platform], threading.Lock] = {}
         self._guard = threading.Lock()
@@ -54,8 +59,17 @@ class Bases:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
             if key not in self._known:
-                self._known[key] = self._find(name, platform, step)
+                found = self._find(name, platform, step)
+                if found is not None and not self._keeps(found):
+                    found = self._find(name, platform, step)  # it was removed in between: what is it now?
+                    if found is not None:
+                        self._keeps(found)
+                self._known[key] = found
             return self._known[key]
+
+    def _keeps(self, image: Image) -> bool:
+        """Have an image stay; False if it went just now.  Held first, for what is held is not removed."""
+        return self._hold(image.id) and self._store.images.has(image.id)
 
     def _find(self, name: str, platform: Platform, step: Step | None) -> Image | None:
         from veneer.oci.reference import Reference

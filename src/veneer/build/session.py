@@ -65,7 +65,9 @@ class Session:
         self.given: Mapping[str, str] = dict(request.args)
         self.contexts = {name.lower(): value for name, value in request.contexts}
         stages = [each.name for each in sources.dockerfile.stages if each.name]
-        self.bases: Bases = Bases(store, self.contexts, tell, stages=stages, pull=request.pull, dry_run=request.dry_run)
+        self.bases: Bases = Bases(
+            store, self.contexts, tell, stages=stages, pull=request.pull, dry_run=request.dry_run, hold=self._hold
+        )
         self.cache = Cache(store, request, self._hold)
         self.plan: Plan = plan(
             sources.dockerfile, target=request.target, given=self.given, contexts=self.contexts, platform=platform,
