@@ -132,6 +132,16 @@ def test_what_follows_a_miss_says_that_its_parent_is_new(engine: Engine) -> None
     assert "'LABEL a=2'" in done.misses[1].summary
 
 
+def test_a_long_instruction_is_not_repeated_by_all_that_follow(engine: Engine) -> None:
+    base(engine)
+    text = "FROM base:1\nLABEL " + "a=1 " * 50 + "\nENV B=1\n"
+    build(engine, text)
+    misses = build(engine, text.replace("a=1", "a=2", 1)).misses
+    assert misses[-1].summary == (
+        "its parent is new: 'LABEL a=2 " + "a=1 " * 16 + "a=1...' was not in the cache"
+    )  # fmt: skip
+
+
 def test_a_step_that_was_done_on_another_parent_names_both(engine: Engine) -> None:
     base(engine)
     former = build(engine, "FROM base:1\nARG a\nLABEL z=1\n")

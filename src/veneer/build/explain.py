@@ -30,6 +30,8 @@ class Miss(Value):
     former: ImageID | None = None
 
 
+LONGEST = 80
+"""Letters of another step's text in a reason."""
 KINDS = ("no-cache", "new", "instruction", "argument", "environment", "configuration", "file", "mount", "platform",
          "parent", "base", "lost")  # fmt: skip
 
@@ -42,7 +44,9 @@ def follows(text: str) -> Miss:
     """The miss of a step after one that missed; after a base that a dry run does not fetch or make, `text` is ""."""
     if not text:
         return Miss("parent", "its parent is yet to be fetched or made")
-    return Miss("parent", f"its parent is new: {text!r} was not in the cache")
+    # The line of a step that goes on and on would be repeated by each after it.
+    short = text if len(text) <= LONGEST else text[: LONGEST - 3].rstrip() + "..."
+    return Miss("parent", f"its parent is new: {short!r} was not in the cache")
 
 
 def why(builds: BuildStore, parent: ImageID | None, facts: Facts, *, base: str = "") -> Miss:
