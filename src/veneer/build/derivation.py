@@ -123,8 +123,8 @@ def step_config(
     row: Mapping[str, Any],
     diff_id: DiffID | None,
     platform: Platform,
-) -> tuple[dict[str, Any], bytes]:
-    """The config of a build step's image, as an object and as bytes.
+) -> bytes:
+    """The config of a build step's image.
 
     `parent` is the object of the image below (None: from scratch), `container` the configuration the step was done
     with, whose Cmd holds the instruction.  `row` gives time and author.
@@ -148,5 +148,4 @@ def step_config(
     }
     if row.get("author"):
         document["author"] = row["author"]
-    document = dict(sorted(document.items()))
-    return document, go_json(document)
+    return go_json(dict(sorted(document.items())))

@@ -6,7 +6,6 @@ transaction: its image's ID is known without.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 
@@ -21,7 +20,6 @@ from veneer.build.language.resolve import resolve
 from veneer.build.runconfig import RunConfig
 from veneer.build.stages import SCRATCH
 from veneer.errors import VeneerError
-from veneer.oci.digest import Digest, ImageID, chain_ids
 from veneer.progress import Cancelled
 from veneer.store.durability import file_errors
 from veneer.values import Value
@@ -34,14 +32,14 @@ if TYPE_CHECKING:
     from veneer.build.imported import CachedStep
     from veneer.build.session import Session
     from veneer.build.stages import PlannedStage
-    from veneer.oci.digest import ChainID, DiffID
+    from veneer.oci.digest import ChainID, DiffID, ImageID
     from veneer.oci.image import ImageConfig
     from veneer.progress import Report
     from veneer.store.layers import Layer
 
 
-MAX_PENDING = 16 << 20
-"""Bytes of configs that wait to be written: each of them has all of the history."""
+MAX_PENDING = 4 << 20
+"""Bytes of configs that wait to be written, and are ten times as much as objects: each has all of the history."""
 
 
 class Outcome(Value):
@@ -61,7 +59,7 @@ class Pending(Value):
 
     __slots__ = ()
     image: ImageID
-    config: bytes
+    config: ImageConfig
     parent: ImageID | None
     facts: dict[str, Any]
 
@@ -79,7 +77,7 @@ class StageRun:
         self.unknown = False
         self.missed = ""
         self.layers = 0
-        self._config: dict[str, Any] | None = None
+        self._config: ImageConfig | None = None
         self._pending: list[Pending] = []
         self._pending_bytes = 0
         self._first = True
@@ -154,7 +152,7 @@ class StageRun:
             if image is None:
                 self.unknown = True
             else:
-                self.image, self._config = image.id, image.config.document
+                self.image, self._config = image.id, image.config
                 run = RunConfig.from_json(image.config.run).replaced(image=str(image.id))
                 self.platform = image.platform
         self.state = s.BuildState(run.with_default_path(), scope, escape=escape)
@@ -223,7 +221,7 @@ class StageRun:
             return False
         assert facts is not None
         command = command or facts["cmd"]
-        there = session.cache.elsewhere(self._parsed, facts, shown or " ".join(command))
+        there = session.cache.elsewhere(lambda: self.config, facts, shown or " ".join(command))
         if there is not None and self._brought(there, command, facts):
             return True
         hit = session.cache.find(self.image, facts)
@@ -237,11 +235,6 @@ class StageRun:
         miss = why(session.cache.builds, self.image, facts, base=base)
         self._tell_miss(explained(miss) if explained is not None else miss)
         return False
-
-    def _parsed(self) -> ImageConfig | None:
-        from veneer.oci.image import ImageConfig
-
-        return None if self.config is None else ImageConfig.parse(classic.go_json(self.config))
 
     def _brought(self, there: CachedStep, command: Sequence[str], facts: dict[str, Any]) -> bool:
         """Use a step of a cache from elsewhere, which makes that cache's image this one's child; False if its layers
@@ -288,18 +281,16 @@ class StageRun:
         self.state = self.state.with_run(image=str(image))
 
     @property
-    def config(self) -> dict[str, Any] | None:
+    def config(self) -> ImageConfig | None:
         """The config of the image so far; None: there is none yet."""
         if self._config is None and self.image is not None:
-            self._config = self.store.images.get(self.image).config.document
+            self._config = self.store.images.get(self.image).config
         return self._config
 
     @property
     def top(self) -> ChainID | None:
         """The file system so far; None: an empty one."""
-        rootfs = (self.config or {}).get("rootfs")
-        diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
-        return chain_ids([_diff_id(text) for text in diff_ids])[-1] if diff_ids else None
+        return None if self.config is None else self.config.top
 
     def make(self, command: Sequence[str], facts: dict[str, Any], layer: Layer | None, *, shown: str = "") -> None:
         """The step's image: the state so far as its configuration, `command` (or `shown`) as its history.
@@ -318,22 +309,26 @@ class StageRun:
         *, whole: bytes | None = None,
     ) -> None:  # fmt: skip
         """Go on from the image with that row and layer; `whole` is its config where that is known to the byte."""
+        from veneer.oci.image import ImageConfig
+
+        below = self.config
         if whole is not None:
-            document, raw = json.loads(whole), whole
+            config = ImageConfig.parse(whole)
         else:
-            document, raw = step_config(
-                self.config, run=self.state.run, container=self.state.run.replaced(cmd=tuple(command)), row=row,
-                diff_id=diff_id, platform=self.platform,
+            raw = step_config(
+                None if below is None else below.document, run=self.state.run,
+                container=self.state.run.replaced(cmd=tuple(command)), row=row, diff_id=diff_id, platform=self.platform,
             )  # fmt: skip
-        made = ImageID(Digest.of(raw))
+            config = ImageConfig.parse(raw, below=below)
+        made = config.image_id
         facts = self.session.cache.dated(facts)
         if self._first and self.planned.base is None:
             facts = {**facts, "note": {**facts.get("note", {}), "base": self.planned.image}}
         self._first = False
         if not self.session.request.dry_run:
-            self._pending.append(Pending(made, raw, self.image, facts))
-            self._pending_bytes += len(raw)
-        self.image, self._config = made, document
+            self._pending.append(Pending(made, config, self.image, facts))
+            self._pending_bytes += len(config.raw)
+        self.image, self._config = made, config
         self.state = self.state.with_run(image=str(made))
         if self._pending_bytes > MAX_PENDING:
             self.flush()
@@ -352,12 +347,6 @@ class StageRun:
                 store.images.add(lease, each.config, parent=each.parent, built=True)
                 store.builds.record(each.image, each.parent, each.facts)
         self.session.note(added)
-
-
-def _diff_id(text: str) -> DiffID:
-    from veneer.oci.digest import DiffID
-
-    return DiffID(Digest.parse(text))
 
 
 def _follows(text: str) -> Miss:

@@ -77,9 +77,14 @@ class ImageConfig(Value):
     history: tuple[HistoryEntry, ...]
 
     @classmethod
-    def parse(cls, raw: bytes, what: str = "image config") -> ImageConfig:
-        """Read a config.  Raises InvalidImageConfig or strictjson.InvalidDocument, naming `what`."""
-        document = strictjson.loads(raw, what)
+    def parse(cls, raw: bytes, what: str = "image config", *, below: ImageConfig | None = None) -> ImageConfig:
+        """Read a config.  Raises InvalidImageConfig or strictjson.InvalidDocument, naming `what`.
+
+        `below`: the config that this one was made from here by adding to its layers and rows; only what was added is
+        looked at.
+        """
+        document = strictjson.loads(raw, what) if below is None else strictjson.loads_own(raw, what)
+        layers, rows = (below.diff_ids, below.history) if below is not None else ((), ())
         rootfs = document.get("rootfs")
         listed = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
         if not isinstance(rootfs, dict) or not isinstance(listed or [], list):
@@ -87,7 +92,7 @@ class ImageConfig(Value):
         if len(listed or []) > MAX_LAYERS:
             raise InvalidImageConfig(f"{what}: {len(listed or [])} layers, more than the {MAX_LAYERS} allowed")
         try:
-            diff_ids = tuple(DiffID(Digest.parse(text)) for text in listed or [])
+            diff_ids = (*layers, *(DiffID(Digest.parse(text)) for text in (listed or [])[len(layers) :]))
         except InvalidDigest as error:
             raise InvalidImageConfig(f"{what}: {error.message}") from None
         entries = document.get("history")
@@ -96,7 +101,8 @@ class ImageConfig(Value):
             raise InvalidImageConfig(f"{what}: history must be a list")
         if len(entries) > MAX_HISTORY:
             raise InvalidImageConfig(f"{what}: {len(entries)} history rows, more than the {MAX_HISTORY} allowed")
-        history = tuple(HistoryEntry.from_json(entry, f"{what}: history {n}") for n, entry in enumerate(entries))
+        added = enumerate(entries[len(rows) :], len(rows))
+        history = (*rows, *(HistoryEntry.from_json(entry, f"{what}: history {n}") for n, entry in added))
         if sum(not entry.empty_layer for entry in history) > len(diff_ids):
             raise InvalidImageConfig(f"{what}: too many non-empty layers in History section")
         return cls(raw, document, Platform.from_json(document), diff_ids, history)

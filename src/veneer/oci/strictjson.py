@@ -65,15 +65,27 @@ def _too_deep(raw: bytes) -> bool:
     return False
 
 
-def loads_any(raw: bytes, what: str) -> Any:
-    """Parse one JSON value; `what` names it in errors ("manifest sha256:...").  Raises InvalidDocument."""
+def _extent(raw: bytes, what: str) -> int:
+    """How many objects and lists there are at most.  Raises InvalidDocument for too many, and for too many bytes."""
     if len(raw) > MAX_DOCUMENT:
         raise InvalidDocument(f"{what}: {len(raw)} bytes, more than the {MAX_DOCUMENT} allowed")
-    # Counting brackets is an upper bound for depth and costs nothing; the exact walk runs only past it.
     containers = raw.count(b"[") + raw.count(b"{")
     if containers > MAX_CONTAINERS:
         raise InvalidDocument(f"{what}: {containers} objects and lists, more than the {MAX_CONTAINERS} allowed")
-    if containers > MAX_DEPTH and _too_deep(raw):
+    return containers
+
+
+def loads_own(raw: bytes, what: str) -> dict[str, Any]:
+    """Parse a JSON object written here, from one that was read strictly.  Raises InvalidDocument for its size alone."""
+    _extent(raw, what)
+    value: dict[str, Any] = json.loads(raw)
+    return value
+
+
+def loads_any(raw: bytes, what: str) -> Any:
+    """Parse one JSON value; `what` names it in errors ("manifest sha256:...").  Raises InvalidDocument."""
+    # Counting brackets is an upper bound for depth and costs nothing; the exact walk runs only past it.
+    if _extent(raw, what) > MAX_DEPTH and _too_deep(raw):
         raise InvalidDocument(f"{what}: nested deeper than {MAX_DEPTH} levels")
     try:
         # Decoded here: json.loads would take UTF-16 and UTF-32 too, which no other reader of images does.

@@ -224,7 +224,7 @@ class ImageStore:
     def add(
         self,
         lease: Lease,
-        config: bytes,
+        config: bytes | ImageConfig,
         *,
         manifest: bytes | None = None,
         manifest_type: str = "",
@@ -244,7 +244,7 @@ class ImageStore:
         from veneer.oci.image import ImageConfig
         from veneer.store import manifests
 
-        parsed = ImageConfig.parse(config)
+        parsed = ImageConfig.parse(config) if isinstance(config, bytes) else config
         self._check_layers(parsed)
         if manifest is None:
             document = manifests.generate(self.catalog, self.blobs, parsed)
@@ -315,6 +315,8 @@ class ImageStore:
     def _check_parent(self, image_id: ImageID, parent: ImageID) -> None:
         if self.catalog.value("SELECT 1 FROM image WHERE id = ?", (str(parent),)) is None:
             raise NoSuchImage(str(parent))
+        if not self.has(image_id):
+            return  # nothing descends from what is not here
         if self.catalog.value(_ANCESTORS + "SELECT 1 FROM line WHERE id = ?", (str(parent), str(image_id))) is not None:
             raise ParentLoop(f"image {image_id.short} cannot have parent {parent.short}, which descends from it")
 
