@@ -18,7 +18,7 @@ from veneer.build.failure import CommandFailed
 from veneer.build.failure import StepFailed as Failed
 from veneer.build.outputs import BadOutput
 from veneer.build.request import CacheSpec, OutputSpec
-from veneer.build.run_step import BadLimit
+from veneer.build.running.container import BadLimit
 from veneer.build.validation import BadRequest
 from veneer.build.verify import NotReproducible
 from veneer.config import Config

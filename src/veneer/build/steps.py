@@ -1,4 +1,4 @@
-"""The steps that touch files: WORKDIR here, RUN in running.py, COPY and ADD in files.py."""
+"""The steps that touch files: WORKDIR here, RUN in running/, COPY and ADD in files.py."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def perform(stage: StageRun, instruction: i.Instruction) -> bool:
     if isinstance(instruction, i.Workdir):
         return _workdir(stage, instruction)
     if isinstance(instruction, i.Run):
-        from veneer.build.running import run
+        from veneer.build.running.step import run
 
         return run(stage, instruction)
     assert isinstance(instruction, i.Copy), instruction.keyword

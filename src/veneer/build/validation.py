@@ -65,7 +65,7 @@ def looked_through(request: BuildRequest) -> Wanted:
         raise BadRequest(f"unknown network {request.network!r}", hint=f"one of {', '.join(NETWORKS)}")
     _check_contexts(request)
     if request.ulimits:
-        from veneer.build.run_step import ulimit
+        from veneer.build.running.container import ulimit
 
         for text in request.ulimits:
             ulimit(text)

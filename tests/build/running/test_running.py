@@ -18,8 +18,8 @@ from tests.support.builds import Done, build, with_programs
 from tests.support.programs import VENEER, needs
 from veneer.build.events import Event, Output
 from veneer.build.failure import CommandFailed, StepFailed
-from veneer.build.run_step import BadLimit, environment, ulimit
-from veneer.build.running import NotAllowed
+from veneer.build.running.container import BadLimit, environment, ulimit
+from veneer.build.running.step import NotAllowed
 from veneer.engine.engine import Engine
 from veneer.progress import Cancelled
 from veneer.run.container import NoSuchCommand

@@ -15,7 +15,7 @@ from veneer.build.context.failures import SourceNotFound
 from veneer.build.events import Output
 from veneer.build.failure import StepFailed
 from veneer.build.request import SecretSource
-from veneer.build.run_mounts import BadSecret, NoSecret
+from veneer.build.running.mounts import BadSecret, NoSecret
 from veneer.engine.engine import Engine
 from veneer.run.mountpoints import BadMountPoint
 

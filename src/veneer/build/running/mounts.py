@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 
 from veneer.build.language.mounts import mount_target
-from veneer.build.run_sources import source_of
+from veneer.build.running.sources import source_of
 from veneer.errors import InvalidRequest, NotFound
 from veneer.run.bundle import own
 from veneer.run.spec import Bind, Tmpfs
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from veneer.build.language import instructions as i
-    from veneer.build.run_sources import Source
+    from veneer.build.running.sources import Source
     from veneer.build.stage import StageRun
     from veneer.run.bundle import Bundle
     from veneer.run.mountpoints import MountPoints

@@ -6,10 +6,11 @@ convert_secrets.go, convert_ssh.go, executor/oci/spec.go.
 
 from __future__ import annotations
 
-from veneer.build import classic, run_mounts
+from veneer.build import classic
 from veneer.build.cache import facts_of
 from veneer.build.failure import CommandFailed
 from veneer.build.language import instructions as i
+from veneer.build.running import mounts
 from veneer.build.steps import drafted, measured
 from veneer.errors import Denied
 
@@ -57,10 +58,10 @@ def run(stage: StageRun, instruction: i.Run) -> bool:
         return False
     if facts is None:
         facts = _facts(stage, instruction, words, shown)
-    from veneer.build import run_step  # what a build from the cache need not load
+    from veneer.build.running import container  # what a build from the cache need not load
 
     with drafted(stage) as draft:
-        status = run_step.run(stage, instruction, draft, words, visible)
+        status = container.run(stage, instruction, draft, words, visible)
         if status:
             raise CommandFailed(words, status)
         layer = measured(stage, draft)
@@ -78,7 +79,7 @@ def check_allowed(instruction: i.Run, allowed: Sequence[str]) -> None:
 
 
 def _facts(stage: StageRun, instruction: i.Run, words: Sequence[str], shown: Mapping[str, str]) -> dict[str, Any]:
-    more: dict[str, Any] = {"args": shown, "mounts": run_mounts.facts(stage, instruction)}
+    more: dict[str, Any] = {"args": shown, "mounts": mounts.facts(stage, instruction)}
     if instruction.script is not None:
         more["script"] = instruction.script.content
     return facts_of("RUN", stage.state.run, (*instruction.flags, *words), stage.platform, more)

@@ -10,9 +10,9 @@ import contextlib
 import dataclasses
 import time
 
-from veneer.build import run_mounts
 from veneer.build.events import Output
-from veneer.build.running import SCRIPTS
+from veneer.build.running.mounts import Mounts
+from veneer.build.running.step import SCRIPTS
 from veneer.drivers.overlay2 import Overlay2
 from veneer.drivers.userns import standing
 from veneer.errors import InvalidRequest, Unsupported
@@ -77,7 +77,7 @@ def run(stage: StageRun, instruction: i.Run, draft: Draft, words: Sequence[str],
                            hint="/etc/subuid and /etc/subgid give a user more ids; or build as root")  # fmt: skip
         points = stack.enter_context(MountPoints(bundle.root))
         mounts = _mounts_of_etc(request, bundle, points, wanted)
-        given = run_mounts.Mounts(stage, bundle, points, stack=stack, after=after)
+        given = Mounts(stage, bundle, points, stack=stack, after=after)
         given.prepare(instruction.mounts)
         if instruction.script is not None:
             script = bundle.file(instruction.script.content.encode("utf-8", "surrogateescape"), mode=0o755)
