@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Root file systems to import as base images, made without any image registry.
 #   scripts/rootfs.sh busybox OUT.tar              2 MB: static busybox with its applets, /etc/passwd, /tmp
-#   scripts/rootfs.sh debian  OUT.tar [PACKAGE...] Debian's essential packages (mmdebstrap), plus packages
+#   scripts/rootfs.sh debian  OUT.tar [PACKAGE...] Debian's essential packages (mmdebstrap), or with apt and these
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 kind=${1:?busybox or debian}; out=$(realpath -m "${2:?where to write the tar}"); shift 2
@@ -22,8 +22,14 @@ busybox)
   tar --sort=name --mtime=@1700000000 --owner=0 --group=0 --numeric-owner -C "$root" -cf "$out" . ;;
 debian)
   "$here/debian.sh" mmdebstrap=mmdebstrap
-  include=$(IFS=,; echo "$*")
   release=$(. /etc/os-release && echo "$VERSION_CODENAME")
-  TMPDIR=$work mmdebstrap --quiet --variant=minbase ${include:+--include="$include"} "$release" "$out" </dev/null ;;
+  bootstrap=(mmdebstrap --quiet --variant=essential)
+  [ $# = 0 ] || bootstrap=(mmdebstrap --quiet --variant=minbase --include="$(IFS=,; echo "$*")")
+  # dpkg syncs every file it writes; in memory, where there is enough of it, that costs nothing.
+  free=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)
+  if [ "$(id -u)" = 0 ] && [ "$free" -gt 2048 ]; then
+    bootstrap=(unshare --mount sh -c 'mount -t tmpfs -o size=2g,mode=755 rootfs "$TMPDIR" && exec "$@"' sh "${bootstrap[@]}")
+  fi
+  TMPDIR=$work "${bootstrap[@]}" "$release" "$out" </dev/null ;;
 *) echo "usage: $0 busybox|debian OUT.tar [PACKAGE...]" >&2; exit 2 ;;
 esac
