@@ -13,8 +13,8 @@ from typing import TextIO
 
 import pytest
 
+from veneer.build.caching.explain import Miss
 from veneer.build.events import Finished, Missed, Output, Step, StepDone, StepFailed, StepStarted, Warned
-from veneer.build.explain import Miss
 from veneer.cli.build_terminal import Terminal
 from veneer.oci.digest import Digest, ImageID
 

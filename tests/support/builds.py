@@ -13,7 +13,7 @@ from veneer.testing import images
 
 if TYPE_CHECKING:
     from veneer.build.builder import Built
-    from veneer.build.explain import Miss
+    from veneer.build.caching.explain import Miss
     from veneer.engine.engine import Engine
     from veneer.oci.digest import ImageID
 

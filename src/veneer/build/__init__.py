@@ -7,6 +7,7 @@ who asks (CLI, API, a Python program): it takes a `BuildRequest` and tells `Even
 
     language/   text -> instructions with their lines; ${...}; the linter
     context/    what COPY and ADD may read: a directory, an archive, a git tree; .dockerignore; checksums
+    caching/    what was done before, why it is not, caches elsewhere
     running/    RUN: its container on a draft, and its mounts
     copying/    files -> a layer's directory, index and diff ID, in one read
 """

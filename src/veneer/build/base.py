@@ -157,7 +157,7 @@ class Bases:
         """`oci-layout://DIRECTORY[:TAG|@DIGEST]`: its image, without its names."""
         from pathlib import Path
 
-        from veneer.build.imported import LayoutCache
+        from veneer.build.caching.imported import LayoutCache
         from veneer.progress import silent
 
         folder, at, digest = place.partition("@")

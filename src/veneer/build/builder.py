@@ -153,7 +153,7 @@ def _left(
     for spec in request.outputs:
         descriptor = outputs.write(store, spec, by_text, tags, tell, stdout, wanted.compression) or descriptor
     if request.cache_to:
-        from veneer.build.exported import export
+        from veneer.build.caching.exported import export
 
         for cache in request.cache_to:
             stages = [list(images.values())] + [session.stage_images() for session in done.values()]

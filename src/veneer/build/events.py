@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from veneer.build.explain import Miss
+    from veneer.build.caching.explain import Miss
     from veneer.oci.digest import ImageID
     from veneer.progress import Report
 

@@ -13,7 +13,7 @@ import posixpath
 import stat
 
 from veneer.build import classic
-from veneer.build.cache import facts_of
+from veneer.build.caching.cache import facts_of
 from veneer.build.context.scan import Tree
 from veneer.build.copying.archives import unpacked
 from veneer.build.copying.copier import Rules
@@ -32,8 +32,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from veneer.build.cache import Facts
-    from veneer.build.explain import Miss
+    from veneer.build.caching.cache import Facts
+    from veneer.build.caching.explain import Miss
     from veneer.build.stage import StageRun
     from veneer.store.layers import Layer
 
@@ -122,7 +122,7 @@ class Step:
         """The miss with the files that differ, where it is because of files."""
         if miss.kind != "file" or miss.former is None:
             return miss
-        from veneer.build.difference import compare
+        from veneer.build.caching.difference import compare
 
         images, layers = self._stage.store.images, self._stage.store.layers
         diff_ids = images.get(miss.former).config.diff_ids

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 
-from veneer.build.cache import Cache
+from veneer.build.caching.cache import Cache
 from veneer.build.failure import StageError
 from veneer.build.stages import Plan, PlannedStage, plan
 from veneer.errors import Conflict, NotFound

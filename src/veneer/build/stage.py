@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from veneer.build import classic
 from veneer.build import state as s
-from veneer.build.cache import facts_of
+from veneer.build.caching.cache import facts_of
 from veneer.build.derivation import history_row, step_config
 from veneer.build.events import BaseResolved, Missed, Step, StepDone, StepFailed, StepStarted, Transfer
 from veneer.build.failure import located
@@ -28,8 +28,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from veneer.build.explain import Miss
-    from veneer.build.imported import CachedStep
+    from veneer.build.caching.explain import Miss
+    from veneer.build.caching.imported import CachedStep
     from veneer.build.session import Session
     from veneer.build.stages import PlannedStage
     from veneer.oci.digest import ChainID, DiffID, ImageID
@@ -215,7 +215,7 @@ class StageRun:
             self._tell_miss(_follows(self.missed))
             return False
         if session.cache.is_off(stage.name, stage.index):
-            from veneer.build.explain import switched_off
+            from veneer.build.caching.explain import switched_off
 
             self._tell_miss(switched_off())
             return False
@@ -229,7 +229,7 @@ class StageRun:
             self._first = False
             self._adopt(hit)
             return True
-        from veneer.build.explain import why
+        from veneer.build.caching.explain import why
 
         facts, base = session.cache.dated(facts), self.planned.image if self._first else ""
         miss = why(session.cache.builds, self.image, facts, base=base)
@@ -266,7 +266,7 @@ class StageRun:
 
     def unforeseen(self, why: str) -> None:
         """In a dry run: the step would be done, since what it depends on is not here."""
-        from veneer.build.explain import Miss
+        from veneer.build.caching.explain import Miss
 
         self._tell_miss(Miss("parent", why))
 
@@ -350,6 +350,6 @@ class StageRun:
 
 
 def _follows(text: str) -> Miss:
-    from veneer.build.explain import follows
+    from veneer.build.caching.explain import follows
 
     return follows(text)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from veneer.build import classic
 from veneer.build import state as s
-from veneer.build.cache import facts_of
+from veneer.build.caching.cache import facts_of
 from veneer.build.language import instructions as i
 
 TYPE_CHECKING = False

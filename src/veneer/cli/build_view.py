@@ -28,7 +28,7 @@ from veneer.cli.progress import Lines
 from veneer.cli.tables import harmless
 
 if TYPE_CHECKING:
-    from veneer.build.explain import Miss
+    from veneer.build.caching.explain import Miss
 
 KEPT_ON_FAILURE = 1 << 20
 """How many bytes of a step's output a quiet build keeps, to show them if the step fails."""

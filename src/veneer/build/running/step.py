@@ -7,7 +7,7 @@ convert_secrets.go, convert_ssh.go, executor/oci/spec.go.
 from __future__ import annotations
 
 from veneer.build import classic
-from veneer.build.cache import facts_of
+from veneer.build.caching.cache import facts_of
 from veneer.build.failure import CommandFailed
 from veneer.build.language import instructions as i
 from veneer.build.running import mounts

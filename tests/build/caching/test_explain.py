@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.builds import base, build, with_programs
-from veneer.build.explain import Miss, differing, why
+from veneer.build.caching.explain import Miss, differing, why
 from veneer.engine.engine import Engine
 from veneer.store.store import Store
 

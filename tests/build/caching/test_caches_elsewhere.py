@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.builds import base, build, with_programs
 from tests.support.registries import RealRegistry
-from veneer.build.exported import NotACache
+from veneer.build.caching.exported import NotACache
 from veneer.build.request import CacheSpec, OutputSpec
 from veneer.config import Config
 from veneer.engine.engine import Engine

@@ -8,8 +8,8 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Iterator
 
+from veneer.build.caching.explain import MAX_DETAILS, Miss
 from veneer.build.context.scan import MODE, SIZE, WIDTH
-from veneer.build.explain import MAX_DETAILS, Miss
 from veneer.changeset.entry import Entry, Kind
 from veneer.values import Value
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.registries import RealRegistry
-from veneer.build import imported
+from veneer.build.caching import imported
 from veneer.build.request import CacheSpec
 from veneer.engine.engine import Engine
 from veneer.oci.image import ImageConfig

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from veneer.build.imported import CachedStep, ImportedCaches
+    from veneer.build.caching.imported import CachedStep, ImportedCaches
     from veneer.build.request import BuildRequest
     from veneer.build.runconfig import RunConfig
     from veneer.oci.digest import ImageID
@@ -70,7 +70,7 @@ class Cache:
         """Get at the caches from elsewhere; why some of them cannot be used.  Raises BadCache."""
         if self._off or not self._request.cache_from:
             return []
-        from veneer.build.imported import opened
+        from veneer.build.caching.imported import opened
 
         self._elsewhere = self._stack.enter_context(opened(self._store, self._request.cache_from, platform))
         return self._elsewhere.warnings
