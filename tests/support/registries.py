@@ -53,7 +53,7 @@ class RealRegistry:
         config = folder / "config.yml"
         config.write_text(_CONFIG.format(data=data, auth=auth))
         program = Background(["docker-registry", "serve", config], folder / "log", env={"PATH": "/usr/sbin:/usr/bin"})
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not (found := re.search(r"listening on ([0-9.]+:[0-9]+)", program.said())):
             if not program.running or time.monotonic() > deadline:
                 program.stop()
