@@ -176,7 +176,7 @@ class Tree:
             return list(zip(found.names, found.rows[MODE::WIDTH], strict=True))
         fd = self.open(path, DIRECTORY)
         try:
-            names = sorted(os.listdir(b"/proc/self/fd/%d" % fd))
+            names = sorted(map(os.fsencode, os.listdir(fd)))
             prefix = path + b"/" if path else b""
             seen = []
             for name in names:
@@ -195,7 +195,7 @@ class Tree:
     def _scan(self, fd: int, path: bytes, row: tuple[int, ...], state: State) -> Folder:
         if path.count(b"/") > MAX_DEPTH:
             raise BadContext(f"{shown(path[:200])}...: more than {MAX_DEPTH} directories deep")
-        names = os.listdir(b"/proc/self/fd/%d" % fd)
+        names = list(map(os.fsencode, os.listdir(fd)))
         names.sort()
         excluded = self.ignore.filter(state)
         if excluded is None:

@@ -83,9 +83,10 @@ Copied = tuple[int, int, int, int, int, int, bytes, int, Xattrs, bytes, bytes, t
 """What an Item became: an entry's kind, mode, uid, gid, size, mtime_ns, link, rdev and xattrs, its checksum, its
 content's SHA-256 (zeros for what has none), and the row of the source as it was read."""
 
-Run = tuple[int, bytes, bytes, Sequence[tuple["Any", ...]]]
+Run = tuple[int, bytes, bytes, Sequence["tuple[Any, ...] | bytes"]]
 """Items of one directory: the tree's number, the directory there, the one in the layer, the items.
 
+An item is an Item's fields or, of a regular file that keeps its name and of which nothing is known, the name alone.
 With the number -1 the second is tar blocks as they are, and nothing else counts.
 """
 
@@ -128,8 +129,12 @@ class Copier:
             return []
         self._enter(number, source, place)
         copied = []
+        inside = source + b"/" if source else b""
         for values in items:
-            item = Item(*values)
+            if isinstance(values, bytes):
+                item = Item(values, inside + values, values, stat.S_IFREG, (), _NOTHING, _NOTHING, b"")
+            else:
+                item = Item(*values)
             path = place + b"/" + item.new if place else item.new
             if item.new.startswith(PREFIX):
                 raise hidden_name(path)

@@ -22,7 +22,7 @@ from veneer.build.context.select import Root
 from veneer.build.copying.buffer import BUFFER, Tar
 from veneer.build.copying.copier import Copied, Copier, Run, hidden_name
 from veneer.build.copying.headers import header
-from veneer.build.copying.plan import Child, Place, Plan, is_linked, row_at
+from veneer.build.copying.plan import MADE, Child, Place, Plan, is_linked, is_single, row_at
 from veneer.changeset import metadata
 from veneer.changeset.entry import Entry, Kind
 from veneer.changeset.index_builder import IndexBuilder
@@ -187,7 +187,7 @@ class Filling:
     def _jobs(self) -> Iterator[Job]:
         """The layer in its order, cut into jobs; directories are made on the way."""
         job, run, place_of_run = Job(), None, (-1, b"", b"")
-        items: list[tuple[Any, ...]] = []
+        items: list[tuple[Any, ...] | bytes] = []
         for place, name, child in self._plan.walk():
             if child is None:
                 block = self._directory(place)
@@ -213,13 +213,16 @@ class Filling:
 
     def _item(
         self, place: Place, name: bytes, child: Child, row: tuple[int, ...]
-    ) -> tuple[tuple[Any, ...], bytes]:  # fmt: skip
-        """An Item's fields, and the directory it is in; `row` is what it was listed as."""
+    ) -> tuple[tuple[Any, ...] | bytes, bytes]:  # fmt: skip
+        """What a Run has of it, and the directory it is in; `row` is what it was listed as."""
         _, holder, at = child
         known: tuple[int, ...] = ()
         if isinstance(holder, Folder):
-            source, own, given = holder.path, holder.names[at], holder.child(holder.names[at])
+            source, own = holder.path, holder.names[at]
             assert holder.sums is not None and holder.digests is not None
+            if own == name and is_single(row) and holder.sums[32 * at : 32 * at + 32] == _NOTHING:
+                return own, source
+            given = holder.child(own)
             total, content = bytes(holder.sums[32 * at : 32 * at + 32]), bytes(holder.digests[32 * at : 32 * at + 32])
             if total != _NOTHING:
                 known = row
@@ -254,7 +257,7 @@ class Filling:
         if place.path.rpartition(b"/")[2].startswith(PREFIX):
             raise hidden_name(place.path)
         try:
-            os.mkdir(place.path, 0o755, dir_fd=self._root)
+            os.mkdir(place.path, MADE, dir_fd=self._root)
         except FileExistsError:
             # A driver that copies what is below; where the plan has a directory, nothing else stays.
             if not stat.S_ISDIR(os.stat(place.path, dir_fd=self._root, follow_symlinks=False).st_mode):
@@ -273,7 +276,7 @@ class Filling:
         fd = open_beneath(self._root, directory, DIRECTORY)
         try:
             remove_tree(fd, name, path)
-            os.mkdir(name, 0o755, dir_fd=fd)
+            os.mkdir(name, MADE, dir_fd=fd)
         finally:
             os.close(fd)
 
@@ -294,8 +297,12 @@ class Filling:
 
     def _dress(self) -> None:
         """Give the directories their attributes, now that nothing in them changes any more."""
-        own = (os.geteuid(), os.getegid())
+        own, made = (os.geteuid(), os.getegid()), MADE & ~umask()
         for place in self._places:
+            if (place.uid, place.gid) == own and place.mode == made and not place.xattrs and not self._replacing:
+                # As it was made.  It is ours alone, and so are those that it is in: no link can be on the way.
+                os.utime(place.path or b".", ns=(place.mtime_ns, place.mtime_ns), dir_fd=self._root)
+                continue
             fd = open_beneath(self._root, place.path, DIRECTORY)
             try:
                 if (place.uid, place.gid) != own or self._replacing:

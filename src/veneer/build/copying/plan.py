@@ -275,6 +275,11 @@ def is_linked(row: Sequence[int]) -> bool:
     return row[LINKS] > 1 and stat.S_ISREG(row[MODE])
 
 
+def is_single(row: Sequence[int]) -> bool:
+    """Whether a row is of a file with one name."""
+    return row[LINKS] == 1 and stat.S_ISREG(row[MODE])
+
+
 def resolve(tree: Tree, path: bytes, root: bytes = b"") -> bytes:
     """The real path of what `path` names below the directory `root`, links followed as in a chroot there.
 
