@@ -245,8 +245,12 @@ def test_a_listener_that_has_enough_ends_the_command(engine: Engine, built: Buil
         if isinstance(event, Output):
             raise Cancelled("enough")
 
+    text = b"FROM busybox:1\nRUN for each in 1 2 3 4 5 6 7 8; do sleep 1000 & done; echo up; sleep 1000\n"
     with pytest.raises(Cancelled):
-        engine.build(dockerfile=b"FROM busybox:1\nRUN echo up; sleep 1000\n", network="none", on_event=stop).result()
+        engine.build(dockerfile=text, network="none", on_event=stop).result()
+    groups = Path("/sys/fs/cgroup")
+    ours = f"veneer-*-{os.getpid()}-*"
+    assert [*groups.glob(ours), *groups.glob(f"*/{ours}")] == []
 
 
 def test_a_stage_that_fails_ends_the_commands_of_others(engine: Engine, built: Build) -> None:
