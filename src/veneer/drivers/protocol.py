@@ -64,7 +64,10 @@ class StorageDriver(Protocol):
         *,
         index: BinaryIO | None = None,
     ) -> Packed:
-        """Write what `snapshot` changes of `lowers` as a layer tar, the same bytes whatever the driver."""
+        """Write what `snapshot` changes of `lowers` as a layer tar, the same bytes whatever the driver.
+
+        A file of which nothing but the content differs is a change.
+        """
 
     def commit(self, snapshot: SnapshotID) -> None:
         """Freeze the snapshot: it is not written again, only read and stood upon."""
