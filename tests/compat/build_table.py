@@ -58,15 +58,25 @@ def page(verdicts: Sequence[Verdict], version: str) -> str:
     lines = ["| case | what it shows | docker | config | history | layers | files |", "|---|---|---|---|---|---|---|"]
     text += "\n".join([*lines, *map(row, verdicts)])
     text += "\n\n## Differences, and why they are meant\n\n"
-    for verdict in verdicts:
-        for each in verdict.case.differs:
-            text += f"- `{verdict.case.name}`, {each.what.rstrip(':')}: {each.why}.\n"
+    for why, places in _reasons(verdicts).items():
+        cases = ", ".join(f"`{name}` ({', '.join(dict.fromkeys(found))})" for name, found in places.items())
+        text += f"- {why[0].upper()}{why[1:]}: {cases}.\n"
     text += "\n## Refused in other words\n\n| case | docker | veneer | |\n|---|---|---|---|\n"
     for verdict in verdicts:
         case = verdict.case
         if case.fails != case.veneer_fails:
             text += f"| `{case.name}` | {_code(case.fails)} | {_code(case.veneer_fails)} | {case.fails_why} |\n"
     return text
+
+
+def _reasons(verdicts: Sequence[Verdict]) -> dict[str, dict[str, list[str]]]:
+    """Each argument with the cases that make it, and where in each."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for verdict in verdicts:
+        for each in verdict.case.differs:
+            place = re.sub(r":? *(: (only )?docker .*)?$", "", each.what)
+            found.setdefault(each.why, {}).setdefault(verdict.case.name, []).append(place)
+    return found
 
 
 def _code(text: str | None) -> str:
