@@ -127,6 +127,20 @@ def test_links_of_the_image_are_followed_inside_it(engine: Engine, context: Path
     assert sorted(layer(done, 2)) == [b"real"]
 
 
+def test_a_directory_made_below_set_group_id_is_roots(engine: Engine, context: Path) -> None:
+    shared = context / "shared" / "group"
+    shared.mkdir(parents=True)
+    os.chown(shared, 33, 33)
+    shared.chmod(0o2775)
+    text = "FROM scratch\nCOPY --chown=33:33 shared /srv\nWORKDIR /srv/group/new\nCOPY f /srv/group/made/\n"
+    done = build(engine, text, context)
+    group = layer(done, 0)[b"srv/group"]
+    assert (group.mode, group.gid) == (0o2775, 33)
+    for number, path in ((1, b"srv/group/new"), (2, b"srv/group/made")):
+        made = layer(done, number)[path]
+        assert (made.mode, made.uid, made.gid) == (0o755, 0, 0)
+
+
 def test_what_is_linked_does_not_follow_and_serves_other_images(engine: Engine, context: Path) -> None:
     base(engine)
     base(engine, "other:1", b"other\n")
