@@ -32,6 +32,15 @@ def test_history_pairs_with_layers_by_counting() -> None:
     assert [(entry.created_by, position) for entry, position in found.rows()] == [("1", 0), ("2", None), ("3", 1)]
 
 
+def test_a_config_made_from_another_reads_as_it_would_alone() -> None:
+    below = config([A], [{"created_by": "1"}, {"created_by": "2", "empty_layer": True}])
+    document = json.loads(below.raw)
+    document["history"] += [{"created_by": "3"}, {"created_by": "4", "empty_layer": True}]
+    document["rootfs"]["diff_ids"].append(B)
+    raw = json.dumps(document).encode()
+    assert ImageConfig.parse(raw, below=below) == ImageConfig.parse(raw)
+
+
 def test_a_short_or_missing_history_is_legal_and_a_long_one_is_not() -> None:
     assert list(config([A, B, C]).rows()) == []
     assert len(list(config([A, B, C], [{"comment": "only"}]).rows())) == 1

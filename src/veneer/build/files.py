@@ -15,16 +15,10 @@ import stat
 from veneer.build import classic
 from veneer.build.caching.cache import facts_of
 from veneer.build.context.scan import Tree
-from veneer.build.copying.archives import unpacked
-from veneer.build.copying.copier import Rules
-from veneer.build.copying.filling import Filling
-from veneer.build.copying.owners import owner
-from veneer.build.copying.plan import Origin, Plan, resolve
 from veneer.build.copying.sources import Given, Part, Unforeseen, given
 from veneer.build.language import instructions as i
 from veneer.build.state import InvalidStep
 from veneer.build.steps import drafted
-from veneer.changeset.entry import Kind
 from veneer.oci.digest import Digest
 from veneer.store.durability import file_errors
 
@@ -34,6 +28,7 @@ if TYPE_CHECKING:
 
     from veneer.build.caching.cache import Facts
     from veneer.build.caching.explain import Miss
+    from veneer.build.copying.plan import Plan
     from veneer.build.stage import StageRun
     from veneer.store.layers import Layer
 
@@ -144,6 +139,11 @@ class Step:
 
     def layer(self) -> Layer | None:
         """Copy; None if that changes nothing."""
+        # Here, and below: a step that the cache has copies nothing.
+        from veneer.build.copying.filling import Filling
+        from veneer.build.copying.owners import owner
+        from veneer.build.copying.plan import Plan
+
         stage, instruction = self._stage, self._instruction
         session = stage.session
         with contextlib.ExitStack() as stack:
@@ -169,6 +169,8 @@ class Step:
 
         It has entries for the directories that lead to the files where they were not there below.
         """
+        from veneer.changeset.entry import Kind
+
         stage, instruction = self._stage, self._instruction
         numeric = instruction.chown.replace(":", "").isdecimal() or not instruction.chown  # names are the image's
         if not (numeric and plan.is_standalone and self.may_be_shared()):
@@ -189,6 +191,10 @@ class Step:
         stack: contextlib.ExitStack,
     ) -> None:  # fmt: skip
         """Put the sources of one tree into the plan, archives as what is in them."""
+        from veneer.build.copying.archives import unpacked
+        from veneer.build.copying.copier import Rules
+        from veneer.build.copying.plan import Origin
+
         tree = part.selection.tree
         rules = Rules(tree.normalised, who or ((0, 0) if tree.normalised else None), self._instruction.chmod, False,
                       tree.what)  # fmt: skip
@@ -216,6 +222,8 @@ class Step:
         path = os.fsencode(posixpath.normpath("/" + self._text)).lstrip(b"/")
         if self._instruction.link or below is None:
             return path, self._is_directory or not path
+        from veneer.build.copying.plan import resolve
+
         path = resolve(below, os.fsencode(self._text))
         status = below.status(path)
         return path, self._is_directory or not path or (status is not None and stat.S_ISDIR(status.st_mode))
