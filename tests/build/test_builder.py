@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.builds import Done, base, build, with_programs
+from tests.support.programs import needs
 from veneer.build.annotations import BadAnnotation
 from veneer.build.builder import NothingBuilt
 from veneer.build.events import Event, Repeated, StepFailed, Verified
@@ -27,6 +29,7 @@ from veneer.oci import manifest as oci
 from veneer.oci.manifest import Index, Manifest
 from veneer.oci.reference import Reference
 from veneer.store import manifests
+from veneer.store.catalog import StoreReadOnly
 
 TWO = "FROM scratch\nLABEL a=1\nWORKDIR /one\nWORKDIR /two\n"
 
@@ -328,6 +331,33 @@ def test_a_disk_that_is_full_fails_the_step_and_leaves_a_sound_store(
         assert build(engine, "FROM scratch\nLABEL a=1\nLABEL b=1\n").cached == [True, False]
 
 
+def test_a_command_that_fails_while_the_disk_is_full_is_told_with_that(
+    config: Config, ext4: Any, busybox: Path, root_only: None
+) -> None:
+    needs("runc")
+    with Engine(config.replaced(root=ext4(48 << 20) / "root")) as engine:
+        with_programs(engine, busybox)
+        for command, is_told in (("dd if=/dev/zero of=/big bs=64k", True), ("false", False)):
+            with pytest.raises(Failed) as told:
+                build(engine, f"FROM busybox:1\nRUN {command}\n", network="none")
+            assert isinstance(told.value.cause, CommandFailed)
+            assert (f"no space is left on the file system of {engine.store.root}" in told.value.hint) is is_told
+
+
+def test_a_store_that_is_read_only_is_told_before_the_first_step(config: Config, ext4: Any, root_only: None) -> None:
+    mounted = ext4(16 << 20)
+    elsewhere = config.replaced(root=mounted / "root")
+    with Engine(elsewhere) as engine:
+        build(engine, "FROM scratch\nENV A=1\n")
+    subprocess.run(["mount", "-o", "remount,ro", mounted], check=True)
+    events: list[Event] = []
+    with Engine(elsewhere) as engine:
+        with pytest.raises(StoreReadOnly, match=f"{mounted}/root is on a read-only file system"):
+            engine.build(dockerfile=b"FROM scratch\nENV A=1\nENV B=1\n", on_event=events.append).result()
+        assert events == []
+        assert build(engine, "FROM scratch\nENV A=1\nENV B=1\n", dry_run=True).cached == [True, False]
+
+
 def test_nothing_after_from_scratch_is_no_image(engine: Engine) -> None:
     with pytest.raises(NothingBuilt, match="No image was generated"):
         build(engine, "FROM scratch\n", tags="x:1")
@@ -375,8 +405,11 @@ def test_what_cannot_be_is_refused_before_anything_is_built(engine: Engine) -> N
 def test_a_stage_of_more_steps_than_an_image_can_have_is_refused(engine: Engine) -> None:
     from veneer.build.failure import StageError
 
+    events: list[Event] = []
+    text = b"FROM scratch\n" + b"env A 1\n" * 5001  # the linter, which has something to say of each, is not asked
     with pytest.raises(StageError, match="stage 0 has 5001 steps"):
-        build(engine, "FROM scratch\n" + "ENV A=1\n" * 5001)
+        engine.build(dockerfile=text, on_event=events.append).result()
+    assert events == []
 
 
 def test_a_dockerfile_of_a_hundred_thousand_lines_is_built(engine: Engine) -> None:

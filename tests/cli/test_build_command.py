@@ -58,6 +58,15 @@ def test_arguments_that_nobody_consumed_are_told_in_dockers_words(based: Veneer,
     assert "[Warning] One or more build-args [NOPE] were not consumed\n" in text
 
 
+def test_a_cache_that_is_not_there_is_told_and_of_a_quiet_build_on_standard_error(
+    based: Veneer, context: Path, tmp_path: Path
+) -> None:
+    cache, warning = f"type=local,src={tmp_path}/none", f"[Warning] cache {tmp_path}/none cannot be used: "
+    assert warning in based("build", "--progress", "plain", "--cache-from", cache, str(context)).text
+    quiet = based("build", "-q", "--cache-from", cache, str(context))
+    assert (quiet.code, quiet.text.count("\n"), quiet.err.startswith(warning)) == (0, 1, True)
+
+
 def test_a_tar_goes_to_standard_output_and_the_progress_does_not(based: Veneer, context: Path) -> None:
     answer = based("build", "-o", "-", str(context))
     assert answer.code == 0

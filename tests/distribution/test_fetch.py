@@ -96,7 +96,7 @@ def test_a_checksum_is_held_against_what_comes(web: Web, fetching: Fetching, alg
 @pytest.mark.parametrize(
     ("status", "kind", "words"),
     [
-        (404, FileNotThere, "with status 404 Not Found: no such thing"),
+        (404, FileNotThere, "with status 404 Not Found$"),
         (410, FileNotThere, "with status 410 Gone"),
         (401, FetchUnauthorized, "with status 401"),
         (403, FetchDenied, "with status 403"),
@@ -104,13 +104,13 @@ def test_a_checksum_is_held_against_what_comes(web: Web, fetching: Fetching, alg
         (304, FetchFailed, "with status 304"),
     ],
 )
-def test_a_refusal_is_told_in_dockers_words(
+def test_a_refusal_is_told_by_its_status_alone_in_one_line(
     web: Web, fetching: Fetching, clock: FakeClock, status: int, kind: type[Exception], words: str
 ) -> None:
-    web.pages["/f"] = Answer(b"no such\n  thing\x1b[31m" if status != 304 else b"", status)
+    web.pages["/f"] = Answer(b"<html>\n<h1>no\x1b[31m</h1>" if status != 304 else b"", status)
     with pytest.raises(kind, match="failed to GET http://127.0.0.1:.*/f " + words) as refused:
         fetching(f"{web.url}/f")
-    assert "\x1b" not in str(refused.value)
+    assert not set("\x1b\n<") & set(str(refused.value))
     assert clock.waits == []
     assert not fetching.path.exists()
 
@@ -126,7 +126,7 @@ def test_what_may_be_over_soon_is_tried_again(web: Web, fetching: Fetching, cloc
 
 def test_a_server_that_stays_broken_is_given_up(web: Web, fetching: Fetching, clock: FakeClock) -> None:
     web.pages["/f"] = Answer(b"sorry", 502)
-    with pytest.raises(FetchFailed, match="status 502 Bad Gateway: sorry"):
+    with pytest.raises(FetchFailed, match=r"status 502 Bad Gateway$"):
         fetching(f"{web.url}/f")
     assert len(web.asked) == 4
     web.pages["/f"] = Answer(b"cut", length=10)

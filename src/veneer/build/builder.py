@@ -78,12 +78,14 @@ def build(
     `squash` makes one layer of an image's layers above another image (None: above nothing), dated as told: as the image
     is, so that what was built before comes to what it came to before.  A request for that needs it.  `stdout` is where
     outputs with dest=- go.  Setting `stop` ends the build soon.
-    Raises what looking through the request does, DockerfileError, StageError, StepFailed and what a step's own
-    trouble is; NotReproducible; Cancelled if `tell` does, or because of `stop`.
+    Raises what looking through the request does, StoreReadOnly, DockerfileError, StageError, StepFailed and what a
+    step's own trouble is; NotReproducible; Cancelled if `tell` does, or because of `stop`.
     """
     from veneer.build.validation import looked_through
 
     wanted = looked_through(request)
+    if not request.dry_run:
+        store.catalog.check_writable()  # else its IDs would be told of images that nobody can keep
     if request.verify:
         request = request.replaced(no_cache=True)
     moment = time.time_ns() if request.source_date_epoch is None else request.source_date_epoch * 10**9

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 class CommandFailed(VeneerError):
     """A RUN that ended with another status than 0; `status` is it, or minus the signal's number."""
 
-    def __init__(self, words: Sequence[str], status: int) -> None:
+    def __init__(self, words: Sequence[str], status: int, *, hint: str = "") -> None:
         # A shell says 128 and the signal's number, and so does docker.
         code = 128 - status if status < 0 else status
-        super().__init__(f"The command '{' '.join(words)}' returned a non-zero code: {code}")
+        super().__init__(f"The command '{' '.join(words)}' returned a non-zero code: {code}", hint=hint)
         self.status = status
 
 

@@ -8,8 +8,7 @@ import time
 from collections.abc import Mapping
 
 from veneer.build.caching.cache import Cache
-from veneer.build.failure import StageError
-from veneer.build.stages import Plan, PlannedStage, plan
+from veneer.build.stages import Plan, PlannedStage, check_filter, plan
 from veneer.errors import Conflict, NotFound
 from veneer.oci.digest import BlobDigest
 from veneer.progress import Cancelled
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
 
 MAX_WORKERS = 8
 """Stages that are worked on at the same time."""
-MAX_STEPS = 5_000
-"""Steps of one stage.  Each step's image has the rows of all before it, so that ten times as many take a hundred times
-the room."""
 _FRONTEND = "BUILDKIT_"
 """Arguments for the builder itself begin so; nobody has to declare them."""
 
@@ -73,12 +69,7 @@ class Session:
             sources.dockerfile, target=request.target, given=self.given, contexts=self.contexts, platform=platform,
             labels=request.labels,
         )  # fmt: skip
-        for planned in self.plan.stages:
-            if (count := len(self.plan.steps(planned))) > MAX_STEPS:
-                raise StageError(
-                    f"stage {planned.stage.label} has {count} steps, more than the {MAX_STEPS} an image can have",
-                    hint="put several values into one ENV or LABEL, several commands into one RUN",
-                )
+        check_filter(self.plan, request.no_cache_filter)
         self.steps = self.hits = 0
         self.warnings: tuple[str, ...] = ()
         self.result: ImageID | None = None

@@ -18,6 +18,9 @@ from veneer.oci.platform import Platform, host
 from veneer.values import Value
 
 SCRATCH = "scratch"
+MAX_STEPS = 5_000
+"""Steps of one stage.  Each step's image has the rows of all before it, so that ten times as many take a hundred times
+the room."""
 
 
 class PlannedStage(Value):
@@ -145,7 +148,14 @@ def plan(
         if index not in planned:
             planned[index] = _planned(dockerfile, named, index, meta, contexts, platform)
             todo += planned[index].needs
-    return Plan(dockerfile, tuple(planned[index] for index in sorted(planned)), last, meta, _labels(labels), named)
+    made = Plan(dockerfile, tuple(planned[index] for index in sorted(planned)), last, meta, _labels(labels), named)
+    for each in made.stages:
+        if (count := len(made.steps(each))) > MAX_STEPS:
+            raise StageError(
+                f"stage {each.stage.label} has {count} steps, more than the {MAX_STEPS} an image can have",
+                hint="put several values into one ENV or LABEL, several commands into one RUN",
+            )
+    return made
 
 
 def _labels(labels: Sequence[tuple[str, str]]) -> tuple[i.Label, ...]:
@@ -154,18 +164,30 @@ def _labels(labels: Sequence[tuple[str, str]]) -> tuple[i.Label, ...]:
 
 
 def _target(dockerfile: i.Dockerfile, named: Named, target: str) -> int:
+    return _called(dockerfile, named, target, "target stage") if target else len(dockerfile.stages) - 1
+
+
+def check_filter(plan: Plan, names: Iterable[str]) -> None:
+    """Raise StageError for a name of `--no-cache-filter` that is no stage's: its steps would be the cache's after all.
+
+    Docker takes any name.
+    """
+    for name in names:
+        _called(plan.dockerfile, plan.named, name, "--no-cache-filter: stage")
+
+
+def _called(dockerfile: i.Dockerfile, named: Named, word: str, what: str) -> int:
+    """The last stage of that name, or the one of that number.  Raises StageError with the nearest name."""
     stages = dockerfile.stages
-    if not target:
-        return len(stages) - 1
-    found = named.before(target, len(stages))
+    found = named.before(word, len(stages))
     if found is not None:
         return found
-    if target.isascii() and target.isdigit() and len(target) < 6 and int(target) < len(stages):
-        return int(target)
-    near = nearest(target.lower(), named.names())
+    if word.isascii() and word.isdigit() and len(word) < 6 and int(word) < len(stages):
+        return int(word)
+    near = nearest(word.lower(), named.names())
     count = f"{len(stages)} stage{'s' if len(stages) > 1 else ''}"
     raise StageError(
-        f'target stage "{target}" could not be found',
+        f'{what} "{word}" could not be found',
         hint=f"did you mean {near}?" if near else f"{dockerfile.name} has {count}",
     )
 

@@ -220,7 +220,7 @@ class Plain:
 
 
 class Quiet:
-    """Nothing but the result; what a failing step printed goes to standard error."""
+    """Nothing but the result; warnings, and what a failing step printed, go to standard error."""
 
     def __init__(self, err: TextIO) -> None:
         self._err = err
@@ -239,6 +239,9 @@ class Quiet:
                 kept = self._kept.pop((event.step.stage, event.step.number), bytearray())
                 for line in bytes(kept).decode("utf-8", "replace").splitlines():
                     self._err.write(calm(line, colours=False) + "\n")
+            elif isinstance(event, Finished):
+                for warning in event.warnings:
+                    self._err.write(f"[Warning] {harmless(warning)}\n")
 
     def close(self, *, failed: bool) -> None:
         self._err.flush()

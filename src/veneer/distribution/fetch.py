@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 MAX_SIZE = 1 << 40
 """Bytes: as much as a layer may unpack to."""
-MAX_WORDS = 4096
+MAX_REASON = 200
+"""Letters of a server's own words in an error."""
 POLICY = Policy(tries=4, first_wait=0.5, longest_wait=10.0, waits_in_all=30.0)
 _NOT_MODIFIED = 304
 
@@ -38,7 +39,7 @@ class BadURL(InvalidRequest):
 
 
 class FetchFailed(Unavailable):
-    """The server did not give the file; the message has its words."""
+    """The server did not give the file; the message has its status."""
 
 
 class FileNotThere(NotFound):
@@ -151,13 +152,9 @@ def redacted(url: str) -> str:
 
 def _refusal(url: str, response: Response) -> VeneerError:
     """The error for an answer that is no file."""
-    words = b""
-    while len(words) < MAX_WORDS and (part := response.read1(MAX_WORDS - len(words))):
-        words += part
-    said = " ".join(words.decode("utf-8", "replace").split())[:200]
-    printable = "".join(character for character in said if character.isprintable())
-    message = f"failed to GET {redacted(url)} with status {response.status} {response.reason}".rstrip()
-    message += f": {printable}" if printable else ""
+    # Nothing of the body: it is a page for a browser, as often as not.
+    reason = "".join(character for character in response.reason if character.isprintable())[:MAX_REASON]
+    message = f"failed to GET {redacted(url)} with status {response.status} {reason}".rstrip()
     if response.status in RETRY_STATUSES:
         return _Again(message)
     kinds: dict[int, type[VeneerError]] = {

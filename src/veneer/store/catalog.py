@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     Bindings = Sequence[Any] | Mapping[str, Any]
 
+FREE_SOME = "free some space there: veneer image prune --all --dry-run shows what could go"
 BUSY_SECONDS = 60.0
 """How long to wait for another process's transaction; none does network, hashing or unpacking inside one."""
 
@@ -60,7 +61,7 @@ def store_full(path: str | os.PathLike[str]) -> StoreFull:
     """The error for a full disk under `path`."""
     return StoreFull(
         f"no space left on the file system of {os.fspath(path)}",
-        hint="free some space there: veneer image prune --all --dry-run shows what could go",
+        hint=FREE_SOME,
     )
 
 
@@ -159,8 +160,7 @@ class Catalog:
         if self.writing:
             yield connection
             return
-        if self.read_only:
-            raise StoreReadOnly(f"{self._root} is on a read-only file system", hint="choose another with --root")
+        self.check_writable()
         with translated(self.path):
             if not self._local.writer:
                 # Only a connection that wrote checkpoints when it closes: a reader leaves the files alone.
@@ -182,6 +182,12 @@ class Catalog:
                 self._local.writing = False
                 if not durable:
                     connection.execute("PRAGMA synchronous = FULL")
+
+    def check_writable(self) -> None:
+        """Raise StoreReadOnly where `transaction()` would, before there is anything to lose."""
+        self.connection  # noqa: B018  opening it tells
+        if self.read_only:
+            raise StoreReadOnly(f"{self._root} is on a read-only file system", hint="choose another with --root")
 
     @property
     def writing(self) -> bool:

@@ -11,7 +11,7 @@ import errno
 import os
 from collections.abc import Iterator
 
-from veneer.store.catalog import DiskFailed, StoreReadOnly, store_full
+from veneer.store.catalog import FREE_SOME, DiskFailed, StoreReadOnly, store_full
 from veneer.values import Value
 
 TYPE_CHECKING = False
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SETTLED_AFTER = 35.0
 """Seconds after which the kernel has written most of a layer back by itself (vm.dirty_expire_centisecs is 30 s),
 so that the syncfs which proves it costs next to nothing."""
+
+ALMOST_NOTHING = 64 << 10
+"""Bytes: file systems call the disk full with a few blocks left."""
 
 _armed: dict[str, int] = {}
 
@@ -89,6 +92,18 @@ def file_errors(root: str | os.PathLike[str]) -> Iterator[None]:
                 f"{root}: the disk failed: {error}", hint="look for disk errors in the kernel's log: dmesg"
             ) from error
         raise
+
+
+def disk_hint(root: str | os.PathLike[str]) -> str:
+    """What to say of a program that failed while it wrote below `root`: that the disk is full; "" if it is not."""
+    found = os.statvfs(root)
+    # Not f_bfree: what is kept back for root wants CAP_SYS_RESOURCE, which a step is not given.
+    blocks = found.f_bavail * found.f_frsize < ALMOST_NOTHING
+    files = found.f_files and not found.f_favail  # no count of files at all is no limit
+    if not (blocks or files):
+        return ""
+    what = "space" if blocks else "inode"
+    return f"no {what} is left on the file system of {os.fspath(root)}, which may be why; {FREE_SOME}"
 
 
 class Session(Value):

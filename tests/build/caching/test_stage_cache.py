@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.builds import base, build, with_programs
+from veneer.build.failure import StageError
 from veneer.engine.engine import Engine
 
 STEPS = 'FROM base:1\nLABEL a=1\nENV B=2\nWORKDIR /w\nCMD ["x"]\n'
@@ -61,6 +62,15 @@ def test_no_cache_filter_is_for_the_stages_it_names(engine: Engine) -> None:
     done = build(engine, text, no_cache_filter="two")
     assert done.cached == [True, False]
     assert build(engine, text, no_cache_filter="ONE").cached == [False, False]
+
+
+def test_a_no_cache_filter_that_names_no_stage_is_refused_with_the_nearest(engine: Engine) -> None:
+    text = "FROM scratch AS builder\nLABEL a=1\n"
+    with pytest.raises(StageError, match='--no-cache-filter: stage "bilder" could not be found') as told:
+        build(engine, text, no_cache_filter=["builder", "bilder"])
+    assert told.value.hint == "did you mean builder?"
+    with pytest.raises(StageError):
+        build(engine, text, no_cache_filter="1")
 
 
 def test_the_default_of_an_arg_counts_and_the_value_given_does_not(engine: Engine) -> None:

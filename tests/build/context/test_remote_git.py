@@ -425,6 +425,19 @@ def test_the_callers_word_to_stop_ends_git(
         fetched(tmp_path, access.replaced(progress=stop), f"{smart}/b.git")
 
 
+def test_that_something_is_fetched_is_told_once(
+    tmp_path: Path, access: Access, repository: Repository, smart: str
+) -> None:
+    repository.commit(a="a")
+    told: list[str] = []
+
+    def hear(report: Report) -> None:
+        told.extend([report.status] if report.status not in told[-1:] else [])  # as it is printed
+
+    fetched(tmp_path, access.replaced(progress=hear), f"{smart}/b.git")
+    assert told.count("fetching") == 1
+
+
 def test_without_git_the_package_is_named(access: Access, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(GitMissing) as missing:

@@ -120,6 +120,6 @@ class Cache:
     def close(self) -> None:
         """Note which images were of use, and let go of the caches."""
         self._stack.close()
-        if self._used:
+        if self._used and not self._request.dry_run:  # that looked, and had no use
             used, self._used = self._used, []
             self.builds.used(used)

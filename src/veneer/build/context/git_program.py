@@ -79,6 +79,7 @@ class Git:
         self._address = address
         self.shown = address.shown
         self._access = access
+        self._status = "fetching"
         self._environment = _environment(environment())
         self.remote, credentials = _without_credentials(address.remote)
         settings = dict(_SETTINGS)
@@ -153,7 +154,9 @@ class Git:
                 if time.monotonic() - heard > IDLE:
                     raise GitFailed(f"{self.shown}: nothing came from git for {IDLE:.0f} s")
                 text = re.split(rb"[\r\n]+", said.strip())[-1].decode(errors="replace")
-                self._access.progress(Report(self.shown, self._clean(text) or "fetching"))
+                # A command that is silent goes on with what the one before it said: that is no news.
+                self._status = self._clean(text) or self._status
+                self._access.progress(Report(self.shown, self._status))
         process.wait()
         return bytes(answer), said.decode("utf-8", "replace")
 

@@ -13,6 +13,7 @@ from veneer.build.language import instructions as i
 from veneer.build.running import mounts
 from veneer.build.steps import drafted, measured
 from veneer.errors import Denied
+from veneer.store.durability import disk_hint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def run(stage: StageRun, instruction: i.Run) -> bool:
     with drafted(stage) as draft:
         status = container.run(stage, instruction, draft, words, visible)
         if status:
-            raise CommandFailed(words, status)
+            raise CommandFailed(words, status, hint=disk_hint(stage.store.root))
         layer = measured(stage, draft)
     stage.make(command, facts, layer)
     return False
