@@ -96,10 +96,11 @@ def test_several_stages_name_theirs_on_every_line() -> None:
     ]  # fmt: skip
 
 
-def test_quiet_is_silent_until_a_step_fails() -> None:
+def test_quiet_tells_the_builds_own_warnings_and_what_a_step_that_fails_printed() -> None:
     err = io.StringIO()
     feed(Quiet(err), BUILT)
-    assert err.getvalue() == ""
+    assert err.getvalue() == "[Warning] late\n"
+    err = io.StringIO()
     feed(Quiet(err), [StepStarted(0.0, MAKE), Output(0.0, MAKE, 2, b"boom\n"), StepFailed(0.0, MAKE, "no", ONE)])
     assert err.getvalue() == "boom\n"
 
