@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.builds import base, build, with_programs
+from tests.support.programs import needs
+from veneer.build.caching import mounted
 from veneer.build.caching.explain import Miss, differing, why
 from veneer.engine.engine import Engine
 from veneer.store.store import Store
@@ -174,7 +176,127 @@ def test_a_dry_run_explains_as_the_build_does(engine: Engine, context: Path) -> 
     assert told(predicted.why) == told(build(engine, COPIES, context).why)
 
 
+# ---- what a RUN has mounted
+
+MOUNTS = "FROM busybox:1\nRUN --mount=type=bind,target=/c{} true\n"
+
+
+def rebuilt(engine: Engine, busybox: Path, context: Path, change: Callable[[Path], None], of: str = "") -> Miss:
+    """Why a RUN with a mount is done again after a change; a dry run gives the same reason."""
+    needs("runc")
+    with_programs(engine, busybox)
+    text = MOUNTS.format(of)
+    build(engine, text, context, network="none")
+    assert build(engine, text, context, network="none").cached == [True]
+    change(context)
+    predicted = build(engine, text, context, network="none", dry_run=True).why
+    done = build(engine, text, context, network="none").why
+    assert (done.kind, told(done)) == ("mount", told(predicted))
+    return done
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (change_a_byte, "main.py: other content (9 bytes, sha256 "),
+        (change_a_mode, "sub/data: mode 0644 -> 0600"),
+        (change_a_name, "notes.md is now called readme.md"),
+        (grow, "sub/data: other content (5 -> 10 bytes, sha256 "),
+        (add, "sub/new is new (0 bytes)"),
+        (remove, "notes.md is gone"),
+        (change_the_kind, "notes.md: was a file, is a symbolic link"),
+    ],
+)
+def test_the_mounted_file_that_changed_is_named_with_what_of_it(
+    engine: Engine, busybox: Path, context: Path, change: Callable[[Path], None], words: str, root_only: None
+) -> None:
+    miss = rebuilt(engine, busybox, context, change)
+    assert miss.summary.startswith(f"mounted from the build context: {words}")
+    assert "dir:" not in told(miss)
+
+
+def test_the_file_of_a_mounted_directory_or_file_is_named_by_its_place_in_the_context(
+    engine: Engine, busybox: Path, context: Path, root_only: None
+) -> None:
+    inside = rebuilt(engine, busybox, context, grow, ",source=sub").summary
+    assert inside.startswith("mounted from the build context: sub/data: other content (5 -> 10 bytes")
+    alone = rebuilt(engine, busybox, context, change_a_byte, ",source=main.py").summary
+    assert alone.startswith("mounted from the build context: main.py: other content (9 bytes")
+
+
+def test_a_mounted_link_that_points_elsewhere_is_named(
+    engine: Engine, busybox: Path, context: Path, root_only: None
+) -> None:
+    (context / "link").symlink_to("main.py")
+
+    def turn(folder: Path) -> None:
+        (folder / "link").unlink()
+        (folder / "link").symlink_to("sub")
+
+    assert rebuilt(engine, busybox, context, turn).summary.endswith("context: link: the link points elsewhere")
+
+
+def test_of_more_files_than_are_noted_the_directory_is_named(
+    engine: Engine, busybox: Path, context: Path, root_only: None
+) -> None:
+    for number in range(mounted.MAX_FILES):
+        (context / "sub" / f"{number}").write_bytes(b"")
+    summary = rebuilt(engine, busybox, context, grow, ",source=sub").summary
+    assert summary == (
+        "what is mounted from the build context's sub/ is not the same; "
+        "of more than 2000 files, or very long names, it is not noted which they are"
+    )
+
+
+def test_the_lists_of_a_steps_mounts_are_bounded_together(
+    engine: Engine, busybox: Path, context: Path, root_only: None
+) -> None:
+    needs("runc")
+    with_programs(engine, busybox)
+    for name in ("one", "two"):
+        (context / name).mkdir()
+        for number in range(700):
+            (context / name / f"{number:0240}").write_bytes(b"")
+    text = "FROM busybox:1\nRUN --mount=source=one,target=/1 --mount=source=two,target=/2 true\n"
+    step = engine.store.builds.of(build(engine, text, context, network="none").id)
+    assert step is not None and len(step.facts) < mounted.MAX_BYTES
+    assert list(step.read()["note"]["mounts"]) == ["the build context:/one"]
+
+
+def test_a_dry_run_says_that_what_is_mounted_of_a_stage_would_be_made_anew(
+    engine: Engine, busybox: Path, root_only: None
+) -> None:
+    needs("runc")
+    with_programs(engine, busybox)
+    text = "FROM busybox:1 AS made\nWORKDIR /{}\nFROM busybox:1\nRUN --mount=from=made,source={},target=/m true\n"
+    build(engine, text.format("a", "a"), network="none")
+    misses = build(engine, text.format("b", "a"), network="none", dry_run=True).misses
+    assert misses[-1].summary == "what is mounted from made's a/ is yet to be made"
+    whole = text.replace("source={},", "")
+    build(engine, whole.format("a"), network="none")
+    misses = build(engine, whole.format("b"), network="none").misses
+    assert misses[-1].summary == "what is mounted from made is not the same: it is another file system"
+
+
 # ---- without any build
+
+
+def test_what_is_said_of_mounts_without_a_list_that_can_be_compared() -> None:
+    def differ(was: dict[str, object], now: dict[str, object]) -> str:
+        return told(differing(facts(**was), facts(**now)))
+
+    name = "the build context:/d"
+    assert differ({"mounts": {name: "dir:1"}}, {"mounts": {name: "dir:2"}, "note": {"mounts": {name: [["a"]]}}}) == (
+        "what is mounted from the build context's d/ is not the same; which files it had was not noted"
+    )
+    note = {"mounts": {name: [["a", 0o100644, 1, "00" * 5 + "01"]]}}
+    assert "an owner or an attribute" in differ({"mounts": {name: "dir:1"}, "note": note},
+                                                {"mounts": {name: "dir:2"}, "note": note})  # fmt: skip
+    assert differ({"mounts": {"0:/d": "file:1"}}, {"mounts": {"0:/d": "file:2"}}).startswith(
+        "what is mounted from stage 0's d is not the same; "
+    )
+    assert differ({}, {"mounts": {name: "dir:1"}}) == "the build context's d/ was not mounted"
+    assert differ({"mounts": {name: "file:1"}}, {}) == "the build context's d is not mounted any more"
 
 
 def facts(**changes: object) -> dict[str, object]:

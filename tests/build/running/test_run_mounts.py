@@ -112,7 +112,7 @@ def test_the_step_is_done_again_when_the_files_it_sees_change_and_not_for_others
     (context / "sub/seen").write_text("news\n")
     again = built(steps)
     assert again.cached == [False] and again.id != first.id
-    assert again.why.kind == "mount" and "the build context:/sub" in again.why.summary
+    assert again.why.kind == "mount" and "the build context: sub/seen: other content" in again.why.summary
 
 
 def test_a_source_that_is_not_there_is_named(built: Build) -> None:

@@ -1,12 +1,12 @@
 """Which file made a COPY or ADD miss the cache: what is to be copied now, beside the layer that the step made before.
 
-The layer's index is the old list of files; nothing was kept for it.
+The layer's index is the old list of files; nothing was kept for it.  For a RUN's mounts something is: mounted.py.
 """
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from veneer.build.caching.explain import MAX_DETAILS, Miss
 from veneer.build.context.scan import MODE, SIZE, WIDTH
@@ -29,7 +29,7 @@ _CALLED = {
 
 
 class Seen(Value):
-    """One path to be copied: `name` is what the user calls it."""
+    """One path to be copied, or mounted: `name` is what the user calls it."""
 
     __slots__ = ()
     name: bytes
@@ -48,10 +48,10 @@ def chosen(selection: Selection, destination: bytes, into: bool) -> dict[bytes, 
     for root in selection.roots:
         place = _joined(destination, root.base) if into or root.folder is not None else destination
         if root.folder is None:
-            found[place] = _seen(root.given, root.row[MODE], root.row[SIZE], root.digest)
+            found[place] = seen(root.given, root.row[MODE], root.row[SIZE], root.digest)
             continue
         if root.base:
-            found[place] = _seen(root.given, root.row[MODE], 0, b"")
+            found[place] = seen(root.given, root.row[MODE], 0, b"")
         begin = len(root.folder.path)
         for folder in root.folder.walk():
             below = folder.path[begin:].strip(b"/")
@@ -60,7 +60,7 @@ def chosen(selection: Selection, destination: bytes, into: bool) -> dict[bytes, 
                 digest = bytes(folder.digests[32 * number : 32 * number + 32]) if folder.digests else b""
                 path = _joined(place, _joined(below, name))
                 given = _joined(_joined(root.given, below), name)
-                found[path] = _seen(given, folder.rows[at + MODE], folder.rows[at + SIZE], digest)
+                found[path] = seen(given, folder.rows[at + MODE], folder.rows[at + SIZE], digest)
     return found
 
 
@@ -68,7 +68,8 @@ def _joined(one: bytes, other: bytes) -> bytes:
     return one + b"/" + other if one and other else one or other
 
 
-def _seen(name: bytes, mode: int, size: int, digest: bytes) -> Seen:
+def seen(name: bytes, mode: int, size: int, digest: bytes) -> Seen:
+    """A path by its st_mode, its size and the digest of its content (zeros, or nothing, where it has none)."""
     kind = _KINDS.get(stat.S_IFMT(mode), Kind.REGULAR)
     return Seen(name, kind, stat.S_IMODE(mode), size if kind is Kind.REGULAR else 0, digest.strip(b"\0") and digest)
 
@@ -84,13 +85,22 @@ def compare(
     """
     now = chosen(selection, destination, into)
     before = {entry.path: entry for entry in index if _is_copied(entry, destination, now)}
-    lines = _lines(now, before, destination, modes, hidden)
-    summaries = [line for _, line in sorted(lines)]
+    summaries = [line for _, line in sorted(_lines(now, before, destination, modes, hidden))]
     if not summaries:
         return None
     more = len(summaries) - MAX_DETAILS
     details = (*summaries[1:MAX_DETAILS], *([f"and {more} more"] if more > 0 else ()))
     return Miss("file", summaries[0], details)
+
+
+def lines(now: dict[bytes, Seen], before: dict[bytes, Seen]) -> list[str]:
+    """What differs between two lists of files by the name the user has for them, the first thing first."""
+    found = _lines(now, before, b"", True, lambda path: "")
+    for path, each in now.items():
+        old = before.get(path)
+        if old is not None and each.kind is old.kind is Kind.SYMLINK and each.digest != old.digest:
+            found.append((1, f"{_shown(each.name)}: the link points elsewhere"))
+    return [line for _, line in sorted(found)]
 
 
 def _is_copied(entry: Entry, destination: bytes, now: dict[bytes, Seen]) -> bool:
@@ -103,7 +113,7 @@ def _is_copied(entry: Entry, destination: bytes, now: dict[bytes, Seen]) -> bool
 
 
 def _lines(
-    now: dict[bytes, Seen], before: dict[bytes, Entry], destination: bytes, modes: bool,
+    now: Mapping[bytes, Seen], before: Mapping[bytes, Entry | Seen], destination: bytes, modes: bool,
     hidden: Callable[[bytes], str],
 ) -> list[tuple[int, str]]:  # fmt: skip
     found: list[tuple[int, str]] = []
@@ -126,7 +136,7 @@ def _lines(
     return found
 
 
-def _renamed(gone: dict[bytes, Entry], added: dict[bytes, Seen]) -> Iterator[tuple[bytes, bytes]]:
+def _renamed(gone: dict[bytes, Entry | Seen], added: dict[bytes, Seen]) -> Iterator[tuple[bytes, bytes]]:
     """Files that went under one name and came under another with the same content."""
     by_content: dict[tuple[bytes, int], list[bytes]] = {}
     for path, entry in gone.items():
@@ -137,7 +147,7 @@ def _renamed(gone: dict[bytes, Entry], added: dict[bytes, Seen]) -> Iterator[tup
             yield olds.pop(0), path
 
 
-def _changed(seen: Seen, entry: Entry, modes: bool) -> Iterator[str]:
+def _changed(seen: Seen, entry: Entry | Seen, modes: bool) -> Iterator[str]:
     name = _shown(seen.name)
     kind = Kind.REGULAR if entry.kind is Kind.HARDLINK else entry.kind
     if kind is not seen.kind:

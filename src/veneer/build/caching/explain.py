@@ -53,7 +53,7 @@ def why(builds: BuildStore, parent: ImageID | None, facts: Facts, *, base: str =
     """Why nothing was found for `facts` on `parent`.
 
     `base` is the name in FROM where the step is the first after it.  A COPY's files are compared by whoever has them
-    (files.py): here it is only said that they differ.
+    (files.py): here it is only said that they differ.  A RUN's are in the facts' notes.
     """
     from veneer.store.builds import encode
 
@@ -136,7 +136,9 @@ def differing(old: Facts, new: Facts) -> Miss:
         if name == "checksum" and _plain(old) == _plain(new):
             return Miss("file", "the files it copies are not the same")
         if name == "mounts":
-            return _pairs("mount", "what is mounted from", old.get(name) or {}, new.get(name) or {})
+            from veneer.build.caching import mounted
+
+            return mounted.differing(old, new)
         if name == "cmd":
             return _words(_plain(old), _plain(new))
         if name == "env":

@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from typing import Any
 
     from veneer.build.language import instructions as i
     from veneer.build.running.sources import Source
@@ -43,13 +44,24 @@ class BadSecret(InvalidRequest):
     """A secret that cannot be an environment variable."""
 
 
-def facts(stage: StageRun, instruction: i.Run) -> dict[str, str]:
+def facts(stage: StageRun, instruction: i.Run) -> dict[str, Any]:
     """What a step depends on in its mounts: the files that bind mounts show.  What is kept or secret does not count.
 
-    By what people call the source, its checksum.  Raises SourceNotFound, and what finding a source raises.
+    `mounts`: by what people call the source, its checksum.  `note`: which files these were, if they are not too many.
+    Raises SourceNotFound, and what finding a source raises.
     """
     sources = [source_of(stage, mount) for mount in instruction.mounts if mount.type == "bind"]
-    return {source.name: source.fact() for source in sources}
+    if not sources:
+        return {}
+    from veneer.build.caching.mounted import MAX_BYTES, size
+
+    found, lists, room = {}, {}, MAX_BYTES
+    for source in sources:
+        found[source.name], rows = source.fact()
+        if rows and size(rows) <= room:
+            lists[source.name] = rows
+            room -= size(rows)
+    return {"mounts": found, **({"note": {"mounts": lists}} if lists else {})}
 
 
 class Mounts:

@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from veneer.build.caching.mounted import Row
     from veneer.build.language.instructions import RunMount
     from veneer.build.meant import Meant
     from veneer.build.stage import StageRun
@@ -43,24 +44,27 @@ class Source:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """What people call it: where it is from, and where it is in that, as in `the build context:/sub/file`."""
         place = self._given.from_ or "the build context"
         return f"{place}:/{os.fsdecode(self.inner)}" if self.inner else place
 
-    def fact(self) -> str:
+    def fact(self) -> tuple[str, list[Row]]:
         """What the cache knows it by: docker's checksum; of a whole file system, which that is; "" if a dry run cannot
-        know.
+        know.  Where it is a checksum, also its files; see mounted.py.
 
         Raises SourceNotFound.
         """
         if self._meant.unforeseen:
-            return ""
+            return "", []
         if self._context is None and not self.inner:
-            return f"layers:{self._top}"
+            return f"layers:{self._top}", []
+        from veneer.build.caching.mounted import listed
+
         with opened_tree(self._stage, self._meant) as tree:
             real, status = self._found(tree)
             folder = tree.folder(real) if stat.S_ISDIR(status.st_mode) else None
-            return Selection(tree, [Root(b"", self.inner, real, row_of(status), folder)]).checksum()
+            selection = Selection(tree, [Root(b"", self.inner, real, row_of(status), folder)])
+            return selection.checksum(), listed(selection)
 
     def mounted(self, bundle: Bundle, stack: contextlib.ExitStack, *, writable: bool) -> tuple[str, bool]:
         """Its path in the bundle, and whether it is a directory; `stack` takes away what that needs on the disk.

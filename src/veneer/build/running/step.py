@@ -80,7 +80,7 @@ def check_allowed(instruction: i.Run, allowed: Sequence[str]) -> None:
 
 
 def _facts(stage: StageRun, instruction: i.Run, words: Sequence[str], shown: Mapping[str, str]) -> dict[str, Any]:
-    more: dict[str, Any] = {"args": shown, "mounts": mounts.facts(stage, instruction)}
+    more: dict[str, Any] = {"args": shown, **mounts.facts(stage, instruction)}
     if instruction.script is not None:
         more["script"] = instruction.script.content
     return facts_of("RUN", stage.state.run, (*instruction.flags, *words), stage.platform, more)
