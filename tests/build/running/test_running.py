@@ -153,10 +153,14 @@ def test_hosts_that_were_added_and_limits_that_were_set(built: Build) -> None:
 
 
 def test_stages_run_side_by_side(engine: Engine, built: Build) -> None:
-    """Each waits for the other: a FIFO in a cache that both share."""
-    first = "RUN --mount=type=cache,id=meet,target=/m mkfifo /m/a /m/b 2>/dev/null; echo 1 > /m/a & cat /m/b"
-    second = "RUN --mount=type=cache,id=meet,target=/m mkfifo /m/a /m/b 2>/dev/null; echo 2 > /m/b & cat /m/a"
-    done = build(engine, f"FROM busybox:1 AS one\n{first} > /f\nFROM busybox:1 AS two\n{second} > /f\nFROM scratch\n"
+    """Each waits for the other: a FIFO in a cache that both share.
+
+    And for what it said itself to be heard: with a step's shell all its processes end.
+    """
+    meet = "RUN --mount=type=cache,id=meet,target=/m mkfifo /m/a /m/b 2>/dev/null;"
+    first = f"{meet} echo 1 > /m/a & cat /m/b > /f; wait"
+    second = f"{meet} echo 2 > /m/b & cat /m/a > /f; wait"
+    done = build(engine, f"FROM busybox:1 AS one\n{first}\nFROM busybox:1 AS two\n{second}\nFROM scratch\n"
                  "COPY --from=one /f /1\nCOPY --from=two /f /2\n", network="none")  # fmt: skip
     assert paths(done) == ["2"]
 
