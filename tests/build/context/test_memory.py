@@ -159,3 +159,46 @@ def test_a_file_is_read_once_and_again_only_when_it_changed(
     changed = checksum()
     assert checksum() == changed
     assert b"d/b" in reads, "a file changed within the clock's grain is read again each time"
+
+
+def test_what_has_not_changed_at_all_is_known_as_a_whole(
+    opened: OpenContext, context_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = os.stat(context_dir).st_ctime_ns + 3600 * SECOND
+    monkeypatch.setattr("veneer.build.context.hashing.time.time_ns", lambda: later)
+    (context_dir / "d" / "e").mkdir(parents=True)
+    for number in range(100):
+        (context_dir / "d" / "e" / f"f{number}").write_text(f"{number}\n")
+
+    def checksum() -> tuple[str, bool]:
+        """The checksum, and whether it was known without looking any entry up."""
+        with opened() as context:
+            selection = select(context, ["d"])
+            found = selection.checksum()
+            as_a_whole = all(folder.sums is None for folder in selection.folders())
+            selection.complete()
+            assert selection.summary() == found, "the entries say the same"
+            return found, as_a_whole
+
+    first, as_a_whole = checksum()
+    assert not as_a_whole
+    assert checksum() == (first, True)
+    (context_dir / "d" / "e" / "f50").write_text("51\n")
+    changed, as_a_whole = checksum()
+    assert changed != first
+    assert not as_a_whole
+    (context_dir / "d" / "e" / "f50").chmod(0o600)
+    assert checksum()[0] not in (first, changed)
+    (context_dir / "d" / "e" / "f50").write_text("50\n")
+    (context_dir / "d" / "e" / "f50").chmod(0o644)
+    assert checksum()[0] == first
+
+
+def test_a_selection_with_a_file_that_did_not_rest_is_not_known_as_a_whole() -> None:
+    memory = Memory(None)
+    for times, known in (((NOW - SECOND, NOW - SECOND), "dir:1"), ((NOW, NOW), "")):
+        seen = folder(times)
+        seen.sums, seen.digests = bytearray(b"s" * 32), bytearray(b"d" * 32)
+        memory.learn(seen, NOW)
+        memory.learn_total(f"{times}", [seen], "dir:1")
+        assert memory.total(f"{times}") == known

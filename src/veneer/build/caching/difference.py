@@ -40,7 +40,7 @@ class Seen(Value):
 
 
 def chosen(selection: Selection, destination: bytes, into: bool) -> dict[bytes, Seen]:
-    """What a selection would put where; call after its `checksum()`.
+    """What a selection would put where; call after its `complete()`.
 
     `destination` is the path in the image without its first slash, `into` whether it is a directory.
     """

@@ -33,11 +33,12 @@ _DIGEST_BYTES = 6
 def listed(selection: Selection) -> list[Row]:
     """`[path, st_mode, size, digest]` of everything below a mount's source; [] if that is too much to remember.
 
-    Call after the selection's `checksum()`.  The path is relative to the source, "" for the source itself where that is
+    The path is relative to the source, "" for the source itself where that is
     a file; the digest is the content's, or a link's checksum, in hexadecimal.
     """
     if sum(len(folder.names) for folder in selection.folders()) > MAX_FILES:
         return []
+    selection.complete()
     rows = [row for root in selection.roots for row in _rows(root)]
     return rows if size(rows) <= MAX_BYTES else []
 

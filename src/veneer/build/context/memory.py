@@ -4,15 +4,21 @@ One file per context root, replaced whole.  An entry counts only while inode, si
 and number of links are what they were, and only if the file had rested for longer than its clock's grain when it
 was hashed; otherwise a write in the same tick could have gone unseen.  A file that is damaged is as good as none.
 
-    header   magic b"veneerCM", u32 version, u32 directories, u64 entries, u64 bytes of paths, u64 bytes of names
+    header   magic b"veneerCM", u32 version, u32 directories, u64 entries, u64 bytes of paths, u64 bytes of names,
+             u64 bytes of totals
     table    per directory: u32 length of its path, u32 length of its names, u32 entries, u32 day it was last used
+    totals   per selection, a line: what identifies it (hexadecimal), its checksum, the day it was last made
     paths    one after the other                          names   each followed by NUL, directory by directory
     rows     8 x i64 per entry (scan.py)                  sums, digests   32 bytes per entry, zeros: not known
     u32      CRC-32 of everything before
+
+A total is a whole selection's checksum under the hash of all its names and rows: what has not changed at all need not
+be put together again from its entries' sums, and the rest of the file is not looked at.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import struct
@@ -24,16 +30,18 @@ from veneer.build.context.scan import CTIME, MODE, MTIME, WIDTH, Folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 _MAGIC = b"veneerCM"
-_VERSION = 1
-_HEADER = struct.Struct("<8sIIQQQ")
+_VERSION = 2
+_HEADER = struct.Struct("<8sIIQQQQ")
 _ENTRY = struct.Struct("<IIII")
 _ROW = 8 * WIDTH
 _NOTHING = bytes(32)
 _DAY = 86400
 _KEPT_DAYS = 30
+_KEPT_TOTALS = 256
 _TICK = 20_000_000
 """The kernel's clock for file times goes forward at least every 10 ms; twice that is safe."""
 _WHOLE_SECONDS = 2_000_000_000
@@ -61,15 +69,22 @@ class Memory:
     def __init__(self, file: Path | None, *, remote: bool = False) -> None:
         self._file = file
         self._remote = remote
-        self._blocks: dict[bytes, _Block] = {}
         self._changed = False
         self._today = int(time.time() // _DAY)
+        self._data = b""
         if file is not None:
             try:
-                data = file.read_bytes()
+                self._data = file.read_bytes()
             except FileNotFoundError:
-                data = b""
-            self._blocks = _parsed(data) or {}
+                pass
+            if not _is_whole(self._data):
+                self._data = b""
+        self._totals: dict[str, tuple[str, int]] = _totals(self._data)
+
+    @functools.cached_property
+    def _blocks(self) -> dict[bytes, _Block]:
+        data, self._data = self._data, b""
+        return _parsed(data)
 
     @classmethod
     def of(cls, folder: Path, root: Path, root_fd: int) -> Memory:
@@ -109,6 +124,19 @@ class Memory:
         self._blocks[folder.path] = block
         self._changed = True
 
+    def total(self, identity: str) -> str:
+        """The checksum of the selection that `identity` (the hash of all its names and rows) is of; "" if not known."""
+        return self._totals.get(identity, ("", 0))[0]
+
+    def learn_total(self, identity: str, folders: Iterable[Folder], checksum: str) -> None:
+        """Remember the checksum of a selection of `folders`, if each of their entries would be recalled as it is."""
+        for folder in folders:
+            block = self._blocks.get(folder.path)
+            if block is None or block.rows != folder.rows.tobytes() or block.names != _joined(folder.names):
+                return
+        self._totals[identity] = (checksum, self._today)
+        self._changed = True
+
     def _rested(self, mtime: int, ctime: int, hashed_ns: int) -> bool:
         grain = _FAR if self._remote else _TICK
         if mtime % _SECOND == 0 and ctime % _SECOND == 0:
@@ -120,9 +148,10 @@ class Memory:
         if not self._changed or self._file is None:
             return
         self._changed = False
-        data = _formed({
-            path: block for path, block in self._blocks.items() if block.day + _KEPT_DAYS >= self._today
-        })  # fmt: skip
+        oldest = self._today - _KEPT_DAYS
+        blocks = {path: block for path, block in self._blocks.items() if block.day >= oldest}
+        totals = {name: total for name, total in self._totals.items() if total[1] >= oldest}
+        data = _formed(blocks, dict(list(totals.items())[-_KEPT_TOTALS:]))
         temporary = self._file.with_name(f"{self._file.name}.{os.getpid()}.{time.time_ns()}")
         try:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -136,7 +165,7 @@ def _joined(names: list[bytes]) -> bytes:
     return b"\0".join([*names, b""])
 
 
-def _formed(blocks: dict[bytes, _Block]) -> bytes:
+def _formed(blocks: dict[bytes, _Block], totals: dict[str, tuple[str, int]]) -> bytes:
     table, paths, names = bytearray(), bytearray(), bytearray()
     rows, sums, digests = bytearray(), bytearray(), bytearray()
     for path, block in blocks.items():
@@ -144,28 +173,45 @@ def _formed(blocks: dict[bytes, _Block]) -> bytes:
         for column, piece in ((paths, path), (names, block.names), (rows, block.rows), (sums, block.sums),
                               (digests, block.digests)):  # fmt: skip
             column += piece
-    head = _HEADER.pack(_MAGIC, _VERSION, len(blocks), len(rows) // _ROW, len(paths), len(names))
-    data = b"".join((head, table, paths, names, rows, sums, digests))
+    lines = "".join(f"{identity} {checksum} {day}\n" for identity, (checksum, day) in totals.items()).encode()
+    counts = (len(blocks), len(rows) // _ROW, len(paths), len(names), len(lines))
+    data = b"".join((_HEADER.pack(_MAGIC, _VERSION, *counts), table, lines, paths, names, rows, sums, digests))
     return data + struct.pack("<I", zlib.crc32(data))
 
 
-def _parsed(data: bytes) -> dict[bytes, _Block] | None:
-    """None for anything but a whole file of this version, to the byte."""
+def _is_whole(data: bytes) -> bool:
+    """Whether this is a file of this version, to the byte."""
     if len(data) < _HEADER.size + 4:
-        return None
-    magic, version, directories, entries, path_bytes, name_bytes = _HEADER.unpack_from(data)
-    paths = _HEADER.size + directories * _ENTRY.size
+        return False
+    magic, version, directories, entries, path_bytes, name_bytes, total_bytes = _HEADER.unpack_from(data)
+    end = _HEADER.size + directories * _ENTRY.size + total_bytes + path_bytes + name_bytes + entries * (_ROW + 64)
+    if magic != _MAGIC or version != _VERSION or len(data) != end + 4:
+        return False
+    found: int = struct.unpack_from("<I", data, end)[0]
+    return found == zlib.crc32(memoryview(data)[:end])
+
+
+def _totals(data: bytes) -> dict[str, tuple[str, int]]:
+    if not data:
+        return {}
+    directories, total_bytes = _HEADER.unpack_from(data)[2], _HEADER.unpack_from(data)[6]
+    begin = _HEADER.size + directories * _ENTRY.size
+    lines = (line.split(" ") for line in data[begin : begin + total_bytes].decode("ascii").splitlines())
+    return {identity: (checksum, int(day)) for identity, checksum, day in lines}
+
+
+def _parsed(data: bytes) -> dict[bytes, _Block]:
+    if not data:
+        return {}
+    _, _, directories, entries, path_bytes, name_bytes, total_bytes = _HEADER.unpack_from(data)
+    table = _HEADER.size + directories * _ENTRY.size
+    paths = table + total_bytes
     names = paths + path_bytes
     rows = names + name_bytes
     sums = rows + entries * _ROW
     digests = sums + entries * 32
-    end = digests + entries * 32
-    if magic != _MAGIC or version != _VERSION or len(data) != end + 4:
-        return None
-    if struct.unpack_from("<I", data, end)[0] != zlib.crc32(memoryview(data)[:end]):
-        return None
     blocks = {}
-    for path_length, names_length, count, day in _ENTRY.iter_unpack(data[_HEADER.size : paths_start(directories)]):
+    for path_length, names_length, count, day in _ENTRY.iter_unpack(data[_HEADER.size : table]):
         blocks[data[paths : paths + path_length]] = _Block(
             data[names : names + names_length], data[rows : rows + count * _ROW], data[sums : sums + count * 32],
             data[digests : digests + count * 32], day,
@@ -173,11 +219,6 @@ def _parsed(data: bytes) -> dict[bytes, _Block] | None:
         paths, names, rows = paths + path_length, names + names_length, rows + count * _ROW
         sums, digests = sums + count * 32, digests + count * 32
     return blocks
-
-
-def paths_start(directories: int) -> int:
-    """Where the paths begin in a file with so many directories."""
-    return _HEADER.size + directories * _ENTRY.size
 
 
 def _is_remote(device: int) -> bool:

@@ -7,6 +7,7 @@ Source: moby/buildkit frontend/dockerfile/docs/reference.md (COPY), tonistiigi/f
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
 import stat
@@ -17,6 +18,9 @@ from veneer.build.context import globs
 from veneer.build.context.failures import SourceNotFound, shown
 from veneer.build.context.ignore import Ignore
 from veneer.build.context.scan import MODE, SIZE, WIDTH, Folder, Tree, row_of
+
+_MANY = 64
+"""Entries from which on a selection's checksum is remembered as a whole."""
 
 
 class Root:
@@ -79,12 +83,40 @@ class Selection:
     def checksum(self) -> str:
         """`file:...`, `dir:...` or `multi:...`: docker's checksum, the cache's view of what is copied.
 
-        Reads only what the stat memory does not know.  Raises SourceNotFound, SourceChanged, BadContext.
+        Reads only what the stat memory does not know; of what it knows as a whole, entries are not looked up.
+        Raises SourceNotFound, SourceChanged, BadContext.
         """
+        memory, identity = self.tree.memory, self._identity()
+        if memory is None or not identity:
+            self.complete()
+            return self.summary()
+        known = memory.total(identity)
+        if not known:
+            self.complete()
+            known = self.summary()
+            memory.learn_total(self._identity(), self.folders(), known)
+        return known
+
+    def complete(self) -> None:
+        """Have every entry's checksum and digest known.  Raises as `checksum` does."""
         from veneer.build.context.hashing import complete
 
         complete(self)
-        return self.summary()
+
+    def _identity(self) -> str:
+        """A hash of everything but contents that the checksum hangs on; "" for sources that are not all directories,
+        or small: those are quickly summed."""
+        if any(root.folder is None for root in self.roots):
+            return ""
+        pieces = [repr((root.base, root.given, root.path, root.row, root.parents)).encode() for root in self.roots]
+        count = 0
+        for folder in self.folders():
+            count += len(folder.names)
+            # Unambiguous: names hold no NUL, and as many rows follow as there were names.
+            pieces += (folder.path, *folder.names, b"", folder.rows.tobytes())
+        if count < _MANY:
+            return ""
+        return hashlib.sha256(b"\0".join(pieces)).hexdigest() + ("n" if self.tree.normalised else "")
 
     def summary(self) -> str:
         """The checksum, when every file's is known."""

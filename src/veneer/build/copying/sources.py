@@ -40,7 +40,7 @@ class Part:
 
     def checksums(self) -> list[str]:
         """Each source's, in order; docker writes a fetched file's without its kind."""
-        self.selection.checksum()
+        self.selection.complete()
         tree = self.selection.tree
         found = [Selection(tree, (root,)).summary() for root in self.selection.roots]
         return [each.removeprefix("file:") for each in found] if self.fetched else found
@@ -73,7 +73,9 @@ class Given:
         return found[0] if len(found) == 1 else sums.of_several(found)
 
     def selection(self) -> Selection:
-        """All sources as if from one tree, for who only looks at them."""
+        """All sources as if from one tree, for who only looks at them; each entry's digest is known."""
+        for part in self.parts:
+            part.selection.complete()
         roots = [root for part in self.parts for root in part.selection.roots]
         return Selection(self.parts[0].selection.tree, roots)
 
