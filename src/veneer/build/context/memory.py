@@ -18,10 +18,10 @@ be put together again from its entries' sums, and the rest of the file is not lo
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import struct
+import threading
 import time
 import zlib
 from array import array
@@ -71,6 +71,8 @@ class Memory:
         self._remote = remote
         self._changed = False
         self._today = int(time.time() // _DAY)
+        self._guard = threading.Lock()
+        self._known: dict[bytes, _Block] | None = None
         self._data = b""
         if file is not None:
             try:
@@ -81,10 +83,12 @@ class Memory:
                 self._data = b""
         self._totals: dict[str, tuple[str, int]] = _totals(self._data)
 
-    @functools.cached_property
+    @property
     def _blocks(self) -> dict[bytes, _Block]:
-        data, self._data = self._data, b""
-        return _parsed(data)
+        with self._guard:  # stages side by side read one context
+            if self._known is None:
+                self._known, self._data = _parsed(self._data), b""
+            return self._known
 
     @classmethod
     def of(cls, folder: Path, root: Path, root_fd: int) -> Memory:
