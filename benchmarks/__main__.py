@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from benchmarks import builds, report
+from benchmarks import builds, containers, report
 from benchmarks.corpus import BYTES, FILES, corpus
 from benchmarks.growth import growth
 from benchmarks.journeys import journeys
@@ -49,13 +49,14 @@ def main() -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="how often each journey is measured (3)")
-    parser.add_argument("--parts", default="journeys,builds,metadata,growth", help="which tables (all four)")
+    parser.add_argument("--parts", default="journeys,builds,containers,metadata,growth", help="which tables (all)")
     parser.add_argument("--tools", default="", help="only these, e.g. veneer,floor (all there are)")
     parser.add_argument("--work", type=Path, default=HOME / ".work" / "bench", help="where the image is made and kept")
     parser.add_argument("--files", type=int, default=FILES, help=f"files of the image ({FILES})")
     parser.add_argument("--bytes", type=int, default=BYTES, help=f"bytes of the image ({BYTES})")
     parser.add_argument("--build-files", type=int, default=builds.FILES, help=f"files of a context ({builds.FILES})")
     parser.add_argument("--build-bytes", type=int, default=builds.BYTES, help=f"bytes of a context ({builds.BYTES})")
+    parser.add_argument("--runs", type=int, default=1000, help="containers run for the table of growth (1000)")
     parser.add_argument("--images", type=numbers, default=[1000, 10_000], help="images in the store (1000,10000)")
     parser.add_argument("--growth-layers", type=numbers, default=[1, 10, 100, 500])
     parser.add_argument("--growth-files", type=numbers, default=[1000, 10_000, 100_000, 1_000_000])
@@ -79,6 +80,10 @@ def main() -> None:
         sections["An image in and out"] = report.journeys_table(big, taken, absent)
     if "builds" in parts:
         sections["A build with a large context"] = build_section(chosen.work, chosen, wanted)
+    if "containers" in parts:
+        live = [tool for tool in tools if tool in containers.TOOLS]
+        taken_there = containers.containers(work, live, chosen.rounds * 5, chosen.runs)
+        sections["Containers"] = report.containers_table(taken_there)
     if "metadata" in parts:
         sections["Looking at many images"] = report.metadata_table(metadata(work, engines, chosen.images))
     if "growth" in parts:

@@ -42,7 +42,8 @@ class Series:
         return max(each.peak for each in self.taken)
 
 
-def _tree(root: int) -> list[int]:
+def tree_of(root: int) -> list[int]:
+    """A process and all below it."""
     found, pending = [], [root]
     while pending:
         pid = pending.pop()
@@ -55,7 +56,8 @@ def _tree(root: int) -> list[int]:
     return found
 
 
-def _pss(pid: int) -> int:
+def memory_of(pid: int) -> int:
+    """Bytes of memory of a process, shared pages split among those who share them; 0 if it ended."""
     try:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
@@ -74,7 +76,7 @@ class _Sampler(threading.Thread):
 
     def run(self) -> None:
         while not self.done.wait(_INTERVAL):
-            self.peak = max(self.peak, sum(_pss(pid) for root in self.roots for pid in _tree(root)))
+            self.peak = max(self.peak, sum(memory_of(pid) for root in self.roots for pid in tree_of(root)))
 
 
 def measured(command: Sequence[str], env: Mapping[str, str] | None = None, *, also: Sequence[int] = (),

@@ -6,10 +6,12 @@ import os
 import platform
 import re
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.builds import OPERATIONS, RUNS, Builds, Context, overheads
+from benchmarks.containers import MANY, Containers
 from benchmarks.corpus import Corpus
 from benchmarks.growth import Point
 from benchmarks.journeys import Results
@@ -87,12 +89,36 @@ def growth_table(points: Sequence[Point]) -> str:
     return _table(["pull of", "s", "peak MB"], rows)
 
 
+def containers_table(taken: Containers) -> str:
+    """Milliseconds of short containers by each tool; what each of a hundred takes; what a thousand leave."""
+    rows = []
+    for (operation, tool), series in taken.results.items():
+        mine = taken.results.get((operation, "veneer"))
+        times = f"{series.median / mine.median:.2f}" if mine else ""
+        rows.append([f"{operation}, {tool}", f"{series.median * 1e3:.0f}", f"{series.best * 1e3:.0f}", times])
+    text = _table(["command", "median ms", "best ms", "times veneer"], rows)
+    text += f"\n{MANY} containers of one image, started one after the other, none has written anything yet:\n\n"
+    text += _table(["tool", "started a second", "kB of disk each", "MB of memory beside each"], [
+        [tool, f"{MANY / crowd.seconds:.1f}", f"{crowd.disk / 1e3:.0f}", f"{crowd.memory / 1e6:.1f}"]
+        for tool, crowd in taken.crowds.items()
+    ])  # fmt: skip
+    if taken.growth:
+        grown = taken.growth
+        more = f"{grown.mounts:+} mounts, {grown.processes:+} processes, {grown.cgroups:+} control groups"
+        text += f"\n{grown.runs:,} times `veneer run --rm` later: {more}, {grown.disk / 1e3:+,.0f} kB of disk.\n"
+    return text
+
+
 def write(target: Path, sections: Mapping[str, str], command: str) -> None:
-    """Put the sections between the two marks of `target`, with the command that makes them."""
+    """Put the sections between the two marks of `target`, each with the command and the day that made it.
+
+    Those that were not measured now stay as they are.
+    """
     text = target.read_text()
     head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    body = f"\nMade by `{command}` on {_versions()}.\n"
-    for title, section in sections.items():
-        body += f"\n### {title}\n\n{section}"
-    target.write_text(f"{head}{BEGIN}\n{body}\n{END}{tail}")
+    body, _, tail = rest.partition(END)
+    kept = {title: section for title, _, section in (part.partition("\n\n") for part in body.split("\n### ")[1:])}
+    made = f"Made by `{command}`, {time.strftime('%Y-%m-%d')}, on {_versions()}.\n\n"
+    kept |= {title: made + section for title, section in sections.items()}
+    whole = "".join(f"\n### {title}\n\n{section.strip()}\n" for title, section in kept.items())
+    target.write_text(f"{head}{BEGIN}\n{whole}\n{END}{tail}")

@@ -21,6 +21,8 @@ class Tool(ABC):
     most_images = 1_000_000_000
     """How many images its store can be filled with in bearable time."""
     operations: tuple[str, ...] = ("pull", "push", "save", "load", "images", "history", "inspect")
+    has_bridge = True
+    """Whether its containers can have a bridge network here."""
 
     @classmethod
     def missing(cls) -> str:
@@ -96,6 +98,7 @@ class Dockerd(Tool):
 
 class Podman(Tool):
     name = "podman"
+    has_bridge = False  # Debian's needs CNI plugins that are in no package it asks for
     most_images = 200  # each image loaded takes longer than the one before: a thousand take over ten minutes
 
     @classmethod
