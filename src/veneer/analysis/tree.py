@@ -115,7 +115,8 @@ class MergedTree:
             index = self.indexes[layer]
             target = index.link(number)
             inside = index.find(target)
-            if inside is not None and index.kind(inside) is not Kind.WHITEOUT:
+            # A directory took the place of the file that was linked: that was one of a layer below.
+            if inside is not None and index.kind(inside) not in (Kind.WHITEOUT, Kind.DIRECTORY):
                 number, kind = inside, index.kind(inside)
                 continue
             below = MergedTree(self.indexes[:layer]).find(target)

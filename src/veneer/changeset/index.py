@@ -6,12 +6,13 @@ never mounts or untars.  The file format is described in `index_format`.
 
 from __future__ import annotations
 
+import functools
 import mmap
 import sys
 import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from os import PathLike
 from struct import error as StructError
@@ -190,6 +191,23 @@ class LayerIndex:
             return bytes(self._names[self._name_offsets[number] : self._name_offsets[number + 1]])
         except IndexError:
             raise self._impossible(number) from None
+
+    def names_of(self, numbers: Iterable[int]) -> list[bytes]:
+        """The last path components of many entries; cheaper than `name` for each."""
+        offsets, names = self._name_offsets, self._names
+        try:
+            return [bytes(names[offsets[number] : offsets[number + 1]]) for number in numbers]
+        except IndexError:
+            raise self._corrupt(f"a directory lists more than its {self._entries} entries") from None
+
+    def bytes_of(self, start: int, end: int) -> int:
+        """The sum of the sizes of entries `start` to `end` (left out)."""
+        return sum(self.sizes[start:end])
+
+    @functools.cached_property
+    def kinds(self) -> bytes:
+        """One byte for each entry: its `Kind` as a number."""
+        return self.metas.tobytes()[2::4] if sys.byteorder == "little" else self.metas.tobytes()[1::4]
 
     def link(self, number: int) -> bytes:
         """A symlink's or hard link's target; b"" for other kinds."""

@@ -1,0 +1,102 @@
+"""Random stacks of layers, unpacked one on the other for real: what each prefix of an image is on a disk."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from veneer.changeset.entry import Kind
+from veneer.changeset.index import LayerIndex
+from veneer.changeset.tar import BadArchive
+from veneer.changeset.unpack import unpack
+from veneer.changeset.whiteout import WhiteoutStyle
+from veneer.testing.images import Member, directory, fifo, file, hardlink, layer_tar, symlink
+from veneer.testing.trees import Tree, read_tree
+
+_NAMES = ("a", "b", "c", "d", "a-b", "a.b", "\udcff", "new\nline", "\x1b[31m", "\u202eoff")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Layers' tars and indexes, base first, and the tree after each of them."""
+
+    tars: tuple[bytes, ...]
+    indexes: tuple[LayerIndex, ...]
+    trees: tuple[Tree, ...]
+
+
+def random_layer(random: Random, below: Tree | None, size: int) -> dict[str, Member | bytes]:
+    """A layer of about `size` members: some of its own, some at paths that the tree below has, whiteouts, opaques."""
+    members: dict[str, Member | bytes] = {}
+    folders = [""]
+    below = below or Tree({})
+    known = [os.fsdecode(path) for path in below]
+    linkable = [os.fsdecode(path) for path, node in below.items() if node.kind in (Kind.REGULAR, Kind.HARDLINK)]
+    for _ in range(random.randint(0, size)):
+        path = random.choice(folders) + random.choice(_NAMES)
+        if known and random.random() < 0.5:
+            path = random.choice(known)
+        if path.count("/") > 4 or _replaces_its_own(members, path):
+            continue
+        folder, _, name = path.rpartition("/")
+        prefix = folder + "/" if folder else ""
+        times = random.choice((10**18, 10**18 + 10**9))
+        members.pop(path, None)
+        action = random.random()
+        if action < 0.15:
+            members[f"{prefix}.wh.{name}"] = b""
+        elif action < 0.21:
+            members[f"{prefix}.wh..wh..opq"] = b""
+        elif action < 0.45:
+            members[path] = directory(random.choice((0o755, 0o700)))
+            folders.append(path + "/")
+        elif action < 0.52:
+            members[path] = symlink(random.choice(("nowhere", "else")))
+        elif action < 0.55:
+            members[path] = fifo()
+        elif action < 0.68:
+            files = [name for name, member in members.items() if isinstance(member, Member) and member.type == b"0"]
+            targets = [target for target in files + linkable if target != path]
+            if targets:
+                members[path] = hardlink(random.choice(targets))
+        else:
+            content = bytes([random.randint(0, 2)]) * random.choice((0, 1, 10, 1000))
+            members[path] = file(content, random.choice((0o644, 0o600)), mtime_ns=times)
+    # As engines write them: what hides comes before what is there instead.
+    opaque = sorted((name for name in members if name.endswith(".wh..wh..opq")), key=lambda name: name.count("/"))
+    return {name: members[name] for name in [*opaque, *(name for name in members if name not in opaque)]}
+
+
+def _replaces_its_own(members: dict[str, Member | bytes], path: str) -> bool:
+    """Whether a member at `path` would take the place of one of the same layer, or be beneath one that is a file."""
+    above = path
+    while above := above.rpartition("/")[0]:
+        member = members.get(above)
+        if isinstance(member, Member) and member.type != b"5":
+            return True
+    return any(name.startswith(path + "/") for name in members)
+
+
+def random_stack(random: Random, folder: Path, layers: int, size: int = 16) -> Stack:
+    """A stack of up to `layers` layers, unpacked into `folder`; layers that no engine would take are left out."""
+    root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    tars: list[bytes] = []
+    indexes: list[LayerIndex] = []
+    trees: list[Tree] = []
+    try:
+        for _ in range(random.randint(2, layers)):
+            tar = layer_tar(random_layer(random, trees[-1] if trees else None, size))
+            out = io.BytesIO()
+            try:
+                unpack(io.BytesIO(tar), root, WhiteoutStyle.ERASE, index=out, what="layer")
+            except BadArchive:
+                break  # half of it is in the folder; the stack ends here
+            tars.append(tar)
+            indexes.append(LayerIndex.from_bytes(out.getvalue()))
+            trees.append(read_tree(root))
+    finally:
+        os.close(root)
+    return Stack(tuple(tars), tuple(indexes), tuple(trees))
