@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from random import Random
 
@@ -111,7 +110,7 @@ def test_the_model_agrees_with_unpacking_every_prefix(tmp_path: Path) -> None:
     for seed in SEEDS:
         random = Random(seed)
         folder = tmp_path / str(seed)
-        os.mkdir(folder)
+        folder.mkdir()
         stack = random_stack(random, folder, layers=7)
         if not stack.indexes:
             continue

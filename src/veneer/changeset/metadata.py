@@ -85,6 +85,25 @@ def _write_sparse(fd: int, reader: TarReader, hashed: bool) -> bytes:
     return digest.digest() if hashed else b""
 
 
+def content_digest(reader: TarReader) -> bytes:
+    """The SHA-256 of the member's content as the file would read, holes and all; nothing is written."""
+    digest = hashlib.sha256()
+    if reader.segments is None:
+        while reader.left:
+            digest.update(reader.take())
+        return digest.digest()
+    at = 0
+    for offset, length in reader.segments:
+        _hash_hole(digest, offset - at)
+        at = offset + length
+        while length:
+            view = reader.take_at_most(length)
+            digest.update(view)
+            length -= len(view)
+    _hash_hole(digest, reader.size - at)
+    return digest.digest()
+
+
 def _hash_hole(digest: hashlib._Hash, length: int) -> None:
     while length > 0:
         digest.update(_ZEROS[: min(length, len(_ZEROS))])
