@@ -134,16 +134,20 @@ class Row(Value):
 
 
 class Table:
-    """The event table of these layers, base first.  Making one costs nothing; layers are numbered from 0."""
+    """The event table of these layers, base first.  Making one costs nothing; layers are numbered from 0.
 
-    def __init__(self, indexes: Sequence[LayerIndex]) -> None:
+    Without `opaque` the marks of opaque directories mean nothing, as some tools read layers.
+    """
+
+    def __init__(self, indexes: Sequence[LayerIndex], *, opaque: bool = True) -> None:
         self.indexes = tuple(indexes)
+        self.opaque = opaque
         self.tree = MergedTree(self.indexes)
         self._contents: dict[tuple[int, int], tuple[int, int]] = {}
 
     def up_to(self, layers: int) -> Table:
         """The table of the lowest `layers` layers."""
-        return self if layers >= len(self.indexes) else Table(self.indexes[:layers])
+        return self if layers >= len(self.indexes) else Table(self.indexes[:layers], opaque=self.opaque)
 
     # -- going through it ------------------------------------------------------------------------------------
 
@@ -176,7 +180,7 @@ class Table:
         cuts: list[Cut] = []
         for layer, index in enumerate(self.indexes):
             number = index.find(b"")
-            if number is not None and index.is_opaque(number) and parts:
+            if self.opaque and parts and number is not None and index.is_opaque(number):
                 cuts.append(Cut(layer, Cause.SHADOWED, b""))
             if len(index):
                 parts.append((layer, None))
@@ -370,7 +374,7 @@ class _Story:
     def directory(self, layer: int, number: int, *, covered: bool) -> None:
         """`covered`: in this very layer a directory above hides the old one."""
         index = self.table.indexes[layer]
-        if index.is_opaque(number):
+        if self.table.opaque and index.is_opaque(number):
             self.cut(layer, Cause.SHADOWED)
         self.parts.append((layer, number))
         if self.live is not None and self.is_directory:

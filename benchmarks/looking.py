@@ -1,0 +1,110 @@
+"""How long looking at an image takes, on synthetic ones: indexes are made, no layer is."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from benchmarks.measure import Measure, measured
+from veneer.changeset.entry import Kind
+from veneer.changeset.index import IndexBuilder
+
+
+@dataclass(frozen=True)
+class Shape:
+    """An image of `files` files, `bytes` bytes and `layers` layers.
+
+    `rewritten` of the base's files come again in a layer of their own with the same bytes, as `RUN chown -R` does it.
+    """
+
+    name: str
+    files: int
+    bytes: int
+    layers: int
+    rewritten: int = 0
+
+
+SHAPES = (
+    Shape("1 GB, 36,000 files, 6 layers", 36_000, 10**9, 6),
+    Shape("3 GB, 200,000 files, 40 layers", 200_000, 3 * 10**9, 40),
+    Shape("3 GB, 200,000 files, 40 layers, 80,000 of them by chown", 200_000, 3 * 10**9, 40, 80_000),
+)
+OPERATIONS = ("waste", "tree", "find", "find *")
+_HERE = Path(__file__).parents[1]
+
+_ASK = """
+import sys
+from pathlib import Path
+from veneer.changeset.index import LayerIndex
+what, folder = sys.argv[1], Path(sys.argv[2])
+indexes = [LayerIndex.open(path) for path in sorted(folder.iterdir())]
+from veneer.analysis.table import Table
+table = Table(indexes)
+if what == "waste":
+    from veneer.analysis.waste import account, by_path
+    assert by_path(account(table).losses)
+elif what == "tree":
+    from veneer.analysis.view import View
+    view = View(table)
+    for line in view.level():
+        if line.place is not None:
+            list(view.beneath(line.path, line.place))
+elif what == "find":
+    from veneer.analysis.events import history_of
+    assert history_of(table, b"usr/share/d0/d0/f0")
+elif what == "find *":
+    import re
+    from veneer.analysis.events import matching
+    assert list(matching(table, re.compile(rb".*/f0")))
+"""
+
+
+def make(shape: Shape, folder: Path) -> None:
+    """Write the indexes of an image of this shape, as files 000, 001, ... of `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = Random(1)
+    own = shape.files - shape.rewritten
+    share = own // (2 * max(shape.layers - 1, 1))
+    base = own - share * (shape.layers - 1)
+    size = shape.bytes // shape.files
+    paths: list[tuple[bytes, bytes]] = []
+    for layer in range(shape.layers):
+        builder = IndexBuilder()
+        last = layer == shape.layers - 1
+        for top in (b"usr", b"usr/share", b"etc", b"var", b"var/lib"):
+            builder.add(top, Kind.DIRECTORY, 0o755)
+        for number in range(base if layer == 0 else share):
+            if layer and number % 5 == 0 and paths:
+                path, _ = random.choice(paths)  # one in five is a path that was there before
+            else:
+                folder_number = number // 20
+                path = b"usr/share/d%d/d%d/f%d" % (folder_number % 97 if layer == 0 else layer, folder_number, number)
+            digest = random.randbytes(32)
+            builder.add(path, Kind.REGULAR, 0o644, 0, 0, size, 10**18, b"", digest)
+            if layer == 0:
+                paths.append((path, digest))
+        if layer:
+            builder.add(b"usr/share/d%d/gone" % random.randrange(97), Kind.WHITEOUT)
+        if last:
+            for path, digest in paths[: shape.rewritten]:
+                builder.add(path, Kind.REGULAR, 0o644, 1000, 1000, size, 10**18, b"", digest)
+        with open(folder / f"{layer:03}", "wb") as out:
+            builder.write(out)
+
+
+def looking(work: Path, rounds: int) -> dict[tuple[str, str], list[Measure]]:
+    """Each operation on each shape, each time in a process of its own, its start included."""
+    results: dict[tuple[str, str], list[Measure]] = {}
+    for shape in SHAPES:
+        folder = work / "looking" / shape.name.replace(",", "").replace(" ", "-")
+        if not folder.is_dir():
+            make(shape, folder)
+        for operation in OPERATIONS:
+            taken = results.setdefault((shape.name, operation), [])
+            for _ in range(rounds):
+                taken.append(measured([sys.executable, "-c", _ASK, operation, str(folder)]))
+            best = min(each.seconds for each in taken)
+            print(f"  {shape.name}, {operation}: {best:.2f} s", file=sys.stderr, flush=True)
+    return results
