@@ -16,8 +16,8 @@ from tests.run.conftest import Containers
 from tests.support.programs import needs
 from veneer.progress import Cancelled
 from veneer.run import cgroups
-from veneer.run.container import CannotExecute, ContainerFailed, NoSuchCommand
 from veneer.run.enclosure import enclosed
+from veneer.run.failures import CannotExecute, ContainerFailed, NoSuchCommand
 from veneer.run.runtime import CGROUPS, Runtime
 from veneer.run.spec import Bind, Limit, Resources, Tmpfs
 

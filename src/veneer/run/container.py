@@ -7,7 +7,7 @@ import os
 import selectors
 import subprocess
 
-from veneer.errors import CommandMissing, NotExecutable, Unavailable
+from veneer.run.failures import errors, failed
 from veneer.run.spec import document
 
 TYPE_CHECKING = False
@@ -30,25 +30,13 @@ _TICK_SECONDS = 0.1
 """How long it takes at most until we see that we should stop."""
 
 
-class NoSuchCommand(CommandMissing):
-    """The program to run is not in the container."""
-
-
-class CannotExecute(NotExecutable):
-    """The program to run is there, and is no program, or not for this user or machine."""
-
-
-class ContainerFailed(Unavailable):
-    """The runtime could not make the container."""
-
-
 def run(
     bundle: Bundle, runtime: Runtime, process: Process, host: Host, *, output: Output, check: Callable[[], object]
 ) -> int:
     """Run `process` in the bundle's tree; its exit status, as the runtime says it (128 and the signal's number).
 
     `check` is called now and then; when it or `output` raises, every process in the container is killed.
-    Raises NoSuchCommand, CannotExecute, ContainerFailed.
+    Raises NoSuchCommand, CannotExecute, ContainerFailed (see failures.py).
     """
     config = json.dumps(document(process, os.fspath(bundle.rootfs), host)).encode("utf-8", "surrogateescape")
     bundle.write("config.json", config)
@@ -65,9 +53,9 @@ def run(
         started.wait()
         raise
     if status:
-        said = _errors(bundle.log)
+        said = errors(bundle.log)
         if said:
-            raise _failed(said, process)
+            raise failed(said, process.words[0])
     return status
 
 
@@ -83,38 +71,6 @@ def _pass_on(started: Popen[bytes], log: int, output: Output, check: Callable[[]
                 data = os.read(key.fd, _CHUNK)
                 if not data:
                     selector.unregister(key.fileobj)
-                elif key.data == 1 or not _errors(log):
+                elif key.data == 1 or not errors(log):
                     output(key.data, data)
                 # else the runtime repeats what it has just written to its log, and nothing ever ran
-
-
-def _errors(log: int) -> list[str]:
-    """What the runtime could not do."""
-    found = []
-    for line in os.pread(log, _CHUNK, 0).splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue  # not whole yet
-        # What it could not take away afterwards says nothing of the container: in a user namespace it tries to remove
-        # a control group that it never could make.
-        if isinstance(entry, dict) and entry.get("level") in ("error", "fatal"):
-            text = str(entry.get("msg", ""))
-            found += [text] if not text.startswith("Failed to remove ") else []
-    return found
-
-
-def _failed(said: list[str], process: Process) -> NoSuchCommand | CannotExecute | ContainerFailed:
-    """The runtime's words as an error.  runc says `exec: "x": stat x: no such file or directory`, crun less."""
-    text = "; ".join(said)
-    word = process.words[0]
-    at = text.find("exec: ")
-    what = text[at:] if at >= 0 else text
-    lower = what.lower()
-    if "no such file or directory" in lower and (at >= 0 or "executable file" in lower):
-        return NoSuchCommand(what, hint=f"{word} is not in the image, or the interpreter it names is not")
-    if "executable file not found" in lower or "executable file `" in lower:
-        return NoSuchCommand(what, hint=f"{word} is not in the image's PATH")
-    if any(each in lower for each in ("permission denied", "exec format error", "is a directory")) and at >= 0:
-        return CannotExecute(what, hint=f"is {word} a program for this machine, and may the user execute it?")
-    return ContainerFailed(f"the container could not be started: {text}")

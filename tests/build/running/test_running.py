@@ -22,7 +22,7 @@ from veneer.build.running.container import BadLimit, environment, ulimit
 from veneer.build.running.step import NotAllowed
 from veneer.engine.engine import Engine
 from veneer.progress import Cancelled
-from veneer.run.container import NoSuchCommand
+from veneer.run.failures import NoSuchCommand
 from veneer.run.spec import Limit
 from veneer.run.users import Identity, UnknownUser
 
