@@ -1,0 +1,151 @@
+"""A plan carried out and undone; what it keeps running in this process for each container."""
+
+from __future__ import annotations
+
+import _thread
+
+from veneer.run.network import names, settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from socket import socket
+    from typing import Any
+
+_running: dict[str, list[Callable[[], None]]] = {}
+"""How to end what runs here for a container, by its id."""
+
+
+def setup(plan: dict[str, Any], netns_path: str, folder: str | Path, sockets: Sequence[socket] = ()) -> dict[str, Any]:
+    """See veneer.run.network.setup."""
+    mode = plan["mode"]
+    if mode in ("bridge", "slirp"):
+        # First: whoever cleans up after us knows what there may be.
+        names.save(folder, plan, {})
+    try:
+        if mode == "bridge":
+            _bridged(plan, netns_path, folder, sockets)
+        elif mode == "slirp":
+            from veneer.run.network import slirp
+
+            _running.setdefault(plan["id"], []).append(slirp.start(plan, netns_path, folder).close)
+    except BaseException:
+        teardown(plan, folder)
+        raise
+    found = settings.result(plan, netns_path)
+    names.save(folder, plan, found)
+    _tell(plan, "connect")
+    return found
+
+
+def _bridged(plan: dict[str, Any], netns_path: str, folder: str | Path, sockets: Sequence[socket]) -> None:
+    from veneer.run.network import bridge, firewall
+
+    ending = _running.setdefault(plan["id"], [])
+    networks = plan["networks"]
+    if not networks:
+        bridge.loopback_up(netns_path)
+    for network in networks:
+        firewall.admit(plan["table"], network)
+        bridge.attach(network, netns_path, routed=network is routed(plan))
+        if network.get("named"):
+            names.enter(plan["root"], network, plan["id"])
+    outside = routed(plan)
+    if plan["ports"] and outside is not None:
+        firewall.publish(plan["table"], plan["ports"], outside["address"], outside.get("address6", ""))
+        targets = _relayed(plan, outside, sockets)
+        if targets:
+            from veneer.run.network.relay import Relay
+
+            ending.append(Relay(targets).close)
+    if plan.get("servers") is not None:
+        from veneer.run.network.resolver import Resolver
+
+        ending.append(Resolver(plan, netns_path).close)
+
+
+def routed(plan: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The network that a container's packets leave by and that its ports are published for; None if it has none."""
+    return next((each for each in plan["networks"] if not each.get("internal") and each.get("gateway")), None)
+
+
+def _relayed(
+    plan: Mapping[str, Any], network: Mapping[str, Any], sockets: Sequence[socket]
+) -> list[tuple[socket, tuple[str, int]]]:
+    """The held sockets that connections can reach, each with where they go."""
+    import socket as sockets_module
+
+    inside = {
+        (port["host_ip"], port["host_port"], port["proto"]): (
+            network.get("address6") or network["address"] if ":" in port["host_ip"] else network["address"],
+            port["container_port"],
+        )
+        for port in plan["ports"]
+    }
+    found = []
+    for each in sockets:
+        if each.family == sockets_module.AF_INET6:
+            host, number = each.getsockname()[:2]
+            protocol = "tcp" if each.type == sockets_module.SOCK_STREAM else "udp"
+            found.append((each, inside[host, number, protocol]))
+    return found
+
+
+def teardown(plan: Mapping[str, Any], folder: str | Path, *, killed: bool = False) -> None:
+    """See veneer.run.network.teardown; `killed`: the monitor that held the ports is gone, and they may be another's."""
+    for end in reversed(_running.pop(plan["id"], [])):
+        end()
+    if names.saved(folder) is None:
+        if plan["mode"] not in ("bridge", "slirp"):
+            _tell(plan, "disconnect")
+        return
+    # What was connected since is in the plan as it was saved last.
+    plan = names.saved(folder) or plan
+    if plan["mode"] == "bridge":
+        from veneer.run.network import bridge, firewall
+
+        ports = plan["ports"] if routed(plan) is not None else []
+        if killed:
+            ports = [port for port in ports if _is_free(port)]
+        firewall.withdraw(plan["table"], ports)
+        devices = [network["host_device"] for network in plan["networks"]]
+        if killed:
+            bridge.detach(devices)
+        else:
+            # 15 ms that the kernel takes without our help, also when we end meanwhile.
+            _thread.start_new_thread(bridge.detach, (devices,))
+        for network in plan["networks"]:
+            names.leave(plan["root"], network["id"], plan["id"])
+    names.unsave(folder)
+    _tell(plan, "disconnect")
+
+
+def _is_free(port: Mapping[str, Any]) -> bool:
+    """Whether nobody holds a port: what is sent on for it is a killed container's, not that of who has it now."""
+    from veneer.run.network import ports
+    from veneer.run.network.failures import PortTaken
+
+    try:
+        held = ports.hold({"ports": [dict(port)]})
+    except PortTaken:
+        return False
+    for each in held:
+        each.close()
+    return True
+
+
+def _tell(plan: Mapping[str, Any], action: str) -> None:
+    """docker's network events: one for each network a container comes to or leaves."""
+    for network in plan.get("networks", ()):
+        tell(plan["root"], action, network, {"container": plan["id"]})
+
+
+def tell(root: str, action: str, network: Mapping[str, Any], attributes: Mapping[str, str]) -> None:
+    """An event of a network."""
+    from pathlib import Path
+
+    from veneer.store import events
+
+    named = {**attributes, "name": network["name"], "type": network.get("driver", "bridge")}
+    events.append(Path(root), type="network", action=action, id=network["id"], attributes=named)
