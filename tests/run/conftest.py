@@ -47,10 +47,11 @@ class Containers:
         self.tree = tree
         self.folder = folder
         self.runtime: Runtime = choose()
+        self.enclosure: Enclosure
 
     @contextlib.contextmanager
     def bundle(self, *, network: bool = False) -> Iterator[Bundle]:
-        with enclosed(network=network) as enclosure, self.bundled(enclosure) as bundle:
+        with enclosed(network=network) as self.enclosure, self.bundled(self.enclosure) as bundle:
             yield bundle
 
     def bundled(self, enclosure: Enclosure) -> Bundle:
@@ -67,7 +68,9 @@ class Containers:
         with MountPoints(bundle.root) as points:
             for target in SYSTEM_TARGETS:
                 points.make(target, directory=True)
-            status = container.run(bundle, self.runtime, process, host(), output=output or note, check=check)
+            status = container.run(
+                self.enclosure, bundle, self.runtime, process, host(), output=output or note, check=check
+            )
         return Ran(status, said[1].decode(), said[2].decode())
 
     def __call__(self, *words: str, **wanted: Any) -> Ran:

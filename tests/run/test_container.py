@@ -200,7 +200,7 @@ def _inside(tree: Path) -> list[int]:
 
 
 def test_groups_of_the_dead_are_swept_and_no_others(root_only: None) -> None:
-    hierarchy = next(iter(cgroups._hierarchies()))
+    hierarchy = next(iter(cgroups.hierarchies()))
     mine = cgroups.new_name()
     words = mine.split("-")
     dead = "-".join([*words[:3], "1", words[4]])

@@ -15,11 +15,20 @@ from veneer.drivers import mount_syscalls as sys_mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from socket import socket
+    from typing import Protocol, TypeVar
 
     from veneer.drivers.mount import Mount
-    from veneer.run.enclosure import Enclosure
+
+    T = TypeVar("T")
+
+    class Inside(Protocol):
+        """Where bundles are: an enclosure, or here."""
+
+        def inside(self, work: Callable[[], T]) -> T:
+            """What `work` gives, done there."""
+
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -33,13 +42,20 @@ def own(file: int | str | Path, uid: int, gid: int) -> None:
             raise
 
 
+class Here:
+    """For who is in a mount namespace of his own already."""
+
+    def inside(self, work: Callable[[], T]) -> T:
+        return work()
+
+
 class Bundle:
     """What the runtime is given; `folder`, an empty directory, is where it appears inside the enclosure.
 
     `root` is a descriptor of the container's tree.  Close it, or use it in a `with`; the mounts go with the enclosure.
     """
 
-    def __init__(self, enclosure: Enclosure, folder: Path, mounts: Sequence[Mount]) -> None:
+    def __init__(self, enclosure: Inside, folder: Path, mounts: Sequence[Mount]) -> None:
         self.enclosure = enclosure
         self.folder = folder
         self.rootfs = folder / "rootfs"

@@ -25,14 +25,14 @@ def new_name() -> str:
 
 def remove(parent: str, name: str) -> None:
     """Take away what a runtime may have left of a group that nobody is in any more."""
-    for hierarchy in _hierarchies():
+    for hierarchy in hierarchies():
         with contextlib.suppress(OSError):  # gone already, as it should be; or not there, or not ours to remove
             Path(hierarchy, parent.strip("/"), name).rmdir()
 
 
 def sweep(parent: str) -> None:
     """Take away the groups of processes of ours that were killed."""
-    for hierarchy in _hierarchies():
+    for hierarchy in hierarchies():
         folder = f"{hierarchy}/{parent.strip('/')}"
         with contextlib.suppress(FileNotFoundError):
             for name in os.listdir(folder):
@@ -41,7 +41,8 @@ def sweep(parent: str) -> None:
                         Path(folder, name).rmdir()
 
 
-def _hierarchies() -> Iterator[str]:
+def hierarchies() -> Iterator[str]:
+    """The top directory of every hierarchy there is: one with version 2."""
     if os.path.exists(f"{CGROUPS}/cgroup.controllers"):
         yield CGROUPS
         return

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from subprocess import Popen
 
     from veneer.run.bundle import Bundle
+    from veneer.run.enclosure import Enclosure
     from veneer.run.runtime import Runtime
     from veneer.run.spec import Host, Process
 
@@ -31,10 +32,12 @@ _TICK_SECONDS = 0.1
 
 
 def run(
-    bundle: Bundle, runtime: Runtime, process: Process, host: Host, *, output: Output, check: Callable[[], object]
-) -> int:
-    """Run `process` in the bundle's tree; its exit status, as the runtime says it (128 and the signal's number).
+    enclosure: Enclosure, bundle: Bundle, runtime: Runtime, process: Process, host: Host, *,
+    output: Output, check: Callable[[], object],
+) -> int:  # fmt: skip
+    """Run `process` in the tree of the bundle, which is in the enclosure; its exit status, as the runtime says it.
 
+    After a signal that is 128 and its number.
     `check` is called now and then; when it or `output` raises, every process in the container is killed.
     Raises NoSuchCommand, CannotExecute, ContainerFailed (see failures.py).
     """
@@ -44,12 +47,12 @@ def run(
         bundle.hide(runtime.hides)
     folder = os.fspath(bundle.folder)
     words = runtime.command(host, f"{folder}/state", f"{folder}/log", folder, "container")
-    started = bundle.enclosure.start(["/bin/sh", "-c", _WITH_PROC, f"{folder}/log", *words], output=subprocess.PIPE)
+    started = enclosure.start(["/bin/sh", "-c", _WITH_PROC, f"{folder}/log", *words], output=subprocess.PIPE)
     try:
         _pass_on(started, bundle.log, output, check)
         status = started.wait()
     except BaseException:
-        bundle.enclosure.kill()
+        enclosure.kill()
         started.wait()
         raise
     if status:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from veneer.drivers import mount_syscalls as sys_mount
-from veneer.errors import Unsupported
+from veneer.run.failures import NoNamespaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,10 +29,6 @@ T = TypeVar("T")
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 """Of every program that is started here: nothing of ours."""
-
-
-class NoNamespaces(Unsupported):
-    """This user, or this kernel, cannot make the namespaces a container needs."""
 
 
 def in_own_thread(work: Callable[[], T]) -> T:

@@ -9,7 +9,7 @@ import json
 import os
 import re
 
-from veneer.errors import CommandMissing, NotExecutable, Unavailable
+from veneer.errors import CommandMissing, NotExecutable, Unavailable, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 _MOST = 64 << 10
 _NOT_FOUND = re.compile(r"executable file `([^`]*)` not found")
+
+
+class NoNamespaces(Unsupported):
+    """This user, or this kernel, cannot make the namespaces a container needs."""
 
 
 class NoSuchCommand(CommandMissing):
@@ -45,6 +49,11 @@ def errors(log: int, start: int = 0) -> list[str]:
             text = str(entry.get("msg", ""))
             found += [text] if not text.startswith("Failed to remove ") else []
     return found
+
+
+def lines(log: int) -> list[str]:
+    """What a runtime that was not asked for JSON wrote to its log: a message a line, while nothing went wrong none."""
+    return os.pread(log, _MOST, 0).decode(errors="replace").strip().splitlines()
 
 
 def failed(said: list[str], word: str) -> Failure:

@@ -106,7 +106,7 @@ def run(stage: StageRun, instruction: i.Run, draft: Draft, words: Sequence[str],
         if connection is not None:
             connection.wait()
         return container.run(
-            bundle, runtime, process, limits,
+            enclosure, bundle, runtime, process, limits,
             output=lambda stream, data: session.tell(Output(time.time(), step, stream, data)), check=session.check,
         )  # fmt: skip
 

@@ -80,3 +80,13 @@ def parsed(content: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BadFrame("a frame with JSON that is no object")
     return found
+
+
+def number(content: dict[str, Any], name: str, otherwise: int = 0) -> int:
+    """The number that the object has under a name.  Raises BadFrame."""
+    found = content.get(name)
+    if found is None:
+        return otherwise
+    if not isinstance(found, int | float):
+        raise BadFrame(f"{name} is no number")
+    return int(found)

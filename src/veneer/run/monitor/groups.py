@@ -1,0 +1,101 @@
+"""The control group of one container: who is in it, whether memory ran out there, and its end.
+
+Source: cgroups(7); Linux Documentation/admin-guide/cgroup-v2.rst (memory.events), cgroup-v1/memory.rst.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from veneer.run.cgroups import hierarchies
+from veneer.run.runtime import CGROUPS
+
+_PREFIX = "veneer-"
+_PATIENCE_SECONDS = 5.0
+
+
+def path_of(parent: str, id: str) -> str:
+    """The name of a container's group in every hierarchy."""
+    return f"/{parent.strip('/')}/{_PREFIX}{id}".replace("//", "/")
+
+
+def pids(group: str) -> list[int]:
+    """The processes in it, by their numbers here; those in groups below it, too."""
+    top = _process_folder(group)
+    found: set[int] = set()
+    for folder, _, _ in os.walk(top) if top is not None else ():
+        with contextlib.suppress(OSError):  # gone meanwhile
+            found.update(map(int, Path(folder, "cgroup.procs").read_text().split()))
+    return sorted(found - {0})
+
+
+def remove(group: str) -> None:
+    """End whoever is in it, and take it away from every hierarchy; nothing where that is done already."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while (left := pids(group)) and time.monotonic() < deadline:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.002)
+    for hierarchy in hierarchies():
+        top = f"{hierarchy}{group}"
+        for folder, _, _ in os.walk(top, topdown=False):
+            _rmdir(folder, deadline)
+
+
+def _rmdir(folder: str, deadline: float) -> None:
+    while True:
+        try:
+            os.rmdir(folder)
+        except FileNotFoundError:
+            return
+        except OSError:
+            # The kernel empties it a moment after the last process has ended.
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.002)
+        else:
+            return
+
+
+def oom_kills(group: str) -> int:
+    """How many processes the kernel ended there for want of memory."""
+    total = 0
+    for path in _oom_files(group):
+        with contextlib.suppress(OSError), open(path, encoding="ascii") as lines:
+            total += sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+    return total
+
+
+def oom_watch(group: str) -> tuple[int, ...]:
+    """Descriptors: the first becomes readable whenever memory ran out there; all are to be closed.  () for none."""
+    one = f"{CGROUPS}/memory{group}"
+    with contextlib.suppress(OSError):
+        if os.path.isdir(one):
+            event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            control = os.open(f"{one}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+            Path(f"{one}/cgroup.event_control").write_text(f"{event} {control}")
+            return event, control
+        events = os.open(f"{CGROUPS}{group}/memory.events", os.O_RDONLY | os.O_CLOEXEC)
+        poll = select.epoll()
+        poll.register(events, select.EPOLLPRI | select.EPOLLET)
+        return os.dup(poll.fileno()), events
+    return ()
+
+
+def _oom_files(group: str) -> Iterator[str]:
+    yield f"{CGROUPS}/memory{group}/memory.oom_control"
+    yield f"{CGROUPS}{group}/memory.events"
+
+
+def _process_folder(group: str) -> str | None:
+    for hierarchy in hierarchies():
+        if os.path.exists(f"{hierarchy}{group}/cgroup.procs"):
+            return f"{hierarchy}{group}"
+    return None
