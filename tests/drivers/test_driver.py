@@ -77,7 +77,7 @@ def test_another_package_adds_a_driver_by_entry_point(tmp_path: Path, monkeypatc
     assert chosen.probe().usable
     with pytest.raises(NoSuchDriver) as caught:
         load("inside", tmp_path)
-    assert caught.value.hint == "known drivers: overlay2, vfs, outside"
+    assert caught.value.hint == f"known drivers: {', '.join(DRIVERS)}, outside"
 
 
 def test_an_overlay_on_an_overlay_is_refused_in_words_and_vfs_is_chosen(tmp_path: Path, target: Path) -> None:
@@ -88,7 +88,7 @@ def test_an_overlay_on_an_overlay_is_refused_in_words_and_vfs_is_chosen(tmp_path
         support = load("overlay2", target).probe()
         assert not support.usable
         assert support.reason.startswith("the kernel's overlay cannot write to the overlay file system of")
-        assert support.reason.endswith("usable drivers here: vfs")
+        assert "usable drivers here" not in support.reason, "whoever chooses says that"
         assert isinstance(choose(target), Vfs)
         with pytest.raises(NoUsableDriver, match="usable drivers here: vfs"):
             choose(target, "overlay2")

@@ -10,10 +10,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from veneer.changeset import whiteout
+from veneer.changeset.entry import Kind
 from veneer.changeset.failures import explain
 from veneer.changeset.metadata import chmod_node
 from veneer.changeset.safepath import DIRECTORY, open_beneath
@@ -21,6 +22,7 @@ from veneer.changeset.tar import BadArchive, shown
 from veneer.changeset.whiteout import OPAQUE_MARKER, PREFIX, WhiteoutStyle
 
 if TYPE_CHECKING:
+    from veneer.changeset.entry import Entry
     from veneer.changeset.unpack import Unpacked
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
@@ -37,7 +39,13 @@ class MissingTarget(BadArchive):
 
 
 def settle(
-    root_fd: int, unpacked: Unpacked, lowers: Sequence[int], style: WhiteoutStyle, *, what: str = "layer"
+    root_fd: int,
+    unpacked: Unpacked,
+    lowers: Sequence[int],
+    style: WhiteoutStyle,
+    *,
+    what: str = "layer",
+    true: Callable[[int, bytes], Entry | None] | None = None,
 ) -> None:
     """Complete the layer in the directory `root_fd` with what `lowers`, nearest first, make visible below it.
 
@@ -46,7 +54,8 @@ def settle(
     other, as after a copy-up; the lower layers are not changed.  An opaque root becomes whiteouts, since the
     kernel does not look for the mark there.  Whiteouts in a directory that no lower layer has go: they have nothing
     to hide, and the kernel filters them from the listing of merged directories only.  May be repeated.  Does
-    nothing for ERASE.
+    nothing for ERASE.  `true` tells what a regular file of the lower with that number really is, where its inode does
+    not (None: it does).
 
     Raises MissingTarget (Corrupt) for a hard link to nothing, Unavailable for what this machine lacks; naming `what`.
     """
@@ -59,7 +68,9 @@ def settle(
             _inherit(root_fd, path, lowers, style)
         copied: dict[bytes, bytes] = {}
         for path, target in unpacked.lower_links:
-            _copy_up(root_fd, path, copied.setdefault(target, path), target, lowers, style)
+            first = copied.setdefault(target, path)
+            if lower := _copy_up(root_fd, path, first, target, lowers, style):
+                _correct(root_fd, path, true(lower - 1, target) if true is not None else None)
         for path in unpacked.whited_out:
             _drop_idle_whiteouts(root_fd, path, lowers, style)
     except MissingTarget as error:
@@ -68,8 +79,11 @@ def settle(
         raise explain(error, what, os.fsencode(error.filename or b""), root_fd) from error
 
 
-def _search(root_fd: int | None, path: bytes, lowers: Sequence[int], style: WhiteoutStyle) -> tuple[int, bytes] | None:
-    """Where `path` is visible in the union of `lowers`: a descriptor of its directory (to be closed) and its name.
+def _search(
+    root_fd: int | None, path: bytes, lowers: Sequence[int], style: WhiteoutStyle
+) -> tuple[int, bytes, int] | None:
+    """Where `path` is visible in the union of `lowers`: a descriptor of its directory (to be closed), its name, and
+    the number of the lower.
 
     `root_fd`, the layer itself, only takes part by what it hides: a directory on the way that is opaque.
     """
@@ -79,11 +93,11 @@ def _search(root_fd: int | None, path: bytes, lowers: Sequence[int], style: Whit
     return _below(parts, lowers, style)
 
 
-def _below(parts: list[bytes], lowers: Sequence[int], style: WhiteoutStyle) -> tuple[int, bytes] | None:
-    for lower in lowers:
+def _below(parts: list[bytes], lowers: Sequence[int], style: WhiteoutStyle) -> tuple[int, bytes, int] | None:
+    for number, lower in enumerate(lowers):
         found = _descend(lower, parts, style)
         if isinstance(found, int):
-            return found, parts[-1]
+            return found, parts[-1], number
         if found is _STOP:
             return None
     return None
@@ -159,7 +173,7 @@ def _inherit(root_fd: int, path: bytes, lowers: Sequence[int], style: WhiteoutSt
         found = None if _opaque_on_the_way(root_fd, parts, style) else _below(parts, lowers, style)
         if found is None:
             return
-        above, name = found
+        above, name, _ = found
         try:
             if not stat.S_ISDIR(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode):
                 return
@@ -180,7 +194,7 @@ def _drop_idle_whiteouts(root_fd: int, path: bytes, lowers: Sequence[int], style
         return  # the root is always merged
     found = _search(root_fd, path, lowers, style)
     if found is not None:
-        above, name = found
+        above, name, _ = found
         try:
             if stat.S_ISDIR(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode):
                 return
@@ -217,8 +231,12 @@ def _copy_attributes(model: int, fd: int) -> None:
 
 def _copy_up(
     root_fd: int, path: bytes, first: bytes, target: bytes, lowers: Sequence[int], style: WhiteoutStyle
-) -> None:
-    """Put a copy of the lower `target` at `path`, or a link to the copy at `first` where that is another path."""
+) -> int:
+    """Put a copy of the lower `target` at `path`, or a link to the copy at `first` where that is another path.
+
+    From which lower the copy is, counted from 1; 0 for a link.
+    """
+    number = 0
     parent, _, name = path.rpartition(b"/")
     into = open_beneath(root_fd, parent)
     try:
@@ -237,13 +255,33 @@ def _copy_up(
             if found is None:
                 fact = f"hard link to {shown(target)!r}, which neither this layer nor one below has"
                 raise MissingTarget(f"{shown(path)!r}: {fact}")
+            number = found[2] + 1
             try:
                 _copy(found[0], found[1], into, name)
             finally:
                 os.close(found[0])
         os.utime(into, ns=(before, before))
+        return number
     finally:
         os.close(into)
+
+
+def _correct(root_fd: int, path: bytes, entry: Entry | None) -> None:
+    """Give the copy at `path` the attributes that its original has by `entry`."""
+    if entry is None or entry.kind is not Kind.REGULAR:
+        return
+    fd = open_beneath(root_fd, path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fchown(fd, entry.uid, entry.gid)
+        os.fchmod(fd, entry.mode)
+        kept = dict(entry.xattrs)
+        for name in {os.fsencode(each) for each in os.listxattr(fd)} - kept.keys() - {b"security.selinux"}:
+            os.removexattr(fd, name)
+        for name, value in kept.items():
+            os.setxattr(fd, name, value)
+        os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+    finally:
+        os.close(fd)
 
 
 def _exists(dir_fd: int, name: bytes) -> bool:

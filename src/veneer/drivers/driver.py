@@ -63,6 +63,7 @@ class Usage(Value):
 DRIVERS: dict[str, str] = {
     "overlay2": "veneer.drivers.overlay2:Overlay2",
     "vfs": "veneer.drivers.vfs:Vfs",
+    "erofs": "veneer.drivers.erofs.driver:Erofs",
 }
 """The built-in drivers, best first: name -> "module:Class".  Nothing is imported before it is asked for."""
 
@@ -113,6 +114,8 @@ def choose(root: Path, name: str = "") -> StorageDriver:
         if support.usable:
             return driver
         reasons.append(f"{candidate}: {support.reason}")
+    if name:
+        reasons.append(f"usable drivers here: {usable_elsewise(root, name)}")
     raise NoUsableDriver(f"no usable storage driver at {root}: " + "; ".join(reasons))
 
 

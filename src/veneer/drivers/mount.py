@@ -10,11 +10,13 @@ Sources: Linux Documentation/filesystems/overlayfs.rst, mount(2), fsconfig(2).
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from veneer.config import mount_outside
 from veneer.drivers import mount_syscalls as sys_mount
@@ -52,6 +54,9 @@ class Mount:
 
     `type` is "bind" (then `source` is the directory) or "overlay" (then `lowers`, nearest first, and for a writable
     one `upper` and `work`).  `options` are the file system's own words, "userxattr" or "redirect_dir=off".
+    "fuse" and "aufs" are unions of `lowers` that are spelt as aufs spells; only who knows how makes such a mount.
+    `keeper`: who does what a mount needs besides.
+    A lower that is a file is an EROFS image; `data` are directories that only have the contents of other lowers' files.
     """
 
     type: str
@@ -61,6 +66,10 @@ class Mount:
     upper: Path | None = None
     work: Path | None = None
     readonly: bool = False
+    data: tuple[Path, ...] = ()
+    keeper: Keeper | None = None
+    volatile: bool = False
+    """Whether it can be made with the option `volatile`."""
 
     @classmethod
     def bind(cls, source: Path, *, readonly: bool = False) -> Mount:
@@ -75,6 +84,7 @@ class Mount:
         work: Path | None = None,
         options: Sequence[str] = (),
         readonly: bool = False,
+        data: Sequence[Path] = (),
     ) -> Mount:
         """The union of `lowers` (nearest first) and `upper`; without `upper` it is read-only.
 
@@ -91,9 +101,30 @@ class Mount:
                 f"{len(unique)} layers are more than the {MAX_LOWERS} the kernel's overlay can stack",
                 hint="squash the image, or use --storage-driver vfs",
             )
-        if upper is None and len(unique) == 1:
+        if upper is None and len(unique) == 1 and not data:
             return cls.bind(unique[0], readonly=True)
-        return cls("overlay", "overlay", tuple(options), unique, upper, work, readonly or upper is None)
+        return cls("overlay", "overlay", tuple(options), unique, upper, work, readonly or upper is None, tuple(data))
+
+    def unsynced(self) -> Mount:
+        """The same mount, in which fsync does nothing, if it can be that.
+
+        For what is made to last all at once, or not at all.  Source: Linux Documentation/filesystems/overlayfs.rst,
+        Volatile mount.
+        """
+        return dataclasses.replace(self, options=(*self.options, "volatile"), volatile=False) if self.volatile else self
+
+
+class Keeper(Protocol):
+    """Who does what a mount needs before it is made and after it is gone, and who serves it meanwhile."""
+
+    def making(self, mount: Mount) -> contextlib.AbstractContextManager[Mount]:
+        """Get things ready, in the process that makes the mount; the mount as it is to be made in this `with`.
+
+        Once that is left it is in use; if it is left by an exception, all is as it was.
+        """
+
+    def ended(self) -> None:
+        """The mount is gone: put things right.  Whoever never says so has it done by the next to look."""
 
 
 class _OldKernel(Exception):
@@ -108,8 +139,9 @@ def attach(mounts: Sequence[Mount], target: Path) -> None:
             _attach_one(mount, target)
             done += 1
     except BaseException:
-        for _ in range(done):
+        for mount in reversed(mounts[:done]):
             unmount(target, lazy=True)
+            _ended(mount)
         raise
 
 
@@ -139,14 +171,16 @@ def mounted(mounts: Sequence[Mount], target: Path, *, lazy: bool = False) -> Ite
     try:
         yield target
     except BaseException:
-        for _ in mounts:
+        for mount in reversed(mounts):
             try:
                 unmount(target, lazy=lazy)
             except MountBusy:
                 unmount(target, lazy=True)
+            _ended(mount)
         raise
-    for _ in mounts:
+    for mount in reversed(mounts):
         unmount(target, lazy=lazy)
+        _ended(mount)
 
 
 @contextlib.contextmanager
@@ -168,13 +202,16 @@ def opened(mounts: Sequence[Mount]) -> Iterator[int]:
             yield root
         return
     try:
-        root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=detached)
+        try:
+            root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=detached)
+        finally:
+            os.close(detached)
+        try:
+            yield root
+        finally:
+            os.close(root)
     finally:
-        os.close(detached)
-    try:
-        yield root
-    finally:
-        os.close(root)
+        _ended(mount)
 
 
 @contextlib.contextmanager
@@ -217,18 +254,38 @@ def _attach_one(mount: Mount, target: Path) -> None:
     except _OldKernel:
         from veneer.drivers import mount_legacy
 
-        mount_legacy.attach(mount, target)
+        with _made(mount) as ready:
+            mount_legacy.attach(ready, target)
         return
     try:
         sys_mount.move_mount(detached, os.fsencode(target))
     except OSError as error:
+        os.close(detached)
+        _ended(mount)
         raise explained(mount, error, f"at {target}") from error
-    finally:
-        os.close(detached)  # an open one would keep the mount busy
+    os.close(detached)  # an open one would keep the mount busy
+
+
+def _made(mount: Mount) -> contextlib.AbstractContextManager[Mount]:
+    return contextlib.nullcontext(mount) if mount.keeper is None else mount.keeper.making(mount)
+
+
+def _ended(mount: Mount) -> None:
+    if mount.keeper is not None:
+        mount.keeper.ended()
 
 
 def _detached(mount: Mount) -> int:
-    return _detached_bind(mount) if mount.type == "bind" else _detached_filesystem(mount)
+    if mount.type == "bind":
+        return _detached_bind(mount)
+    if mount.type == "aufs":
+        raise _OldKernel  # it was never part of the kernel, and knows mount(2) alone
+    with contextlib.ExitStack() as undone:
+        with _made(mount) as ready:
+            detached = _detached_filesystem(ready)
+            undone.callback(os.close, detached)
+        undone.pop_all()
+        return detached
 
 
 def _detached_bind(mount: Mount) -> int:
@@ -268,24 +325,39 @@ def _detached_filesystem(mount: Mount) -> int:
 
 
 def _configure(context: int, mount: Mount) -> None:
+    with contextlib.ExitStack() as held:
+        _configure_layers(context, mount, held)
+        for option in mount.options:
+            key, equals, value = option.partition("=")
+            if equals:
+                sys_mount.fsconfig(context, sys_mount.SET_STRING, key, os.fsencode(value))
+            else:
+                sys_mount.fsconfig(context, sys_mount.SET_FLAG, key)
+        sys_mount.fsconfig(context, sys_mount.CMD_CREATE)
+
+
+def _configure_layers(context: int, mount: Mount, held: contextlib.ExitStack) -> None:
     sys_mount.fsconfig(context, sys_mount.SET_STRING, "source", os.fsencode(mount.source))
+    if mount.type != "overlay":
+        return
     for number, lower in enumerate(mount.lowers):
         try:
-            _set_layer(context, "lowerdir+", lower)
+            if mount.data and lower.is_file():
+                image = _detached_image(lower)
+                # Closed, it would be gone: the overlay takes it over when it is created.
+                held.callback(os.close, image)
+                sys_mount.fsconfig(context, sys_mount.SET_FD, "lowerdir+", None, image)
+            else:
+                _set_layer(context, "lowerdir+", lower)
         except OSError as error:
-            if number == 0 and error.errno == errno.EINVAL:
+            if number == 0 and error.errno == errno.EINVAL and not mount.data:
                 raise _OldKernel from error  # `lowerdir+` came with 6.7
             raise
+    for directory in mount.data:
+        _set_layer(context, "datadir+", directory)
     if mount.upper is not None and mount.work is not None:
         _set_layer(context, "upperdir", mount.upper)
         _set_layer(context, "workdir", mount.work)
-    for option in mount.options:
-        key, equals, value = option.partition("=")
-        if equals:
-            sys_mount.fsconfig(context, sys_mount.SET_STRING, key, os.fsencode(value))
-        else:
-            sys_mount.fsconfig(context, sys_mount.SET_FLAG, key)
-    sys_mount.fsconfig(context, sys_mount.CMD_CREATE)
 
 
 def _set_layer(context: int, key: str, directory: Path) -> None:
@@ -303,6 +375,18 @@ def _set_layer(context: int, key: str, directory: Path) -> None:
             sys_mount.fsconfig(context, sys_mount.SET_STRING, key, b"/proc/self/fd/%d" % layer)
     finally:
         os.close(layer)
+
+
+def _detached_image(file: Path) -> int:
+    """An EROFS image mounted nowhere: straight from its file, without a loop device (6.12)."""
+    context = sys_mount.fsopen("erofs")
+    try:
+        sys_mount.fsconfig(context, sys_mount.SET_STRING, "source", os.fsencode(file))
+        sys_mount.fsconfig(context, sys_mount.SET_FLAG, "ro")
+        sys_mount.fsconfig(context, sys_mount.CMD_CREATE)
+        return sys_mount.fsmount(context, sys_mount.MOUNT_ATTR_RDONLY)
+    finally:
+        os.close(context)
 
 
 def open_layer(directory: Path) -> int:

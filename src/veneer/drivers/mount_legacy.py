@@ -20,8 +20,13 @@ def attach(mount: Mount, target: Path) -> None:
     """Mount `mount` at `target`; on an error nothing is left there."""
     if mount.type == "bind":
         _attach_bind(mount, target)
-    else:
+    elif mount.type == "overlay":
         _attach_overlay(mount, target)
+    elif mount.type == "aufs":
+        _attach_aufs(mount, target)
+    else:
+        flags = sys_mount.MS_RDONLY if mount.readonly else 0
+        _mount(mount, target, flags, ",".join(mount.options).encode())
 
 
 def _attach_bind(mount: Mount, target: Path) -> None:
@@ -39,6 +44,18 @@ def _attach_bind(mount: Mount, target: Path) -> None:
     except OSError as error:
         sys_mount.umount2(where, sys_mount.MNT_DETACH)
         raise explained(mount, error, f"at {target}") from error
+
+
+def _attach_aufs(mount: Mount, target: Path) -> None:
+    """`options` are strings for one call each: to mount, and then to add what did not fit in a page."""
+    flags = sys_mount.MS_RDONLY if mount.readonly else 0
+    _mount(mount, target, flags, os.fsencode(mount.options[0]))
+    try:
+        for more in mount.options[1:]:
+            _mount(mount, target, flags | sys_mount.MS_REMOUNT, os.fsencode(more))
+    except BaseException:
+        sys_mount.umount2(os.fsencode(target), sys_mount.MNT_DETACH)
+        raise
 
 
 def _attach_overlay(mount: Mount, target: Path) -> None:

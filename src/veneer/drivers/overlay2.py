@@ -11,13 +11,14 @@ import functools
 import os
 from collections.abc import Iterator, Sequence
 
-from veneer.drivers.driver import MAX_LOWERS, SnapshotID, Support, Usage, snapshot_id, usable_elsewise
+from veneer.drivers.driver import MAX_LOWERS, SnapshotID, Support, Usage, snapshot_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+    from veneer.changeset.entry import Entry
     from veneer.changeset.pack import Packed
     from veneer.changeset.whiteout import WhiteoutStyle
     from veneer.drivers.mount import Mount
@@ -33,6 +34,7 @@ class Overlay2:
     renames_dirs = False
     max_lowers = MAX_LOWERS
     any_order = True
+    shared_inodes = False
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self._root = os.fspath(root)
@@ -62,11 +64,7 @@ class Overlay2:
         return WhiteoutStyle.OVERLAY if privileged() else WhiteoutStyle.OVERLAY_USER
 
     def probe(self) -> Support:
-        found = self.abilities
-        if found.usable:
-            return Support(True, found.reason)
-        usable = usable_elsewise(self.root.parent, self.name)
-        return Support(False, f"{found.reason}; usable drivers here: {usable}")
+        return Support(self.abilities.usable, self.abilities.reason)
 
     def create(self, snapshot: SnapshotID, lowers: Sequence[SnapshotID]) -> Path:
         if len(lowers) > self.max_lowers:
@@ -85,6 +83,9 @@ class Overlay2:
 
     def directory(self, snapshot: SnapshotID) -> Path:
         return self._folder(snapshot) / "diff"
+
+    def attributes(self, snapshot: SnapshotID, path: bytes) -> Entry | None:
+        return None
 
     def mounts(
         self, snapshot: SnapshotID | None, lowers: Sequence[SnapshotID], *, readonly: bool = False

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from veneer.changeset.entry import Entry
     from veneer.changeset.pack import Packed
     from veneer.changeset.whiteout import WhiteoutStyle
     from veneer.drivers.driver import SnapshotID, Support, Usage
@@ -33,6 +34,10 @@ class StorageDriver(Protocol):
     any_order: bool
     """Layers may be unpacked before those below them; False: `create` copies the parent, which must be whole."""
 
+    shared_inodes: bool
+    """Equal contents of committed snapshots are one inode: in `directory` the regular files' contents are theirs, their
+    attributes those of whichever file came first; mounts show each file's own, and so does `attributes`."""
+
     @property
     def whiteouts(self) -> WhiteoutStyle:
         """How a layer unpacked into `create`'s directory must spell deletions."""
@@ -45,6 +50,10 @@ class StorageDriver(Protocol):
 
     def directory(self, snapshot: SnapshotID) -> Path:
         """The directory with the snapshot's own files, as `create` gave it."""
+
+    def attributes(self, snapshot: SnapshotID, path: bytes) -> Entry | None:
+        """What a path of a snapshot is, where `shared_inodes` have its directory tell something else; None where the
+        directory tells it."""
 
     def mounts(
         self, snapshot: SnapshotID | None, lowers: Sequence[SnapshotID], *, readonly: bool = False

@@ -17,6 +17,7 @@ from veneer.drivers.driver import SnapshotID, Support, Usage, snapshot_id
 from veneer.drivers.mount import Mount
 
 if TYPE_CHECKING:
+    from veneer.changeset.entry import Entry
     from veneer.changeset.pack import Packed
     from veneer.changeset.whiteout import WhiteoutStyle
 
@@ -28,6 +29,7 @@ class Vfs:
     renames_dirs = True
     max_lowers = 1_000_000
     any_order = False
+    shared_inodes = False
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
@@ -61,6 +63,9 @@ class Vfs:
 
     def directory(self, snapshot: SnapshotID) -> Path:
         return self.root / snapshot_id(snapshot)
+
+    def attributes(self, snapshot: SnapshotID, path: bytes) -> Entry | None:
+        return None
 
     def mounts(
         self, snapshot: SnapshotID | None, lowers: Sequence[SnapshotID], *, readonly: bool = False

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from veneer.changeset.entry import Entry
     from veneer.changeset.index import LayerIndex
     from veneer.changeset.whiteout import WhiteoutStyle
+    from veneer.drivers.protocol import StorageDriver
     from veneer.drivers.userns import Standing
     from veneer.store.store import Store
 
@@ -176,7 +177,7 @@ def _trees(store: Store) -> Iterator[Finding]:
         with index:
             union = driver.whiteouts is not WhiteoutStyle.ERASE
             below = _below(store, snapshot) if union else []
-            facts = list(_differences(directory, index, below, driver.whiteouts))
+            facts = list(_differences(directory, index, below, driver))
             facts += _extras(directory, index, below) if union else []
         if facts and not store.catalog.row("SELECT 1 FROM snapshot WHERE id = ?", (snapshot,)):
             continue  # collected meanwhile
@@ -193,15 +194,15 @@ def _below(store: Store, snapshot: str) -> list[Path]:
     return [store.layers.directory(layer) for layer in stack]
 
 
-def _differences(directory: Path, index: LayerIndex, below: Sequence[Path], style: WhiteoutStyle) -> Iterator[str]:
+def _differences(directory: Path, index: LayerIndex, below: Sequence[Path], driver: StorageDriver) -> Iterator[str]:
     from veneer.changeset.entry import Kind
     from veneer.drivers.userns import standing
 
     root, here = os.fsencode(directory), standing()
     for entry in index:
         path = os.path.join(root, entry.path) if entry.path else root
-        fact = _difference(path, entry, below, here)
-        if fact and not (entry.kind is Kind.WHITEOUT and _hidden_at_once(root, entry.path, style)):
+        fact = _difference(path, entry, below, here, own=not driver.shared_inodes)
+        if fact and not (entry.kind is Kind.WHITEOUT and _hidden_at_once(root, entry.path, driver.whiteouts)):
             yield f"/{os.fsdecode(entry.path)}: {fact}"
 
 
@@ -240,8 +241,11 @@ def _extras(directory: Path, index: LayerIndex, below: Sequence[Path]) -> Iterat
                 yield f"/{os.fsdecode(inside)}: is not in the layer"
 
 
-def _difference(path: bytes, entry: Entry, below: Sequence[Path], here: Standing) -> str:
-    """What is wrong with one path; "" if nothing, or if it is as much as this user can have."""
+def _difference(path: bytes, entry: Entry, below: Sequence[Path], here: Standing, *, own: bool) -> str:
+    """What is wrong with one path; "" if nothing, or if it is as much as this user can have.
+
+    `own`: regular files have their own attributes here, not those of the first with their content.
+    """
     from veneer.changeset.entry import Kind
     from veneer.drivers.userns import MACHINE
     from veneer.store.unkept import DEVICES
@@ -267,6 +271,8 @@ def _difference(path: bytes, entry: Entry, below: Sequence[Path], here: Standing
         return f"is of another kind (mode {found.st_mode:o})"
     if entry.kind is Kind.HARDLINK or entry.implied:
         return ""  # a link's attributes are its target's, an implied directory's those of the layer below
+    if entry.kind is Kind.REGULAR and not own:
+        return _content_differs(path, entry, found)
     if entry.kind is not Kind.SYMLINK and stat.S_IMODE(found.st_mode) != entry.mode:
         return f"has mode {stat.S_IMODE(found.st_mode):04o} instead of {entry.mode:04o}"
     kept = here.keeps(entry.uid, entry.gid)
@@ -274,12 +280,13 @@ def _difference(path: bytes, entry: Entry, below: Sequence[Path], here: Standing
         return f"belongs to {found.st_uid}:{found.st_gid} instead of {entry.uid}:{entry.gid}"
     if entry.kind is Kind.SYMLINK and os.readlink(path) != entry.link:
         return "points elsewhere"
-    if entry.kind is Kind.REGULAR:
-        if found.st_size != entry.size:
-            return f"has {found.st_size} bytes instead of {entry.size}"
-        if entry.digest and _sha256(path) != entry.digest:
-            return "has another content"
-    return ""
+    return _content_differs(path, entry, found) if entry.kind is Kind.REGULAR else ""
+
+
+def _content_differs(path: bytes, entry: Entry, found: os.stat_result) -> str:
+    if found.st_size != entry.size:
+        return f"has {found.st_size} bytes instead of {entry.size}"
+    return "has another content" if entry.digest and _sha256(path) != entry.digest else ""
 
 
 def _is_whiteout(found: os.stat_result) -> bool:

@@ -11,7 +11,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,9 @@ from veneer.store.intake_slot import Slot, allow_files, is_settled, media_type_o
 if TYPE_CHECKING:
     import apsw
 
+    from veneer.changeset.entry import Entry
     from veneer.changeset.unpack import Unpacked
+    from veneer.drivers.protocol import StorageDriver
     from veneer.store.layers import Layer, LayerStore
     from veneer.store.leases import Lease
 
@@ -294,8 +296,9 @@ class LayerIntake:
                     fd = os.open(driver.directory(slot.snapshot), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                     opened.callback(os.close, fd)
                 if slot.unpacked is not None and not is_settled(slot.unpacked):
-                    lowers = list(reversed(below.values()))
-                    settle(fd, slot.unpacked, lowers, driver.whiteouts, what=self._what(slot))
+                    lowers, names = list(reversed(below.values())), list(reversed(below))
+                    settle(fd, slot.unpacked, lowers, driver.whiteouts, what=self._what(slot),
+                           true=_truth(driver, names))  # fmt: skip
                 below[slot.snapshot] = fd
 
     def _insert(self, transaction: apsw.Connection, new: Sequence[Slot]) -> None:
@@ -349,6 +352,11 @@ class LayerIntake:
             if not self._committed:
                 for snapshot in self._made:
                     self.layers.store.driver.remove(snapshot)
+
+
+def _truth(driver: StorageDriver, lowers: Sequence[SnapshotID]) -> Callable[[int, bytes], Entry | None]:
+    """What regular files of the lowers really are, see `settle`."""
+    return lambda number, path: driver.attributes(lowers[number], path)
 
 
 def _locked(root: Path, keys: Sequence[str], progress: Progress) -> contextlib.AbstractContextManager[None]:

@@ -103,7 +103,7 @@ class Source:
         self, below: Mount, folder: Folder | None, hidden: list[bytes], stack: contextlib.ExitStack, *, writable: bool
     ) -> Sequence[Mount]:
         """The same tree without what is hidden, and with a place for what is written."""
-        from veneer.drivers.mount import Mount
+        from veneer.drivers.mount import Mount, opened
         from veneer.drivers.treecopy import delete_tree
         from veneer.drivers.userns import privileged
 
@@ -117,11 +117,12 @@ class Source:
             lowers.insert(0, mask)
         options = below.options or (() if privileged() else ("userxattr",))
         if not writable:
-            return [Mount.overlay(lowers, options=options)]
+            return [Mount.overlay(lowers, options=options, data=below.data)]
         upper, work = scratch / "upper", scratch / "work"
         work.mkdir()
-        _like(upper, os.stat(lowers[0]))
-        return [Mount.overlay(lowers, upper=upper, work=work, options=options)]
+        with opened([below]) as root:
+            _like(upper, os.fstat(root))
+        return [Mount.overlay(lowers, upper=upper, work=work, options=options, data=below.data)]
 
 
 def source_of(stage: StageRun, mount: RunMount) -> Source:
