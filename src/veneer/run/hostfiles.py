@@ -48,6 +48,46 @@ def resolv_conf(
     return "".join(line + "\n" for line in kept).encode()
 
 
+def container_hosts(hostname: str, domain: str, addresses: Iterable[str], extra: Iterable[tuple[str, str]]) -> bytes:
+    """A container's /etc/hosts: `extra` (name, address) pairs, then its own name at each of its addresses."""
+    own = f"{hostname}.{domain} {hostname}" if domain else hostname
+    lines = [f"{address}\t{name}\n" for name, address in extra]
+    lines += [f"{address}\t{own}\n" for address in addresses if own]
+    return (_HOSTS + "".join(lines)).encode()
+
+
+def container_resolv_conf(
+    servers: Sequence[str], search: Sequence[str], options: Sequence[str], *, host: bytes, resolver: str = ""
+) -> bytes:
+    """A container's /etc/resolv.conf: what was asked for, and the rest as in `host`, the file it would have otherwise.
+
+    `resolver`: the address of its own name server, which then is the only one.  A search for "." is none at all.
+    """
+    if not (servers or search or options or resolver):
+        return host
+    lines = [line.split() for line in host.decode(errors="replace").splitlines()]
+
+    def said(key: str) -> list[str]:
+        return [word for line in lines if line[:1] == [key] for word in line[1:]]
+
+    asked = [resolver] if resolver else list(servers) or said("nameserver")
+    domains = [] if list(search) == ["."] else list(search) or said("search")
+    chosen = list(options) or said("options")
+    if resolver and not any(option.startswith("ndots:") for option in chosen):
+        # A name without a dot is asked as it is, before any domain is tried.
+        chosen.append("ndots:0")
+    found = [f"search {' '.join(domains)}\n"] if domains else []
+    found += [f"nameserver {address}\n" for address in asked]
+    found += [f"options {' '.join(chosen)}\n"] if chosen else []
+    return "".join(found).encode()
+
+
+def host_servers(paths: Sequence[str] = (RESOLV_CONF, RESOLVED)) -> list[str]:
+    """The name servers that the host asks, those on its loopback too."""
+    words = (line.split() for line in _read(paths[0]).decode(errors="replace").splitlines())
+    return [each[1].partition("%")[0] for each in words if len(each) > 1 and each[0] == "nameserver"]
+
+
 def _reachable(text: bytes) -> bool:
     return any(_address(line) == "other" for line in text.decode(errors="replace").splitlines())
 

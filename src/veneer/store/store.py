@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from veneer.store.images import ImageStore
     from veneer.store.layers import LayerStore
     from veneer.store.leases import Lease
+    from veneer.store.networks import NetworkStore
 
 FOLDERS = ("blobs/sha256", "indexes/sha256", "ingest", "partial", "trash")
 LAYOUT_FILE = "oci-layout"
@@ -38,7 +39,7 @@ EMPTY_INDEX = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.
 _OURS = frozenset(
     {"blobs", "indexes", "ingest", "partial", "trash", "locks", "index.json", ".index.json.new", LAYOUT_FILE,
      ".oci-layout.new", "state.db", "state.db-wal", "state.db-shm", "reserve", "overlay2", "vfs", "cache-mounts",
-     "contexts", "lost+found"}
+     "contexts", "lost+found", "networks"}
 )  # fmt: skip
 
 
@@ -119,6 +120,13 @@ class Store:
         from veneer.store.cache_mounts import CacheMounts
 
         return CacheMounts(self)
+
+    @functools.cached_property
+    def networks(self) -> NetworkStore:
+        """The networks of containers, and who has which address on them."""
+        from veneer.store.networks import NetworkStore
+
+        return NetworkStore(self)
 
     @functools.cached_property
     def driver(self) -> StorageDriver:

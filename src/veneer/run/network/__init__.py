@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from veneer.run.network.failures import NetworkFailed as NetworkFailed
     from veneer.run.network.failures import NoNetwork as NoNetwork
     from veneer.run.network.slirp import DEVICE as DEVICE
-    from veneer.run.network.slirp import DNS as DNS
     from veneer.run.network.slirp import NAMESPACE as NAMESPACE
     from veneer.run.network.slirp import PROGRAM as PROGRAM
     from veneer.run.network.slirp import Connection as Connection
     from veneer.run.network.slirp import connecting as connecting
     from veneer.run.network.slirp import program as program
+    from veneer.run.network.slirp_addresses import DNS as DNS
 
 
 def __getattr__(name: str) -> Any:
@@ -38,7 +38,11 @@ def __getattr__(name: str) -> Any:
         from veneer.run.network import failures
 
         return getattr(failures, name)
-    if name in ("DEVICE", "DNS", "NAMESPACE", "PROGRAM", "Connection", "connecting", "program"):
+    if name == "DNS":
+        from veneer.run.network import slirp_addresses
+
+        return slirp_addresses.DNS
+    if name in ("DEVICE", "NAMESPACE", "PROGRAM", "Connection", "connecting", "program"):
         from veneer.run.network import slirp
 
         return getattr(slirp, name)

@@ -136,10 +136,19 @@ def _configure(network: Mapping[str, Any], path: str, *, routed: bool) -> None:
         if six:
             kernel.add_address(link.index, network["address6"], int(network["subnet6"].rpartition("/")[2]))
         kernel.set_up(link.index)
-        if routed:
-            for gateway in ("gateway", "gateway6"):
-                if network.get(gateway):
-                    kernel.add_default_route(link.index, network[gateway])
+    if routed:
+        route(network, path)
+
+
+def route(network: Mapping[str, Any], path: str) -> None:
+    """Have what is for nobody in the namespace `path` go out through a network it is on.  Raises NetworkFailed."""
+    with namespace.Entered(path), netlink.RouteNetlink() as kernel:
+        link = kernel.link(network["device"])
+        if link is None:
+            raise NetworkFailed(f"the device {network['device']} of network {network['name']} is gone already")
+        for gateway in ("gateway", "gateway6"):
+            if network.get(gateway):
+                kernel.add_default_route(link.index, network[gateway])
 
 
 def loopback_up(path: str) -> None:

@@ -81,9 +81,10 @@ table inet {table} {{
     }}
 }}
 """
-"""`within`, `inside`: from a network to itself, by devices and by addresses (where a packet that came over a bridge leaves,
-the kernel may not know any more by which device it came).  `closed`: networks without a way out.  Loopback addresses of
-the host are published by sending them on to the bridge, so what a container itself sends to one is dropped first."""
+"""`within`, `inside`: from a network to itself, by devices and by addresses (where a packet that came over a bridge
+leaves, the kernel may not know any more by which device it came).  `closed`: networks without a way out.  Loopback
+addresses of the host are published by sending them on to the bridge, so what a container itself sends to one is dropped
+first."""
 
 _LET_THROUGH = """
 add table {family} filter

@@ -18,7 +18,7 @@ from veneer.run.network.names import Names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from typing import Any
 
 ADDRESS = "127.0.0.11"
@@ -263,9 +263,3 @@ def _exactly(connection: socket.socket, count: int) -> bytes:
             return b""
         data += more
     return data
-
-
-def servers(lines: Sequence[str]) -> list[str]:
-    """The addresses of the `nameserver` lines of a resolv.conf."""
-    words = (line.split() for line in lines)
-    return [each[1].partition("%")[0] for each in words if len(each) > 1 and each[0] == "nameserver"]

@@ -17,6 +17,7 @@ import socket
 from collections.abc import Iterator, Mapping
 
 from veneer.run.network.failures import NetworkFailed, NoNetwork, PortTaken
+from veneer.run.network.slirp_addresses import ADDRESS
 from veneer.run.runtime import SEARCHED
 
 TYPE_CHECKING = False
@@ -32,10 +33,6 @@ NAMESPACE = "/proc/1/ns/net"
 """The enclosure's network, for programs that see its /proc."""
 DEVICE = "/dev/net/tun"
 """What the program needs to open; some hosts keep it for root."""
-DNS = "10.0.2.3"
-"""Where slirp4netns passes questions on to the host's own name servers, loopback ones too."""
-ADDRESS, GATEWAY, SUBNET = "10.0.2.100", "10.0.2.2", "10.0.2.0/24"
-"""What slirp4netns gives a container: always the same, for each has a network to itself."""
 _PATIENCE_SECONDS = 30.0
 _MTU = 65520
 _MOST_SAID = 4 << 10

@@ -1,0 +1,154 @@
+"""A container put on a network or taken off it, also while it runs.
+
+Where it runs, this process lays the cable itself: the namespace is that of the container's first process, which root
+on the host can name.  The plan in the container's folder is what its monitor undoes at the end, so that is changed too.
+"""
+
+from __future__ import annotations
+
+from veneer.engine import network_plan as planning
+from veneer.engine import network_start as starting
+from veneer.errors import NotFound
+from veneer.run.monitor import state
+from veneer.run.network import connection, names, settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from veneer.engine.networks import Networks
+    from veneer.store.containers import Container
+    from veneer.store.networks import Network
+    from veneer.store.store import Store
+
+
+class NoSuchEndpoint(NotFound):
+    """There is nothing of a container on a network."""
+
+
+def connect(networks: Networks, store: Store, reference: str, container: str, given: dict[str, Any]) -> None:
+    """See Networks.connect."""
+    found = store.containers.get(container)
+    network = store.networks.get(reference)
+    with store.locked(f"container-{found.id}"):
+        found = store.containers.get(found.id)
+        endpoints = planning.endpoints(found.document)
+        _refuse(network, planning.mode_of(found.document), endpoints)
+        planning.refuse_endpoint(network.name, given)
+        name = _attached(endpoints, network)
+        folder = store.containers.folder(found.id)
+        plan = starting.saved_plan(folder)
+        if name:
+            raise planning.AlreadyAttached(f"endpoint with name {found.name} already exists in network {network.name}")
+        if plan is not None:
+            _plug_in(networks, plan, folder, network, given, found)
+        endpoints[network.name] = given
+        _keep(store, found, endpoints)
+
+
+def _refuse(network: Network, mode: str, endpoints: Mapping[str, Any]) -> None:
+    if network.driver == "host" or mode == "host":
+        raise planning.InvalidNetworkOptions(
+            "container cannot be disconnected from host network or connected to host network"
+        )
+    if mode.startswith("container:"):
+        raise planning.InvalidNetworkOptions(
+            "container sharing network namespace with another container or host "
+            "cannot be connected to any other network"
+        )
+    if endpoints and (network.driver == "null" or mode == "none"):
+        raise planning.InvalidNetworkOptions(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+        )
+
+
+def _attached(endpoints: Mapping[str, Any], network: Network) -> str:
+    """What a container's document calls the network, "" if it is not on it."""
+    return next((name for name in endpoints if name in (network.name, network.id) or
+                 (len(name) >= 12 and network.id.startswith(name))), "")  # fmt: skip
+
+
+def _keep(store: Store, container: Container, endpoints: Mapping[str, Any]) -> None:
+    networking = {"EndpointsConfig": dict(endpoints), "Explicit": True}
+    store.containers.set_document(container.id, {**container.document, "NetworkingConfig": networking})
+
+
+def _plug_in(
+    networks: Networks, plan: dict[str, Any], folder: Path, network: Network, given: dict[str, Any], found: Container
+) -> None:
+    from veneer.run.network import bridge, firewall
+
+    if plan["mode"] != "bridge":
+        raise planning.NeedsRoot("a plain user's containers are not connected to each other",
+                                 hint="run it as root to put it on networks")  # fmt: skip
+    settled, addresses = networks.claimed(network, found.id, given)
+    used = {entry["device"] for entry in plan["networks"]}
+    device = next(name for number in range(len(used) + 1) if (name := f"eth{number}") not in used)
+    entry = planning.network_entry(settled, given, addresses, {"id": found.id, "name": found.name}, device)
+    before = connection.routed(plan)
+    plan["networks"].append(entry)
+    # First, as at a start: whoever cleans up knows what there may be.
+    _save(plan, folder)
+    firewall.admit(plan["table"], entry)
+    path = f"/proc/{state.read(folder).pid}/ns/net"
+    bridge.attach(entry, path, routed=before is None and connection.routed(plan) is entry)
+    if entry["named"]:
+        names.enter(plan["root"], entry, found.id)
+    starting.write_in_place(folder / "hosts", starting.hosts(plan, found.document))
+    connection.tell(plan["root"], "connect", entry, {"container": found.id})
+
+
+def _save(plan: Mapping[str, Any], folder: Path) -> None:
+    before = names.saved_result(folder)
+    names.save(folder, plan, before | settings.result(plan, before.get("SandboxKey", "")))
+
+
+def disconnect(networks: Networks, store: Store, reference: str, container: str, *, force: bool) -> None:
+    """See Networks.disconnect."""
+    try:
+        found = store.containers.get(container)
+    except NotFound:
+        if not force:
+            raise
+        network = store.networks.get(reference)
+        raise NoSuchEndpoint(f"endpoint {container} not found") from None
+    network = store.networks.get(reference)
+    with store.locked(f"container-{found.id}"):
+        found = store.containers.get(found.id)
+        if network.driver == "host":
+            _refuse(network, "host", {})
+        endpoints = planning.endpoints(found.document)
+        name = _attached(endpoints, network)
+        if not name:
+            raise planning.NotAttached(f"container {found.id} is not connected to network {network.name}")
+        folder = store.containers.folder(found.id)
+        plan = starting.saved_plan(folder)
+        if plan is not None and plan["mode"] == "bridge":
+            _unplug(plan, folder, network, found)
+        store.networks.give_back(found.id, network.id)
+        del endpoints[name]
+        _keep(store, found, endpoints)
+
+
+def _unplug(plan: dict[str, Any], folder: Path, network: Network, found: Container) -> None:
+    from veneer.run.network import bridge, firewall
+
+    entries: list[dict[str, Any]] = plan["networks"]
+    entry = next((each for each in entries if each["id"] == network.id), None)
+    if entry is None:
+        return
+    left_by = connection.routed(plan)
+    if left_by is entry:
+        firewall.withdraw(plan["table"], plan["ports"])
+    names.leave(plan["root"], network.id, found.id)
+    bridge.detach([entry["host_device"]])
+    plan["networks"].remove(entry)
+    _save(plan, folder)
+    outside = connection.routed(plan)
+    if left_by is entry and outside is not None:
+        bridge.route(outside, f"/proc/{state.read(folder).pid}/ns/net")
+        firewall.publish(plan["table"], plan["ports"], outside["address"], outside.get("address6", ""))
+    starting.write_in_place(folder / "hosts", starting.hosts(plan, found.document))
+    connection.tell(plan["root"], "disconnect", entry, {"container": found.id})
