@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from veneer.engine.composition import Composition
     from veneer.engine.images import Images
     from veneer.engine.layers import Layers
+    from veneer.engine.networks import Networks
     from veneer.engine.system import System
     from veneer.store.image import Image
     from veneer.store.store import Store
@@ -64,6 +65,13 @@ class Engine:
         from veneer.engine.system import System
 
         return System(self)
+
+    @functools.cached_property
+    def networks(self) -> Networks:
+        """Networks of containers: made, listed, removed; containers connected to them."""
+        from veneer.engine.networks import Networks
+
+        return Networks(self)
 
     @functools.cached_property
     def builds(self) -> Builds:
