@@ -15,7 +15,7 @@ from veneer.analysis.comparison import Difference, compare
 from veneer.analysis.events import Op, changed_fields
 from veneer.analysis.sharing import Branch, Stack, common_layers, elsewhere, forest, totals
 from veneer.analysis.table import Table
-from veneer.analysis.tree import merge
+from veneer.analysis.tree import BadLink, merge
 from veneer.changeset.entry import Entry, Kind
 from veneer.changeset.index import LayerIndex
 from veneer.oci.digest import ChainID, DiffID, Digest, chain_ids
@@ -78,7 +78,10 @@ def test_random_images_differ_by_what_their_trees_differ(tmp_path: Path) -> None
         middle = len(indexes) // 2
         # Two images on one base, and two that have nothing in common.
         for first, second in ((indexes[: middle + 1], indexes), (indexes[:middle], indexes[middle:])):
-            before, after = seen(first), seen(second)
+            try:
+                before, after = seen(first), seen(second)
+            except BadLink:
+                continue  # the upper half alone may link to what only the lower has
             wanted = {path for path in before.keys() | after.keys() if _differs(before.get(path), after.get(path))}
             found = [each.path for each in compared(first, second, expand=True)]
             assert set(found) == wanted, f"seed {seed}"
@@ -122,7 +125,7 @@ def test_the_same_layer_on_another_base_is_found_by_its_content() -> None:
     ((diff_id, places),) = elsewhere(stacks).items()
     assert diff_id == stacks[0].diff_ids[1] and len(places) == 2
     assert common_layers(stacks[0].chain_ids, stacks[1].chain_ids) == 0
-    assert totals(stacks).contents == totals(stacks).unique - 300
+    assert totals(stacks).disk == totals(stacks).unique - 300
 
 
 def test_two_thousand_images_with_a_hundred_layers_each_are_no_deep_recursion() -> None:

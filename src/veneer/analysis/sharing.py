@@ -14,13 +14,17 @@ from veneer.values import Value
 
 
 class Stack(Value):
-    """An image as a stack of layers, base first; `sizes` in bytes, `key` is whatever tells images apart."""
+    """An image as a stack of layers, base first; `sizes` in bytes, `key` is whatever tells images apart.
+
+    `places`: for each layer what is one on the disk, such as its directory; () stands for one for each diff ID.
+    """
 
     __slots__ = ()
     key: str
     chain_ids: tuple[ChainID, ...]
     diff_ids: tuple[DiffID, ...]
     sizes: tuple[int, ...]
+    places: tuple[str, ...] = ()
 
 
 class Branch:
@@ -121,32 +125,35 @@ def _heaviest_first(branches: list[Branch]) -> list[Branch]:
 
 
 class Totals(Value):
-    """Bytes of some stacks: `unshared`, if each had its own; `unique` layers by chain ID; `contents`, by diff ID."""
+    """Bytes of some stacks: `unshared`, if each had its own; `unique`, each chain ID once; `disk`, each place once.
+
+    `layers` is how many chain IDs there are, `largest` the bytes of the largest layer.
+    """
 
     __slots__ = ()
     unshared: int
     unique: int
-    contents: int
+    disk: int
     layers: int
     largest: int
 
     @property
     def saved(self) -> int:
         """What sharing saves on the disk."""
-        return self.unshared - self.contents
+        return self.unshared - self.disk
 
 
 def totals(stacks: Iterable[Stack]) -> Totals:
     """The bytes of these stacks, whatever is shared counted once or not."""
     unshared = 0
     by_chain: dict[ChainID, int] = {}
-    by_diff: dict[DiffID, int] = {}
+    by_place: dict[str, int] = {}
     for stack in stacks:
         unshared += sum(stack.sizes)
         by_chain.update(zip(stack.chain_ids, stack.sizes, strict=True))
-        by_diff.update(zip(stack.diff_ids, stack.sizes, strict=True))
+        by_place.update(zip(stack.places or stack.diff_ids, stack.sizes, strict=True))
     sizes = by_chain.values()
-    return Totals(unshared, sum(sizes), sum(by_diff.values()), len(by_chain), max(sizes, default=0))
+    return Totals(unshared, sum(sizes), sum(by_place.values()), len(by_chain), max(sizes, default=0))
 
 
 def elsewhere(stacks: Sequence[Stack]) -> Mapping[DiffID, tuple[ChainID, ...]]:

@@ -122,6 +122,8 @@ class View:
         shown = now or before or copies[-1]
         entry = self.table.entry(shown, path)
         state, changed = self._state(path, before, now, entry)
+        if now is None and copies[-1].ended >= self.since:
+            state = Op.DELETED  # perhaps something that came and went between the two depths
         if state == UNCHANGED and sums.changed and place is not None:
             state = Op.MODIFIED
         return Line(path, state, entry, now is not None, changed, sums, place)
@@ -154,7 +156,7 @@ class View:
         self, path: bytes, before: Copy | None, now: Copy | None, entry: Entry
     ) -> tuple[Op | str, tuple[str, ...]]:
         if now is None:
-            return (Op.DELETED if before is not None or self.since == 0 else UNCHANGED), ()
+            return UNCHANGED, ()
         if before is None:
             return Op.ADDED, ()
         if before == now or self.table.same_directory(before, now):

@@ -307,3 +307,8 @@ def _wastes(groups: dict[object, list[Loss]]) -> Iterator[Waste]:
             tuple(sorted({loss.maker for loss in losses})),
             tuple(sorted({loss.cause for loss in losses})),
         )
+
+
+def saved_by_squashing(losses: Iterable[Loss], first: int, last: int) -> int:
+    """The bytes that go when layers `first` to `last` (counted from 0, both included) become one."""
+    return sum(loss.bytes for loss in losses if first <= loss.holder and loss.maker <= last)

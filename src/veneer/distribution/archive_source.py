@@ -84,15 +84,42 @@ def open_archive(store: Store, lease: Lease, source: Path | BinaryIO) -> Iterato
         finally:
             directory.close()
         return
-    try:
-        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise NoSuchArchive(f"open {source}: {(error.strerror or '').lower()}") from None
-    with open(fd, "rb", buffering=0) as file:
-        if stat.S_ISREG(os.fstat(fd).st_mode) and _is_plain(fd, 0):
-            yield TarArchive(fd, str(source))
+    with _opened(source) as file:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode) and _is_plain(file.fileno(), 0):
+            yield TarArchive(file.fileno(), str(source))
         else:
             yield SpooledArchive(store, lease, _RawSource(file), str(source))
+
+
+def _opened(path: Path) -> io.FileIO:
+    try:
+        return open(os.open(path, os.O_RDONLY | os.O_CLOEXEC), "rb", buffering=0)
+    except OSError as error:
+        raise NoSuchArchive(f"open {path}: {(error.strerror or '').lower()}") from None
+
+
+@contextlib.contextmanager
+def archive_apart(source: Path | BinaryIO) -> Iterator[Archive]:
+    """The same without a store: what can be read only once goes to a nameless file."""
+    import tempfile
+
+    if isinstance(source, Path):
+        if source.is_dir():
+            with contextlib.closing(DirectoryArchive(source)) as directory:
+                yield directory
+            return
+        with _opened(source) as file, archive_apart(file) as archive:
+            yield archive
+        return
+    what = str(getattr(source, "name", "") or "archive")
+    if (start := _place_in_file(source)) is not None and _is_plain(source.fileno(), start):
+        yield TarArchive(source.fileno(), what, start)
+        return
+    with tempfile.TemporaryFile(buffering=0) as spool:
+        plain, buffer = BoundedPlain(_RawSource(source), what), memoryview(bytearray(1 << 20))
+        while count := plain.readinto(buffer):
+            spool.write(buffer[:count])
+        yield TarArchive(spool.fileno(), what)
 
 
 def _place_in_file(stream: BinaryIO) -> int | None:

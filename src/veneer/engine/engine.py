@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from veneer.engine.composition import Composition
     from veneer.engine.images import Images
     from veneer.engine.layers import Layers
+    from veneer.engine.looking.verbs import Looking
     from veneer.engine.networks import Networks
     from veneer.engine.system import System
     from veneer.store.image import Image
@@ -58,6 +59,13 @@ class Engine:
         from veneer.engine.layers import Layers
 
         return Layers(self)
+
+    @functools.cached_property
+    def looking(self) -> Looking:
+        """Looking into images of the store, of archives and of registries, layer by layer."""
+        from veneer.engine.looking.verbs import Looking
+
+        return Looking(self)
 
     @functools.cached_property
     def system(self) -> System:

@@ -1,0 +1,177 @@
+"""`veneer image find`."""
+
+from __future__ import annotations
+
+from veneer.cli.app import App
+from veneer.cli.command import LIST_FORMAT, Command
+from veneer.cli.flags import Option, Parsed
+from veneer.cli.listing import Column, Listing
+from veneer.cli.looked import (
+    NO_TRUNC,
+    WHERE,
+    image_and,
+    instruction,
+    looked_at,
+    mode_text,
+    owner,
+    path_bytes,
+    path_text,
+    shown_path,
+    spelled_out,
+)
+from veneer.cli.units import human_size, local_rfc3339
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from veneer.analysis.events import Event
+    from veneer.analysis.table import Copy
+    from veneer.engine.looking.subject import Subject
+
+_LETTERS = {
+    "REGULAR": "file", "DIRECTORY": "directory", "SYMLINK": "symlink", "HARDLINK": "hard link",
+    "CHARACTER": "device", "BLOCK": "device", "FIFO": "fifo",
+}  # fmt: skip
+
+
+def _changed(event: Event) -> str:
+    from veneer.analysis.events import Op
+
+    if event.op is Op.DELETED:
+        how = event.cause.shown if event.cause else "deleted"
+        return how if event.by == event.path else f"{how} with {shown_path(event.by)}"
+    if event.op is Op.ADDED:
+        return "-"
+    return ",".join(event.changed) or "nothing"
+
+
+def _history(subject: Subject, *, truncate: bool, human: bool) -> Listing[Event]:
+    origins = subject.origins
+
+    def size(event: Event) -> str:
+        return human_size(event.entry.size) if human else str(event.entry.size)
+
+    return Listing("file of an image", (
+        Column("Layer", "LAYER", lambda event: str(event.layer + 1)),
+        Column("Op", "OP", lambda event: event.op.value),
+        Column("Kind", "KIND", lambda event: _LETTERS[event.entry.kind.name]),
+        Column("Size", "SIZE", size),
+        Column("Mode", "MODE", lambda event: mode_text(event.entry.mode)),
+        Column("Owner", "OWNER", lambda event: owner(event.entry.uid, event.entry.gid)),
+        Column("Changed", "CHANGED", _changed),
+        Column("Instruction", "INSTRUCTION",
+               lambda event: instruction(origins[event.layer].shown, truncate=truncate)),
+        Column("Modified", "MODIFIED", lambda event: local_rfc3339(event.entry.mtime_ns / 1e9)),
+        Column("Link", "LINK", lambda event: event.entry.link.decode("utf-8", "backslashreplace")),
+        Column("Digest", "DIGEST",
+               lambda event: (event.entry.digest.hex()[:12] if truncate else "sha256:" + event.entry.digest.hex())
+               if event.entry.digest else ""),
+        Column("ChainID", "CHAIN ID", lambda event: str(origins[event.layer].chain_id or "")),
+        Column("Path", "PATH", lambda event: path_text(event.path)),
+    ))  # fmt: skip
+
+
+_Found = tuple[bytes, "tuple[Copy, ...]"]
+
+
+def _paths(subject: Subject, *, human: bool) -> Listing[_Found]:
+    from veneer.analysis.events import events_of
+    from veneer.analysis.table import NEVER
+
+    table = subject.table
+
+    def sizes(found: _Found) -> tuple[int, int]:
+        seen = hidden = 0
+        for copy in found[1]:
+            size = table.indexes[copy.layer].sizes[copy.number]
+            if copy.ended == NEVER:
+                seen = size
+            else:
+                hidden += size
+        return seen, hidden
+
+    def size(number: int) -> str:
+        return human_size(number) if human else str(number)
+
+    def events(found: _Found) -> str:
+        return " ".join(f"{event.layer + 1}{event.op.value}" for event in events_of(table, *found))
+
+    return Listing("file of an image", (
+        Column("Events", "EVENTS", events),
+        Column("Size", "SIZE", lambda found: size(sizes(found)[0])),
+        Column("Hidden", "HIDDEN", lambda found: size(sizes(found)[1])),
+        Column("Path", "PATH", lambda found: path_text(found[0])),
+    ))  # fmt: skip
+
+
+def run(app: App, given: Parsed) -> None:
+    name, (text,) = image_and(app, given, 1, FIND.usage)
+    path, format = path_bytes(text), given.text("format")
+    human = given.flag("human")
+    with looked_at(app, given, name) as subject:
+        from veneer.analysis.events import history_of
+
+        events = history_of(subject.table, path) or history_of(subject.table, spelled_out(path))
+        if not events and any(char in text for char in "*?["):
+            _by_pattern(app, given, subject, path)
+            return
+        if not events:
+            raise _not_there(subject, path)
+        if given.flag("quiet") and format in ("", "table"):
+            app.write("".join(f"{event.layer + 1}\n" for event in events))
+            return
+        kind = _history(subject, truncate=not given.flag("no_trunc"), human=human)
+        kind.show(app, events, format, ("Layer", "Op", "Size", "Mode", "Owner", "Changed", "Instruction"))
+
+
+def _by_pattern(app: App, given: Parsed, subject: Subject, pattern: bytes) -> None:
+    import fnmatch
+    import re
+
+    from veneer.analysis.events import matching
+
+    format = given.text("format")
+    # As `find -path` has it, `*` also stands for slashes; a pattern without any is looked for in all directories.
+    wanted = re.compile((rb"" if b"/" in pattern else rb"(?:.*/)?") + fnmatch.translate(pattern.decode("latin-1"))
+                        .encode("latin-1"), re.DOTALL)  # fmt: skip
+    found = list(matching(subject.table, wanted))
+    if not found:
+        raise _not_there(subject, pattern)
+    if given.flag("quiet") and format in ("", "table"):
+        for path, _ in found:
+            app.line(path_text(path))
+        return
+    _paths(subject, human=given.flag("human")).show(app, found, format, ("Events", "Size", "Hidden", "Path"))
+
+
+def _not_there(subject: Subject, path: bytes) -> Exception:
+    from veneer.analysis.view import NotThere
+    from veneer.changeset.entry import Kind
+
+    table = subject.table
+    above = path
+    hint = "a name with * or ? in it finds all that match"
+    while above := above.rpartition(b"/")[0]:
+        copies, _ = table.find(above)
+        if copies:
+            entry = table.entry(copies[-1], above)
+            if entry.kind is Kind.SYMLINK:
+                target = entry.link.decode("utf-8", "backslashreplace")
+                hint = f"{shown_path(above)} is a symlink to {target}"
+            break
+    return NotThere(f"{shown_path(path)} is in no layer of {subject.name}", hint=hint)
+
+
+FIND = Command(
+    run,
+    "Show what each layer did to a file: who added, changed and deleted it",
+    "[OPTIONS] IMAGE PATH|PATTERN",
+    most=2,
+    options=(
+        Option("format", "string", LIST_FORMAT),
+        Option("H,human", "bool", "Print sizes in human readable format", default=True, shown_default="true"),
+        NO_TRUNC,
+        Option("q,quiet", "bool", "Only show the numbers of the layers; of a pattern, the paths"),
+        *WHERE,
+    ),
+    only_looks=True,
+)

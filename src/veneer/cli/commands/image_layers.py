@@ -1,0 +1,122 @@
+"""`veneer image layers`."""
+
+from __future__ import annotations
+
+from veneer.cli.app import App
+from veneer.cli.command import LIST_FORMAT, Command
+from veneer.cli.flags import Option, Parsed
+from veneer.cli.listing import Column, Listing
+from veneer.cli.looked import NO_TRUNC, WHERE, image_and, instruction, looked_at
+from veneer.cli.units import human_size, local_rfc3339
+from veneer.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from veneer.analysis.waste import LayerFigures
+    from veneer.engine.looking.origins import SharedWith
+    from veneer.engine.looking.subject import Origin
+
+UNKNOWN = "-"
+
+
+class Line(Value):
+    """One layer: its number from 1, where it comes from, its figures (None: nobody looked into it), who shares it."""
+
+    __slots__ = ()
+    number: int
+    origin: Origin
+    figures: LayerFigures | None
+    shared: SharedWith
+
+
+def _columns(*, truncate: bool, human: bool) -> list[Column[Line]]:
+    def size(number: int | None) -> str:
+        if number is None:
+            return UNKNOWN
+        return ("-" if number < 0 else "") + human_size(abs(number)) if human else str(number)
+
+    def figure(name: str, heading: str, field: str) -> Column[Line]:
+        return Column(name, heading, lambda line: size(getattr(line.figures, field) if line.figures else None))
+
+    def count(name: str, field: str) -> Column[Line]:
+        return Column(name, name.upper(), lambda line: str(getattr(line.figures, field)) if line.figures else UNKNOWN)
+
+    def identity(name: str, heading: str, field: str) -> Column[Line]:
+        def text(line: Line) -> str:
+            value = getattr(line.origin, field)
+            return UNKNOWN if value is None else value.short if truncate else str(value)
+
+        return Column(name, heading, text)
+
+    def blob(line: Line) -> str:
+        found = line.origin.blob
+        return UNKNOWN if found is None else found.digest.short if truncate else str(found.digest)
+
+    def created(line: Line) -> str:
+        made = line.origin.instruction
+        return local_rfc3339(made.created) if made and made.created is not None else UNKNOWN
+
+    return [
+        Column("Number", "#", lambda line: str(line.number)),
+        identity("ChainID", "CHAIN ID", "chain_id"),
+        identity("DiffID", "DIFF ID", "diff_id"),
+        Column("Blob", "BLOB DIGEST", blob),
+        Column("Instruction", "INSTRUCTION", lambda line: instruction(line.origin.shown, truncate=truncate)),
+        Column("Before", "BEFORE", lambda line: "; ".join(each.shown for each in line.origin.before)),
+        Column("CreatedAt", "CREATED AT", created),
+        Column("Pull", "PULL", lambda line: size(line.origin.blob.size if line.origin.blob else None)),
+        figure("Stored", "STORED", "stored"),
+        figure("Net", "NET", "net"),
+        figure("Total", "TOTAL", "total"),
+        figure("WasteMade", "WASTE MADE", "made"),
+        figure("WasteHeld", "WASTE HELD", "held"),
+        count("Added", "added"),
+        count("Modified", "modified"),
+        count("Metadata", "metadata"),
+        count("Deleted", "deleted"),
+        count("Replaced", "exchanged"),
+        Column("Shared", "SHARED", lambda line: line.shared.shown),
+    ]
+
+
+FIGURES = ("Stored", "Net", "Total", "WasteMade")
+
+
+def run(app: App, given: Parsed) -> None:
+    name, _ = image_and(app, given, 0)
+    format = given.text("format")
+    with looked_at(app, given, name) as subject:
+        kind: Listing[Line] = Listing(
+            "layer of an image", _columns(truncate=not given.flag("no_trunc"), human=given.flag("human"))
+        )
+        # Of an image in a registry what its manifest tells is two requests; the rest is all of its bytes.
+        inside = subject.documents.where != "registry" or given.flag("stored")
+        figures = subject.account.layers if inside else (None,) * len(subject.origins)
+        lines = [
+            Line(number, origin, figure, shared)
+            for number, (origin, figure, shared) in enumerate(
+                zip(subject.origins, figures, app.engine.looking.shared_with(subject), strict=True), 1
+            )
+        ]
+        if given.flag("quiet") and format in ("", "table"):
+            app.write("".join(kind.columns["ChainID"].text(line) + "\n" for line in lines))
+            return
+        columns = ("Number", "ChainID", "Instruction", "Pull", *(FIGURES if inside else ()), "Shared")
+        kind.show(app, lines, format, columns)
+
+
+LAYERS = Command(
+    run,
+    "Show an image's layers: what made each, its size and waste",
+    "[OPTIONS] IMAGE",
+    most=1,
+    options=(
+        Option("format", "string", LIST_FORMAT),
+        Option("H,human", "bool", "Print sizes in human readable format", default=True, shown_default="true"),
+        NO_TRUNC,
+        Option("q,quiet", "bool", "Only show chain IDs"),
+        Option("stored", "bool", "Download the layers of a remote image, to tell what they store and waste"),
+        *WHERE,
+    ),
+    only_looks=True,
+)

@@ -1,0 +1,251 @@
+"""`veneer image tree`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from veneer.cli.app import App, Failure
+from veneer.cli.command import Command
+from veneer.cli.flags import Option, Parsed
+from veneer.cli.looked import (
+    WHERE,
+    image_and,
+    layer_numbers,
+    looked_at,
+    mode_text,
+    owner,
+    path_bytes,
+    path_text,
+    spelled_out,
+)
+from veneer.cli.tables import align, harmless
+from veneer.cli.units import human_size
+from veneer.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from veneer.analysis.table import Place
+    from veneer.analysis.view import Line, View
+
+DEPTH = 2
+MOST = 20
+SORTS = ("size", "name", "waste", "layer")
+STATES = "AMPDO"
+UNCHANGED = "U"
+
+
+class Wanted(Value):
+    """What of a tree is to be shown.  `show`: states, "" for all; `hidden`: also what is stored and not to be seen."""
+
+    __slots__ = ()
+    depth: int
+    most: int
+    sort: str
+    show: str
+    hidden: bool
+    states: bool
+
+
+class Shown(Value):
+    """One line of the tree: a path, or (line None) how many more a directory has; `prefix` are the branches before."""
+
+    __slots__ = ()
+    line: Line | None
+    prefix: str
+    more: int = 0
+    more_size: int = 0
+
+
+def _number(given: Parsed, option: str, default: int | None) -> int | None:
+    if option not in given.given:
+        return default
+    text = given.text(option)
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise Failure(f'invalid argument "{text}" for "--{option.replace("_", "-")}" flag: a number is wanted')
+    return int(text)
+
+
+def _wanted(given: Parsed) -> Wanted:
+    sort, show = given.text("sort") or "size", given.text("show").upper()
+    if sort not in SORTS:
+        raise Failure(f"invalid --sort {sort!r}: one of {', '.join(SORTS)}")
+    if not set(show) <= set(STATES + UNCHANGED):
+        raise Failure(
+            f"invalid --show {show!r}: letters of {STATES}{UNCHANGED} "
+            "(added, modified, metadata only, deleted, replaced, unchanged)"
+        )
+    states = bool(show or {"since", "layer"} & given.given)
+    show = show or (STATES if states else "")
+    depth, most = _number(given, "depth", DEPTH), _number(given, "limit", MOST)
+    assert depth is not None and most is not None
+    return Wanted(depth or 1 << 30, most or 1 << 30, sort, show, given.flag("all"), states)
+
+
+def _range(given: Parsed) -> tuple[int | None, int]:
+    at, since, layer = _number(given, "at", None), _number(given, "since", 0), _number(given, "layer", None)
+    if layer is not None:
+        if at is not None or since:
+            raise Failure("--layer cannot be used together with --at or --since")
+        if layer == 0:
+            raise Failure("layers are counted from 1")
+        return layer, layer - 1
+    return at, since or 0
+
+
+def _key(sort: str) -> Callable[[Line], Any]:
+    return {
+        "name": lambda line: line.path,
+        "size": lambda line: (-line.sums.size, line.path),
+        "waste": lambda line: (-line.sums.waste, -line.sums.size, line.path),
+        "layer": lambda line: (-line.sums.holders, line.path),
+    }[sort]  # fmt: skip
+
+
+def _is_wanted(line: Line, wanted: Wanted) -> bool:
+    if not line.is_there and not (wanted.hidden or (wanted.states and line.state)):
+        return False
+    if wanted.show:
+        # A directory stays where something in it is wanted.
+        return (line.state or UNCHANGED) in wanted.show or bool(line.place is not None and line.sums.changed)
+    return True
+
+
+def walk(view: View, path: bytes, place: Place, wanted: Wanted) -> Iterator[Shown]:
+    """The lines of a directory and, as deep as wanted, of those in it."""
+
+    def level(path: bytes, place: Place, prefix: str) -> Iterator[tuple[Shown, str]]:
+        """Each line with the branches before what is in it."""
+        lines = sorted((line for line in view.beneath(path, place) if _is_wanted(line, wanted)), key=_key(wanted.sort))
+        kept, left = lines[: wanted.most], lines[wanted.most :]
+        for number, line in enumerate(kept, 1):
+            last = number == len(kept) and not left
+            yield Shown(line, prefix + ("└── " if last else "├── ")), prefix + ("    " if last else "│   ")
+        if left:
+            yield Shown(None, prefix + "└── ", len(left), sum(line.sums.size for line in left)), prefix
+
+    stack = [level(path, place, "")]
+    while stack:
+        for shown, beneath in stack[-1]:
+            yield shown
+            line = shown.line
+            if line is not None and line.place is not None and line.is_directory and len(stack) < wanted.depth:
+                stack.append(level(line.path, line.place, beneath))
+                break
+        else:
+            stack.pop()
+
+
+def _name(line: Line) -> str:
+    from veneer.changeset.entry import Kind
+
+    name = line.name.decode("utf-8", "backslashreplace")
+    if line.entry.kind is Kind.DIRECTORY:
+        return name + "/"
+    if line.entry.kind is Kind.SYMLINK:
+        return f"{name} -> {line.entry.link.decode('utf-8', 'backslashreplace')}"
+    return name
+
+
+def _state(line: Line) -> str:
+    return str(line.state or "·")
+
+
+def document(line: Line) -> dict[str, Any]:
+    """A line for programs: one object."""
+    return {
+        "Path": path_text(line.path), "State": str(line.state), "Kind": line.entry.kind.name.lower(),
+        "Size": line.sums.size, "Waste": line.sums.waste, "Entries": line.sums.entries, "Changed": line.sums.changed,
+        "Layers": [layer + 1 for layer in line.sums.layers], "Mode": mode_text(line.entry.mode),
+        "Uid": line.entry.uid, "Gid": line.entry.gid, "Link": line.entry.link.decode("utf-8", "backslashreplace"),
+        "Fields": list(line.changed), "Visible": line.is_there,
+    }  # fmt: skip
+
+
+def _table(view: View, path: bytes, shown: list[Shown], wanted: Wanted, human: bool) -> str:
+    def size(number: int) -> str:
+        return human_size(number) if human else str(number)
+
+    heading = ["STATE"] if wanted.states else []
+    rows = [[*heading, "SIZE", "WASTE", "LAYERS", "MODE", "OWNER", "NAME"]]
+    copies, place = view.table.find(path)
+    sums = view.sums(path, copies, place)
+    root = ["·"] if wanted.states else []
+    rows.append(
+        [*root, size(sums.size), size(sums.waste), layer_numbers(sums.layers), "", "", harmless(path_text(path))]
+    )
+    for each in shown:
+        line = each.line
+        if line is None:
+            state = [""] if wanted.states else []
+            rows.append([*state, size(each.more_size), "", "", "", "", f"{each.prefix}... {each.more} more"])
+            continue
+        state = [_state(line)] if wanted.states else []
+        rows.append([
+            *state, size(line.sums.size), size(line.sums.waste) if line.sums.waste else "",
+            layer_numbers(line.sums.layers), mode_text(line.entry.mode), owner(line.entry.uid, line.entry.gid),
+            each.prefix + harmless(_name(line)),
+        ])  # fmt: skip
+    return align(rows)
+
+
+def run(app: App, given: Parsed) -> None:
+    if given.text("archive") and len(given.arguments) == 1 and given.arguments[0].startswith("/"):
+        name, paths = "", given.arguments
+    else:
+        name, paths = image_and(app, given, 0, TREE.usage)
+    wanted, (at, since), format = _wanted(given), _range(given), given.text("format")
+    with looked_at(app, given, name) as subject:
+        from veneer.analysis.view import View
+
+        view = View(subject.table, at, since)
+        path = path_bytes(paths[0]) if paths else b""
+        if not view.table.find(path)[1] and view.table.find(spelled_out(path))[1]:
+            path = spelled_out(path)
+        view.level(path)  # raises for what is no directory
+        place = view.table.find(path)[1]
+        assert place is not None
+        shown = list(walk(view, path, place, wanted))
+        lines = [each.line for each in shown if each.line is not None]
+        if format == "json":
+            from veneer.cli.looked import objects
+
+            objects(app, [document(line) for line in lines])
+        elif format not in ("", "table"):
+            _templated(app, format, lines)
+        elif given.flag("quiet"):
+            for line in lines:
+                app.line(path_text(line.path))
+        else:
+            app.write(_table(view, path, shown, wanted, given.flag("human")))
+
+
+def _templated(app: App, format: str, lines: list[Line]) -> None:
+    from veneer.cli.gotemplate import Template
+
+    template = Template(format.replace("\\t", "\t").replace("\\n", "\n"))
+    app.write_foreign("".join(template.execute(document(line)) + "\n" for line in lines))
+
+
+TREE = Command(
+    run,
+    "Show an image's files as a tree, after any of its layers",
+    "[OPTIONS] IMAGE [PATH]",
+    most=2,
+    options=(
+        Option("a,all", "bool", "Also show what is stored and not to be seen any more"),
+        Option("at", "int", "The tree of the lowest layers, so many (default: all)"),
+        Option("depth", "int", "How deep to go; 0 goes all the way", shown_default=str(DEPTH)),
+        Option("format", "string", "Format output: 'table' (default), 'json' (one object a line) or a Go template"),
+        Option("H,human", "bool", "Print sizes in human readable format", default=True, shown_default="true"),
+        Option("layer", "int", "What this layer did: --at N --since N-1"),
+        Option("limit", "int", "Names shown of one directory; 0 shows all", shown_default=str(MOST)),
+        Option("q,quiet", "bool", "Only show paths"),
+        Option("show", "string", "Only paths in these states: letters of AMPDO, and U for unchanged"),
+        Option("since", "int", "Show what differs from the tree of the lowest layers, so many"),
+        Option("sort", "string", 'By "name", "size", "waste" or "layer"', shown_default='"size"'),
+        *WHERE,
+    ),
+    only_looks=True,
+)

@@ -1,0 +1,204 @@
+"""`veneer image waste`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from veneer.cli.app import App, Failure
+from veneer.cli.command import LIST_FORMAT, Command
+from veneer.cli.flags import Option, Parsed
+from veneer.cli.listing import Column, Listing
+from veneer.cli.looked import NO_TRUNC, WHERE, image_and, instruction, layer_numbers, looked_at, path_text
+from veneer.cli.units import human_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from veneer.analysis.table import Cause
+    from veneer.analysis.waste import Waste
+    from veneer.engine.looking.subject import Subject
+
+KINDS = ("layer", "cause", "path")
+MOST = 20
+_REMEDIES = {
+    "deleted": "delete it in the same RUN that made it, or do not copy it",
+    "shadowed": "replace the directory in the layer that made it",
+    "replaced": "make it what it becomes at once",
+    "overwritten": "write it once, in the last of these layers",
+    "rewritten": "set owner and mode where the file comes in: COPY --chown, --chmod, or in the same RUN",
+}
+
+
+def remedy(causes: Sequence[Cause]) -> str:
+    """What to do about waste of these causes; of several the one with the most to win stands first in the ledger."""
+    return _REMEDIES[causes[0].shown] if len(causes) == 1 else ""
+
+
+def _listing(subject: Subject, by: str, *, truncate: bool, human: bool) -> Listing[Waste]:
+    origins = subject.origins
+    total = subject.account.wasted or 1
+
+    def size(waste: Waste) -> str:
+        return human_size(waste.bytes) if human else str(waste.bytes)
+
+    def key(waste: Waste) -> str:
+        if by == "path":
+            assert isinstance(waste.key, bytes)
+            return path_text(waste.key)
+        return waste.key.shown if by == "cause" else str(waste.key + 1)  # type: ignore[union-attr, operator]
+
+    def makers(waste: Waste) -> str:
+        if len(waste.makers) != 1:
+            return f"{len(waste.makers)} layers"
+        return instruction(origins[waste.makers[0]].shown, truncate=truncate)
+
+    return Listing("waste", (
+        Column("Key", by.upper(), key),
+        Column("Waste", "WASTE", size),
+        Column("Share", "SHARE", lambda waste: f"{100 * waste.bytes / total:.0f}%"),
+        Column("Files", "FILES", lambda waste: str(waste.files)),
+        Column("HeldIn", "HELD IN", lambda waste: layer_numbers(waste.holders)),
+        Column("MadeBy", "MADE BY", lambda waste: layer_numbers(waste.makers)),
+        Column("Cause", "CAUSE", lambda waste: ",".join(cause.shown for cause in waste.causes)),
+        Column("Instruction", "INSTRUCTION", makers),
+        Column("Remedy", "REMEDY", lambda waste: remedy(waste.causes)),
+    ))  # fmt: skip
+
+
+def _columns(by: str) -> tuple[str, ...]:
+    if by == "cause":
+        return ("Key", "Waste", "Share", "Files", "HeldIn", "MadeBy", "Remedy")
+    if by == "layer":
+        return ("Key", "Waste", "Share", "Files", "HeldIn", "Cause", "Instruction")
+    return ("Key", "Waste", "Files", "HeldIn", "MadeBy", "Cause", "Instruction")
+
+
+def _summary(app: App, subject: Subject, human: bool) -> None:
+    found = subject.account
+
+    def size(number: int) -> str:
+        return human_size(number) if human else f"{number} bytes"
+
+    app.line(f"{subject.name}: {size(found.stored)} stored, {size(found.visible)} visible, {size(found.wasted)} wasted"
+             f", efficiency {100 * found.efficiency:.1f}%")  # fmt: skip
+
+
+def run(app: App, given: Parsed) -> None:
+    name, _ = image_and(app, given, 0)
+    by, metric, format = given.text("by") or "path", given.text("metric") or "veneer", given.text("format")
+    if by not in KINDS:
+        raise Failure(f"invalid --by {by!r}: one of {', '.join(KINDS)}")
+    if metric not in ("veneer", "dive"):
+        raise Failure(f"invalid --metric {metric!r}: veneer or dive")
+    limit = given.text("limit") or str(MOST)
+    if not limit.isdigit():
+        raise Failure(f'invalid argument "{limit}" for "--limit" flag: a number is wanted')
+    with looked_at(app, given, name) as subject:
+        if format == "dive-json":
+            _dive_export(app, subject)
+        elif metric == "dive":
+            _dive(app, given, subject)
+        elif given.text("squash"):
+            _squash(app, subject, given.text("squash"))
+        else:
+            _ledger(app, given, subject, by, int(limit))
+
+
+def _ledger(app: App, given: Parsed, subject: Subject, by: str, limit: int) -> None:
+    from veneer.analysis import waste
+
+    format, human = given.text("format"), given.flag("human")
+    group = {"path": waste.by_path, "layer": waste.by_maker, "cause": waste.by_cause}[by]
+    rows = group(subject.account.losses)
+    kind = _listing(subject, by, truncate=not given.flag("no_trunc"), human=human)
+    if given.flag("quiet") and format in ("", "table"):
+        for row in rows:
+            app.line(kind.columns["Key"].text(row))
+        return
+    is_table = format in ("", "table")
+    shown = rows[:limit] if limit and is_table else rows
+    if is_table:
+        _summary(app, subject, human)
+        if not rows:
+            return
+        app.write("\n")
+    kind.show(app, shown, format, _columns(by))
+    if len(shown) < len(rows):
+        left = sum(row.bytes for row in rows[limit:])
+        app.line(f"... {len(rows) - limit} more, {human_size(left)}; --limit 0 shows all")
+
+
+def _squash(app: App, subject: Subject, text: str) -> None:
+    from veneer.analysis.waste import saved_by_squashing
+
+    first, dash, last = text.partition("-")
+    layers = len(subject.origins)
+    if not dash or not first.isdigit() or not last.isdigit() or not 1 <= int(first) <= int(last) <= layers:
+        raise Failure(f"invalid --squash {text!r}: a range of layers is wanted, as 2-{max(layers, 2)}")
+    saved = saved_by_squashing(subject.account.losses, int(first) - 1, int(last) - 1)
+    found = subject.account
+    app.line(f"Layers {first} to {last} of {subject.name} as one: {human_size(saved)} less, "
+             f"{human_size(found.stored - saved)} stored instead of {human_size(found.stored)}")  # fmt: skip
+
+
+def _dive(app: App, given: Parsed, subject: Subject) -> None:
+    from veneer.analysis import dive
+
+    found = dive.figures(subject.indexes)
+    format, human = given.text("format"), given.flag("human")
+    kind: Listing[dive.Repeated] = Listing("path of several copies", (
+        Column("Count", "COUNT", lambda each: str(each.count)),
+        Column("Size", "TOTAL SPACE", lambda each: human_size(each.bytes) if human else str(each.bytes)),
+        Column("Path", "PATH", lambda each: path_text(each.path)),
+    ))  # fmt: skip
+    if format in ("", "table"):
+        app.line(f"efficiency: {100 * found.score:.4f} %")
+        app.line(f"wastedBytes: {found.wasted} bytes ({human_size(found.wasted)})")
+        app.line(f"userWastedPercent: {100 * found.wasted_percent:.4f} %")
+        if not found.repeated:
+            return
+        app.write("\n")
+    kind.show(app, found.repeated, format, ("Count", "Size", "Path"))
+
+
+def _dive_export(app: App, subject: Subject) -> None:
+    """dive's JSON document, a layer at a time: the files of an image are many."""
+    import json
+
+    from veneer.analysis import dive
+
+    app.write('{\n  "layer": [')
+    for number, (origin, index) in enumerate(zip(subject.origins, subject.indexes, strict=True)):
+        layer: dict[str, Any] = {
+            "index": number,
+            "id": origin.chain_id.hex if origin.chain_id else "",
+            "digestId": str(origin.diff_id or ""),
+            "sizeBytes": index.bytes_total,
+            "command": origin.instruction.raw if origin.instruction else "",
+        }
+        app.write(("," if number else "") + "\n    " + json.dumps(layer)[:-1] + ', "fileList": [')
+        for position, file in enumerate(dive.files(index)):
+            app.write((", " if position else "") + json.dumps(file))
+        app.write("]}")
+    app.write('\n  ],\n  "image": ' + json.dumps(dive.summary(dive.figures(subject.indexes))) + "\n}\n")
+
+
+WASTE = Command(
+    run,
+    "Show what an image stores and does not show",
+    "[OPTIONS] IMAGE",
+    most=1,
+    options=(
+        Option("by", "string", 'Put together by "path", "layer" (that made it) or "cause"', shown_default='"path"'),
+        Option("format", "string", LIST_FORMAT + "\n'dive-json':        The whole image as dive exports it"),
+        Option("H,human", "bool", "Print sizes in human readable format", default=True, shown_default="true"),
+        Option("limit", "int", "Rows of the table; 0 shows all", shown_default=str(MOST)),
+        Option("metric", "string", '"veneer", or "dive" for dive\'s own figures', shown_default='"veneer"'),
+        NO_TRUNC,
+        Option("q,quiet", "bool", "Only show the paths, layers or causes"),
+        Option("squash", "string", 'Tell what it would save to make these layers one ("2-5")'),
+        *WHERE,
+    ),
+    only_looks=True,
+)

@@ -1,0 +1,125 @@
+"""What somebody who looks into an image should be told without asking.
+
+By names and modes alone: no file is read.  A name is a hint, not a proof; each finding says which file and which layer.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterator
+
+from veneer.analysis.events import matching
+from veneer.analysis.table import NEVER, Table
+from veneer.changeset.entry import Kind
+from veneer.engine.looking.subject import Subject
+from veneer.values import Value
+
+_SETUID, _SETGID, _STICKY, _WORLD = 0o4000, 0o2000, 0o1000, 0o002
+_SECRET = re.compile(
+    rb"(?:.*/)?(?:id_(?:rsa|dsa|ecdsa|ed25519)|\.npmrc|\.pypirc|\.netrc|\.git-credentials|\.env(?:\.[a-z]+)?"
+    rb"|\.aws/credentials|\.docker/config\.json|\.kube/config|[^/]*\.(?:pem|p12|pfx|jks|keystore)|[^/]*_?secrets?\.ya?ml)"
+)
+_PUBLIC = re.compile(
+    rb"(?:etc/ssl|etc/pki|etc/ca-certificates|usr/(?:local/)?share|usr/(?:local/)?lib[^/]*)/.*"
+    rb"|.*/(?:site|dist)-packages/.*|.*/node_modules/.*"
+)
+"""Where certificates are that everybody may have."""
+_LEFT_OVERS = (
+    (b"var/lib/apt/lists", "package lists of apt"),
+    (b"var/cache/apt/archives", "packages apt downloaded"),
+    (b"var/cache/apk", "the cache of apk"),
+    (b"var/cache/yum", "the cache of yum"),
+    (b"var/cache/dnf", "the cache of dnf"),
+    (b"root/.cache", "caches of root"),
+    (b"root/.npm", "the cache of npm"),
+    (b"tmp", "temporary files"),
+    (b"usr/share/doc", "documentation"),
+    (b"usr/share/man", "manual pages"),
+)
+LEAST_LEFT_OVER = 1_000_000
+"""Bytes from which left-overs are worth a line."""
+
+
+class Concern(enum.StrEnum):
+    """What a finding is about."""
+
+    SETUID = "setuid"
+    SETGID = "setgid"
+    WORLD_WRITABLE = "world-writable"
+    SECRET = "secret"
+    """A name that secrets have."""
+    STORED_SECRET = "stored-secret"
+    """The same, deleted by a later layer: not to be seen, and still in the image for whoever has it."""
+    REPOSITORY = "repository"
+    LEFT_OVER = "left-over"
+
+
+class Finding(Value):
+    """One thing found: `layer` (0 is the base) stores it, `bytes` is what is there, `detail` more in words."""
+
+    __slots__ = ()
+    concern: Concern
+    path: bytes
+    layer: int
+    bytes: int = 0
+    detail: str = ""
+
+
+def findings(subject: Subject) -> list[Finding]:
+    """Everything found, by concern and path."""
+    table = subject.table
+    found = [*_by_mode(table), *_by_name(table), *_left_overs(subject)]
+    order = list(Concern)
+    return sorted(found, key=lambda each: (order.index(each.concern), each.path))
+
+
+def _by_mode(table: Table) -> Iterator[Finding]:
+    for layer, index in enumerate(table.indexes):
+        for number, meta in enumerate(index.metas):
+            if not meta & (_SETUID | _SETGID | _WORLD):
+                continue
+            kind = index.kind(number)
+            concern = None
+            if kind is Kind.REGULAR and meta & _SETUID:
+                concern = Concern.SETUID
+            elif kind is Kind.REGULAR and meta & _SETGID:
+                concern = Concern.SETGID
+            elif meta & _WORLD and (
+                kind is Kind.REGULAR or (kind is Kind.DIRECTORY and not meta & _STICKY and not index.is_implied(number))
+            ):
+                concern = Concern.WORLD_WRITABLE
+            if concern is None:
+                continue
+            path = index.path(number)
+            copies, _ = table.find(path)
+            if any(copy.layer == layer and copy.number == number and copy.ended == NEVER for copy in copies):
+                yield Finding(concern, path, layer, index.sizes[number])
+
+
+def _by_name(table: Table) -> Iterator[Finding]:
+    for path, copies in matching(table, _SECRET):
+        if _PUBLIC.fullmatch(path):
+            continue
+        files = [copy for copy in copies if table.indexes[copy.layer].kind(copy.number) is Kind.REGULAR]
+        for copy in files[-1:]:
+            concern = Concern.SECRET if copy.ended == NEVER else Concern.STORED_SECRET
+            detail = "" if copy.ended == NEVER else f"hidden by layer {copy.ended + 1}"
+            yield Finding(concern, path, copy.layer, table.indexes[copy.layer].sizes[copy.number], detail)
+    for path, copies in matching(table, re.compile(rb"(?:.*/)?\.(?:git|svn|hg)")):
+        copy = copies[-1]
+        if copy.ended == NEVER and table.indexes[copy.layer].kind(copy.number) is Kind.DIRECTORY:
+            yield Finding(Concern.REPOSITORY, path, copy.layer)
+
+
+def _left_overs(subject: Subject) -> Iterator[Finding]:
+    from veneer.analysis.view import View
+
+    view = View(subject.table)
+    for path, what in _LEFT_OVERS:
+        copies, place = subject.table.find(path)
+        if place is None:
+            continue
+        sums = view.sums(path, copies, place)
+        if sums.size >= LEAST_LEFT_OVER:
+            yield Finding(Concern.LEFT_OVER, path, max(sums.layers, default=0), sums.size, what)

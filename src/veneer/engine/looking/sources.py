@@ -1,0 +1,228 @@
+"""Where images to be looked at are found: in the store, in an archive or a layout, in a registry.
+
+Whatever the source, a layer that the store has is read from its index there; any other is read once, as a stream, and
+its index kept in memory for as long as it is looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, BinaryIO
+
+from veneer.changeset.index import LayerIndex
+from veneer.engine.looking.subject import Documents, Subject
+from veneer.errors import Corrupt, InvalidRequest, NotFound
+from veneer.oci.platform import Platform, host
+from veneer.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from veneer.changeset.compression import Source
+    from veneer.distribution.archive_plan import PlannedImage
+    from veneer.engine.engine import Engine
+    from veneer.oci.digest import DiffID
+    from veneer.oci.manifest import Index, Manifest
+    from veneer.store.images import Image
+
+    Stream = Callable[[int], contextlib.AbstractContextManager[Source]]
+
+
+class WhichImage(InvalidRequest):
+    """An archive with several images, and none of them was named."""
+
+
+class NotInThisArchive(NotFound):
+    """An archive without the image that was named."""
+
+
+class OtherLayer(Corrupt):
+    """A layer with other content than its image's config says."""
+
+
+@contextlib.contextmanager
+def opened(
+    engine: Engine,
+    name: str = "",
+    *,
+    archive: Path | BinaryIO | None = None,
+    remote: bool = False,
+    platform: str | None = None,
+    progress: Progress = silent,
+) -> Iterator[Subject]:
+    """The image called `name`, in the store unless `archive` or `remote` say otherwise.
+
+    `archive` is a docker archive or an OCI layout, as a tar or a directory; `name` may be "" where it has one image.
+    `remote` asks the registry, for `platform` (None: this machine's); its layers are downloaded only if somebody looks
+    into them, and not kept.
+    """
+    wanted = Platform.parse(platform) if platform else None
+    with contextlib.ExitStack() as stack:
+        if archive is not None:
+            yield _archived(engine, stack, archive, name, wanted, progress)
+        elif remote:
+            yield _remote(engine, stack, name, wanted or host(), progress)
+        else:
+            yield _local(engine, stack, engine.images.get(name), name)
+
+
+def of_image(engine: Engine, stack: contextlib.ExitStack, image: Image) -> Subject:
+    """An image of the store; its indexes are closed with `stack`."""
+    return _local(engine, stack, image, image.references[0].familiar if image.references else image.id.short)
+
+
+def _local(engine: Engine, stack: contextlib.ExitStack, image: Image, name: str) -> Subject:
+    from veneer.oci import manifest as oci
+
+    layers = engine.store.layers
+    config = image.config
+    manifest = oci.parse(engine.store.blobs.read(image.manifest), what=f"manifest {image.manifest}")
+    assert isinstance(manifest, oci.Manifest), "an image's manifest is no index"
+    blobs = manifest.layers if len(manifest.layers) == len(config.diff_ids) else (None,) * len(config.diff_ids)
+
+    def open_() -> Sequence[LayerIndex]:
+        return [stack.enter_context(layers.index(diff_id)) for diff_id in config.diff_ids]
+
+    return Subject(
+        Documents(name, "store", config, image.references, manifest, _index_of(engine, image), image.manifest, blobs),
+        open_,
+    )
+
+
+def _index_of(engine: Engine, image: Image) -> Index | None:
+    """The index that one of the image's tags stands for, where all of it is here."""
+    from veneer.oci import manifest as oci
+
+    for tag in image.tags:
+        target = engine.store.images.target(tag)
+        if target is not None:
+            document = oci.parse(engine.store.blobs.read(target))
+            return document if isinstance(document, oci.Index) else None
+    return None
+
+
+# -- archives ------------------------------------------------------------------------------------------------
+
+
+def _archived(
+    engine: Engine, stack: contextlib.ExitStack, source: Path | BinaryIO, name: str, platform: Platform | None,
+    progress: Progress,
+) -> Subject:  # fmt: skip
+    from veneer.distribution.archive_plan import plan
+    from veneer.distribution.archive_source import archive_apart
+
+    archive = stack.enter_context(archive_apart(source))
+    image = chosen(plan(archive, platform).images, name, archive.what)
+    config = image.config
+
+    @contextlib.contextmanager
+    def stream(position: int) -> Iterator[Source]:
+        with archive.open(image.layers[position]) as (content, _):
+            yield content
+
+    manifest: Manifest | None = image.manifest
+    blobs = manifest.layers if manifest else (None,) * len(config.diff_ids)
+    shown = name or (image.references[0].familiar if image.references else config.image_id.short)
+    documents = Documents(
+        shown, "archive", config, tuple(image.references), manifest, None, manifest.digest if manifest else None, blobs
+    )
+    return Subject(documents, lambda: _indexes(engine, stack, config.diff_ids, stream, archive.what, threads=2))
+
+
+def chosen(images: Sequence[PlannedImage], name: str, what: str) -> PlannedImage:
+    """The image of an archive that `name` means: a reference or the beginning of an ID; "" is the only one there is.
+
+    Raises WhichImage, NotInThisArchive.
+    """
+    from veneer.oci.reference import InvalidReference, Reference
+
+    names = [reference.familiar for image in images for reference in image.references]
+    hint = f"it has {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}" if names else "its images have no names"
+    if not name:
+        if len(images) == 1:
+            return images[0]
+        raise WhichImage(f"{what} holds {len(images)} images: name one", hint=hint)
+    try:
+        wanted = Reference.parse(name).tagged()
+        found = [image for image in images if wanted in image.references]
+    except InvalidReference:
+        found = []
+    prefix = name.removeprefix("sha256:")
+    found = found or [image for image in images if prefix and image.config.image_id.hex.startswith(prefix)]
+    if not found:
+        raise NotInThisArchive(f"{what}: no image {name} in it", hint=hint)
+    return found[0]
+
+
+# -- registries ----------------------------------------------------------------------------------------------
+
+
+def _remote(engine: Engine, stack: contextlib.ExitStack, name: str, platform: Platform, progress: Progress) -> Subject:
+    from veneer.distribution.client import Registries
+    from veneer.distribution.streaming import layer_stream, resolve
+    from veneer.oci.reference import Reference
+
+    registries = stack.enter_context(Registries(engine.config))
+    image = resolve(registries, Reference.parse(name), platform)
+    config = image.config
+
+    def stream(position: int) -> contextlib.AbstractContextManager[Source]:
+        return layer_stream(registries, image, position, progress)
+
+    documents = Documents(
+        name, "registry", config, (image.reference,), image.manifest, image.index, image.digest, image.manifest.layers
+    )
+    threads = engine.config.max_downloads
+    return Subject(documents, lambda: _indexes(engine, stack, config.diff_ids, stream, name, threads=threads))
+
+
+# -- layers that are not in the store -------------------------------------------------------------------------
+
+
+def _indexes(
+    engine: Engine, stack: contextlib.ExitStack, diff_ids: Sequence[DiffID], stream: Stream, what: str, *, threads: int
+) -> list[LayerIndex]:
+    """One index for each layer: the store's where it has one, else read from the layer itself, each layer once."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    found: dict[DiffID, LayerIndex] = {}
+    missing: dict[DiffID, int] = {}
+    for position, diff_id in enumerate(diff_ids):
+        if diff_id not in found and diff_id not in missing:
+            index = _stored(engine, diff_id)
+            if index is not None:
+                found[diff_id] = stack.enter_context(index)
+            else:
+                missing[diff_id] = position
+    with ThreadPoolExecutor(max(threads, 1), "look") as pool:
+        tasks = {diff_id: pool.submit(_read, stream, position, diff_id, what) for diff_id, position in missing.items()}
+        try:
+            for diff_id, task in tasks.items():
+                found[diff_id] = stack.enter_context(task.result())
+        except BaseException:
+            for task in tasks.values():
+                task.cancel()
+            raise
+    return [found[diff_id] for diff_id in diff_ids]
+
+
+def _stored(engine: Engine, diff_id: DiffID) -> LayerIndex | None:
+    """The store's index of a layer; None without one, or without a store."""
+    if not os.path.isdir(engine.config.root_name):
+        return None
+    layers = engine.store.layers
+    return layers.index(diff_id) if layers.by_diff_id(diff_id) else None
+
+
+def _read(stream: Stream, position: int, diff_id: DiffID, what: str) -> LayerIndex:
+    from veneer.changeset.reading import read_index
+
+    out = io.BytesIO()
+    with stream(position) as source:
+        actual = read_index(source, out, what=f"{what}: layer {position + 1}")
+    if actual != diff_id:
+        raise OtherLayer(f"{what}: layer {position + 1}: expected diff ID {diff_id}, got {actual}")
+    return LayerIndex.from_bytes(out.getvalue())

@@ -1,0 +1,129 @@
+"""One image to be looked at, wherever it is."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+
+from veneer.analysis.table import Table
+from veneer.engine.looking.instructions import Instruction, instructions
+from veneer.oci.image import ImageConfig
+from veneer.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from veneer.analysis.waste import Account
+    from veneer.changeset.index import LayerIndex
+    from veneer.oci.digest import BlobDigest, ChainID, DiffID
+    from veneer.oci.manifest import Descriptor, Index, Manifest
+    from veneer.oci.reference import Reference
+
+    Open = Callable[[], Sequence[LayerIndex]]
+
+
+class Origin(Value):
+    """Where a layer comes from.  `before`: the rows since the layer below that made none.
+
+    All but `before` may be None: a row or a blob that nobody knows, and the writable layer of a container.
+    """
+
+    __slots__ = ()
+    instruction: Instruction | None
+    before: tuple[Instruction, ...]
+    diff_id: DiffID | None
+    chain_id: ChainID | None
+    blob: Descriptor | None
+
+    @property
+    def shown(self) -> str:
+        """What made it, on one line."""
+        return self.instruction.shown if self.instruction else "(no row of the history tells of this layer)"
+
+
+class Documents(Value):
+    """What is known of an image without its layers.
+
+    `name` is what it was asked for by, `where` "store", "archive" or "registry"; `digest` what its name stands for, an
+    index where there is one; `blobs` one for each layer, None where nobody says.
+    """
+
+    __slots__ = ()
+    name: str
+    where: str
+    config: ImageConfig
+    references: tuple[Reference, ...]
+    manifest: Manifest | None
+    index: Index | None
+    digest: BlobDigest | None
+    blobs: tuple[Descriptor | None, ...]
+
+
+class Subject:
+    """An image to be looked at.  Its indexes are opened (or read from afar) when first asked for."""
+
+    def __init__(self, documents: Documents, open_: Open, top: tuple[tuple[LayerIndex, str], ...] = ()) -> None:
+        self.documents = documents
+        self._open = open_
+        self._top = top
+
+    @property
+    def name(self) -> str:
+        return self.documents.name
+
+    @property
+    def config(self) -> ImageConfig:
+        return self.documents.config
+
+    def with_layer(self, index: LayerIndex, what: str) -> Subject:
+        """The same with one more layer on top, such as what a container wrote; `what` says what made it."""
+        return Subject(self.documents, lambda: self.indexes[: len(self.config.diff_ids)], (*self._top, (index, what)))
+
+    @functools.cached_property
+    def indexes(self) -> tuple[LayerIndex, ...]:
+        """The table of contents of each layer, base first."""
+        return (*self._open(), *(index for index, _ in self._top))
+
+    @functools.cached_property
+    def table(self) -> Table:
+        return Table(self.indexes)
+
+    @functools.cached_property
+    def account(self) -> Account:
+        """What it stores, shows and wastes."""
+        from veneer.analysis.waste import account
+
+        return account(self.table)
+
+    @functools.cached_property
+    def origins(self) -> tuple[Origin, ...]:
+        """Where each layer comes from, base first."""
+        return self._rows[0]
+
+    @property
+    def after(self) -> tuple[Instruction, ...]:
+        """The rows above the last layer."""
+        return self._rows[1]
+
+    @functools.cached_property
+    def _rows(self) -> tuple[tuple[Origin, ...], tuple[Instruction, ...]]:
+        config, blobs = self.config, self.documents.blobs
+        made: list[Origin] = []
+        before: list[Instruction] = []
+
+        def layer(instruction: Instruction | None) -> None:
+            at = len(made)
+            made.append(Origin(instruction, tuple(before), config.diff_ids[at], config.chain_ids[at], blobs[at]))
+            before.clear()
+
+        for instruction, position in instructions(config):
+            if position is None:
+                before.append(instruction)
+            else:
+                layer(instruction)
+        after = tuple(before)
+        before.clear()
+        while len(made) < len(config.diff_ids):
+            layer(None)
+        for _, what in self._top:
+            made.append(Origin(Instruction("", what, what), (), None, None, None))
+        return tuple(made), after
