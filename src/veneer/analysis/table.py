@@ -323,10 +323,8 @@ class Table:
 
     def entry(self, copy: Copy, path: bytes) -> Entry:
         """A copy as an entry, a hard link as the file that it is a name of, under its own path."""
-        from dataclasses import replace
-
         layer, number = self.content(copy.layer, copy.number)
-        return replace(self.indexes[layer].entry(number), path=path)
+        return self.indexes[layer].entry(number, path)
 
 
 class _Story:

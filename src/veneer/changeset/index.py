@@ -312,11 +312,11 @@ class LayerIndex:
         device = self._columns[b"DEVN"][position]
         return (device >> 32, device & 0xFFFFFFFF)
 
-    def entry(self, number: int) -> Entry:
-        """Entry `number` as a value.  IndexError if there is none."""
+    def entry(self, number: int, path: bytes | None = None) -> Entry:
+        """Entry `number` as a value, under `path` if that is given.  IndexError if there is none."""
         if not 0 <= number < self._entries:
             raise IndexError(f"{self._what} has {self._entries} entries, no number {number}")
-        return self._entry(number, self.path(number))
+        return self._entry(number, self.path(number) if path is None else path)
 
     def _entry(self, number: int, path: bytes) -> Entry:
         meta = self.metas[number]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator
 
 from veneer.cli.app import App, Failure
@@ -117,13 +118,23 @@ def walk(view: View, path: bytes, place: Place, wanted: Wanted) -> Iterator[Show
 
     def level(path: bytes, place: Place, prefix: str) -> Iterator[tuple[Shown, str]]:
         """Each line with the branches before what is in it."""
-        lines = sorted((line for line in view.beneath(path, place) if _is_wanted(line, wanted)), key=_key(wanted.sort))
-        kept, left = lines[: wanted.most], lines[wanted.most :]
+        count = size = 0
+
+        def counted() -> Iterator[Line]:
+            nonlocal count, size
+            for line in view.beneath(path, place):
+                if _is_wanted(line, wanted):
+                    count, size = count + 1, size + line.sums.size
+                    yield line
+
+        # Of a million names in a directory no more are kept than are shown.
+        kept = heapq.nsmallest(wanted.most, counted(), key=_key(wanted.sort))
+        left = count - len(kept)
         for number, line in enumerate(kept, 1):
             last = number == len(kept) and not left
             yield Shown(line, prefix + ("└── " if last else "├── ")), prefix + ("    " if last else "│   ")
         if left:
-            yield Shown(None, prefix + "└── ", len(left), sum(line.sums.size for line in left)), prefix
+            yield Shown(None, prefix + "└── ", left, size - sum(line.sums.size for line in kept)), prefix
 
     stack = [level(path, place, "")]
     while stack:
