@@ -35,10 +35,15 @@ if TYPE_CHECKING:
 _UNNEEDED_LAYER = """
     NOT EXISTS (SELECT 1 FROM layer AS above WHERE above.parent = layer.chain_id)
     AND NOT EXISTS (SELECT 1 FROM image WHERE top = layer.chain_id)
+    AND NOT EXISTS (SELECT 1 FROM container WHERE container.top = layer.chain_id)
     AND NOT EXISTS (SELECT 1 FROM lease_layer WHERE lease_layer.chain_id = layer.chain_id)"""
 _UNNEEDED_SNAPSHOT = """
     NOT EXISTS (SELECT 1 FROM layer WHERE snapshot = snapshot.id)
     AND NOT EXISTS (SELECT 1 FROM lease_snapshot WHERE lease_snapshot.snapshot = snapshot.id)"""
+# Kept for the next container while the layers it stands on are there.
+_UNNEEDED_INIT = """
+    NOT EXISTS (SELECT 1 FROM container WHERE init = init_layer.snapshot)
+    AND NOT EXISTS (SELECT 1 FROM layer WHERE chain_id = init_layer.top)"""
 _UNNAMED_BLOB = """
     NOT EXISTS (SELECT 1 FROM blob_ref WHERE child = {0})
     AND NOT EXISTS (SELECT 1 FROM image WHERE manifest = {0})
@@ -75,7 +80,8 @@ _LOST_IMAGE = """
 
 @dataclass(frozen=True, slots=True, order=True)
 class Item:
-    """One thing that goes: kind is blob, snapshot, index, cache-mount, partial, scratch or trash; bytes is what it
+    """One thing that goes: kind is blob, snapshot, index, cache-mount, container, volume,
+    partial, scratch or trash; bytes is what it
     frees."""
 
     kind: str
@@ -94,6 +100,8 @@ class Collected:
         return sum(item.bytes for item in self.items)
 
 
+FOLDERS = {"container": "containers", "volume": "volumes"}
+"""Where the folders of those kinds lie, each named by its row's key."""
 Suspect = tuple[str, str, str, Path]
 """(kind, driver, key, path) of a file or directory."""
 
@@ -187,7 +195,7 @@ def _collect(store: Store, *, dry_run: bool, extent: Extent) -> Collected:
         for path in (store.root / "partial").iterdir():
             _partial(path, note, remove=not dry_run)
     for path in (store.root / "trash").iterdir():
-        if not path.name.startswith(("blob-", "index-", "scratch-", "cache-mount-")):
+        if not path.name.startswith(("blob-", "index-", "scratch-", "cache-mount-", "container-", "volume-")):
             note("trash", path.name, _usage(path))
         if not dry_run:
             _remove(path)
@@ -214,6 +222,10 @@ def _drop_rows(store: Store, transaction: apsw.Connection) -> None:
     for snapshot, _, driver, size in snapshots:
         _note_trash(transaction, "snapshot", snapshot, driver, size)
         transaction.execute("DELETE FROM snapshot WHERE id = ?", (snapshot,))
+    inits: list[Any] = transaction.execute(f"SELECT snapshot, driver FROM init_layer WHERE {_UNNEEDED_INIT}").fetchall()
+    for snapshot, driver in inits:
+        _note_trash(transaction, "snapshot", snapshot, driver, 0)
+        transaction.execute("DELETE FROM init_layer WHERE snapshot = ?", (snapshot,))
     for diff_id in {row[1] for row in (*gone, *snapshots)}:
         if not _is_known(transaction, "index", diff_id):
             _note_trash(transaction, "index", diff_id, "", 0)
@@ -277,6 +289,8 @@ def _sweep(store: Store, note: _Notes, doubtful: Sequence[Suspect]) -> None:
             # Only what came back between the two transactions has a row now; a snapshot never does.
             if kind == "snapshot":
                 snapshots.append((driver, key))
+            elif kind in FOLDERS:
+                _to_trash(store, kind, store.root / FOLDERS[kind] / key)
             elif not _is_known(transaction, kind, key):
                 digest = Digest.parse(key)
                 folder = "blobs" if kind == "blob" else "indexes"
@@ -313,8 +327,15 @@ def _is_known(transaction: apsw.Connection, kind: str, key: str) -> bool:
         sql = "SELECT 1 FROM snapshot WHERE diff_id = ?"
     elif kind == "cache-mount":
         sql = "SELECT 1 FROM cache_mount WHERE folder = ?"
+    elif kind == "container":
+        sql = "SELECT 1 FROM container WHERE id = ?"
+    elif kind == "volume":
+        sql = "SELECT 1 FROM volume WHERE name = ?"
     else:
-        sql = "SELECT 1 FROM snapshot WHERE id = ?1 UNION ALL SELECT 1 FROM lease_snapshot WHERE snapshot = ?1"
+        sql = (
+            "SELECT 1 FROM snapshot WHERE id = ?1 UNION ALL SELECT 1 FROM lease_snapshot WHERE snapshot = ?1"
+            " UNION ALL SELECT 1 FROM container WHERE rw = ?1 UNION ALL SELECT 1 FROM init_layer WHERE snapshot = ?1"
+        )
     return transaction.execute(sql, (key,)).fetchone() is not None
 
 
@@ -339,11 +360,20 @@ def suspects(store: Store) -> list[Suspect]:
     mounts = _entries(store.root / "cache-mounts")
     known = {row[0] for row in store.catalog.rows("SELECT folder FROM cache_mount")} if mounts else set()
     found += [("cache-mount", "", path.name, path) for path in mounts if path.name not in known]
+    for kind, folder, sql in (
+        ("container", FOLDERS["container"], "SELECT id FROM container"),
+        ("volume", FOLDERS["volume"], "SELECT name FROM volume"),
+    ):
+        folders = _entries(store.root / folder)
+        known = {row[0] for row in store.catalog.rows(sql)} if folders else set()
+        found += [(kind, "", path.name, path) for path in folders if path.name not in known]
     for name in {*DRIVERS, *(row[0] for row in store.catalog.rows("SELECT DISTINCT driver FROM snapshot"))}:
         if (store.root / name).is_dir():
             driver = store.driver_named(name)
             snapshots = list(driver.snapshots())
-            known = {row[0] for row in store.catalog.rows("SELECT id FROM snapshot")}
+            known = {row[0] for row in store.catalog.rows(
+                "SELECT id FROM snapshot UNION ALL SELECT rw FROM container UNION ALL SELECT snapshot FROM init_layer"
+            )}  # fmt: skip
             found += [("snapshot", name, each, driver.directory(each)) for each in snapshots if each not in known]
     return found
 

@@ -10,7 +10,7 @@ seconds; flags are 0 or 1.
 from __future__ import annotations
 
 APPLICATION_ID = 0x766E6572  # "vner": file(1) and a person with a hex dump can tell whose database this is
-VERSION = 2
+VERSION = 3
 """`PRAGMA user_version` of the newest schema this veneer writes; MIGRATIONS has as many steps."""
 
 _FIRST = """
@@ -171,8 +171,8 @@ CREATE TABLE lease_snapshot (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX lease_snapshot_snapshot ON lease_snapshot (snapshot);
 
--- Files whose rows are gone and that are still to be unlinked: kind is blob, index or snapshot; key the digest,
--- diff ID or snapshot ID; driver is '' but for snapshots.
+-- Files whose rows are gone and that are still to be unlinked: kind is blob, index, snapshot, container or volume; key
+-- the digest, diff ID, snapshot ID, container ID or volume's name; driver is '' but for snapshots.
 CREATE TABLE trash (
     kind   TEXT NOT NULL,
     key    TEXT NOT NULL,
@@ -211,5 +211,70 @@ CREATE TABLE cache_mount (
 CREATE INDEX cache_mount_id ON cache_mount (id);
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _BUILDS)
+_CONTAINERS = """
+-- A container: image is what it was made from (no foreign key: the image may be removed by force while the container
+-- stays; its layers are held by `top`, NULL for an image without layers).  rw is the snapshot it writes to, on init
+-- ('' for none), on the image's layers.  document is a JSON object of docker's: Config, HostConfig, NetworkingConfig,
+-- Mounts.  containers/<id>/ has what happens to it.
+CREATE TABLE container (
+    id         TEXT PRIMARY KEY,
+    name       TEXT NOT NULL UNIQUE,
+    image      TEXT NOT NULL,
+    image_name TEXT NOT NULL,
+    top        TEXT REFERENCES layer,
+    driver     TEXT NOT NULL,
+    rw         TEXT NOT NULL UNIQUE,
+    init       TEXT NOT NULL,
+    created    REAL NOT NULL,
+    document   TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX container_image ON container (image);
+CREATE INDEX container_top ON container (top);
+CREATE INDEX container_init ON container (init);
+
+-- The snapshot with the places for what every container is given (/dev, /etc/hosts, ...), on the layers up to `top`
+-- ('' for none); all containers on them share it.
+CREATE TABLE init_layer (
+    snapshot TEXT PRIMARY KEY,
+    driver   TEXT NOT NULL,
+    top      TEXT NOT NULL,
+    UNIQUE (driver, top)
+) STRICT, WITHOUT ROWID;
+
+-- volumes/<name>/_data.  options and labels are JSON objects; anonymous: nobody chose its name.
+CREATE TABLE volume (
+    name      TEXT PRIMARY KEY,
+    driver    TEXT NOT NULL,
+    options   TEXT NOT NULL,
+    labels    TEXT NOT NULL,
+    created   REAL NOT NULL,
+    anonymous INTEGER NOT NULL CHECK (anonymous IN (0, 1))
+) STRICT, WITHOUT ROWID;
+CREATE TABLE volume_use (
+    volume    TEXT NOT NULL REFERENCES volume,
+    container TEXT NOT NULL REFERENCES container ON DELETE CASCADE,
+    PRIMARY KEY (volume, container)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX volume_use_container ON volume_use (container);
+
+-- document is what docker's `network inspect` shows but for its containers.
+CREATE TABLE network (
+    id       TEXT PRIMARY KEY,
+    name     TEXT NOT NULL UNIQUE,
+    driver   TEXT NOT NULL,
+    document TEXT NOT NULL,
+    created  REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+-- Which container has an address of a network, as long as it lives.
+CREATE TABLE address (
+    network   TEXT NOT NULL REFERENCES network ON DELETE CASCADE,
+    address   TEXT NOT NULL,
+    container TEXT NOT NULL REFERENCES container ON DELETE CASCADE,
+    mac       TEXT NOT NULL,
+    PRIMARY KEY (network, address)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX address_container ON address (container);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _BUILDS, _CONTAINERS)
 """MIGRATIONS[n] brings a catalogue of user_version n to n + 1."""

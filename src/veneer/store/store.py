@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from veneer.store.builds import BuildStore
     from veneer.store.cache_mounts import CacheMounts
     from veneer.store.check import Finding
+    from veneer.store.containers import ContainerStore
     from veneer.store.gc import Collected, Extent
     from veneer.store.images import ImageStore
     from veneer.store.layers import LayerStore
@@ -39,7 +40,8 @@ EMPTY_INDEX = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.
 _OURS = frozenset(
     {"blobs", "indexes", "ingest", "partial", "trash", "locks", "index.json", ".index.json.new", LAYOUT_FILE,
      ".oci-layout.new", "state.db", "state.db-wal", "state.db-shm", "reserve", "overlay2", "vfs", "cache-mounts",
-     "contexts", "lost+found", "networks"}
+     "contexts", "containers", "volumes", "networks", "events.jsonl", "events.jsonl.1", "aufs", "erofs",
+     "fuse-overlayfs", "lost+found"}
 )  # fmt: skip
 
 
@@ -113,6 +115,13 @@ class Store:
         from veneer.store.builds import BuildStore
 
         return BuildStore(self)
+
+    @functools.cached_property
+    def containers(self) -> ContainerStore:
+        """The containers there are, and the layers they write to."""
+        from veneer.store.containers import ContainerStore
+
+        return ContainerStore(self)
 
     @functools.cached_property
     def cache_mounts(self) -> CacheMounts:
