@@ -1,0 +1,311 @@
+"""The commands that look into images: what they print, of images of the store, of archives and of registries."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Veneer
+from tests.support.finished import row
+from veneer.testing.images import Tree, directory, docker_archive, file, hardlink, image, oci_layout, symlink
+from veneer.testing.registry import Registry
+
+BASE: Tree = {"etc": directory(), "etc/motd": b"m" * 1000, "etc/os": b"o" * 50, "lib": symlink("usr/lib"),
+              "usr/lib": directory(), "usr/lib/libc.so": b"c" * 3000}  # fmt: skip
+MIDDLE: Tree = {"etc": directory(), "etc/motd": b"M" * 900, "root/.npmrc": b"token", "srv": directory(),
+                "srv/app": b"a" * 2000, "srv/twin": hardlink("srv/app")}  # fmt: skip
+TOP: Tree = {"etc/os": file(b"o" * 50, 0o600), "root/.wh..npmrc": b"", ".wh.srv": b""}
+ROWS = [row("/bin/sh -c #(nop) ADD file:" + "b" * 64 + " in / "),
+        row("COPY . / # buildkit", comment="buildkit.dockerfile.v0"),
+        row('CMD ["sh"]', empty=True), row("RUN /bin/sh -c chmod 600 /etc/os; rm -r /srv # buildkit")]  # fmt: skip
+CONFIG = {"Cmd": ["serve", "--port", "80"], "User": "1000", "ExposedPorts": {"80/tcp": {}}, "Env": ["MODE=fast"],
+          "Labels": {"org.opencontainers.image.licenses": "MIT"}}  # fmt: skip
+APP = image(BASE, MIDDLE, TOP, history=ROWS, config=CONFIG)
+LOOKS = ("layers", "tree", "waste", "base", "labels", "explain")
+
+
+@pytest.fixture
+def app(veneer: Veneer, tmp_path: Path) -> Veneer:
+    """A store with demo/base:1 and demo/app:1, which has two layers more."""
+    archive = tmp_path / "both.tar"
+    archive.write_bytes(docker_archive((image(BASE, history=ROWS[:1]), ["demo/base:1"]), (APP, ["demo/app:1"])))
+    assert veneer("load", "-i", str(archive)).code == 0
+    return veneer
+
+
+def cells(text: str) -> list[list[str]]:
+    """A table's rows as words."""
+    return [line.split() for line in text.splitlines()]
+
+
+def test_layers_tells_what_made_each_and_what_it_takes(app: Veneer) -> None:
+    heading, first, second, third = app("image", "layers", "demo/app:1").text.splitlines()
+    assert heading.split() == [
+        "#",
+        "CHAIN",
+        "ID",
+        "INSTRUCTION",
+        "PULL",
+        "STORED",
+        "NET",
+        "TOTAL",
+        "WASTE",
+        "MADE",
+        "SHARED",
+    ]
+    assert first.split()[2:] == ["ADD", "…", "/", first.split()[5], "4.05kB", "4.05kB", "4.05kB", "0B", "demo/base:1"]
+    assert second.split()[-5:] == ["2.9kB", "1.91kB", "5.96kB", "1kB", "-"]
+    assert third.split()[-5:] == ["50B", "-2kB", "3.95kB", "2.06kB", "-"]
+    rows = [json.loads(line) for line in app("image", "layers", "--format", "json", "demo/app:1").text.splitlines()]
+    assert [(each["Added"], each["Modified"], each["Metadata"], each["Deleted"]) for each in rows] == [
+        ("7", "0", "0", "0"), ("5", "1", "0", "0"), ("0", "0", "1", "4"),
+    ]  # fmt: skip
+    assert rows[2]["Before"] == 'CMD ["sh"]'
+    quiet = app("image", "layers", "-q", "--no-trunc", "demo/app:1").text.split()
+    assert len(quiet) == 3 and all(each.startswith("sha256:") for each in quiet)
+    assert app("image", "layers", "--human=false", "--format", "{{.Net}}", "demo/app:1").text.split() == [
+        "4050", "1905", "-2005",
+    ]  # fmt: skip
+
+
+def test_tree_shows_any_depth_and_any_range(app: Veneer) -> None:
+    whole = app("image", "tree", "--depth", "1", "demo/app:1").text
+    assert "srv" not in whole and "├── usr/" in whole and "lib -> usr/lib" in whole
+    assert "srv/" in app("image", "tree", "--depth", "1", "--at", "2", "demo/app:1").text
+    changes = cells(app("image", "tree", "--layer", "3", "--sort", "name", "demo/app:1").text)
+    assert [(each[0], each[-1]) for each in changes[2:]] == [
+        ("M", "etc/"), ("P", "os"), ("M", "root/"), ("D", ".npmrc"), ("D", "srv/"), ("D", "app"), ("D", "twin"),
+    ]  # fmt: skip
+    told = app("image", "tree", "--format", "json", "--since", "1", "demo/app:1", "/etc").text
+    documents = [json.loads(line) for line in told.splitlines()]
+    assert {each["Path"]: (each["State"], each["Fields"]) for each in documents} == {
+        "/etc/motd": ("M", ["content"]), "/etc/os": ("P", ["mode"]),
+    }  # fmt: skip
+    assert app("image", "tree", "-q", "--limit", "1", "demo/app:1", "etc").text == "/etc/motd\n"
+    assert "... 1 more" in app("image", "tree", "--limit", "1", "demo/app:1", "etc").text
+    assert "/srv/app" in app("image", "tree", "-qa", "--depth", "0", "demo/app:1").text
+
+
+def test_find_tells_a_files_history(app: Veneer) -> None:
+    shown = cells(app("image", "find", "demo/app:1", "/srv/app").text)
+    assert [(each[0], each[1], each[2]) for each in shown[1:]] == [("2", "A", "2kB"), ("3", "D", "2kB")]
+    assert "deleted with /srv" in app("image", "find", "demo/app:1", "srv/app").text
+    os_ = cells(app("image", "find", "demo/app:1", "/etc/os").text)
+    assert os_[2][1:6] == ["P", "50B", "0600", "0:0", "mode"]
+    assert app("image", "find", "-q", "demo/app:1", "/etc/motd").text == "1\n2\n"
+    assert json.loads(app("image", "find", "--format", "json", "demo/app:1", "/lib").text)["Link"] == "usr/lib"
+    found = cells(app("image", "find", "demo/app:1", "*.npmrc").text)
+    assert found[1] == ["2A", "3D", "0B", "5B", "/root/.npmrc"]
+    assert app("image", "find", "-q", "demo/app:1", "/usr/*").text == "/usr/lib\n/usr/lib/libc.so\n"
+
+
+def test_find_says_where_a_path_leads_that_is_not_there(app: Veneer) -> None:
+    answer = app("image", "find", "demo/app:1", "/lib/libc.so")
+    assert (answer.code, answer.text) == (1, "")
+    assert answer.err == "Error: /lib/libc.so is in no layer of demo/app:1\nhint: /lib is a symlink to usr/lib\n"
+    assert "in no layer" in app("image", "find", "demo/app:1", "/nothing/*").err
+
+
+def test_waste_is_told_by_path_layer_and_cause(app: Veneer) -> None:
+    summary, empty, heading, *rows = app("image", "waste", "demo/app:1").text.splitlines()
+    assert summary == "demo/app:1: 7kB stored, 3.95kB visible, 3.06kB wasted, efficiency 56.4%"
+    assert empty == "" and heading.split()[0] == "PATH"
+    assert [each.split()[:6] for each in rows] == [
+        ["/srv", "2kB", "1", "2", "3", "deleted"], ["/etc/motd", "1kB", "1", "1", "2", "overwritten"],
+        ["/etc/os", "50B", "1", "1", "3", "rewritten"], ["/root/.npmrc", "5B", "1", "2", "3", "deleted"],
+    ]  # fmt: skip
+    by_layer = app("image", "waste", "--by", "layer", "--format", "{{.Key}} {{.Waste}} {{.HeldIn}}", "demo/app:1").text
+    assert by_layer == "3 2.06kB 1,2\n2 1kB 1\n"
+    by_cause = [json.loads(line) for line in
+                app("image", "waste", "--by", "cause", "--format", "json", "demo/app:1").text.splitlines()]  # fmt: skip
+    assert [each["Key"] for each in by_cause] == ["deleted", "overwritten", "rewritten"]
+    assert all(each["Remedy"] for each in by_cause)
+    assert app("image", "waste", "-q", "demo/app:1").text.splitlines()[0] == "/srv"
+    assert app("image", "waste", "--limit", "1", "demo/app:1").text.endswith(
+        "... 3 more, 1.05kB; --limit 0 shows all\n"
+    )
+    squashed = app("image", "waste", "--squash", "2-3", "demo/app:1").text
+    assert squashed == "Layers 2 to 3 of demo/app:1 as one: 2kB less, 5kB stored instead of 7kB\n"
+    assert "wasted" in app("image", "waste", "demo/base:1").text
+
+
+def test_waste_in_dives_figures_and_its_json(app: Veneer) -> None:
+    dive = app("image", "waste", "--metric", "dive", "demo/app:1").text.splitlines()
+    assert dive[1] == "wastedBytes: 2005 bytes (2kB)"
+    export = json.loads(app("image", "waste", "--format", "dive-json", "demo/app:1").text)
+    assert set(export) == {"layer", "image"}
+    assert set(export["layer"][0]) == {"index", "id", "digestId", "sizeBytes", "command", "fileList"}
+    assert set(export["layer"][0]["fileList"][0]) == {
+        "path", "typeFlag", "linkName", "size", "fileMode", "uid", "gid", "isDir",
+    }  # fmt: skip
+    assert [each["sizeBytes"] for each in export["layer"]] == [4050, 2905, 50]
+    found = export["image"]
+    assert (found["sizeBytes"], found["inefficientBytes"]) == (7005, 2005)
+    assert found["fileReference"][0] == {"count": 2, "sizeBytes": 1900, "file": "/etc/motd"}
+    assert f"efficiency: {100 * found['efficiencyScore']:.4f} %" == dive[0]
+
+
+def test_diff_tells_files_settings_and_rows(app: Veneer) -> None:
+    answer = app("image", "diff", "demo/base:1", "demo/app:1")
+    assert answer.code == 0
+    files, settings, rows = answer.text.split("\n\n")
+    assert [(each[0], each[-1]) for each in cells(files)[1:]] == [
+        ("M", "/etc/motd"), ("P", "/etc/os"), ("A", "/root"),
+    ]  # fmt: skip
+    assert "Labels.org.opencontainers.image.licenses" in settings and "RUN /bin/sh -c chmod" in rows
+    assert app("image", "diff", "--exit-code", "demo/base:1", "demo/app:1").code == 1
+    same = app("image", "diff", "--exit-code", "demo/app:1", "demo/app:1")
+    assert (same.code, same.text) == (0, "demo/app:1 and demo/app:1: no difference\n")
+    documents = [json.loads(line) for line in
+                 app("image", "diff", "--format", "json", "demo/base:1", "demo/app:1").text.splitlines()]  # fmt: skip
+    assert {each["Part"] for each in documents} == {"files", "config", "history"}
+    assert app("image", "diff", "-q", "--part", "files", "demo/base:1", "demo/app:1").text.startswith("M /etc/motd\n")
+    assert app("image", "diff", "--part", "nope", "demo/base:1", "demo/app:1").code == 1
+
+
+def test_compare_and_shared_join_what_is_the_same(app: Veneer) -> None:
+    shown = app("image", "compare", "demo/base:1", "demo/app:1").text
+    assert "7kB" in shown and "saved" in shown
+    rows = [json.loads(line) for line in
+            app("image", "compare", "--format", "json", "demo/base:1", "demo/app:1").text.splitlines()]  # fmt: skip
+    assert [each["Images"] for each in rows] == ["AB", "B", "B"]
+    tree = app("image", "shared").text.splitlines()
+    assert tree[1].split()[1:] == ["4.06kB", "1", "2", "4.06kB"]
+    assert "demo/base:1" in tree[2] and "demo/app:1" in tree[4]
+    assert tree[-1].startswith("2 images: ")
+    listed = [json.loads(line) for line in app("image", "shared", "--format", "json").text.splitlines()]
+    assert [each["Images"] for each in listed] == ["2", "1"]
+
+
+def test_base_and_labels(app: Veneer) -> None:
+    assert cells(app("image", "base", "demo/app:1").text)[1] == [
+        "demo/base:1", app("images", "-q", "demo/base:1").text.strip(), "1", "of", "3", "layers",
+    ]  # fmt: skip
+    assert app("image", "base", "-q", "demo/app:1").text == "demo/base:1\n"
+    nothing = app("image", "base", "demo/base:1")
+    assert nothing.code == 1 and nothing.err.startswith("Error: nothing tells what demo/base:1 was built on")
+    assert cells(app("image", "labels", "demo/app:1").text)[1] == ["org.opencontainers.image.licenses", "MIT", "config"]
+    assert "org.opencontainers.image.source\n" in app("image", "labels", "--missing", "demo/app:1").text
+
+
+def test_explain_tells_it_in_words(app: Veneer) -> None:
+    text = app("image", "explain", "demo/app:1").text
+    for sentence in (
+        "It stands on demo/base:1, with 1 layer of it",
+        "It starts: serve --port 80",
+        "It runs as user 1000.",
+        "It listens on 80/tcp.",
+        "2kB /srv: deleted, by layer 3",
+        "/root/.npmrc has a name that secrets have; it is deleted, and still stored in the image.",
+        "It does not say: title",
+    ):
+        assert sentence in text
+    assert app("image", "explain", "--format", "markdown", "demo/app:1").text.startswith(
+        "## What it is\n- demo/app:1 is"
+    )
+    titles = [json.loads(line)["Title"] for line in
+              app("image", "explain", "--format", "json", "demo/app:1").text.splitlines()]  # fmt: skip
+    assert titles[0] == "What it is" and len(titles) == 6
+
+
+@pytest.mark.parametrize("command", LOOKS)
+def test_archives_and_registries_are_looked_at_as_the_store_is(app: Veneer, tmp_path: Path, command: str) -> None:
+    archive = tmp_path / "app.tar"
+    archive.write_bytes(docker_archive((APP, ["demo/app:1"])))
+    layout = oci_layout(tmp_path / "layout", ("demo/app:1", APP))
+    stored = app("image", command, "--format", "json", "demo/app:1").text
+    for words in (
+        ["--archive", str(archive)],
+        ["--archive", str(layout), "demo/app:1"],
+        [f"archive:{archive}#demo/app:1"],
+    ):
+        answer = app("image", command, "--format", "json", *words)
+        assert answer.code == 0, answer.err
+        if command in ("tree", "waste", "labels"):
+            assert answer.text == stored
+    piped = app("image", command, "--archive", "-", stdin=archive.read_bytes())
+    assert piped.code == 0
+    with Registry() as registry:
+        registry.add("demo/app:1", APP)
+        name = f"{registry.host}/demo/app:1"
+        for words in (["--remote", name], [f"remote:{name}"]):
+            answer = app("--insecure-registry", registry.host, "image", command, *words)
+            assert answer.code == 0, answer.err
+    assert len(app("images", "-aq").text.split()) == 2, "nothing was stored"
+
+
+def test_a_remote_image_is_told_without_its_layers(app: Veneer) -> None:
+    with Registry() as registry:
+        registry.add("far/app:1", image({"far": b"f" * 9000}, MIDDLE))
+        name = f"{registry.host}/far/app:1"
+        heading, first, _ = app("image", "layers", "--remote", name).text.splitlines()
+        assert heading.split() == ["#", "CHAIN", "ID", "INSTRUCTION", "PULL", "SHARED"] and first.split()[-1] == "-"
+        assert not registry.requests("/blobs/sha256", "HEAD")
+        asked = len(registry.requests("/blobs/"))
+        assert "9kB" in app("image", "layers", "--remote", "--stored", name).text
+        assert len(registry.requests("/blobs/")) > asked + 1
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (
+            ["layers"],
+            "veneer: 'veneer image layers' requires 1 argument\n\nUsage:  veneer image layers [OPTIONS] IMAGE",
+        ),
+        (["find", "demo/app:1"], "veneer: 'veneer image find' requires 2 arguments"),
+        (["tree"], "veneer: 'veneer image tree' requires at least 1 argument"),
+        (["diff", "demo/app:1"], "veneer: 'veneer image diff' requires 2 arguments"),
+        (["layers", "nosuch:1"], "Error: No such image: nosuch:1"),
+        (["layers", "--archive", "/no/such.tar"], "Error: open /no/such.tar: no such file or directory"),
+        (["layers", "--archive", "x", "--remote"], "Error: --archive and --remote cannot be used together"),
+        (["waste", "--by", "day", "demo/app:1"], "Error: invalid --by 'day': one of layer, cause, path"),
+        (["waste", "--metric", "x", "demo/app:1"], "Error: invalid --metric 'x': veneer or dive"),
+        (["waste", "--squash", "3-9", "demo/app:1"], "Error: invalid --squash '3-9': a range of layers is wanted"),
+        (["tree", "--at", "9", "demo/app:1"], "Error: no range from layer 0 to layer 9: the image has 3 layers"),
+        (["tree", "--at", "x", "demo/app:1"], 'Error: invalid argument "x" for "--at" flag'),
+        (["tree", "--layer", "2", "--at", "3", "demo/app:1"], "Error: --layer cannot be used together with --at"),
+        (["tree", "--sort", "x", "demo/app:1"], "Error: invalid --sort 'x'"),
+        (["tree", "--show", "Z", "demo/app:1"], "Error: invalid --show 'Z'"),
+        (["tree", "demo/app:1", "/etc/os"], "Error: /etc/os is no directory of this image"),
+        (["explain", "--format", "html", "demo/app:1"], "Error: invalid --format 'html'"),
+    ],
+)
+def test_a_refusal_names_the_thing(app: Veneer, words: list[str], complaint: str) -> None:
+    answer = app("image", *words)
+    assert answer.code == 1 and not answer.text
+    assert answer.err.startswith(complaint)
+
+
+NAMES = ("new\nline", "\x1b[2Jclear", "\u202egnp.exe", "\udcff\udcfe", "tab\there")
+
+
+def test_hostile_names_cannot_move_the_cursor_and_are_found_as_they_are_shown(veneer: Veneer, tmp_path: Path) -> None:
+    hostile = image({f"d/{name}": b"1" * 10 for name in NAMES}, {"d/.wh..wh..opq": b""},
+                    history=[row("RUN \x1b[31mred\nforged row")])  # fmt: skip
+    archive = tmp_path / "hostile.tar"
+    archive.write_bytes(docker_archive((hostile, ["demo/hostile:1"])))
+    assert veneer("load", "-i", str(archive)).code == 0
+    for words in (["tree", "-a", "--depth", "0"], ["waste"], ["layers"], ["explain"], ["find"]):
+        more = ["d/*"] if words == ["find"] else []
+        out = veneer("image", *words, "demo/hostile:1", *more, terminal=True).out.decode("utf-8", "surrogateescape")
+        assert not {"\x1b", "\u202e", "\udcff", "\t"} & set(out), words
+    lines = veneer("image", "find", "-q", "demo/hostile:1", "d/*").out.decode().splitlines()
+    assert len(lines) == len(NAMES)
+    for line in lines:
+        assert "2" in veneer("image", "find", "-q", "demo/hostile:1", line).text, line
+    for name in NAMES:
+        assert veneer("image", "find", "-q", "demo/hostile:1", f"d/{name}").code == 0
+    assert os.fsencode("d/\udcff\udcfe") == b"d/\xff\xfe"
+
+
+def test_many_images_on_one_base_are_one_tree(veneer: Veneer) -> None:
+    archives = [(image(BASE, {f"own{number}": b"1"}), [f"many/app:{number}"]) for number in range(20)]
+    assert veneer("load", stdin=io.BytesIO(docker_archive(*archives)).getvalue()).code == 0
+    lines = veneer("image", "shared").text.splitlines()
+    assert lines[1].split()[2:4] == ["1", "20"]
+    assert lines[-1].startswith("20 images: ")

@@ -1,0 +1,213 @@
+"""One image looked at in the store, in every kind of archive, and in a registry: it is the same image."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from tests.analysis.test_tree import file, layer
+from tests.support.finished import row
+from veneer.distribution.client import WrongDigest
+from veneer.engine.engine import Engine
+from veneer.engine.looking.sources import NotInThisArchive, OtherLayer, WhichImage
+from veneer.engine.looking.subject import Subject
+from veneer.errors import NotFound
+from veneer.oci.digest import DiffID, Digest
+from veneer.testing.images import (
+    SampleImage,
+    SampleLayer,
+    Tree,
+    directory,
+    docker_archive,
+    image,
+    oci_archive,
+    oci_layout,
+)
+from veneer.testing.images import index as index_of
+from veneer.testing.registry import Registry
+
+BASE: Tree = {"etc": directory(), "etc/motd": b"x" * 1000, "etc/os": b"y" * 10}
+TOP: Tree = {"etc/.wh.motd": b"", "app": b"z" * 500}
+ROWS = (
+    row("/bin/sh -c #(nop) ADD file:" + "a" * 64 + " in / "),
+    row('/bin/sh -c #(nop)  CMD ["sh" "-c" "echo"]', empty=True),
+    row("RUN |1 A=1 /bin/sh -c rm /etc/motd # buildkit", comment="buildkit.dockerfile.v0"),
+    row("EXPOSE map[80/tcp:{}]", empty=True),
+)
+APP = image(BASE, TOP, history=ROWS)
+NAME = "demo/app:1"
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    with Registry() as running:
+        yield running
+
+
+def facts(subject: Subject) -> tuple[object, ...]:
+    """What must be the same wherever an image is."""
+    account = subject.account
+    return (
+        subject.config.image_id, account.stored, account.visible, account.losses,
+        [(origin.shown, origin.diff_id, origin.chain_id) for origin in subject.origins],
+        [each.shown for each in subject.origins[1].before], [each.shown for each in subject.after],
+    )  # fmt: skip
+
+
+EXPECTED_ROWS = ["ADD … /", "RUN rm /etc/motd"]
+
+
+def test_the_store_tells_what_was_loaded(engine: Engine) -> None:
+    engine.images.load(io.BytesIO(docker_archive((APP, [NAME]))))
+    with engine.looking.open(NAME) as subject:
+        assert (subject.documents.where, subject.account.stored, subject.account.wasted) == ("store", 1510, 1000)
+        assert [origin.shown for origin in subject.origins] == EXPECTED_ROWS
+        assert [each.shown for each in subject.origins[1].before] == ['CMD ["sh", "-c", "echo"]']
+        assert [each.shown for each in subject.after] == ["EXPOSE 80/tcp"]
+        assert [origin.blob is not None for origin in subject.origins] == [True, True]
+        index = subject.indexes[0]
+    with pytest.raises(ValueError, match="released"):
+        index.sizes[0]
+
+
+def archives(folder: Path) -> dict[str, Path | BinaryIO]:
+    docker, gzipped, layout_tar = folder / "docker.tar", folder / "docker.tar.gz", folder / "oci.tar"
+    docker.write_bytes(docker_archive((APP, [NAME])))
+    gzipped.write_bytes(docker_archive((APP, [NAME]), compression="gzip"))
+    layout_tar.write_bytes(oci_archive((NAME, APP)))
+    return {
+        "docker": docker,
+        "gzipped": gzipped,
+        "oci": layout_tar,
+        "directory": oci_layout(folder / "layout", (NAME, APP)),
+        "stream": io.BytesIO(docker_archive((APP, [NAME]))),
+    }
+
+
+def test_an_archive_and_a_registry_tell_the_same_and_leave_no_store(
+    engine: Engine, registry: Registry, tmp_path: Path
+) -> None:
+    registry.add(NAME, APP)
+    seen = {}
+    for kind, source in archives(tmp_path).items():
+        with engine.looking.open(archive=source) as subject:
+            assert (subject.documents.where, subject.name) == ("archive", NAME)
+            seen[kind] = facts(subject)
+    with engine.looking.open(f"{registry.host}/{NAME}", remote=True) as subject:
+        assert subject.documents.where == "registry"
+        seen["registry"] = facts(subject)
+    assert not engine.config.root.exists()
+    engine.images.load(io.BytesIO(docker_archive((APP, [NAME]))))
+    with engine.looking.open(NAME) as subject:
+        seen["store"] = facts(subject)
+    assert len({repr(each) for each in seen.values()}) == 1, seen
+
+
+def test_documents_alone_are_two_small_requests(engine: Engine, registry: Registry) -> None:
+    registry.add(NAME, APP)
+    with engine.looking.open(f"{registry.host}/{NAME}", remote=True) as subject:
+        assert [origin.shown for origin in subject.origins] == EXPECTED_ROWS
+        assert [origin.blob.size if origin.blob else 0 for origin in subject.origins] == [
+            len(each.blob) for each in APP.layers
+        ]
+    layers = {str(each.digest) for each in APP.layers}
+    assert not [each for each in registry.requests("/blobs/") if each.path.rpartition("/")[2] in layers]
+
+
+def test_layers_that_the_store_has_are_not_downloaded(engine: Engine, registry: Registry) -> None:
+    registry.add(NAME, APP)
+    engine.images.load(io.BytesIO(docker_archive((image(BASE), ["base:1"]))))
+    with engine.looking.open(f"{registry.host}/{NAME}", remote=True) as subject:
+        assert subject.account.wasted == 1000
+    asked = [each.path for each in registry.requests("/blobs/", "GET")]
+    assert not any(str(APP.layers[0].digest) in path for path in asked)
+    assert any(str(APP.layers[1].digest) in path for path in asked)
+    assert [str(each.id) for each in engine.images.list(all=True)] == [str(image(BASE).image_id)]
+
+
+def test_a_download_that_breaks_off_is_taken_up_again(engine: Engine, registry: Registry) -> None:
+    big = image({"data": bytes(range(256)) * 4000}, compression="")
+    registry.add("demo/big:1", big)
+    registry.fault(path=str(big.layers[0].digest), cut=200_000)
+    with engine.looking.open(f"{registry.host}/demo/big:1", remote=True) as subject:
+        assert subject.account.stored == 1_024_000
+    ranges = [each.headers.get("Range") for each in registry.requests(str(big.layers[0].digest), "GET")]
+    assert ranges[0] is None and len(ranges) == 2 and str(ranges[1]).startswith("bytes=")
+
+
+def test_changed_bytes_are_found_out(engine: Engine, registry: Registry) -> None:
+    plain = image({"data": b"d" * 5000}, compression="")
+    registry.add("demo/plain:1", plain)
+    registry.fault(path=str(plain.layers[0].digest), flip=600, times=-1)
+    name = f"{registry.host}/demo/plain:1"
+    with engine.looking.open(name, remote=True) as subject, pytest.raises(WrongDigest, match="wrong bytes"):
+        _ = subject.account
+
+
+def test_of_several_platforms_one_is_looked_at(engine: Engine, registry: Registry, tmp_path: Path) -> None:
+    arm = image({"arm": b"1"}, platform="linux/arm64")
+    both = index_of(APP, arm)
+    registry.add("demo/multi:amd64", APP)
+    registry.add("demo/multi:arm64", arm)
+    registry.add_manifest("demo/multi:1", both.media_type, both.raw)
+    with engine.looking.open(f"{registry.host}/demo/multi:1", remote=True, platform="linux/arm64") as subject:
+        assert subject.config.image_id == arm.image_id
+        assert subject.documents.index is not None
+    archive = tmp_path / "multi.tar"
+    archive.write_bytes(oci_archive(("demo/multi:1", (APP, arm))))
+    with engine.looking.open(archive=archive, platform="linux/arm64") as subject:
+        assert subject.config.image_id == arm.image_id
+
+
+def test_an_archive_of_several_images_wants_a_name(engine: Engine, tmp_path: Path) -> None:
+    other = image({"other": b"1"})
+    archive = tmp_path / "two.tar"
+    archive.write_bytes(docker_archive((APP, [NAME]), (other, ["demo/other:2"])))
+    with pytest.raises(WhichImage, match="holds 2 images") as caught, engine.looking.open(archive=archive):
+        pass
+    assert "demo/other:2" in caught.value.hint
+    for name in ("demo/other:2", other.image_id.short, str(other.image_id)):
+        with engine.looking.open(name, archive=archive) as subject:
+            assert subject.config.image_id == other.image_id
+    with pytest.raises(NotInThisArchive), engine.looking.open("demo/third", archive=archive):
+        pass
+    with pytest.raises(NotFound, match="no such file"), engine.looking.open(archive=tmp_path / "none.tar"):
+        pass
+
+
+def test_a_layer_that_is_another_one_is_refused(engine: Engine, tmp_path: Path) -> None:
+    lying = replace(image(BASE), layers=(SampleLayer(image(TOP).layers[0].tar),))
+    archive = tmp_path / "lying.tar"
+    archive.write_bytes(_archive_with(lying, image(BASE)))
+    with engine.looking.open(archive=archive) as subject, pytest.raises(OtherLayer, match="layer 1: expected diff ID"):
+        _ = subject.account
+
+
+def _archive_with(lying: SampleImage, honest: SampleImage) -> bytes:
+    """An archive with the config of `honest` and the layers of `lying`."""
+    return docker_archive((replace(lying, config=honest.config), ["x:1"]))
+
+
+def test_what_a_container_wrote_is_one_more_layer(engine: Engine) -> None:
+    engine.images.load(io.BytesIO(docker_archive((APP, [NAME]))))
+    with engine.looking.open(NAME) as subject:
+        running = subject.with_layer(layer(file(b"etc/os", 20), file(b"log", 7)), "container web")
+        assert [origin.shown for origin in running.origins] == [*EXPECTED_ROWS, "container web"]
+        assert running.origins[2].diff_id is None
+        assert (running.account.stored, running.account.layers[2].made) == (1537, 10)
+        assert len(subject.indexes) == 2, "the image stays as it is"
+
+
+def test_layers_without_rows_and_images_without_history(engine: Engine, tmp_path: Path) -> None:
+    for history in ((), (row("ADD one"),)):
+        archive = tmp_path / f"{len(history)}.tar"
+        archive.write_bytes(docker_archive((image(BASE, TOP, history=history), ["x:1"])))
+        with engine.looking.open(archive=archive) as subject:
+            assert len(subject.origins) == 2
+            assert subject.origins[1].shown == "(no row of the history tells of this layer)"
+            assert subject.origins[1].diff_id == DiffID(Digest.of(APP.layers[1].tar))
