@@ -13,6 +13,7 @@ from benchmarks import builds, containers, report
 from benchmarks.corpus import BYTES, FILES, corpus
 from benchmarks.growth import growth
 from benchmarks.journeys import journeys
+from benchmarks.looking import looking
 from benchmarks.metadata import metadata
 from benchmarks.tools import TOOLS, Tool
 
@@ -49,7 +50,9 @@ def main() -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="how often each journey is measured (3)")
-    parser.add_argument("--parts", default="journeys,builds,containers,metadata,growth", help="which tables (all)")
+    parser.add_argument(
+        "--parts", default="journeys,builds,containers,metadata,looking,growth", help="which tables (all)"
+    )
     parser.add_argument("--tools", default="", help="only these, e.g. veneer,floor (all there are)")
     parser.add_argument("--work", type=Path, default=HOME / ".work" / "bench", help="where the image is made and kept")
     parser.add_argument("--files", type=int, default=FILES, help=f"files of the image ({FILES})")
@@ -86,6 +89,8 @@ def main() -> None:
         sections["Containers"] = report.containers_table(taken_there)
     if "metadata" in parts:
         sections["Looking at many images"] = report.metadata_table(metadata(work, engines, chosen.images))
+    if "looking" in parts:
+        sections["Looking into an image"] = report.looking_table(looking(chosen.work, chosen.rounds))
     if "growth" in parts:
         points = growth(work, chosen.growth_layers, chosen.growth_files, chosen.growth_bytes)
         sections["How a pull grows"] = report.growth_table(points)

@@ -1,4 +1,4 @@
-"""How long looking at an image takes, on synthetic ones: indexes are made, no layer is."""
+"""How long looking into an image takes, on synthetic ones: their indexes are made, their layers are not."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from benchmarks.measure import Measure, measured
+from benchmarks.measure import Series, measured
+from tests.support.programs import VENEER, run
 from veneer.changeset.entry import Kind
 from veneer.changeset.index import IndexBuilder
+from veneer.testing.images import SampleLayer, directory, docker_archive, image, layer_tar
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ SHAPES = (
     Shape("3 GB, 200,000 files, 40 layers, 80,000 of them by chown", 200_000, 3 * 10**9, 40, 80_000),
 )
 OPERATIONS = ("waste", "tree", "find", "find *")
-_HERE = Path(__file__).parents[1]
+IMAGES = 2000
 
 _ASK = """
 import sys
@@ -94,17 +96,36 @@ def make(shape: Shape, folder: Path) -> None:
             builder.write(out)
 
 
-def looking(work: Path, rounds: int) -> dict[tuple[str, str], list[Measure]]:
-    """Each operation on each shape, each time in a process of its own, its start included."""
-    results: dict[tuple[str, str], list[Measure]] = {}
+def many_images(work: Path, count: int) -> Path:
+    """A store with `count` images of two layers: one that all share, one that ten share."""
+    root = work / "looking" / f"store-{count}"
+    if root.is_dir():
+        return root
+    base = SampleLayer(layer_tar({"etc": directory(), "etc/os": b"1"}), "")
+    tops = [SampleLayer(layer_tar({f"app-{number}": b"x"}), "") for number in range(count // 10)]
+    made = [image(base, tops[number // 10], config={"Env": [f"N={number}"]}) for number in range(count)]
+    archive = work / "looking" / "many.tar"
+    archive.write_bytes(docker_archive(*((each, [f"bench/app-{number}:1"]) for number, each in enumerate(made))))
+    run(VENEER, "--root", root, "--durability", "none", "load", "-q", "-i", archive)
+    archive.unlink()
+    return root
+
+
+def looking(work: Path, rounds: int) -> dict[tuple[str, str], Series]:
+    """Each operation on each shape, and `image shared` on many images; each in a new process, its start included."""
+    (work / "looking").mkdir(parents=True, exist_ok=True)
+    results: dict[tuple[str, str], Series] = {}
+
+    def measure(what: str, operation: str, command: list[str]) -> None:
+        series = results[what, operation] = Series([measured(command) for _ in range(rounds)])
+        print(f"  {what}, {operation}: {series.best:.2f} s", file=sys.stderr, flush=True)
+
     for shape in SHAPES:
         folder = work / "looking" / shape.name.replace(",", "").replace(" ", "-")
         if not folder.is_dir():
             make(shape, folder)
         for operation in OPERATIONS:
-            taken = results.setdefault((shape.name, operation), [])
-            for _ in range(rounds):
-                taken.append(measured([sys.executable, "-c", _ASK, operation, str(folder)]))
-            best = min(each.seconds for each in taken)
-            print(f"  {shape.name}, {operation}: {best:.2f} s", file=sys.stderr, flush=True)
+            measure(shape.name, operation, [sys.executable, "-c", _ASK, operation, str(folder)])
+    root = many_images(work, IMAGES)
+    measure(f"{IMAGES:,} images", "image shared", [str(VENEER), "--root", str(root), "image", "shared"])
     return results

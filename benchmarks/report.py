@@ -15,6 +15,7 @@ from benchmarks.containers import MANY, Containers
 from benchmarks.corpus import Corpus
 from benchmarks.growth import Point
 from benchmarks.journeys import Results
+from benchmarks.measure import Series
 from tests.support.programs import run
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -80,6 +81,15 @@ def metadata_table(results: Results) -> str:
              f"{series.median * 1e3:.0f}", f"{series.best * 1e3:.0f}"]
             for (operation, tool), series in results.items()]  # fmt: skip
     return _table(["command", "tool", "median ms", "best ms"], rows)
+
+
+def looking_table(results: Mapping[tuple[str, str], Series]) -> str:
+    """Seconds and memory of each question about each image; what ends within a look at its memory has none."""
+    rows = []
+    for (what, operation), series in results.items():
+        peak = f"{series.peak / 1e6:.0f}" if series.peak else "-"
+        rows.append([f"{operation}: {what}", f"{series.median:.2f}", f"{series.best:.2f}", peak])
+    return _table(["question", "median s", "best s", "peak MB"], rows)
 
 
 def growth_table(points: Sequence[Point]) -> str:
