@@ -52,6 +52,16 @@ def profile(capabilities: Sequence[str], paths: Sequence[str] = PROFILES) -> dic
     return None
 
 
+def given(text: str, capabilities: Sequence[str]) -> dict[str, Any]:
+    """A profile of the user's own, JSON as docker takes it, for these capabilities.  Raises BadProfile."""
+    machine = os.uname()
+    names = _ARCHES.get(machine.machine)
+    try:
+        return converted(json.loads(text), capabilities, names or ("", ""), _version(machine.release))
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise BadProfile(f"Decoding seccomp profile failed: {error}", hint="it is JSON in docker's format") from error
+
+
 def converted(
     given: dict[str, Any], capabilities: Sequence[str], arch: tuple[str, str], kernel: tuple[int, int]
 ) -> dict[str, Any]:

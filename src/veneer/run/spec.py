@@ -45,21 +45,57 @@ CPU_PERIOD_US = 100_000
 
 
 class Bind(Value):
-    """Something mounted in the container: `source` is on the host, `target` absolute and without links."""
+    """Something mounted in the container: `source` is on the host, `target` absolute and without links.
+
+    `propagation`: private, slave or shared, with an r before it for what is mounted below, too.  `recursive`: with what
+    is mounted below the source.  `options` are further words of mount(8)'s.
+    """
 
     __slots__ = ()
     source: str
     target: str
     readonly: bool = False
+    propagation: str = "rprivate"
+    recursive: bool = True
+    options: tuple[str, ...] = ()
 
 
 class Tmpfs(Value):
-    """An empty file system in memory; `size` in bytes, 0: half of the memory, the kernel's own limit."""
+    """An empty file system in memory; `size` in bytes, 0: half of the memory, the kernel's own limit.
+
+    `mode` permission bits; `options` are further words of mount(8)'s, such as exec.
+    """
 
     __slots__ = ()
     target: str
     size: int = 0
     readonly: bool = False
+    mode: int = 0o1777
+    options: tuple[str, ...] = ()
+
+
+class Device(Value):
+    """A device node in the container: `kind` c or b, `access` of r, w and m."""
+
+    __slots__ = ()
+    path: str
+    kind: str
+    major: int
+    minor: int
+    access: str = "rwm"
+    mode: int = 0o666
+    uid: int = 0
+    gid: int = 0
+
+
+class DeviceRule(Value):
+    """Which devices may be used besides: `kind` a, c or b; -1 for any number."""
+
+    __slots__ = ()
+    kind: str
+    major: int
+    minor: int
+    access: str
 
 
 class Limit(Value):
@@ -89,6 +125,11 @@ class Resources(Value):
     cpu_quota: int = 0
     cpuset_cpus: str = ""
     cpuset_mems: str = ""
+    memory_reservation: int = 0
+    memory_swappiness: int = -1
+    oom_kill_disable: bool = False
+    pids: int = 0
+    blkio_weight: int = 0
 
 
 class Host(Value):
@@ -108,8 +149,11 @@ class Host(Value):
 class Process(Value):
     """What is run: `words` and `env` as execve takes them, `cwd` absolute.
 
-    `network`: "none" (its own, with loopback alone), "host", or the path of a network namespace.  `privileged`: all
-    capabilities, nothing masked, every device.  `cgroup`: path of its control group, "" for the runtime's choice.
+    `network`: "none" (its own, with loopback alone), "host", or the path of a network namespace; `pid`, `ipc`, `uts`,
+    `cgroupns`: "" (its own), "host", or a path.  `privileged`: nothing masked, every device, all
+    capabilities unless `capabilities` says which.  `cgroup`: path of its control group, "" for the runtime's choice.
+    `masked`, `readonly_paths`: None for docker's.  `sysctls` and `annotations` are pairs.  `shm`: whether /dev/shm is
+    made.  `terminal`: its standard streams are one, `size` (rows, columns) of it.
     """
 
     words: tuple[str, ...]
@@ -125,41 +169,95 @@ class Process(Value):
     resources: Resources = Resources()
     cgroup: str = ""
     seccomp: Mapping[str, object] | None = None
+    domainname: str = ""
+    terminal: bool = False
+    size: tuple[int, int] = (0, 0)
+    capabilities: tuple[str, ...] | None = None
+    no_new_privileges: bool = False
+    readonly_root: bool = False
+    masked: tuple[str, ...] | None = None
+    readonly_paths: tuple[str, ...] | None = None
+    devices: tuple[Device, ...] = ()
+    device_rules: tuple[DeviceRule, ...] = ()
+    pid: str = ""
+    ipc: str = ""
+    uts: str = ""
+    cgroupns: str = ""
+    shm: bool = True
+    sysctls: tuple[tuple[str, str], ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
+    oom_score_adj: int | None = None
 
 
 def document(process: Process, rootfs: str, host: Host) -> Document:
     """The config.json for `process` in the tree at `rootfs`."""
+    made: Document = {
+        "ociVersion": "1.0.2",
+        "process": started(process, host),
+        "root": {"path": rootfs},
+        "mounts": [*_system_mounts(process, host), *map(_mount, process.mounts)],
+        "linux": _linux(process, host),
+    }
+    if process.readonly_root:
+        made["root"]["readonly"] = True
+    if process.hostname:
+        made["hostname"] = process.hostname
+    if process.domainname:
+        made["domainname"] = process.domainname
+    if process.annotations:
+        made["annotations"] = dict(process.annotations)
+    return made
+
+
+def started(process: Process, host: Host) -> Document:
+    """What is executed and as whom: the `process` of a config.json, and the whole of what an exec is given."""
+    made: Document = {
+        "terminal": process.terminal,
+        "user": _user(process, host),
+        "args": list(process.words),
+        "env": list(process.env),
+        "cwd": process.cwd,
+        "capabilities": _capabilities(process, host),
+        "rlimits": [
+            {"type": f"RLIMIT_{limit.name.upper()}", "soft": _unlimited(limit.soft), "hard": _unlimited(limit.hard)}
+            for limit in process.resources.limits
+        ],
+        "noNewPrivileges": process.no_new_privileges,
+    }
+    if process.terminal and process.size != (0, 0):
+        made["consoleSize"] = {"height": process.size[0], "width": process.size[1]}
+    if process.oom_score_adj is not None:
+        made["oomScoreAdj"] = process.oom_score_adj
+    return made
+
+
+def _linux(process: Process, host: Host) -> Document:
     linux: Document = {"namespaces": _namespaces(process)}
-    if not process.privileged:
-        linux |= {"maskedPaths": list(_MASKED), "readonlyPaths": list(_READONLY)}
-        if process.seccomp is not None:
-            linux["seccomp"] = process.seccomp
+    masked = process.masked if process.masked is not None else () if process.privileged else _MASKED
+    readonly = process.readonly_paths if process.readonly_paths is not None else () if process.privileged else _READONLY
+    if masked:
+        linux["maskedPaths"] = list(masked)
+    if readonly:
+        linux["readonlyPaths"] = list(readonly)
+    if process.seccomp is not None and not process.privileged:
+        linux["seccomp"] = process.seccomp
+    if process.sysctls:
+        linux["sysctl"] = dict(process.sysctls)
+    if process.devices:
+        linux["devices"] = [
+            {"path": each.path, "type": each.kind, "major": each.major, "minor": each.minor, "fileMode": each.mode,
+             "uid": each.uid, "gid": each.gid}
+            for each in process.devices
+        ]  # fmt: skip
     if host.cgroups:
         linux["resources"] = _resources(process)
         if process.cgroup:
             linux["cgroupsPath"] = process.cgroup
-    made: Document = {
-        "ociVersion": "1.0.2",
-        "process": {
-            "terminal": False,
-            "user": _user(process, host),
-            "args": list(process.words),
-            "env": list(process.env),
-            "cwd": process.cwd,
-            "capabilities": _capabilities(process, host),
-            "rlimits": [
-                {"type": f"RLIMIT_{limit.name.upper()}", "soft": _unlimited(limit.soft), "hard": _unlimited(limit.hard)}
-                for limit in process.resources.limits
-            ],
-            "noNewPrivileges": False,
-        },
-        "root": {"path": rootfs},
-        "mounts": [*_system_mounts(process, host), *map(_mount, process.mounts)],
-        "linux": linux,
-    }
-    if process.hostname:
-        made["hostname"] = process.hostname
-    return made
+    if any("shared" in mount.propagation for mount in process.mounts if isinstance(mount, Bind)):
+        linux["rootfsPropagation"] = "shared"
+    elif any("slave" in mount.propagation for mount in process.mounts if isinstance(mount, Bind)):
+        linux["rootfsPropagation"] = "rslave"
+    return linux
 
 
 def _unlimited(value: int) -> int:
@@ -174,10 +272,12 @@ def _user(process: Process, host: Host) -> Document:
 
 
 def _capabilities(process: Process, host: Host) -> Document:
+    wanted = process.capabilities
+    if wanted is None:
+        wanted = ALL_CAPABILITIES if process.privileged else CAPABILITIES
     allowed = [
-        name for number, name in enumerate(ALL_CAPABILITIES)
-        if host.capabilities >> number & 1 and (process.privileged or name in CAPABILITIES)
-    ]  # fmt: skip
+        name for number, name in enumerate(ALL_CAPABILITIES) if host.capabilities >> number & 1 and name in wanted
+    ]
     # As execve would have it: whoever is not root begins with none of them in force.
     in_force = allowed if process.uid == 0 else []
     return {"bounding": allowed, "effective": in_force, "permitted": in_force}
@@ -185,18 +285,23 @@ def _capabilities(process: Process, host: Host) -> Document:
 
 def _namespaces(process: Process) -> list[Document]:
     # "cgroup": our groups' names, which say where and as which process we run, are nothing to a container.
-    found: list[Document] = [{"type": name} for name in ("mount", "pid", "uts", "ipc", "cgroup")]
-    if process.network == "none":
-        found.append({"type": "network"})
-    elif process.network != "host":
-        found.append({"type": "network", "path": process.network})
+    wanted = {"pid": process.pid, "uts": process.uts, "ipc": process.ipc, "cgroup": process.cgroupns,
+              "network": "" if process.network == "none" else process.network}  # fmt: skip
+    found: list[Document] = [{"type": "mount"}]
+    for name, which in wanted.items():
+        if which != "host":
+            found.append({"type": name, "path": which} if which else {"type": name})
     return found
 
 
 def _resources(process: Process) -> Document:
     resources = process.resources
-    made: Document = {"devices": [{"allow": process.privileged, "access": "rwm"}]}
-    memory = {"limit": resources.memory, "swap": resources.memory_swap}
+    made: Document = {"devices": [{"allow": process.privileged, "access": "rwm"}, *_device_rules(process)]}
+    memory = {
+        "limit": resources.memory, "swap": resources.memory_swap, "reservation": resources.memory_reservation,
+        "swappiness": resources.memory_swappiness if resources.memory_swappiness >= 0 else None,
+        "disableOOMKiller": resources.oom_kill_disable,
+    }  # fmt: skip
     if resources.cpus:
         period, quota = CPU_PERIOD_US, round(resources.cpus * CPU_PERIOD_US)
     else:
@@ -206,9 +311,24 @@ def _resources(process: Process) -> Document:
         "mems": resources.cpuset_mems,
     }  # fmt: skip
     for name, given in (("memory", memory), ("cpu", cpu)):
-        if wanted := {key: value for key, value in given.items() if value}:
+        if wanted := {key: value for key, value in given.items() if value or (key == "swappiness" and value == 0)}:
             made[name] = wanted
+    if resources.pids:
+        made["pids"] = {"limit": resources.pids}
+    if resources.blkio_weight:
+        made["blockIO"] = {"weight": resources.blkio_weight}
     return made
+
+
+def _device_rules(process: Process) -> list[Document]:
+    rules = [DeviceRule(each.kind, each.major, each.minor, each.access) for each in process.devices]
+    return [
+        {"allow": True, "type": each.kind, "access": each.access}
+        | ({"major": each.major} if each.major >= 0 else {})
+        | ({"minor": each.minor} if each.minor >= 0 else {})
+        for each in (*rules, *process.device_rules)
+        if not process.privileged
+    ]
 
 
 def _system_mounts(process: Process, host: Host) -> list[Document]:
@@ -227,9 +347,14 @@ def _system_mounts(process: Process, host: Host) -> list[Document]:
         made("tmpfs", "/dev", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         made("devpts", "/dev/pts", [*terminals, "gid=5"] if host.groups > 5 else terminals),
         sys,
-        made("mqueue", "/dev/mqueue", quiet),
-        made("tmpfs", "/dev/shm", [*quiet, "mode=1777", f"size={process.resources.shm_size}"], "shm"),
     ]
+    if process.ipc == "host":
+        found += [made("bind", path, ["rbind", *quiet], path) for path in ("/dev/mqueue", "/dev/shm")]
+    else:
+        found.append(made("mqueue", "/dev/mqueue", quiet))
+        if process.shm:
+            size = f"size={process.resources.shm_size}"
+            found.append(made("tmpfs", "/dev/shm", [*quiet, "mode=1777", size], "shm"))
     if host.cgroups:
         found.insert(4, made("cgroup", "/sys/fs/cgroup", [*quiet, *writing]))
     return found
@@ -238,7 +363,15 @@ def _system_mounts(process: Process, host: Host) -> list[Document]:
 def _mount(mount: Bind | Tmpfs) -> Document:
     if isinstance(mount, Tmpfs):
         size = [f"size={mount.size}"] if mount.size else []
-        options = ["nosuid", "nodev", "mode=1777", *size, *(["ro"] if mount.readonly else [])]
-        return {"destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": options}
-    options = ["rbind", "rprivate", "ro" if mount.readonly else "rw"]
+        ending = ["ro"] if mount.readonly else []
+        options = ["nosuid", "nodev", f"mode={mount.mode:o}", *size, *mount.options, *ending]
+        return {
+            "destination": mount.target,
+            "type": "tmpfs",
+            "source": "tmpfs",
+            "options": list(dict.fromkeys(options)),
+        }
+    options = [
+        "rbind" if mount.recursive else "bind", mount.propagation, "ro" if mount.readonly else "rw", *mount.options,
+    ]  # fmt: skip
     return {"destination": mount.target, "type": "bind", "source": mount.source, "options": options}
