@@ -113,6 +113,7 @@ GROUPS: Mapping[str, Group] = {
 
 TOP: Mapping[str, Leaf] = {
     "build": _BUILD,
+    "check": Leaf("image_check", "CHECK_IMAGE", "Check an image against rules: size, waste, growth, what may be in it"),
     "completion": Leaf("completion", "COMPLETION", "Print the completion script for a shell"),
     "export": _EXPORT,
     "history": _HISTORY,
