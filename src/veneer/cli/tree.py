@@ -126,6 +126,7 @@ TOP: Mapping[str, Leaf] = {
     "logout": Leaf("login", "LOGOUT", "Log out from a registry"),
     "pull": _PULL,
     "push": _PUSH,
+    "report": Leaf("image_report", "REPORT", "Write an HTML page that shows images: layers, sizes, waste, findings"),
     "rmi": _REMOVE,
     "save": _SAVE,
     "tag": _TAG,

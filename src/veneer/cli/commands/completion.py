@@ -40,9 +40,10 @@ end
 complete -c veneer -a '(__veneer_complete)'
 """
 SCRIPTS = {"bash": _BASH, "fish": _FISH, "zsh": _ZSH}
-_TAKE_IMAGES = frozenset(
-    {"HISTORY", "INSPECT", "INSPECT_IMAGE", "REMOVE", "SAVE", "TAG", "PUSH", "EXPORT", "PULL", "IMAGES"}
-)
+_TAKE_IMAGES = frozenset({
+    "HISTORY", "INSPECT", "INSPECT_IMAGE", "REMOVE", "SAVE", "TAG", "PUSH", "EXPORT", "PULL", "IMAGES", "LAYERS",
+    "TREE", "FIND", "WASTE", "DIFF", "COMPARE", "SHARED", "BASE", "LABELS", "EXPLAIN", "CHECK_IMAGE", "REPORT",
+})  # fmt: skip
 
 
 def run_script(app: App, given: Parsed) -> None:

@@ -24,7 +24,7 @@ RULES_FILES = ("veneer.toml", ".dive-ci")
 FORMATS = ("text", "markdown", "json", "junit", "sarif", "github")
 
 
-def _rules(given: Parsed) -> tuple[Rules, str]:
+def rules_of(given: Parsed) -> tuple[Rules, str]:
     """The rules, and the file they stand in ("" for none)."""
     from pathlib import Path
 
@@ -102,7 +102,7 @@ def _judged(app: App, given: Parsed, name: str, *, dive: bool) -> tuple[Judgemen
     """The judgement, and the file the rules stand in."""
     from veneer.engine.looking.judging import judge
 
-    rules, file = _rules(given)
+    rules, file = rules_of(given)
     with looked_at(app, given, name) as subject:
         baseline = _baseline(app, given, rules, dive)
         layers = _base_layers(app, given, subject)
