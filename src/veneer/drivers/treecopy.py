@@ -130,6 +130,12 @@ def delete_tree(path: Path) -> None:
         raise
 
 
+def delete_entry(folder: int, name: str) -> None:
+    """As delete_tree, of `name` in the directory `folder`."""
+    with Cursor(folder) as cursor:
+        _delete_below(cursor, name)
+
+
 def _delete_below(cursor: Cursor, top: str) -> None:
     waiting = [[top]]
     patience = 100
@@ -258,6 +264,27 @@ def copy_tree(source: Path, target: Path) -> None:
         _Copy(old, new).run()
 
 
+def copy_opened(source: int, target: Path) -> None:
+    """As copy_tree, of the directory open at `source`."""
+    with directory(target) as new:
+        _Copy(source, new).run()
+
+
+def copy_entry(source: int, target: int, name: str) -> None:
+    """As copy_tree, of `name`, which may be anything, from one open directory into another that has no such name."""
+    found = os.stat(name, dir_fd=source, follow_symlinks=False)
+    if not stat.S_ISDIR(found.st_mode):
+        _Copy(source, target).copy_file(source, target, name, found)
+        return
+    os.mkdir(name, 0o700, dir_fd=target)
+    with contextlib.ExitStack() as opened:
+        inside = []
+        for folder in (source, target):
+            inside.append(os.open(name, _OPEN_DIRECTORY, dir_fd=folder))
+            opened.callback(os.close, inside[-1])
+        _Copy(*inside).run()
+
+
 class _Copy:
     def __init__(self, old_root: int, new_root: int) -> None:
         self._old_root = old_root
@@ -278,7 +305,7 @@ class _Copy:
                     waiting.append(self._copy_files(old, new))
                     continue
                 # Last, since what is made in a directory changes its time, and its mode may forbid to make it.
-                _copy_attributes(old.fd, new.fd, os.fstat(old.fd))
+                copy_attributes(old.fd, new.fd, os.fstat(old.fd))
                 waiting.pop()
                 if not waiting:
                     return
@@ -297,11 +324,15 @@ class _Copy:
                 found = os.stat(name, dir_fd=old.fd, follow_symlinks=False)
                 if found.st_nlink > 1 and self._linked(found, name, new):
                     continue
-                if stat.S_ISREG(found.st_mode):
-                    self._copy_file(old.fd, new.fd, name, found)
-                else:
-                    _copy_special(old.fd, new.fd, name, found)
+                self.copy_file(old.fd, new.fd, name, found)
         return directories
+
+    def copy_file(self, old: int, new: int, name: str, found: os.stat_result) -> None:
+        """Copy `name`, no directory, whose status is `found`."""
+        if stat.S_ISREG(found.st_mode):
+            self._copy_file(old, new, name, found)
+        else:
+            _copy_special(old, new, name, found)
 
     def _linked(self, found: os.stat_result, name: str, new: Cursor) -> bool:
         """Whether the inode was copied before; then `name` is made a link to that copy."""
@@ -322,7 +353,7 @@ class _Copy:
             try:
                 if found.st_size:
                     self._copy_data(source, target, found)
-                _copy_attributes(source, target, found)
+                copy_attributes(source, target, found)
             finally:
                 os.close(target)
         finally:
@@ -394,7 +425,7 @@ def _copy_special(old: int, new: int, name: str, found: os.stat_result) -> None:
     os.utime(name, ns=(found.st_atime_ns, found.st_mtime_ns), dir_fd=new, follow_symlinks=False)
 
 
-def _copy_attributes(source: int, target: int, found: os.stat_result) -> None:
+def copy_attributes(source: int, target: int, found: os.stat_result) -> None:
     """Owner, mode, extended attributes, times, in the order in which none undoes another.
 
     chown clears the set-id bits and security.capability; writing an attribute changes no time.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from veneer.drivers.userns import Standing
     from veneer.engine.builds import Build, Builds
     from veneer.engine.composition import Composition
+    from veneer.engine.containers.containers import Containers
     from veneer.engine.images import Images
     from veneer.engine.layers import Layers
     from veneer.engine.looking.verbs import Looking
@@ -52,6 +53,13 @@ class Engine:
         from veneer.engine.images import Images
 
         return Images(self)
+
+    @functools.cached_property
+    def containers(self) -> Containers:
+        """Containers: made, started, asked, stopped, looked at, committed, removed."""
+        from veneer.engine.containers.containers import Containers
+
+        return Containers(self)
 
     @functools.cached_property
     def layers(self) -> Layers:

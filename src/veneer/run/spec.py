@@ -31,12 +31,12 @@ ALL_CAPABILITIES = (
     "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
 )  # fmt: skip
 """Every capability, in the order of their numbers.  Source: linux/capability.h."""
-_MASKED = (
+MASKED = (
     "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
     "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
     "/sys/devices/virtual/powercap",
 )  # fmt: skip
-_READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 SYSTEM_TARGETS = ("/proc", "/dev", "/sys")
 """The directories of a tree that the system's file systems are mounted on."""
 SHM_SIZE = 64 << 20
@@ -233,8 +233,8 @@ def started(process: Process, host: Host) -> Document:
 
 def _linux(process: Process, host: Host) -> Document:
     linux: Document = {"namespaces": _namespaces(process)}
-    masked = process.masked if process.masked is not None else () if process.privileged else _MASKED
-    readonly = process.readonly_paths if process.readonly_paths is not None else () if process.privileged else _READONLY
+    masked = process.masked if process.masked is not None else () if process.privileged else MASKED
+    readonly = process.readonly_paths if process.readonly_paths is not None else () if process.privileged else READONLY
     if masked:
         linux["maskedPaths"] = list(masked)
     if readonly:

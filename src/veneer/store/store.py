@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from veneer.store.layers import LayerStore
     from veneer.store.leases import Lease
     from veneer.store.networks import NetworkStore
+    from veneer.store.volumes import VolumeStore
 
 FOLDERS = ("blobs/sha256", "indexes/sha256", "ingest", "partial", "trash")
 LAYOUT_FILE = "oci-layout"
@@ -122,6 +123,13 @@ class Store:
         from veneer.store.containers import ContainerStore
 
         return ContainerStore(self)
+
+    @functools.cached_property
+    def volumes(self) -> VolumeStore:
+        """The directories that containers share and leave behind."""
+        from veneer.store.volumes import VolumeStore
+
+        return VolumeStore(self)
 
     @functools.cached_property
     def cache_mounts(self) -> CacheMounts:

@@ -1,0 +1,287 @@
+"""What a container has mounted, from the many ways docker has to say it.
+
+The result is docker's MountPoint, as `inspect` shows it, with "NoCopy", "Options" (of a tmpfs) and "Subpath" beside.
+Sources: moby volume/mounts/linux_parser.go, daemon/volumes.go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import posixpath
+from pathlib import Path
+
+from veneer.errors import InvalidRequest, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from veneer.store.containers import Container
+    from veneer.store.store import Store
+
+_PROPAGATION = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
+_ACCESS = ("ro", "rw")
+_LABELS = ("z", "Z")
+_CONSISTENCY = ("consistent", "cached", "delegated", "default")
+DEFAULT_PROPAGATION = "rprivate"
+_TMPFS_WORDS = frozenset(
+    {"exec", "noexec", "suid", "nosuid", "dev", "nodev", "nr_inodes", "nr_blocks", "uid", "gid", "huge", "atime",
+     "noatime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime", "sync", "async",
+     "dirsync", "remount", "mand", "nomand", "mpol", *_PROPAGATION, "defaults"}
+)  # fmt: skip
+
+
+class InvalidMount(InvalidRequest):
+    """A mount that cannot be what it says."""
+
+
+class NoSuchSource(NotFound):
+    """The directory or file of the host that was to be mounted is not there."""
+
+
+def resolved(
+    store: Store, host: Mapping[str, Any], volumes: Iterable[str], others: Mapping[str, Sequence[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Every mount of a container with this HostConfig, one to a destination, sorted by it; volumes are made.
+
+    `volumes` are the destinations of Config.Volumes; `others` the mounts of the containers that VolumesFrom names.
+    Raises InvalidMount, NoSuchSource, InvalidVolumeName.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    given: dict[str, dict[str, Any]] = {}
+    for text in host.get("VolumesFrom") or ():
+        reference, _, mode = text.partition(":")
+        if mode and mode not in ("ro", "rw", *_LABELS):
+            raise InvalidMount(f"invalid mode: {mode}")
+        for point in others[reference]:
+            writable = point["RW"] and mode != "ro"
+            found[point["Destination"]] = point | {"RW": writable, "NoCopy": True}
+    for point in [*map(parsed_bind, host.get("Binds") or ()), *map(_asked, host.get("Mounts") or ())]:
+        if point["Destination"] in given:
+            raise InvalidMount(f"Duplicate mount point: {point['Destination']}")
+        given[point["Destination"]] = point
+    for target, options in (host.get("Tmpfs") or {}).items():
+        destination = _destination(target)
+        if destination in given:
+            raise InvalidMount(f"Duplicate mount point: {destination}")
+        given[destination] = _tmpfs(destination, options)
+    found |= given
+    for target in volumes:
+        destination = _destination(target)
+        if destination not in found:
+            found[destination] = _volume_point("", destination)
+    for point in found.values():
+        _made(store, point)
+    return [found[destination] for destination in sorted(found)]
+
+
+def parsed_bind(text: str) -> dict[str, Any]:
+    """`source:destination[:mode]`; a source that is no absolute path is a volume's name.  Raises InvalidMount."""
+    parts = text.split(":")
+    if not 2 <= len(parts) <= 3 or not all(parts[:2]):
+        raise InvalidMount(f"invalid volume specification: '{text}'", hint="SOURCE:DESTINATION[:OPTIONS]")
+    source, target, mode = parts[0], parts[1], parts[2] if len(parts) == 3 else ""
+    destination = _destination(target, text)
+    readonly, propagation, nocopy = _mode(mode, text)
+    if not source.startswith("/"):
+        if propagation:
+            raise InvalidMount(f"invalid mode: {mode}")
+        return _volume_point(source, destination) | {"Mode": mode, "RW": not readonly, "NoCopy": nocopy}
+    if nocopy:
+        raise InvalidMount(f"invalid mode: {mode}")
+    return {
+        "Type": "bind", "Source": posixpath.normpath(source), "Destination": destination, "Mode": mode,
+        "RW": not readonly, "Propagation": propagation or DEFAULT_PROPAGATION, "Create": True,
+    }  # fmt: skip
+
+
+def _mode(mode: str, text: str) -> tuple[bool, str, bool]:
+    """Whether it is read-only, its propagation ("" if not said), and whether nothing is copied into the volume."""
+    readonly, propagation, nocopy = False, "", False
+    seen: set[str] = set()
+    for word in filter(None, mode.split(",")):
+        kind = next(
+            (name for name, words in (("access", _ACCESS), ("propagation", _PROPAGATION), ("label", _LABELS),
+                                      ("copy", ("nocopy",)), ("consistency", _CONSISTENCY)) if word in words), ""
+        )  # fmt: skip
+        if not kind or kind in seen:
+            raise InvalidMount(f"invalid mode: {mode}", hint=f"of {text}")
+        seen.add(kind)
+        readonly = readonly or word == "ro"
+        propagation = word if kind == "propagation" else propagation
+        nocopy = nocopy or word == "nocopy"
+    return readonly, propagation, nocopy
+
+
+def _destination(target: str, text: str = "") -> str:
+    if not target.startswith("/"):
+        raise InvalidMount(f"invalid volume specification: '{text or target}': invalid mount config for type "
+                           f"\"volume\": invalid mount path: '{target}' mount path must be absolute")  # fmt: skip
+    cleaned = posixpath.normpath("/" + target.lstrip("/"))
+    if cleaned == "/":
+        raise InvalidMount(f"invalid volume specification: '{text or target}': invalid specification: "
+                           "destination can't be '/'")  # fmt: skip
+    return cleaned
+
+
+def _volume_point(name: str, destination: str) -> dict[str, Any]:
+    return {
+        "Type": "volume", "Name": name, "Source": "", "Destination": destination, "Driver": "local", "Mode": "",
+        "RW": True, "Propagation": "", "NoCopy": False,
+    }  # fmt: skip
+
+
+def _tmpfs(destination: str, options: str) -> dict[str, Any]:
+    return {
+        "Type": "tmpfs", "Source": "", "Destination": destination, "Mode": options,
+        "RW": "ro" not in options.split(","), "Propagation": "", "Options": options,
+    }  # fmt: skip
+
+
+def _asked(mount: Mapping[str, Any]) -> dict[str, Any]:
+    """A mount of `--mount`: docker's API object."""
+    kind, source = mount.get("Type") or "", mount.get("Source") or ""
+    target, readonly = mount.get("Target") or "", bool(mount.get("ReadOnly"))
+
+    def wrong(fact: str) -> InvalidMount:
+        return InvalidMount(f'invalid mount config for type "{kind}": {fact}')
+
+    if not target:
+        raise wrong("field Target must not be empty")
+    if not target.startswith("/"):
+        raise wrong(f"invalid mount path: '{target}' mount path must be absolute")
+    destination = posixpath.normpath("/" + target.lstrip("/"))
+    if destination == "/":
+        raise wrong("invalid specification: destination can't be '/'")
+    if kind == "bind":
+        if not source:
+            raise wrong("field Source must not be empty")
+        if not source.startswith("/"):
+            raise wrong(f"invalid mount path: '{source}' mount path must be absolute")
+        options = mount.get("BindOptions") or {}
+        propagation = options.get("Propagation") or DEFAULT_PROPAGATION
+        if propagation not in _PROPAGATION:
+            raise wrong(f"invalid propagation mode: {propagation}")
+        create = bool(options.get("CreateMountpoint"))
+        if not create and not os.path.exists(source):
+            raise NoSuchSource(f'invalid mount config for type "bind": bind source path does not exist: {source}')
+        return {
+            "Type": "bind", "Source": posixpath.normpath(source), "Destination": destination, "Mode": "",
+            "RW": not readonly, "Propagation": propagation, "Create": create,
+            "NonRecursive": bool(options.get("NonRecursive")),
+        }  # fmt: skip
+    if kind == "volume":
+        options = mount.get("VolumeOptions") or {}
+        driver = options.get("DriverConfig") or {}
+        if driver.get("Name") not in (None, "", "local"):
+            raise wrong(f'plugin "{driver["Name"]}" not found')
+        return _volume_point(source, destination) | {
+            "Mode": "z", "RW": not readonly, "NoCopy": bool(options.get("NoCopy")), "Labels": options.get("Labels"),
+            "DriverOptions": driver.get("Options"), "Subpath": options.get("Subpath") or "",
+        }  # fmt: skip
+    if kind == "tmpfs":
+        if source:
+            raise wrong("field Source must not be specified")
+        options = mount.get("TmpfsOptions") or {}
+        words = [f"size={options['SizeBytes']}"] if options.get("SizeBytes") else []
+        words += [f"mode={options['Mode']:o}"] if options.get("Mode") else []
+        words += ["ro"] if readonly else []
+        return _tmpfs(destination, ",".join(words)) | {"Mode": "", "RW": not readonly}
+    raise InvalidMount(f"invalid mount config: mount type unknown: '{kind}'" if kind else "mount type unknown: ''")
+
+
+def _made(store: Store, point: dict[str, Any]) -> None:
+    """Have what a mount shows be there.  Raises NoSuchSource, InvalidMount."""
+    if point["Type"] == "volume" and not point["Source"]:
+        made = store.volumes.create(
+            point["Name"], labels=point.pop("Labels", None), options=point.pop("DriverOptions", None)
+        )
+        point["Name"], point["Source"] = made.name, os.fspath(store.volumes.directory(made.name))
+    elif point["Type"] == "bind":
+        source = point["Source"]
+        if point.pop("Create", False) and not os.path.lexists(source):
+            os.makedirs(source, mode=0o755, exist_ok=True)
+        root, real = os.path.realpath(store.config.root_name), os.path.realpath(source)
+        inside = real == root or real.startswith(root + "/")
+        if inside and not real.startswith(os.path.join(root, "volumes") + "/"):
+            raise InvalidMount(f"{source} is inside veneer's data root, and what is there must not be changed",
+                               hint="name a volume instead")  # fmt: skip
+
+
+def binds(mounts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The mount points as a monitor's job has them."""
+    return [_bind(point) for point in mounts]
+
+
+def _bind(point: Mapping[str, Any]) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "type": point["Type"], "source": point["Source"], "target": point["Destination"], "readonly": not point["RW"],
+    }  # fmt: skip
+    if point["Type"] == "tmpfs":
+        return made | tmpfs_options(point.get("Options") or "")
+    if point["Type"] == "bind":
+        return made | {"propagation": point["Propagation"], "recursive": not point.get("NonRecursive")}
+    if point.get("Subpath"):
+        made["source"] = os.path.join(point["Source"], point["Subpath"])
+    return made
+
+
+def tmpfs_options(text: str) -> dict[str, Any]:
+    """`size=64m,mode=1777,exec` as a job has it; docker's default is noexec.  Raises InvalidMount."""
+    made: dict[str, Any] = {"size": 0, "mode": 0o1777}
+    words = []
+    for word in filter(None, text.split(",")):
+        name, _, value = word.partition("=")
+        try:
+            if name == "size":
+                made["size"] = _size(value)
+            elif name == "mode":
+                made["mode"] = int(value, 8)
+            elif word not in ("ro", "rw"):
+                words.append(word)
+        except ValueError:
+            raise InvalidMount(f"invalid tmpfs option {word!r}") from None
+    if unknown := [word for word in words if word.partition("=")[0] not in _TMPFS_WORDS]:
+        raise InvalidMount(f'Invalid tmpfs option "{unknown[0]}"')
+    execution = [] if "exec" in words or "noexec" in words else ["noexec"]
+    return made | {"options": [*execution, *words]}
+
+
+def _size(text: str) -> int:
+    units = {"k": 10, "m": 20, "g": 30}
+    if text[-1:].lower() in units:
+        return int(text[:-1]) << units[text[-1].lower()]
+    return int(text)
+
+
+def fill_volumes(store: Store, container: Container) -> None:
+    """Copy what the image has at a volume's place into the volume, if that is empty and was not told not to.
+
+    Links are followed inside the container's tree only: none leads to the host (CVE-2022-23648).
+    """
+    from veneer.changeset import syscalls
+    from veneer.drivers import treecopy
+    from veneer.drivers.mount import opened
+
+    wanted = [
+        point for point in container.document["Mounts"]
+        if point["Type"] == "volume" and not point.get("NoCopy") and not os.listdir(point["Source"])
+    ]  # fmt: skip
+    if not wanted:
+        return
+    with opened(store.containers.mounts(container, readonly=True)) as root:
+        for point in wanted:
+            with store.locked(f"volume {point['Name']}"), contextlib.ExitStack() as stack:
+                try:
+                    source = syscalls.openat2(root, os.fsencode(point["Destination"].lstrip("/")),
+                                              os.O_RDONLY | os.O_DIRECTORY, syscalls.RESOLVE_IN_ROOT)  # fmt: skip
+                except OSError as error:
+                    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                        continue  # nothing there to be copied
+                    raise
+                stack.callback(os.close, source)
+                if not os.listdir(point["Source"]):
+                    treecopy.copy_opened(source, Path(point["Source"]))
