@@ -48,7 +48,8 @@ def identity(app: App, subject: Subject) -> Section:
     from veneer.oci import timestamp
 
     created = timestamp.parse(config.created)
-    made = f", made {ago(created, app.now)}" if created is not None and ago(created, app.now) != "N/A" else ""
+    age = ago(created, app.now)
+    made = f", made {age[0].lower()}{age[1:]}" if age != "N/A" else ""
     lines = [f"{subject.name} is an image for {config.platform}{made}, of {counted(len(config.diff_ids), 'layer')}."]
     pull = sum(blob.size for blob in documents.blobs if blob is not None)
     sizes = [f"{human_size(pull)} to download"] if pull else []

@@ -180,7 +180,7 @@ def _by_content(subject: Subject, rules: Rules, base_layers: int) -> list[Verdic
 
         said = {label.key for label in labels(subject) if label.value}
         missing = [key for key in rules.require_labels if key not in said]
-        found.append(_none_of("require-labels", missing, "all are there", "missing"))
+        found.append(_none_of("require-labels", missing, "all", "missing"))
     if rules.require_user:
         user = str(subject.config.run.get("User") or "")
         root = user.partition(":")[0] in ("", "0", "root")
