@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from veneer.errors import Unsupported
+from veneer.errors import InvalidRequest, Unsupported
 from veneer.values import Value
 
 TYPE_CHECKING = False
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from veneer.run.spec import Host
 
 CGROUPS = "/sys/fs/cgroup"
+_HYBRID = f"{CGROUPS}/unified"
+"""A version 2 hierarchy beside those of version 1."""
 SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Runtimes lie where only root looks for programs, and a user's PATH need not have that."""
 
@@ -49,18 +51,33 @@ class Runtime(Value):
         return [*words, "run", "--bundle", bundle, name]
 
 
-def choose() -> Runtime:
-    """The runtime for this host.  Raises NoRuntime."""
+class NoSuchRuntime(InvalidRequest):
+    """The runtime asked for is not installed, or is none that veneer knows."""
+
+
+def choose(wanted: str = "", *, hiding: bool = False) -> Runtime:
+    """The runtime for this host: the one called `wanted`, or the best there is.
+
+    `hiding`: whoever runs it can take a directory out of its sight, being root in a mount namespace of his own.
+    Raises NoRuntime, NoSuchRuntime.
+    """
     unified = os.path.exists(f"{CGROUPS}/cgroup.controllers")
-    order = ("crun", "runc") if unified else ("runc", "crun")
+    hybrid = not unified and os.path.ismount(_HYBRID)
     reasons = {
-        "crun": "it starts a container fastest" if unified else "it is the only runtime installed",
+        "crun": "it starts a container fastest"
+        if unified or (hybrid and hiding)
+        else "it is the only runtime installed",
         "runc": "it is the only runtime installed" if unified else "it works with control groups of version 1",
     }
-    for name in order:
+    for name in (wanted,) if wanted else ("crun", "runc") if unified or (hybrid and hiding) else ("runc", "crun"):
+        if name not in reasons:
+            raise NoSuchRuntime(f"unknown or invalid runtime name: {name}", hint="veneer knows crun and runc")
         path = shutil.which(name, path=SEARCHED)
         if path is not None:
-            hidden = f"{CGROUPS}/unified"
-            hides = hidden if name == "crun" and not unified and os.path.ismount(hidden) else ""
-            return Runtime(name, path, reasons[name], hides)
-    raise NoRuntime("no OCI runtime is installed, and RUN needs one", hint="apt-get install crun (or runc)")
+            return Runtime(name, path, "it was asked for" if wanted else reasons[name],
+                           _HYBRID if name == "crun" and hybrid else "")  # fmt: skip
+    if wanted:
+        raise NoSuchRuntime(f"the runtime {wanted} is not installed", hint=f"apt-get install {wanted}")
+    raise NoRuntime(
+        "no OCI runtime is installed, and running anything needs one", hint="apt-get install crun (or runc)"
+    )

@@ -320,6 +320,11 @@ def _resources(process: Process) -> Document:
     return made
 
 
+def limits_of(process: Process) -> Document:
+    """The limits alone, as a running container can be given others."""
+    return {name: value for name, value in _resources(process).items() if name != "devices"}
+
+
 def _device_rules(process: Process) -> list[Document]:
     rules = [DeviceRule(each.kind, each.major, each.minor, each.access) for each in process.devices]
     return [

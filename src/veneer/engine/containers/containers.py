@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from veneer.engine.containers.creating import ContainerRequest
     from veneer.engine.engine import Engine
     from veneer.progress import Progress
+    from veneer.run.monitor.launch import Launch
     from veneer.run.monitor.state import State
+    from veneer.run.monitor.stream import Stream, Streams
     from veneer.store.containers import Container
 
 # What only some verbs need is imported by those.
@@ -48,6 +50,74 @@ class Containers:
         from veneer.engine.containers.creating import create
 
         return create(self._engine, request, progress)
+
+    # ---- life
+
+    def start(self, name: str, *, launch: Launch | None = None, attach: Streams | None = None) -> Stream | None:
+        """Start a container; returns when its process runs.  See starting.start."""
+        from veneer.engine.containers.starting import start
+
+        return start(self._engine, self.get(name), launch=launch, attach=attach)
+
+    def stop(self, name: str, timeout: float | None = None, *, signal: str = "") -> None:
+        """Have a container end: its stop signal, then `timeout` seconds later SIGKILL."""
+        from veneer.engine.containers.lifecycle import stop
+
+        stop(self._engine, self.get(name), timeout, signal)
+
+    def restart(self, name: str, timeout: float | None = None, *, signal: str = "") -> None:
+        """Stop a container, if it runs, and start it."""
+        from veneer.engine.containers.lifecycle import restart
+
+        restart(self._engine, self.get(name), timeout, signal)
+
+    def kill(self, name: str, signal: str = "KILL") -> None:
+        """Send a container's first process a signal.  Raises InvalidSignal, NotKillable."""
+        from veneer.engine.containers.lifecycle import kill
+
+        kill(self._engine, self.get(name), signal)
+
+    def pause(self, name: str) -> None:
+        """Have the kernel stop all processes of a container."""
+        from veneer.engine.containers.lifecycle import pause
+
+        pause(self._engine, self.get(name))
+
+    def unpause(self, name: str) -> None:
+        """Have them go on."""
+        from veneer.engine.containers.lifecycle import unpause
+
+        unpause(self._engine, self.get(name))
+
+    def wait(self, name: str, condition: str = "not-running") -> int:
+        """The exit status, as soon as the container does not run (or at its "next-exit", or when it is "removed")."""
+        from veneer.engine.containers.lifecycle import wait
+
+        return wait(self._engine, self.get(name), condition)
+
+    def remove(self, name: str, *, force: bool = False, volumes: bool = False) -> None:
+        """Remove a container; with `volumes` also those of its volumes that nobody named.  Raises CannotRemove."""
+        from veneer.engine.containers.lifecycle import remove
+
+        remove(self._engine, self.get(name), force=force, volumes=volumes)
+
+    def update(self, name: str, changes: Mapping[str, Any]) -> None:
+        """Change limits and the restart policy, by docker's names in a HostConfig."""
+        from veneer.engine.containers.lifecycle import update
+
+        update(self._engine, self.get(name), changes)
+
+    def exec(self, name: str, request: Mapping[str, Any]) -> Stream:
+        """Run one more program in a container that runs; `request` is docker's ExecConfig.  Raises NotRunning."""
+        from veneer.run.monitor.client import connect
+
+        return connect(self._store.containers.folder(self.get(name).id)).exec(dict(request))
+
+    def attach(self, name: str, *, stdin: bool = False, logs: bool = False) -> Stream:
+        """What a container that runs prints from now on, and its input.  Raises NotRunning."""
+        from veneer.run.monitor.client import connect
+
+        return connect(self._store.containers.folder(self.get(name).id)).attach(stdin=stdin, logs=logs)
 
     def rename(self, name: str, new: str) -> None:
         """Give a container another name.  Raises NameInUse, InvalidContainerName."""

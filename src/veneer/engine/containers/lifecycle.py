@@ -1,0 +1,186 @@
+"""What is done to containers that exist: stopped, killed, paused, waited for, removed.
+
+Sources: moby daemon/{stop,kill,pause,restart,delete,wait}.go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal as signals
+
+from veneer.engine.containers.starting import AlreadyRunning, reconcile, start
+from veneer.errors import Conflict, InvalidRequest
+from veneer.run.monitor import client
+from veneer.run.monitor import state as states
+from veneer.run.monitor.stream import MonitorGone
+from veneer.store import events
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from veneer.engine.engine import Engine
+    from veneer.run.monitor.state import State
+    from veneer.store.containers import Container
+
+
+class CannotRemove(Conflict):
+    """A container that runs is removed by force only.  The text is docker's."""
+
+
+class NotKillable(Conflict):
+    """A signal for a container that does not run."""
+
+
+class InvalidSignal(InvalidRequest):
+    """A signal that has no such name or number."""
+
+
+def parsed_signal(text: str) -> int:
+    """`KILL`, `SIGKILL`, `9`, `RTMIN+3`.  Raises InvalidSignal."""
+    name = text.strip().upper()
+    if name.isdigit():
+        if 0 < int(name) < signals.NSIG:
+            return int(name)
+        raise InvalidSignal(f"invalid signal: {text}")
+    base, plus, offset = name.removeprefix("SIG").partition("+")
+    number = getattr(signals, f"SIG{base}", None)
+    if not isinstance(number, signals.Signals) or (plus and not offset.isdigit()):
+        raise InvalidSignal(f"invalid signal: {text}", hint="kill -l lists them")
+    return int(number) + (int(offset) if plus else 0)
+
+
+def attributes(container: Container, **more: str) -> dict[str, str]:
+    """What docker's events say of a container."""
+    labels = container.document["Config"].get("Labels") or {}
+    return {**labels, "image": container.image_name, "name": container.name, **more}
+
+
+def tell(engine: Engine, container: Container, action: str, **more: str) -> None:
+    """Write an event down."""
+    events.append(engine.store.root, type="container", action=action, id=container.id,
+                  attributes=attributes(container, **more))  # fmt: skip
+
+
+def stop(engine: Engine, container: Container, timeout: float | None = None, signal: str = "") -> None:
+    """Have a container end: its stop signal, then `timeout` seconds later (docker's 10; negative: never) SIGKILL.
+
+    One that does not run is left as it is.  Raises InvalidSignal.
+    """
+    number = parsed_signal(signal) if signal else None
+    folder = engine.store.containers.folder(container.id)
+    with contextlib.suppress(client.NotRunning, MonitorGone):
+        client.connect(folder).stop(timeout, number)
+    wait_for_monitor(folder)
+    with engine.store.locked(f"container-{container.id}"):
+        reconcile(engine, container)
+
+
+def restart(engine: Engine, container: Container, timeout: float | None = None, signal: str = "") -> None:
+    """Stop a container, if it runs, and start it."""
+    stop(engine, container, timeout, signal)
+    with contextlib.suppress(AlreadyRunning):
+        start(engine, container)
+    tell(engine, container, "restart")
+
+
+def kill(engine: Engine, container: Container, signal: str = "KILL") -> None:
+    """Send a container's first process a signal.  Raises InvalidSignal, NotKillable."""
+    number = parsed_signal(signal)
+    try:
+        client.connect(engine.store.containers.folder(container.id)).kill(number)
+    except (client.NotRunning, MonitorGone):
+        raise NotKillable(f"Cannot kill container: {container.name}: Container {container.id} is not running") from None
+
+
+def pause(engine: Engine, container: Container) -> None:
+    """Have the kernel stop all processes of a container.  Raises NotRunning, AlreadyPaused, NoLimits."""
+    client.connect(engine.store.containers.folder(container.id)).pause()
+
+
+def unpause(engine: Engine, container: Container) -> None:
+    """Have them go on.  Raises NotRunning, NotPaused."""
+    client.connect(engine.store.containers.folder(container.id)).unpause()
+
+
+def wait(engine: Engine, container: Container, condition: str = "not-running") -> int:
+    """The exit status, as soon as the container does not run (or at its "next-exit", or when it is "removed")."""
+    folder = engine.store.containers.folder(container.id)
+    try:
+        return client.connect(folder).wait(condition)
+    except (client.NotRunning, MonitorGone):
+        return states.read(folder).exit_code
+
+
+def update(engine: Engine, container: Container, changes: Mapping[str, Any]) -> None:
+    """Change limits and the restart policy: `changes` are keys of docker's HostConfig.
+
+    Those of a container that runs are changed at once.  Raises InvalidContainer, NoLimits.
+    """
+    from veneer.engine.containers.creating import check
+    from veneer.run.host import host
+    from veneer.run.spec import Process, limits_of
+    from veneer.run.wanted import resources
+
+    store = engine.store
+    with store.locked(f"container-{container.id}"):
+        document = store.containers.get(container.id).document
+        changed = document["HostConfig"] | dict(changes)
+        check(document["Config"], changed)
+        folder = store.containers.folder(container.id)
+        policy = changed.get("RestartPolicy") or {}
+        given = [key for key in changes if key != "RestartPolicy"]
+        if states.read(folder).is_live:
+            client.connect(folder).update(
+                limits_of(Process(("",), resources=resources(changed, host()))) if given else None,
+                {"name": policy.get("Name") or "no", "count": policy.get("MaximumRetryCount") or 0},
+            )
+        store.containers.set_document(container.id, document | {"HostConfig": changed})
+    tell(engine, container, "update")
+
+
+def remove(engine: Engine, container: Container, *, force: bool = False, volumes: bool = False) -> None:
+    """Remove a container; with `volumes` also those of its volumes that nobody named and nobody else uses.
+
+    Raises CannotRemove for one that runs, unless by `force`.
+    """
+    store = engine.store
+    folder = store.containers.folder(container.id)
+    found = states.read(folder)
+    if found.is_live:
+        if not force:
+            raise _refused(container, found)
+        with contextlib.suppress(client.NotRunning, MonitorGone):
+            client.connect(folder).stop(0, int(signals.SIGKILL))
+    wait_for_monitor(folder)
+    with store.locked(f"container-{container.id}"):
+        if store.containers.find(container.id) is None:
+            return  # whoever was asked at the same time has done it
+        reconcile(engine, container)
+        engine.networks.release(container)
+        used = store.volumes.used_by(container.id)
+        store.containers.remove(container.id)
+    tell(engine, container, "destroy")
+    for volume in used if volumes else ():
+        if volume.anonymous and not store.volumes.users(volume.name):
+            store.volumes.remove(volume.name)
+
+
+def wait_for_monitor(folder: os.PathLike[str]) -> None:
+    """Return when no monitor lives: one that has stopped its container still has things to put away."""
+    from pathlib import Path
+
+    with contextlib.suppress(FileNotFoundError):
+        held = states.hold(Path(folder), states.ALIVE)
+        if held is not None:
+            os.close(held)
+
+
+def _refused(container: Container, found: State) -> CannotRemove:
+    procedure = "Stop the container before attempting removal or force remove"
+    if found.status == states.PAUSED:
+        procedure = "Unpause and then s" + procedure[1:]
+    return CannotRemove(f"You cannot remove a {found.status} container {container.id}. {procedure}",
+                        hint=f"veneer rm -f {container.name}")  # fmt: skip

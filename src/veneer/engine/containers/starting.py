@@ -1,0 +1,146 @@
+"""A container started: everything its monitor has to know, put together and handed over.
+
+Source: moby daemon/start.go.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from veneer.engine.containers import mounts
+from veneer.engine.containers.inspecting import command, log_path
+from veneer.errors import Conflict, InvalidRequest, NotModified, Unsupported
+from veneer.run.monitor import state as states
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from veneer.engine.engine import Engine
+    from veneer.run.monitor.launch import Launch
+    from veneer.run.monitor.stream import Stream, Streams
+    from veneer.store.containers import Container
+
+INITS = ("docker-init", "tini", "catatonit")
+"""Programs that are a container's first process for `--init`, as distributions name them."""
+
+
+class AlreadyRunning(NotModified):
+    """The container that was to be started runs."""
+
+
+class PausedContainer(Conflict):
+    """The container that was to be started is paused."""
+
+
+class NoInit(Unsupported):
+    """No program is installed that could be a container's first process."""
+
+
+class BadLogOption(InvalidRequest):
+    """An option of a log that cannot be read."""
+
+
+def start(
+    engine: Engine, container: Container, *, launch: Launch | None = None, attach: Streams | None = None
+) -> Stream | None:
+    """Start a container that does not run; returns when its process does.
+
+    `launch` is a monitor that was begun before; with `attach` the stream of what is printed, from its first byte.
+    Raises AlreadyRunning, PausedContainer, and what went wrong (NoSuchCommand, CannotExecute, ContainerFailed, ...).
+    """
+    from veneer.run.monitor.launch import Launch
+
+    store = engine.store
+    with store.locked(f"container-{container.id}"):
+        found = states.read(store.containers.folder(container.id))
+        if found.status == states.PAUSED:
+            raise PausedContainer("cannot start a paused container, try unpause instead")
+        if found.is_live:
+            raise AlreadyRunning(f"container {container.name} is running")
+        reconcile(engine, container)
+        with launch or Launch() as begun:
+            return begun.start(job(engine, container), attach=attach)
+
+
+def job(engine: Engine, container: Container) -> dict[str, Any]:
+    """What a monitor is told.  Addresses are claimed.  Raises LayerLost, NoInit, and what a plan of networks raises."""
+    from veneer.drivers.userns import privileged
+    from veneer.run.monitor.mounts import told
+    from veneer.run.runtime import choose
+
+    store = engine.store
+    folder = store.containers.folder(container.id)
+    config, host = container.document["Config"], container.document["HostConfig"]
+    runtime = choose(host.get("Runtime") or "", hiding=privileged())
+    policy = host.get("RestartPolicy") or {}
+    health = config.get("Healthcheck") or {}
+    return {
+        "id": container.id,
+        "name": container.name,
+        "root": os.path.realpath(store.config.root_name),
+        "folder": os.fspath(folder),
+        "image": container.image,
+        "image_name": container.image_name,
+        "labels": config.get("Labels") or {},
+        "document": container.document,
+        "args": command(config),
+        "mounts": [told(each) for each in store.containers.mounts(container)],
+        "binds": mounts.binds(container.document["Mounts"]),
+        "network": engine.networks.plan(container, container.document),
+        "runtime": {"name": runtime.name, "path": runtime.path, "hides": runtime.hides},
+        "log": log(container, folder),
+        "restart": {"name": policy.get("Name") or "no", "count": policy.get("MaximumRetryCount") or 0},
+        "health": health if (health.get("Test") or ["NONE"])[0] not in ("NONE", "") else None,
+        "auto_remove": bool(host.get("AutoRemove")),
+        "init": init_program() if host.get("Init") else "",
+    }
+
+
+def log(container: Container, folder: os.PathLike[str]) -> dict[str, Any]:
+    """The log of a job: {"driver", "max_size" in bytes (0: no limit), "max_file", "path"}.  Raises BadLogOption."""
+    given = container.document["HostConfig"].get("LogConfig") or {}
+    options = given.get("Config") or {}
+    try:
+        size = parsed_size(options.get("max-size") or "0")
+        files = int(options.get("max-file") or "1")
+    except ValueError:
+        raise BadLogOption(f"invalid log option: {options}", hint="as in max-size=10m, max-file=3") from None
+    return {
+        "driver": given.get("Type") or "json-file", "max_size": max(size, 0), "max_file": max(files, 1),
+        "path": log_path(folder, container),
+    }  # fmt: skip
+
+
+def parsed_size(text: str) -> int:
+    """`10m`, `1g`, `5kb` in bytes, by powers of 1024.  Raises ValueError."""
+    word = text.strip().lower().removesuffix("b").removesuffix("i")
+    unit = {"k": 10, "m": 20, "g": 30, "t": 40}.get(word[-1:])
+    return int(float(word[:-1]) * (1 << unit)) if unit else int(word)
+
+
+def init_program() -> str:
+    """The program for `--init`.  Raises NoInit."""
+    from veneer.run.runtime import SEARCHED
+
+    for name in INITS:
+        path = shutil.which(name, path=SEARCHED)
+        if path is not None:
+            return path
+    raise NoInit(f"--init needs one of {', '.join(INITS)}, and none is installed", hint="apt-get install tini")
+
+
+def reconcile(engine: Engine, container: Container) -> None:
+    """Make the state written down the true one, and take away what a killed monitor left.  With the lock held."""
+    from veneer.run.monitor import groups
+
+    store = engine.store
+    folder = store.containers.folder(container.id)
+    written, true = states.last_written(folder), states.read(folder)
+    if written == true:
+        return
+    if written.cgroup and written.boot_id == states.boot_id():
+        groups.remove(written.cgroup)
+    engine.networks.release(container)
+    states.write(folder, true)
