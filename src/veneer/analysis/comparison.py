@@ -121,11 +121,11 @@ def _differences(
     copies: tuple[tuple[Copy, ...], tuple[Copy, ...]], places: tuple[Place | None, Place | None],
     ignored: frozenset[str], *, expand: bool,
 ) -> Iterator[Difference]:  # fmt: skip
+    if _is_same(sides, seen):
+        return
     entries = [side.table.entry(copy, path) if copy else None for side, copy in zip(sides, seen, strict=True)]
     before, after = entries
     if before is not None and after is not None:
-        if _is_same(sides, seen):
-            return
         changed = tuple(name for name in changed_fields(before, after) if name not in ignored)
         if before.kind is after.kind is Kind.DIRECTORY:
             changed = tuple(name for name in changed if name != "mtime")
