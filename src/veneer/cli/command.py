@@ -30,10 +30,10 @@ class Command:
     `usage` is what stands behind the name ("[OPTIONS] IMAGE [IMAGE...]"), `least` and `most` bound the number of
     arguments (most None: any), `names` are the spellings that run it, as the help lists them under Aliases.
     A `raw` command takes all words as arguments, options too.  One that `only_looks` has no use for layers' files: a
-    plain user enters no namespace for it.
+    plain user enters no namespace for it.  Unless `interspersed`, options end at the first argument.
     """
 
-    __slots__ = ("about", "least", "most", "names", "only_looks", "options", "raw", "run", "usage")
+    __slots__ = ("about", "interspersed", "least", "most", "names", "only_looks", "options", "raw", "run", "usage")
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class Command:
         names: Sequence[str] = (),
         raw: bool = False,
         only_looks: bool = False,
+        interspersed: bool = True,
     ) -> None:
         self.run = run
         self.about = about
@@ -57,6 +58,7 @@ class Command:
         self.names = tuple(names)
         self.raw = raw
         self.only_looks = only_looks
+        self.interspersed = interspersed
 
     def usage_line(self, path: str) -> str:
         """`Usage:  veneer rmi [OPTIONS] IMAGE [IMAGE...]`."""

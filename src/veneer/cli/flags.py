@@ -7,7 +7,7 @@ Source: spf13/pflag flag.go.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 Value = bool | str | list[str]
 
@@ -28,9 +28,10 @@ class Option:
 
     `names` is "all" or "a,all"; `kind` is "bool" or the word help shows for the value ("string", "filter", ...).
     `many` options may be repeated and give a list.  `shown_default` stands in the help as "(default ...)".
+    `check` looks at every value given, and raises ValueError with why it will not do.
     """
 
-    __slots__ = ("default", "help", "hidden", "kind", "long", "many", "short", "shown_default")
+    __slots__ = ("check", "default", "help", "hidden", "kind", "long", "many", "short", "shown_default")
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Option:
         default: Value | None = None,
         shown_default: str = "",
         hidden: bool = False,
+        check: Callable[[str], object] | None = None,
     ) -> None:
         short, comma, long = names.partition(",")
         self.short = short if comma else ""
@@ -52,6 +54,7 @@ class Option:
         self.default: Value = default if default is not None else False if kind == "bool" else [] if many else ""
         self.shown_default = shown_default
         self.hidden = hidden
+        self.check = check
 
     @property
     def key(self) -> str:
@@ -122,6 +125,11 @@ class Parsed:
         if option.kind == "filter" and "=" not in text:
             why = "bad format of filter (expected name=value)"
             raise FlagError(f'invalid argument "{text}" for "{option.shown}" flag: {why}')
+        if option.check is not None:
+            try:
+                option.check(text)
+            except ValueError as error:
+                raise FlagError(f'invalid argument "{text}" for "{option.shown}" flag: {error}') from None
         if option.many:
             present = self.values[option.key]
             value = [*present, text] if isinstance(present, list) and option.key in self.given else [text]

@@ -119,7 +119,7 @@ def _read(command: Command, path: str, words: list[str]) -> Parsed:
         return parsed
     ending = f"\n{command.usage_line(path)}\n\nRun '{path} --help' for more information\n"
     try:
-        parsed = parse(words, _with_globals(command))
+        parsed = parse(words, _with_globals(command), interspersed=command.interspersed)
     except FlagError as error:
         hint = f"hint: did you mean {error.near}?\n" if error.near else ""
         raise UsageError(f"{error}\n{hint}{ending}", USAGE_EXIT) from None
