@@ -153,6 +153,8 @@ class LayerIndex:
         """32 bytes per entry, zeros where it is no regular file."""
         self.directories: memoryview[int] = columns[b"DIRS"]
         """The numbers of the directories, ascending."""
+        self.attributed: memoryview[int] = columns[b"XATE"]
+        """The numbers of the entries with extended attributes, ascending."""
         self._name_offsets, self._names = columns[b"NAMO"], columns[b"NAME"]
         self._link_offsets, self._links = columns[b"LNKO"], columns[b"LINK"]
         self._child_starts, self._child_counts = columns[b"CHLS"], columns[b"CHLN"]

@@ -71,47 +71,66 @@ def parallel_compressor(
 
 
 class _Pieces:
-    """Cuts the input, keeps the order."""
+    """Cuts the input, keeps the order; lends the pieces' memory, which is used again and again (tar_writer.Lender)."""
 
     def __init__(self, out: BinaryIO | Sink, pool: ThreadPoolExecutor, workers: int, size: int) -> None:
         self._out = out
         self._pool = pool
         self._most = 2 * workers
         self._chunk = size
-        self._piece = bytearray()
-        self._under_way: deque[Future[bytes]] = deque()
-        self._compress: Callable[[bytearray], bytes]
+        self._piece = memoryview(bytearray(size))
+        self._have = 0
+        self._free: list[memoryview] = []
+        self._under_way: deque[tuple[Future[bytes], memoryview]] = deque()
+        self._compress: Callable[[memoryview], bytes]
+
+    def lend(self) -> memoryview:
+        return self._piece[self._have :]
+
+    def filled(self, count: int) -> memoryview:
+        self._have += count
+        if self._have == self._chunk:
+            self._send()
+        return self._piece[self._have :]
 
     def write(self, data: bytes | bytearray | memoryview, /) -> int:
-        view = memoryview(data)
-        for begin in range(0, len(view), self._chunk):
-            rest = view[begin : begin + self._chunk]
-            room = self._chunk - len(self._piece)
-            self._piece += rest[:room]
-            if len(self._piece) == self._chunk:
-                self._send()
-                self._piece += rest[room:]
-        return len(view)
+        rest = memoryview(data)
+        while rest:
+            part = rest[: self._chunk - self._have]
+            self._piece[self._have : self._have + len(part)] = part
+            self.filled(len(part))
+            rest = rest[len(part) :]
+        return len(data)
 
     def _send(self) -> None:
-        piece, self._piece = self._piece, bytearray()
+        piece, self._have = self._piece, 0
         self._seen(piece)
-        self._under_way.append(self._pool.submit(self._compress, piece))
-        while len(self._under_way) > self._most or (self._under_way and self._under_way[0].done()):
-            self._out.write(self._under_way.popleft().result())
+        self._under_way.append((self._pool.submit(self._compress, piece), piece))
+        while len(self._under_way) > self._most or self._under_way[0][0].done():
+            self._take()
+            if not self._under_way:
+                break
+        self._piece = self._free.pop() if self._free else memoryview(bytearray(self._chunk))
 
-    def _seen(self, piece: bytearray) -> None:
+    def _take(self) -> None:
+        future, piece = self._under_way.popleft()
+        self._out.write(future.result())
+        self._free.append(piece)
+
+    def _seen(self, piece: memoryview) -> None:
         """Called with each piece, in order."""
 
     def finish(self) -> None:
-        if self._piece:
-            self._send()
+        if self._have:
+            last = self._piece[: self._have]
+            self._seen(last)
+            self._under_way.append((self._pool.submit(self._compress, last), last))
         while self._under_way:
-            self._out.write(self._under_way.popleft().result())
+            self._take()
 
     def abandon(self) -> None:
         """Let go of what nobody waits for any more."""
-        for future in self._under_way:
+        for future, _ in self._under_way:
             future.cancel()
 
 
@@ -126,14 +145,14 @@ class _Gzip(_Pieces):
         self._crc = 0
         self._size = 0
 
-        def compress(piece: bytearray) -> bytes:
+        def compress(piece: memoryview) -> bytes:
             deflate = isal_zlib.compressobj(level, isal_zlib.DEFLATED, -isal_zlib.MAX_WBITS)
             return deflate.compress(piece) + deflate.flush(isal_zlib.Z_FULL_FLUSH)
 
         self._compress = compress
         out.write(_HEADER)
 
-    def _seen(self, piece: bytearray) -> None:
+    def _seen(self, piece: memoryview) -> None:
         self._crc = self._crc32(piece, self._crc)
         self._size += len(piece)
 
@@ -150,10 +169,10 @@ class _Zstd(_Pieces):
         self._compress = lambda piece: zstd.compress(piece, options=options)
         self._empty = True
 
-    def _seen(self, piece: bytearray) -> None:
+    def _seen(self, piece: memoryview) -> None:
         self._empty = False
 
     def finish(self) -> None:
         super().finish()
         if self._empty:
-            self._out.write(self._compress(bytearray()))
+            self._out.write(self._compress(memoryview(b"")))

@@ -14,7 +14,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from struct import Struct
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from veneer.changeset import pax
 from veneer.changeset.entry import Entry, Kind
@@ -23,6 +23,7 @@ from veneer.errors import InvalidRequest
 
 BLOCK = 512
 _BUFFER = 1 << 20
+_ZEROS = bytes(BLOCK)
 _HEADER = Struct("100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12x")
 _MAGIC = b"ustar\x0000"
 _TYPES = {
@@ -45,19 +46,30 @@ class Writable(Protocol):
     def write(self, data: memoryview | bytes, /) -> int | None: ...
 
 
+@runtime_checkable
+class Lender(Protocol):
+    """What takes the archive and lends the memory it is put together in, so that nothing is copied once more."""
+
+    def lend(self) -> memoryview:
+        """Room for what comes next; never empty."""
+
+    def filled(self, count: int) -> memoryview:
+        """The first `count` bytes of what was lent are the archive's next; lends anew."""
+
+
 class TarWriter:
     """Writes members to `out` in the order they are added, and hashes the archive on the way.
 
-    Content is read straight into the output buffer, 1 MiB at a time, whatever its size.
+    Content is read straight into the output buffer, a MiB or what `out` lends at a time, whatever its size.
     `hash_contents` makes `add` also return the content's SHA-256.
     """
 
-    def __init__(self, out: Writable, *, hash_contents: bool = False) -> None:
-        self._write: Callable[[memoryview], int | None] = out.write
+    def __init__(self, out: Writable | Lender, *, hash_contents: bool = False) -> None:
+        self._lender = out if isinstance(out, Lender) else None
+        self._write: Callable[[memoryview], int | None] | None = None if isinstance(out, Lender) else out.write
         self._hash_contents = hash_contents
         self._hash = hashlib.sha256()
-        self._buffer = bytearray(_BUFFER)
-        self._view = memoryview(self._buffer)
+        self._view = memoryview(bytearray(_BUFFER)) if self._lender is None else self._lender.lend()
         self._filled = 0
         self._flushed = 0
 
@@ -75,25 +87,27 @@ class TarWriter:
         """
         if entry.kind is Kind.WHITEOUT:
             directory, slash, name = entry.path.rpartition(b"/")
-            self._put(member_header(Entry(directory + slash + PREFIX + name, Kind.WHITEOUT)))
+            self.put(member_header(Entry(directory + slash + PREFIX + name, Kind.WHITEOUT)))
             return b""
-        self._put(member_header(entry))
+        self.put(member_header(entry))
         if entry.opaque:
             self.add_opaque_marker(entry.path)
         if entry.kind is not Kind.REGULAR:
             return b""
-        digest = self._put_file(content, entry.size) if isinstance(content, int) else self._put_bytes(content, entry)
-        self._put(bytes(-entry.size % BLOCK))
+        if isinstance(content, int):
+            return self.put_file(content, entry.size)
+        digest = self._put_bytes(content, entry)
+        self.put(bytes(-entry.size % BLOCK))
         return digest
 
     def add_opaque_marker(self, directory: bytes) -> None:
         """Say that `directory` hides what the layers below have in it; `add` does so for an opaque entry."""
         path = directory + b"/" + OPAQUE_MARKER if directory else OPAQUE_MARKER
-        self._put(member_header(Entry(path, Kind.WHITEOUT)))
+        self.put(member_header(Entry(path, Kind.WHITEOUT)))
 
     def finish(self) -> str:
         """Write the two zero blocks that end an archive and all that is buffered; the archive's SHA-256 in hex."""
-        self._put(bytes(2 * BLOCK))
+        self.put(bytes(2 * BLOCK))
         self._flush()
         return self._hash.hexdigest()
 
@@ -101,15 +115,14 @@ class TarWriter:
         data = content or b""
         if len(data) != entry.size:
             raise Unwritable(f"{_shown(entry.path)}: {len(data)} bytes of content, size says {entry.size}")
-        for start in range(0, len(data), _BUFFER):
-            self._put(data[start : start + _BUFFER])
+        self.put(data)
         return hashlib.sha256(data).digest() if self._hash_contents else b""
 
-    def _put_file(self, fd: int, size: int) -> bytes:
+    def put_file(self, fd: int, size: int) -> bytes:
+        """Append the content of a member whose header is written: see `add`."""
         content_hash = hashlib.sha256() if self._hash_contents else None
+        padding = -size % BLOCK
         while size:
-            if self._filled == _BUFFER:
-                self._flush()
             start = self._filled
             room = self._view[start : start + size]
             count = os.readv(fd, (room,))
@@ -120,28 +133,37 @@ class TarWriter:
                 content_hash.update(room[:count])
             self._filled += count
             size -= count
+            if self._filled == len(self._view):
+                self._flush()
+        if padding:
+            self.put(_ZEROS[:padding])
         return content_hash.digest() if content_hash is not None else b""
 
-    def _put(self, data: bytes) -> None:
-        """Append at most a buffer's length."""
-        after = self._filled + len(data)
-        if after > _BUFFER:
-            self._flush()
-            after = len(data)
-            if after > _BUFFER:
-                self._send(memoryview(data))
-                return
-        self._view[self._filled : after] = data
-        self._filled = after
+    def put(self, data: bytes) -> None:
+        """Append a member's header, or what else is the archive's next bytes."""
+        start = self._filled
+        after = start + len(data)
+        if after < len(self._view):
+            self._view[start:after] = data
+            self._filled = after
+            return
+        rest = memoryview(data)
+        while rest:
+            part = rest[: len(self._view) - self._filled]
+            self._view[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            rest = rest[len(part) :]
+            if self._filled == len(self._view):
+                self._flush()
 
     def _flush(self) -> None:
         filled, self._filled = self._filled, 0
-        self._send(self._view[:filled])
-
-    def _send(self, data: memoryview) -> None:
+        data = self._view[:filled]
         self._hash.update(data)
-        self._flushed += len(data)
-        while data:
+        self._flushed += filled
+        if self._lender is not None:
+            self._view = self._lender.filled(filled)
+        while data and self._write is not None:
             written = self._write(data)
             if written is None or written == len(data):
                 return

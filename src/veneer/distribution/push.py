@@ -2,7 +2,7 @@
 
 What came from a registry goes back byte for byte: the stored manifest and blobs are sent as they are, so no digest
 changes.  A layer that was made here has no blob at first, or one that is not compressed: it is compressed once by all
-cores, sent while the next is compressed, and the result kept.
+cores, sent meanwhile, and the result kept.
 Source: OCI distribution-spec, Pushing; moby distribution/push_v2.go for order and words.
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from veneer.distribution.ahead import Ahead
 from veneer.distribution.client import Registries
 from veneer.distribution.crew import Crew
 from veneer.distribution.retry import check
@@ -191,7 +192,7 @@ class _Push:
         return made
 
     def _packed(self, image: Image) -> tuple[Descriptor, ...]:
-        """Compressed blobs of all the image's layers, each sent as soon as it is there."""
+        """Compressed blobs of all the image's layers, each sent while it is made."""
         from veneer.changeset.compression import Compression
 
         kind = Compression[self._compression.upper()] if self._compression else None
@@ -199,10 +200,18 @@ class _Push:
         turn = threading.Semaphore(PACKED_AT_ONCE)
 
         def pack(diff_id: DiffID) -> None:
-            with turn:
-                check(self._registries.effort.stop)
-                made[diff_id] = self._store.layers.compressed(self._lease, diff_id, kind)
-            self._one(_Part(made[diff_id], diff_id.short), False)
+            def report(sent: int) -> None:
+                self._progress(Report(diff_id.short, "Pushing", sent))
+
+            ahead = Ahead(self._registry, self._reference.repository, report)
+            try:
+                with turn:
+                    check(self._registries.effort.stop)
+                    made[diff_id] = self._store.layers.compressed(self._lease, diff_id, kind, growing=ahead.follow)
+            except BaseException:
+                ahead.abandon()
+                raise
+            self._one(_Part(made[diff_id], diff_id.short), False, ahead)
             self._sent.add(made[diff_id].digest)
 
         wanted = list(dict.fromkeys(image.config.diff_ids))
@@ -249,7 +258,7 @@ class _Push:
         for batch in (layers, [part for part in parts if not part.label]):
             crew.run({position: partial(self._one, part, force) for position, part in enumerate(batch)})
 
-    def _one(self, part: _Part, force: bool) -> None:
+    def _one(self, part: _Part, force: bool, ahead: Ahead | None = None) -> None:
         from veneer.store import sources
 
         descriptor = part.descriptor
@@ -265,7 +274,7 @@ class _Push:
             self._registry, self._reference.repository, descriptor,
             lambda: self._store.blobs.open(descriptor.digest),
             mount_from=sources.known(self._store.catalog, descriptor.digest, self._reference.registry),
-            trust_head=not force, report=report,
+            trust_head=not force, report=report, ahead=ahead,
         )  # fmt: skip
         if done.existed:
             self._tell(part, "Layer already exists")

@@ -1,7 +1,8 @@
 """A blob on its way out: not at all if the registry has it, by mount if it has it elsewhere, else sent and checked.
 
-The whole blob goes in one PATCH.  Where that breaks, the registry is asked how far it came and the rest follows in
-chunks; where it has forgotten, the blob starts again.  Source: OCI distribution-spec, Pushing Blobs.
+The whole blob goes in one PATCH, which may have begun while the blob was still being made (ahead.py).  Where that
+breaks, the registry is asked how far it came and the rest follows in chunks; where it has forgotten, the blob starts
+again.  Source: OCI distribution-spec, Pushing Blobs.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urljoin
 
 from veneer.distribution.auth import AuthenticationRequired, repository_scope
@@ -21,7 +22,11 @@ from veneer.errors import Corrupt, VeneerError
 from veneer.oci.digest import BlobDigest
 from veneer.oci.manifest import Descriptor
 
-BLOCK = 1 << 20
+if TYPE_CHECKING:
+    from veneer.distribution.ahead import Ahead
+
+BLOCK = 1 << 17
+"""Bytes read and sent at a time: so few that they are still in the processor's own memory when they are sent."""
 CHUNK_SIZE = 16 << 20
 """Bytes of one PATCH once sending the whole at once has failed."""
 FINISH_TIMEOUT = 300.0
@@ -50,14 +55,57 @@ def upload(
     mount_from: Sequence[str] = (),
     trust_head: bool = True,
     report: Callable[[int], None] = lambda sent: None,
+    ahead: Ahead | None = None,
 ) -> Uploaded:
     """Make `repository` hold the blob; `report` is told the bytes sent.
 
     `mount_from` are repositories of the same registry that may hold it.  `trust_head` False sends it whatever the
-    registry says it has.  Raises AccessDenied, ConnectionFailed, WrongDigest, ...; never returns unless the registry
-    says that it has exactly this digest.
+    registry says it has.  `ahead` has sent some of it already, or all.  Raises AccessDenied, ConnectionFailed,
+    WrongDigest, ...; never returns unless the registry says that it has exactly this digest.
     """
-    return _Upload(registry, repository, descriptor, source, report).run(mount_from, trust_head=trust_head)
+    return _Upload(registry, repository, descriptor, source, report).run(mount_from, ahead, trust_head=trust_head)
+
+
+class Standing:
+    """An upload as the registry knows it: `location` takes the bytes from `offset` on.
+
+    `location` is "" where none was begun, `offset` -1 where only the registry knows how far it came, and `chunk` the
+    bytes of one PATCH, 0 for all there are.
+    """
+
+    def __init__(self, registry: Registry, repository: str, what: str) -> None:
+        self._registry, self._repository, self._what = registry, repository, what
+        self.location = ""
+        self.offset = 0
+        self.chunk = 0
+
+    def begin(self) -> None:
+        """Open an upload.  Raises AccessDenied, ConnectionFailed, TryAgain, ..."""
+        with self._registry.session.request(
+            "POST", f"/v2/{self._repository}/blobs/uploads/", what=self._what, expect=(202,),
+            scopes=(repository_scope(self._repository, "pull", "push"),),
+        ) as response:  # fmt: skip
+            self.accept(response)
+            self.offset = 0
+            response.finish()
+
+    def accept(self, response: Response) -> None:
+        """Where to go on, and in chunks of what size."""
+        location = response.headers.get("Location", "")
+        if not location and not self.location:
+            raise TryAgain(
+                f"{self._registry.host}: {self._what}: the registry opened an upload without a Location", None
+            )
+        if location:
+            self.location = urljoin(response.url, location)
+        least = response.headers.get("OCI-Chunk-Min-Length", "")
+        if self.chunk and least.isascii() and least.isdigit():
+            self.chunk = max(self.chunk, int(least))
+
+    def broke(self) -> None:
+        """Bytes were under way when the connection ended: how many arrived only the registry knows."""
+        self.offset = -1 if self.location else 0
+        self.chunk = self.chunk or CHUNK_SIZE
 
 
 class _SessionLost(VeneerError):
@@ -74,38 +122,38 @@ class _Upload:
         self._effort = registry.session.effort
         self._scope = repository_scope(repository, "pull", "push")
         self._what = f"blob {descriptor.digest} to {repository}"
-        self._location = ""
-        self._offset = 0
-        self._chunk = 0
+        self._at = Standing(registry, repository, self._what)
 
-    def run(self, mount_from: Sequence[str], *, trust_head: bool) -> Uploaded:
+    def run(self, mount_from: Sequence[str], ahead: Ahead | None, *, trust_head: bool) -> Uploaded:
         if trust_head and self._registry.has_blob(self._repository, self._descriptor.digest, "push"):
+            if ahead is not None:
+                ahead.abandon()
             return Uploaded(existed=True)
+        if ahead is not None and (begun := ahead.standing()) is not None:
+            self._at, mount_from = begun, ()
         for other in [name for name in mount_from if name != self._repository][:MAX_MOUNTS]:
             if self._mount(other):
                 return Uploaded(mounted_from=other)
         attempts = self._effort.attempts()
         while True:
             check(self._effort.stop)
-            before = self._offset
+            before = self._at.offset
             try:
-                if not self._location:
-                    self._begin()
-                elif self._offset < 0:
+                if not self._at.location:
+                    self._at.begin()
+                elif self._at.offset < 0:
                     self._ask_offset()
                 else:
                     self._send_rest()
                     self._finish()
                     return Uploaded()
             except _SessionLost as error:
-                self._restart()
+                self._at.location, self._at.offset = "", 0
                 attempts.failed(error)
             except (ConnectionFailed, TryAgain) as error:
                 check(self._effort.stop)
-                attempts.progressed(max(0, self._offset - before))
-                # How much of it arrived only the registry knows.
-                self._offset = -1 if self._location else 0
-                self._chunk = self._chunk or CHUNK_SIZE
+                attempts.progressed(max(0, self._at.offset - before))
+                self._at.broke()
                 attempts.failed(error, getattr(error, "retry_after", None))
 
     def _mount(self, other: str) -> bool:
@@ -123,59 +171,35 @@ class _Upload:
                 self._check_digest(response)
                 response.finish()
                 return True
-            self._accept(response)
-            self._offset = 0
+            self._at.accept(response)
+            self._at.offset = 0
             response.finish()
         return False
 
-    def _begin(self) -> None:
-        with self._session.request(
-            "POST", f"/v2/{self._repository}/blobs/uploads/", what=self._what, expect=(202,), scopes=(self._scope,)
-        ) as response:
-            self._accept(response)
-            self._offset = 0
-            response.finish()
-
-    def _restart(self) -> None:
-        self._location, self._offset = "", 0
-
-    def _accept(self, response: Response) -> None:
-        """Where to go on, and in chunks of what size."""
-        location = response.headers.get("Location", "")
-        if not location and not self._location:
-            raise TryAgain(
-                f"{self._registry.host}: {self._what}: the registry opened an upload without a Location", None
-            )
-        if location:
-            self._location = urljoin(response.url, location)
-        least = response.headers.get("OCI-Chunk-Min-Length", "")
-        if self._chunk and least.isascii() and least.isdigit():
-            self._chunk = max(self._chunk, int(least))
-
     def _send_rest(self) -> None:
         size = self._descriptor.size
-        while self._offset < size or (size == 0 and self._offset == 0):
+        while self._at.offset < size or (size == 0 and self._at.offset == 0):
             check(self._effort.stop)
-            end = min(size, self._offset + self._chunk) if self._chunk else size
-            self._patch(self._offset, end)
+            end = min(size, self._at.offset + self._at.chunk) if self._at.chunk else size
+            self._patch(self._at.offset, end)
             if size == 0:
                 return
 
     def _patch(self, start: int, end: int) -> None:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(end - start)}
-        if self._chunk or start:
+        if self._at.chunk or start:
             headers["Content-Range"] = f"{start}-{end - 1}"
         with self._session.once(
-            "PATCH", self._location, scopes=(self._scope,), headers=headers,
+            "PATCH", self._at.location, scopes=(self._scope,), headers=headers,
             body=lambda: self._blocks(start, end), timeout=FINISH_TIMEOUT,
         ) as response:  # fmt: skip
             if response.status in (201, 202, 204):
-                self._accept(response)
-                have = _range_end(response.headers.get("Range", ""), end)
+                self._at.accept(response)
+                have = range_end(response.headers.get("Range", ""), end)
                 response.finish()
                 # "0-0" is what a registry says that has nothing, and one that has one byte.
-                self._offset = max(have, 1) if end == 1 else have
-                if self._offset <= start < end:
+                self._at.offset = max(have, 1) if end == 1 else have
+                if self._at.offset <= start < end:
                     raise TryAgain(f"{self._registry.host}: {self._what}: the registry took nothing", None)
                 return
             self._sort_out(response)
@@ -186,26 +210,26 @@ class _Upload:
         unknown = response.status == 404 or "BLOB_UPLOAD_UNKNOWN" in refusal.codes
         if unknown or "BLOB_UPLOAD_INVALID" in refusal.codes:
             raise _SessionLost(refused(self._registry.host, self._what, refusal).message)
-        if response.status == 416 or (response.status == 413 and not self._chunk):
+        if response.status == 416 or (response.status == 413 and not self._at.chunk):
             # Not where it stands, or too much at once: ask where it stands and go on in chunks.
             raise TryAgain(f"{self._registry.host}: {self._what}: {refusal.text}", "0")
         raise refused(self._registry.host, self._what, refusal)
 
     def _ask_offset(self) -> None:
-        with self._session.once("GET", self._location, scopes=(self._scope,)) as response:
+        with self._session.once("GET", self._at.location, scopes=(self._scope,)) as response:
             if response.status not in (200, 202, 204):
                 raise _SessionLost(f"{self._registry.host}: {self._what}: the registry has forgotten the upload")
-            self._accept(response)
-            have = _range_end(response.headers.get("Range", ""), -1)
+            self._at.accept(response)
+            have = range_end(response.headers.get("Range", ""), -1)
             response.finish()
         if not 0 <= have <= self._descriptor.size:
             raise _SessionLost(f"{self._registry.host}: {self._what}: the registry does not say what it has")
-        self._offset = have
+        self._at.offset = have
 
     def _finish(self) -> None:
-        joint = "&" if "?" in self._location else "?"
+        joint = "&" if "?" in self._at.location else "?"
         with self._session.once(
-            "PUT", f"{self._location}{joint}digest={self._descriptor.digest}", scopes=(self._scope,),
+            "PUT", f"{self._at.location}{joint}digest={self._descriptor.digest}", scopes=(self._scope,),
             headers={"Content-Length": "0", "Content-Type": "application/octet-stream"}, timeout=FINISH_TIMEOUT,
         ) as response:  # fmt: skip
             if response.status not in (201, 204):
@@ -237,7 +261,7 @@ class _Upload:
                 self._report(sent)
 
 
-def _range_end(header: str, otherwise: int) -> int:
+def range_end(header: str, otherwise: int) -> int:
     """How many bytes `Range: 0-N` says are there: N + 1."""
     span = header.removeprefix("bytes=").strip()
     start, dash, end = span.partition("-")

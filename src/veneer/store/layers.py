@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from veneer.drivers.driver import SnapshotID
     from veneer.drivers.mount import Mount
     from veneer.oci.manifest import Descriptor
+    from veneer.store.blob_writer import BlobWriter
     from veneer.store.drafts import Draft
     from veneer.store.intake import LayerIntake
     from veneer.store.leases import Lease
@@ -374,11 +375,12 @@ class LayerStore:
         level: int | None = None,
         *,
         progress: Progress = silent,
+        growing: Callable[[BlobWriter], None] | None = None,
     ) -> Descriptor:
         """A stored, compressed blob of the layer; made by all cores where there is none, and kept (packing.py)."""
         from veneer.store.packing import compressed
 
-        return compressed(self.store, lease, diff_id, kind, level, progress=progress)
+        return compressed(self.store, lease, diff_id, kind, level, progress=progress, growing=growing)
 
     @contextlib.contextmanager
     def draft(self, lease: Lease, parent: ChainID | None) -> Iterator[Draft]:

@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from veneer.errors import Corrupt
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from veneer.changeset.compression import Compression, Sink
     from veneer.oci.digest import DiffID
     from veneer.oci.manifest import Descriptor
+    from veneer.store.blob_writer import BlobWriter
     from veneer.store.images import Image
     from veneer.store.layers import Layer
     from veneer.store.leases import Lease
@@ -258,11 +259,13 @@ def compressed(
     level: int | None = None,
     *,
     progress: Progress = silent,
+    growing: Callable[[BlobWriter], None] | None = None,
 ) -> Descriptor:
     """A stored blob of the layer, compressed as `kind`, in OCI's words; made by all cores where there is none.
 
     `kind` None: whatever it is compressed with, and gzip where it is not.  A blob that came compressed is taken as it
-    is, whatever its kind: nothing is ever compressed twice.  What is made is kept.
+    is, whatever its kind: nothing is ever compressed twice.  What is made is kept.  `growing` is told of the blob when
+    one is begun, so that it can be read while it grows; it may still come to nothing.
     Raises LayerLost, LayerChanged, Corrupt.
     """
     from veneer.changeset.compression import Compression
@@ -278,6 +281,8 @@ def compressed(
         progress(Report(diff_id.short, "Preparing"))
         layer, chosen = _any_layer(store.layers, diff_id), kind or Compression.GZIP
         with store.blobs.writer(lease) as writer:
+            if growing is not None:
+                growing(writer)
             with parallel_compressor(writer, chosen, len(os.sched_getaffinity(0)), level=level) as out:
                 write_plain(store, lease, layer, out)
             digest = writer.commit()

@@ -244,8 +244,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _break_off(self, count: int) -> None:
         """Take `count` bytes of the body and hang up; an upload keeps them, as with real registries."""
-        data = self.rfile.read(count)
-        self.entry.received = len(data)
+        data = self._body(count)
         upload = self.registry.uploads.get(urlsplit(self.path).path.rpartition("/")[2])
         if upload is not None:
             upload.data += data
@@ -253,16 +252,18 @@ class Handler(BaseHTTPRequestHandler):
 
     # -- bytes -----------------------------------------------------------------------------------------------
 
-    def _body(self) -> bytes:
+    def _body(self, most: int = 1 << 40) -> bytes:
+        """The request's body, or so many bytes of it."""
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
-            parts = []
-            while size := int(self.rfile.readline().split(b";")[0], 16):
-                parts.append(self.rfile.read(size))
+            data = b""
+            while len(data) < most and (size := int(self.rfile.readline().split(b";")[0], 16)):
+                data += self.rfile.read(min(size, most - len(data)))
+                if len(data) < most:
+                    self.rfile.readline()
+            if len(data) < most:
                 self.rfile.readline()
-            self.rfile.readline()
-            data = b"".join(parts)
         else:
-            data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            data = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), most))
         self.entry.received = len(data)
         return data
 

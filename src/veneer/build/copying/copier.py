@@ -17,9 +17,9 @@ from veneer.build.context.failures import SourceChanged, SourceNotFound, shown
 from veneer.build.context.hashing import CAPABILITY, OPEN_FILE, changed
 from veneer.build.context.scan import row_of, unreadable
 from veneer.build.copying.buffer import BUFFER, Tar
-from veneer.build.copying.headers import header
 from veneer.build.copying.modes import Change, change
 from veneer.changeset import metadata
+from veneer.changeset.common_header import header
 from veneer.changeset.entry import Entry, Kind
 from veneer.changeset.pack_walk import Unpackable
 from veneer.changeset.safepath import DIRECTORY, open_beneath, remove_tree

@@ -21,9 +21,9 @@ from veneer.build.context.scan import INODE, MODE, OWNER, SIZE, WIDTH, Folder, o
 from veneer.build.context.select import Root
 from veneer.build.copying.buffer import BUFFER, Tar
 from veneer.build.copying.copier import Copied, Copier, Run, hidden_name
-from veneer.build.copying.headers import header
 from veneer.build.copying.plan import MADE, Child, Place, Plan, is_linked, is_single, row_at
 from veneer.changeset import metadata
+from veneer.changeset.common_header import header
 from veneer.changeset.entry import Entry, Kind
 from veneer.changeset.index_builder import IndexBuilder
 from veneer.changeset.metadata import drop_default_acl, umask

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from veneer.build.copying.headers import header
+from veneer.changeset.common_header import header
 from veneer.changeset.entry import Entry, Kind
 from veneer.changeset.tar_writer import member_header
 

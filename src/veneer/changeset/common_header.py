@@ -1,7 +1,7 @@
 """The tar headers of files, directories and links as `tar_writer.member_header` makes them, several times as fast.
 
-A copy of many files spends more on headers than on their bytes.  What is not of the common kind (long names, large
-numbers, attributes) goes to `member_header` itself; that both say the same is a law of the tests.
+Whoever handles many files spends more on headers than on their bytes.  What is not of the common kind (long names,
+large numbers, attributes) goes to `member_header` itself; that both say the same is a law of the tests.
 """
 
 from __future__ import annotations
