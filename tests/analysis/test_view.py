@@ -9,8 +9,9 @@ import pytest
 
 from tests.analysis.test_tree import file, folder, gone, hard, layer
 from tests.analysis.test_waste import other
+from veneer.analysis.copies import Cause
 from veneer.analysis.events import Op, history_of, matching
-from veneer.analysis.table import Cause, Table
+from veneer.analysis.table import Table
 from veneer.analysis.view import NoSuchDepth, NotThere, View
 from veneer.changeset.entry import Kind
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests.analysis.test_tree import file, folder, gone, hard, layer
 from veneer.analysis import dive
-from veneer.analysis.table import Cause, Table
+from veneer.analysis.copies import Cause
+from veneer.analysis.table import Table
 from veneer.analysis.waste import Account, Loss, account, by_cause, by_maker, by_path
 from veneer.changeset.entry import Entry, Kind
 from veneer.changeset.index import LayerIndex

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from veneer.analysis.copies import NEVER, Copy, Place, Run
 from veneer.analysis.events import Op, changed_fields, entries_of
-from veneer.analysis.table import NEVER, Copy, Place, Run, Table
+from veneer.analysis.table import Table
 from veneer.analysis.view import View
 from veneer.changeset.entry import Entry, Kind
 from veneer.values import Value

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from veneer.analysis.table import Cause, Row, Table
+from veneer.analysis.copies import Cause, Row
+from veneer.analysis.table import Table
 from veneer.changeset.entry import Kind
 from veneer.changeset.index import LayerIndex
 from veneer.values import Value

@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 
-from veneer.analysis.table import NEVER, Cause, Copy, Run, Table
+from veneer.analysis.copies import NEVER, Cause, Copy, Run
+from veneer.analysis.table import Table
 from veneer.changeset.entry import Entry, Kind
 from veneer.values import Value
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 
+from veneer.analysis.copies import NEVER, Cause, Copy, Place, Run
 from veneer.analysis.events import Op, changed_fields
-from veneer.analysis.table import NEVER, Cause, Copy, Place, Run, Table
+from veneer.analysis.table import Table
 from veneer.analysis.waste import adoptions, fates_of
 from veneer.changeset.entry import Entry, Kind
 from veneer.errors import InvalidRequest, NotFound

@@ -12,7 +12,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
-from veneer.analysis.table import NEVER, Cause, Copy, Fate, Run, Table
+from veneer.analysis.copies import NEVER, Cause, Copy, Fate, Run
+from veneer.analysis.table import Table
 from veneer.changeset.entry import Kind
 from veneer.values import Value
 

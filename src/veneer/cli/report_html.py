@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from veneer.analysis.table import Place
+    from veneer.analysis.copies import Place
     from veneer.analysis.view import Line, View
     from veneer.engine.looking.judging import Judgement
     from veneer.engine.looking.subject import Subject

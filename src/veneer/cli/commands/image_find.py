@@ -23,8 +23,8 @@ from veneer.cli.units import human_size, local_rfc3339
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from veneer.analysis.copies import Copy
     from veneer.analysis.events import Event
-    from veneer.analysis.table import Copy
     from veneer.engine.looking.subject import Subject
 
 _LETTERS = {
@@ -74,8 +74,8 @@ _Found = tuple[bytes, "tuple[Copy, ...]"]
 
 
 def _paths(subject: Subject, *, human: bool) -> Listing[_Found]:
+    from veneer.analysis.copies import NEVER
     from veneer.analysis.events import events_of
-    from veneer.analysis.table import NEVER
 
     table = subject.table
 

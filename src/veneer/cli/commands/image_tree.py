@@ -27,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from veneer.analysis.table import Place
+    from veneer.analysis.copies import Place
     from veneer.analysis.view import Line, View
 
 DEPTH = 2

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from veneer.analysis.table import Cause
+    from veneer.analysis.copies import Cause
     from veneer.analysis.waste import Waste
     from veneer.engine.looking.subject import Subject
 

@@ -9,8 +9,9 @@ import enum
 import re
 from collections.abc import Iterator
 
+from veneer.analysis.copies import NEVER
 from veneer.analysis.events import matching
-from veneer.analysis.table import NEVER, Table
+from veneer.analysis.table import Table
 from veneer.changeset.entry import Kind
 from veneer.engine.looking.subject import Subject
 from veneer.values import Value
