@@ -23,6 +23,10 @@ class NoNamespaces(Unsupported):
     """This user, or this kernel, cannot make the namespaces a container needs."""
 
 
+class NoLimits(Unsupported):
+    """What needs control groups, where there are none for this user."""
+
+
 class NoSuchCommand(CommandMissing):
     """The program to run is not in the container."""
 

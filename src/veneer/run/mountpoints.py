@@ -56,6 +56,12 @@ class MountPoints:
                 os.close(made.parent)
             self._made.clear()
 
+    def keep(self) -> None:
+        """What was made stays, as it does in a container's own layer."""
+        for made in self._made:
+            os.close(made.parent)
+        self._made.clear()
+
     def make(self, target: str, *, directory: bool) -> str:
         """Have a directory or a file at `target` to mount on; its path without links.
 

@@ -19,6 +19,7 @@ from veneer.errors import InvalidRequest, Unsupported
 from veneer.run import cgroups, container, hostfiles, network
 from veneer.run.bundle import Bundle
 from veneer.run.enclosure import enclosed
+from veneer.run.failures import NoLimits
 from veneer.run.host import host
 from veneer.run.mountpoints import MountPoints
 from veneer.run.runtime import choose
@@ -51,10 +52,6 @@ class BadLimit(InvalidRequest):
 
 class NoSuchId(Unsupported):
     """A USER whose number the user namespace that veneer is in does not have."""
-
-
-class NoLimits(Unsupported):
-    """A limit that needs control groups, where there are none for this user."""
 
 
 def run(stage: StageRun, instruction: i.Run, draft: Draft, words: Sequence[str], visible: Mapping[str, str]) -> int:

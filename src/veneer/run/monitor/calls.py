@@ -53,9 +53,8 @@ class Calls:
         self._folder = folder
         self._count = 0
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        (folder / "state").mkdir()
 
-    async def run(self, name: str, stdio: Stdio, word: str, console: str = "") -> tuple[int, Future[int]]:
+    async def run(self, name: str, word: str, stdio: Stdio, console: str = "") -> tuple[int, Future[int]]:
         """Start the container of the bundle in `folder`; its first process, and its exit code to come.
 
         `stdio` are its streams, or where a message about its start would go, with `console`, a socket that gets its

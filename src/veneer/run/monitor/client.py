@@ -33,10 +33,6 @@ class IsPaused(Conflict):
     """What was asked cannot be done to a container that is paused."""
 
 
-class NoSuchExec(Conflict):
-    """There is no exec of that name in the container, any more."""
-
-
 def connect(folder: Path) -> Client:
     """The monitor of the container whose folder this is.  Raises NotRunning."""
     client = Client(folder)

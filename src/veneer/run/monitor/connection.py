@@ -33,6 +33,7 @@ class Connection:
         self.is_open = True
         self.on_frame: Callable[[int, bytes], object] = lambda *_: None
         self.on_close: Callable[[], object] = lambda: None
+        self.after_close: Callable[[], object] = lambda: None
         self.on_room: Callable[[], object] = lambda: None
         """Called when there is room again after `is_full`."""
         self._watch()
@@ -75,6 +76,7 @@ class Connection:
             self._socket.close()
             self._unsent.clear()
             self.on_close()
+            self.after_close()
 
     def _watch(self) -> None:
         if self.is_open:

@@ -52,7 +52,7 @@ def remove(group: str) -> None:
 def _rmdir(folder: str, deadline: float) -> None:
     while True:
         try:
-            os.rmdir(folder)
+            Path(folder).rmdir()
         except FileNotFoundError:
             return
         except OSError:
@@ -87,6 +87,14 @@ def oom_watch(group: str) -> tuple[int, ...]:
         poll.register(events, select.EPOLLPRI | select.EPOLLET)
         return os.dup(poll.fileno()), events
     return ()
+
+
+def oom_seen(fd: int) -> None:
+    """Have the descriptor wait for the next time."""
+    with contextlib.suppress(BlockingIOError, OSError):  # of version 2 it is no counter: it has seen by being looked at
+        os.eventfd_read(fd)
+    with contextlib.suppress(ValueError, OSError), select.epoll.fromfd(os.dup(fd)) as poll:
+        poll.poll(0)
 
 
 def _oom_files(group: str) -> Iterator[str]:

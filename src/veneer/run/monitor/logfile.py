@@ -7,6 +7,7 @@ has the line feed.  Sources: moby daemon/logger/copier.go, jsonfilelog, loggerut
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from json.encoder import encode_basestring
 
@@ -14,6 +15,7 @@ from veneer.run.monitor.state import rfc3339
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
 MAX_LINE = 16 << 10
@@ -30,10 +32,9 @@ class LogFile:
     """
 
     def __init__(
-        self, folder: int, name: str, *, max_size: int = 0, max_files: int = 1, attributes: dict[str, Any] | None = None
+        self, path: Path, *, max_size: int = 0, max_files: int = 1, attributes: dict[str, Any] | None = None
     ) -> None:
-        self._folder = folder
-        self._name = name
+        self.path = path
         self._max_size = max_size
         self._max_files = max(1, max_files)
         self._tail = _tail(attributes)
@@ -102,19 +103,17 @@ class LogFile:
         self._size += written
 
     def _open(self) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._fd = os.open(self._name, flags, 0o640, dir_fd=self._folder)
+        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         self._size = os.fstat(self._fd).st_size
 
     def _rotate(self) -> None:
         os.close(self._fd)
-        for number in range(self._max_files - 1, 0, -1):
-            before = f"{self._name}.{number - 1}" if number > 1 else self._name
+        names = [self.path, *(self.path.with_name(f"{self.path.name}.{n}") for n in range(1, self._max_files))]
+        with contextlib.suppress(FileNotFoundError):
+            names[-1].unlink()
+        for before, after in reversed([*itertools.pairwise(names)]):
             with contextlib.suppress(FileNotFoundError):
-                os.rename(before, f"{self._name}.{number}", src_dir_fd=self._folder, dst_dir_fd=self._folder)
-        if self._max_files == 1:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._name, dir_fd=self._folder)
+                before.rename(after)
         self._open()
 
 

@@ -27,7 +27,7 @@ class Future(Generic[T]):
     def __init__(self) -> None:
         self.is_set = False
         self._value: T
-        self._error: BaseException | None = None
+        self.error: BaseException | None = None
         self._then: list[Callable[[], object]] = []
 
     def set(self, value: T) -> None:
@@ -39,7 +39,7 @@ class Future(Generic[T]):
     def fail(self, error: BaseException) -> None:
         """Whoever waits gets this error."""
         if not self.is_set:
-            self._error = error
+            self.error = error
             self._settle()
 
     def then(self, call: Callable[[], object]) -> None:
@@ -51,8 +51,8 @@ class Future(Generic[T]):
 
     def value(self) -> T:
         """What is known, or the error raised."""
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
         return self._value
 
     def __await__(self) -> Generator[Future[T], None, T]:
@@ -122,6 +122,7 @@ class Loop:
         self._numbers = itertools.count()
         self._children: dict[int, Future[int]] = {}
         self._unclaimed: dict[int, int] = {}
+        self.report: Callable[[BaseException], object] = lambda _: None
         self.starting = 0
         """How many programs are being started whose children's numbers are not known yet."""
         woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -159,6 +160,12 @@ class Loop:
         await either
         timer.cancel()
         return future.is_set
+
+    def spawn(self, coroutine: Coroutine[Future[Any], None, T]) -> Task[T]:
+        """Have it done beside; what it raises and nobody awaits is told to `report`."""
+        task = Task(coroutine)
+        task.then(lambda: task.error is None or isinstance(task.error, Cancelled) or self.report(task.error))
+        return task
 
     def child(self, pid: int) -> Future[int]:
         """The exit code of this child (128 and the signal's number for one that a signal ended)."""

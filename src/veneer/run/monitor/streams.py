@@ -18,9 +18,12 @@ from veneer.run.monitor.loop import READ, WRITE, Future, Loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from veneer.run.monitor.execs import Output
     from veneer.run.monitor.logfile import LogFile
 
 _CHUNK = protocol.MAX_DATA
+_MOST_LEFT = 256 << 10
+"""What may still be in pipes when their process has ended, and is read though a reader is slow."""
 _MOST_INPUT = 256 << 10
 """Input that the process has not read; with more we stop reading from who sends it."""
 
@@ -46,6 +49,8 @@ class Streams:
         self._pending = bytearray()
         self._closing = False
         self._has_ended = False
+        self._may_be_left = _MOST_LEFT
+        self._collecting: Output | None = None
         self._is_started = False
         self._theirs: list[int] = []
         if terminal:
@@ -102,6 +107,12 @@ class Streams:
         connection.on_frame = lambda kind, content: self._frame(connection, kind, content)
         if stdin:
             self._writers.add(connection)
+        if not connection.is_open:
+            self._gone(connection)
+
+    def collect(self, output: Output) -> None:
+        """Have everything kept."""
+        self._collecting = output
 
     def end_readers(self, code: int) -> None:
         """Tell everybody how it ended, and close when they know."""
@@ -126,7 +137,8 @@ class Streams:
         """Look at the outputs if there is room for what they have."""
         if not self._is_started:
             return
-        reads = READ if self._has_ended or not any(each.is_full for each in self._readers) else 0
+        left = self._has_ended and self._may_be_left > 0
+        reads = READ if left or not any(each.is_full for each in self._readers) else 0
         for fd in list(self._outputs):
             writes = WRITE if fd == self._input and self._pending else 0
             self._loop.watch(fd, reads | writes, lambda events, fd=fd: self._ready(fd, events))  # type: ignore[misc]
@@ -157,7 +169,11 @@ class Streams:
         if self._log is not None:
             self._log.write(stream, data)
         framed = protocol.frame(stream, data)
+        if self._collecting is not None:
+            self._collecting.send(framed)
         full = False
+        if self._has_ended:
+            self._may_be_left -= len(data)
         for connection, wanted in list(self._readers.items()):
             # With a terminal there is one stream, for whoever wants either.
             if wanted[stream - 1] or (self.terminal and wanted[1]):

@@ -1,0 +1,139 @@
+"""A container put together from its job: tree, mount points, user, and the config.json that a runtime carries out.
+
+Sources: moby daemon/start.go, daemon/container_operations_unix.go, daemon/oci_linux.go.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from veneer.drivers import mount as mounting
+from veneer.errors import InvalidRequest
+from veneer.run import wanted
+from veneer.run.bundle import Bundle, Here
+from veneer.run.monitor import groups, state
+from veneer.run.monitor.mounts import mount
+from veneer.run.mountpoints import MountPoints
+from veneer.run.spec import SYSTEM_TARGETS, Bind, document, started
+from veneer.run.users import identity
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from veneer.run.spec import Host, Tmpfs
+
+FOLDER = "bundle"
+_ETC = ("hostname", "hosts", "resolv.conf")
+"""Files in the container's folder that it sees in /etc, where they are there."""
+
+
+class BadWorkingDirectory(InvalidRequest):
+    """A working directory that leads out of the container, into what a program has open."""
+
+
+class NotJoinable(InvalidRequest):
+    """The container whose namespace was to be shared does not run."""
+
+
+class Assembly:
+    """The bundle, in memory and in our mount namespace alone; `root` is a descriptor of the container's tree.
+
+    Raises what mounting raises, UnknownUser, BadMountPoint, BadWorkingDirectory, NotJoinable, NoSuchDevice.
+    """
+
+    def __init__(self, job: Mapping[str, Any], host: Host, host_proc: int) -> None:
+        self._job = job
+        self._host = host
+        self._host_proc = host_proc
+        self.config: Mapping[str, Any] = job["document"]["Config"]
+        self.host_config: Mapping[str, Any] = job["document"]["HostConfig"]
+        place = Path(job["folder"]) / FOLDER
+        place.mkdir(0o700, exist_ok=True)
+        self._bundle = Bundle(Here(), place, [mount(each) for each in job["mounts"]])
+        self.folder = place
+        self._fd = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.root = self._bundle.root
+        parent = str(self.host_config.get("CgroupParent") or "")
+        self.cgroup = groups.path_of(parent, job["id"]) if host.cgroups else ""
+        if hides := job["runtime"].get("hides"):
+            self._bundle.hide(hides)
+
+    def write(self, network: str) -> None:
+        """Write config.json; `network` is "none", "host" or the path of a namespace."""
+        who = identity(self.root, str(self.config.get("User") or ""))
+        points = MountPoints(self.root)
+        try:
+            for target in SYSTEM_TARGETS:
+                points.make(target, directory=True)
+            mounts = [self._on(points, each) for each in self._mounts()]
+            process = wanted.process(
+                self._job, who, self._host, mounts=mounts, network=network, cgroup=self.cgroup,
+                namespaces=self._joined(),
+            )  # fmt: skip
+            check_directory(points.make(process.cwd, directory=True), process.cwd)
+        finally:
+            points.keep()
+        made = document(process, os.fspath(self._bundle.rootfs), self._host)
+        self._bundle.write("config.json", json.dumps(made).encode("utf-8", "surrogateescape"))
+
+    def exec_process(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """What an exec's runtime is given.  Raises UnknownUser, BadWorkingDirectory."""
+        who = identity(self.root, str(request.get("User") or self.config.get("User") or ""))
+        rows, columns = request.get("ConsoleSize") or (0, 0)
+        process = wanted.exec_process(self._job, request, who, self._host, (int(rows), int(columns)))
+        check_directory(process.cwd, process.cwd)
+        return started(process, self._host)
+
+    def path(self, name: str) -> str:
+        """A short path, for programs we start, of a file beside the bundle: a socket's may have 107 bytes."""
+        return f"/proc/{os.getpid()}/fd/{self._fd}/{name}"
+
+    def close(self) -> None:
+        """Take the tree away, and all that lies with it in memory."""
+        os.close(self._fd)
+        self._bundle.__exit__()
+        mounting.unmount(self.folder, lazy=True)
+        self.folder.rmdir()
+
+    def _mounts(self) -> list[Bind | Tmpfs]:
+        given = [*wanted.mounts(self._job), *wanted.device_mounts(self.host_config, self._host)]
+        targets = {each.target for each in given}
+        folder = Path(self._job["folder"])
+        files = [
+            Bind(os.fspath(folder / name), f"/etc/{name}")
+            for name in _ETC
+            if f"/etc/{name}" not in targets and (folder / name).exists()
+        ]
+        return [*files, *given]
+
+    def _on(self, points: MountPoints, each: Bind | Tmpfs) -> Bind | Tmpfs:
+        directory = not isinstance(each, Bind) or os.path.isdir(each.source)
+        return each.replaced(target=points.make(each.target, directory=directory))
+
+    def _joined(self) -> dict[str, str]:
+        """Namespaces of other containers, as paths: whose is where only the host's numbers are known."""
+        found = {}
+        for kind, mode in (("pid", "PidMode"), ("ipc", "IpcMode")):
+            word, _, other = str(self.host_config.get(mode) or "").partition(":")
+            if word == "container":
+                found[kind] = self.joined(other, kind)
+        return found
+
+    def joined(self, container: str, kind: str) -> str:
+        """The path of a namespace of another container, which is given by its whole id."""
+        other = state.read(Path(self._job["folder"]).parent / container)
+        if not other.pid:
+            raise NotJoinable(f"cannot join {kind} of a non running container: {container}")
+        return f"/proc/{os.getpid()}/fd/{self._host_proc}/{other.pid}/ns/{kind}"
+
+
+def check_directory(real: str, given: str) -> None:
+    """Raise BadWorkingDirectory for a directory by way of somebody's open files.  Source: CVE-2024-21626."""
+    parts = [part for part in real.split("/") if part not in ("", ".")]
+    if parts[:1] == ["proc"] and ("fd" in parts or "cwd" in parts or "root" in parts):
+        raise BadWorkingDirectory(f"the working directory {given} is not in the container",
+                                  hint="choose another with --workdir")  # fmt: skip

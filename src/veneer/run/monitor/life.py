@@ -1,0 +1,339 @@
+"""A container's life: started, watched, started again by its restart policy, stopped, and cleaned up after.
+
+Sources: moby daemon/start.go, stop.go, kill.go, monitor.go, container/state.go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+from veneer.errors import VeneerError
+from veneer.run.host import host
+from veneer.run.monitor import groups, state
+from veneer.run.monitor.assembly import Assembly
+from veneer.run.monitor.calls import Calls
+from veneer.run.monitor.client import NotRunning
+from veneer.run.monitor.execs import LINGER_SECONDS, Execs, started
+from veneer.run.monitor.health import Health, command_of
+from veneer.run.monitor.loop import READ, Future, Loop, Task
+from veneer.run.monitor.namespaces import host_pid
+from veneer.run.monitor.networking import Networking
+from veneer.run.monitor.restarts import Restarts
+from veneer.run.monitor.streams import Streams
+from veneer.run.runtime import Runtime
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from veneer.run.monitor.connection import Connection
+    from veneer.run.monitor.logfile import LogFile
+
+STOP_SECONDS = 10.0
+_FAILED_CODE = 128
+"""Of a container whose start failed for no reason of its command's, as with docker."""
+
+
+class Life:
+    """One container from its start to its end; `over` is known, with the exit code, when nothing of it is left."""
+
+    def __init__(self, loop: Loop, job: Mapping[str, Any], host_proc: int) -> None:
+        self.job = job
+        self.id = str(job["id"])
+        self.over: Future[int] = Future()
+        self.loop = loop
+        self.host_proc = host_proc
+        self.folder = Path(job["folder"])
+        self.restarts = Restarts(job.get("restart"))
+        self.state = state.State(boot_id=state.boot_id(), monitor=host_pid(host_proc, os.getpid()))
+        self.pid = 0
+        self.name = ""
+        """What the runtime calls the container that runs."""
+        self.assembly: Assembly
+        self.calls: Calls
+        self.execs: Execs
+        self.streams: Streams
+        self.next_exit: Future[int] = Future()
+        self.ended: Future[int] = Future()
+        """Its exit code, when it has ended for good and may be started anew by somebody else."""
+        self.log_path: Path | None = None
+        self.on_end: Callable[[], object] = lambda: None
+        """Called by the end, before the lock is let go."""
+        self.network = Networking(job)
+        self._alive: int | None = None
+        self._count = 0
+        self._log: LogFile | None = None
+        self._stopping: Future[None] = Future()
+        self._ended: Future[int]
+        self._began = 0.0
+        self._oom = 0
+        self._oom_fds: tuple[int, ...] = ()
+        self._health: Task[None] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self.state.status in (state.RUNNING, state.PAUSED)
+
+    def require_running(self) -> None:
+        """Raises NotRunning."""
+        if not self.is_running:
+            raise NotRunning(f"Container {self.id} is not running")
+
+    async def begin(self, reader: Connection | None, wanted: tuple[bool, bool, bool], answer: Any) -> None:
+        """Start it; `answer` is called before the `reader` is sent anything.
+
+        Raises what assembling, the network and the runtime raise; then everything is cleaned up already.
+        """
+        self._alive = state.hold(self.folder, state.ALIVE)
+        try:
+            self._assemble()
+            await self._start(reader, wanted, answer)
+        except BaseException as error:
+            code = error.exit_code if isinstance(error, VeneerError) and error.exit_code > 1 else _FAILED_CODE
+            self._finish(code, status=state.CREATED, error=str(error))
+            raise
+        living = self.loop.spawn(self._live())
+        # An error of ours: the container ends with us, and the state will be read as what that is.
+        living.then(lambda: self.over.set(_FAILED_CODE))
+
+    def _assemble(self) -> None:
+        here = host()
+        self.assembly = Assembly(self.job, here, self.host_proc)
+        if self.assembly.cgroup:
+            groups.remove(self.assembly.cgroup)  # of a monitor that was killed
+        self.assembly.write(self.network.open(self.assembly))
+        given = self.job["runtime"]
+        runtime = Runtime(given["name"], given["path"], "", given.get("hides", ""))
+        self.calls = Calls(self.loop, runtime, here, self.assembly.folder)
+        self.execs = Execs(self.loop, self.assembly, self.calls, self.tell)
+        self._log = _log_of(self.job)
+        self.log_path = None if self._log is None else self._log.path
+        self._note(cgroup=self.assembly.cgroup, networks=self.network.settings)
+
+    async def _start(self, reader: Connection | None, wanted: tuple[bool, bool, bool], answer: Any) -> None:
+        config = self.assembly.config
+        streams = Streams(
+            self.loop, self._log, terminal=bool(config.get("Tty")), keeps_input=bool(config.get("OpenStdin")),
+            once=bool(config.get("StdinOnce")),
+        )  # fmt: skip
+        self._count += 1
+        name = f"{self.id[:12]}-{self._count}"
+        word = str(self.job["args"][0]) if self.job["args"] else ""
+        self.pid, self._ended, terminal = await started(
+            self.calls.run, (name, word), streams, self.assembly, f"tty-{self._count}"
+        )
+        self.name, self.streams = name, streams
+        self._began = time.monotonic()
+        self._note(status=state.RUNNING, pid=host_pid(self.host_proc, self.pid), started_at=state.rfc3339(), error="",
+                   exit_code=0, oom_killed=False, restart_count=self.restarts.count, health=None)  # fmt: skip
+        self.tell("start")
+        answer()
+        if reader is not None:
+            stdin, stdout, stderr = wanted
+            streams.attach(reader, stdin=stdin, stdout=stdout, stderr=stderr)
+        streams.started(terminal)
+        self._watch_memory()
+        self._watch_health()
+
+    async def _live(self) -> None:
+        """Until it ends for good."""
+        while True:
+            code = await self._ended
+            await self._see_out(code)
+            wait = None if self._stopping.is_set else self.restarts.after(code, time.monotonic() - self._began)
+            self._note(exit_code=code, finished_at=state.rfc3339())
+            if wait is None:
+                break
+            self._note(status=state.RESTARTING, pid=0)
+            self._tell_exit(code)
+            if await self.loop.within(wait, self._stopping):
+                break
+            try:
+                await self._start(None, (False, False, False), lambda: None)
+            except VeneerError as error:
+                self._note(error=error.message)
+                break
+        self._finish(code, status=state.EXITED)
+        await self.remove()
+        self.over.set(code)
+
+    async def _see_out(self, code: int) -> None:
+        """Its first process has ended: so will everything of it."""
+        if self._health is not None:
+            self._health.cancel()
+        self._let_memory_go()
+        cgroup = self.assembly.cgroup
+        if cgroup:
+            killed = groups.oom_kills(cgroup) > self._oom
+            self._note(oom_killed=killed)
+            groups.remove(cgroup)
+        elif not self._has_own_pids:
+            _end_children()
+        self.streams.ended()
+        await self.loop.within(LINGER_SECONDS, self.streams.drained)
+        self.streams.abandon()
+        if self._log is not None:
+            self._log.end()
+        self.tell("die", {"exitCode": str(code)})
+
+    def _tell_exit(self, code: int) -> None:
+        """To who waits for it, and who reads it."""
+        waiting, self.next_exit = self.next_exit, Future()
+        waiting.set(code)
+        self.streams.end_readers(code)
+
+    def _finish(self, code: int, *, status: str, error: str = "") -> None:
+        """Nothing of it is left, and the state says so; who comes now finds nobody."""
+        self.network.close(self.folder)
+        if hasattr(self, "assembly"):
+            if self.assembly.cgroup:
+                groups.remove(self.assembly.cgroup)
+            self.assembly.close()
+        if self._log is not None:
+            self._log.close()
+            if self._log.lost and not error:
+                error = f"{self._log.lost} bytes could not be written to its log: {self._log.problem}"
+        self._note(status=status, pid=0, monitor=0, exit_code=code, error=error or self.state.error, networks={},
+                   cgroup="")  # fmt: skip
+        self.on_end()
+        if self._alive is not None:
+            os.close(self._alive)
+            self._alive = None
+        if hasattr(self, "streams"):
+            self._tell_exit(code)
+        self.ended.set(code)
+
+    async def remove(self) -> None:
+        """With `auto_remove`, and nobody there who has said that he will, have the container removed."""
+        words = self.job.get("remove")
+        if not self.job.get("auto_remove") or not words or state.is_held(self.folder, state.CARETAKER):
+            return
+        from veneer.run.monitor.calls import spawn
+
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            await self.loop.child(spawn([str(word) for word in words], (null, null, null)))
+        finally:
+            os.close(null)
+
+    def end_soon(self) -> bool:
+        """It is not to be started again; whether it ends by itself now, being between two starts."""
+        self._stopping.set(None)
+        return self.state.status == state.RESTARTING
+
+    def signal(self, number: int) -> None:
+        """Send its first process a signal."""
+        if not self._ended.is_set:
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(self.pid, number)
+
+    async def stop(self, seconds: float | None, number: int | None) -> None:
+        """See Client.stop."""
+        if self.end_soon():
+            await self.ended
+            return
+        self.require_running()
+        config = self.assembly.config
+        if seconds is None:
+            given = config.get("StopTimeout")
+            seconds = STOP_SECONDS if given is None else float(given)
+        self.signal(number or int(self.job.get("stop_signal") or signal.SIGTERM))
+        await self.unpause()
+        if seconds < 0:
+            await self._ended
+        elif not await self.loop.within(seconds, self._ended):
+            self.signal(signal.SIGKILL)
+        await self.ended
+        self.tell("stop")
+
+    async def unpause(self) -> None:
+        """Have it go on if it is paused."""
+        if self.state.status == state.PAUSED:
+            await self.calls.do("resume", self.name)
+            if self.state.status == state.PAUSED:
+                self._note(status=state.RUNNING)
+                self.tell("unpause")
+
+    async def pause(self) -> None:
+        """Have it stand still."""
+        await self.calls.do("pause", self.name)
+        if self.state.status == state.RUNNING:
+            self._note(status=state.PAUSED)
+            self.tell("pause")
+
+    def tell(self, action: str, attributes: Mapping[str, str] | None = None) -> None:
+        """An event of the container."""
+        from veneer.store import events
+
+        job = self.job
+        about = {**(job.get("labels") or {}), "image": str(job.get("image_name") or job["image"]), "name": job["name"]}
+        events.append(Path(job["root"]), type="container", action=action, id=self.id,
+                      attributes={**about, **(attributes or {})})  # fmt: skip
+
+    @property
+    def _has_own_pids(self) -> bool:
+        return not str(self.assembly.host_config.get("PidMode") or "")
+
+    def _note(self, **changes: Any) -> None:
+        self.state = self.state.replaced(**changes)
+        state.write(self.folder, self.state)
+
+    def _watch_memory(self) -> None:
+        cgroup = self.assembly.cgroup
+        if cgroup:
+            self._oom = groups.oom_kills(cgroup)
+            self._oom_fds = groups.oom_watch(cgroup)
+            if self._oom_fds:
+                self.loop.watch(self._oom_fds[0], READ, lambda _: self._out_of_memory())
+
+    def _out_of_memory(self) -> None:
+        groups.oom_seen(self._oom_fds[0])
+        self.tell("oom")
+
+    def _let_memory_go(self) -> None:
+        if self._oom_fds:
+            self.loop.watch(self._oom_fds[0], 0, lambda _: None)
+            for fd in self._oom_fds:
+                os.close(fd)
+            self._oom_fds = ()
+
+    def _watch_health(self) -> None:
+        check = self.job.get("health")
+        command = command_of(check, self.assembly.config.get("Shell"))
+        if check and command:
+            health = Health(check, command)
+            self._note(health=health.document())
+
+            def changed(status: str) -> None:
+                self._note(health=health.document())
+                if status:
+                    self.tell(f"health_status: {status}")
+
+            name = self.name
+            self._health = self.loop.spawn(
+                health.watch(self.loop, lambda words, seconds: self.execs.probe(name, words, seconds), changed)
+            )
+
+
+def _log_of(job: Mapping[str, Any]) -> LogFile | None:
+    given = job.get("log") or {}
+    if given.get("driver", "json-file") == "none":
+        return None
+    from veneer.run.monitor.logfile import LogFile
+
+    path = Path(given.get("path") or Path(job["folder"]) / f"{job['id']}-json.log")
+    return LogFile(path, max_size=int(given.get("max_size") or 0), max_files=int(given.get("max_file") or 1),
+                   attributes=given.get("attributes"))  # fmt: skip
+
+
+def _end_children() -> None:
+    """Without a PID namespace or a control group of its own: what a container has left behind is our child."""
+    with contextlib.suppress(FileNotFoundError):  # this kernel does not tell
+        for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)

@@ -1,0 +1,92 @@
+"""The monitor from its first instruction to its last; see docs/decisions/0014-the-monitor.md."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import traceback
+from pathlib import Path
+
+from veneer.errors import VeneerError
+from veneer.run.monitor import failures, protocol
+from veneer.run.monitor.connection import Connection
+from veneer.run.monitor.life import Life
+from veneer.run.monitor.loop import Loop
+from veneer.run.monitor.namespaces import enter
+from veneer.run.monitor.server import Server
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+LOG = "monitor.log"
+"""In the container's folder: what went wrong with the monitor itself."""
+
+
+def main() -> None:
+    """Wait for a job on standard input, a socket, and do it."""
+    os.closerange(3, 1 << 30)
+    os.chdir("/")
+    os.umask(0o022)
+    caller = socket.socket(fileno=os.dup(0))
+    request = _request(caller)
+    if request is None:
+        return
+    job = request["job"]
+    try:
+        host_proc = enter(own_pids=not str(job["document"]["HostConfig"].get("PidMode") or ""))
+    except VeneerError as error:
+        caller.sendall(protocol.message(protocol.ANSWER, {"error": failures.told(error)}))
+        return
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    try:
+        _watch(job, request.get("attach"), caller, host_proc)
+    except Exception as error:  # noqa: BLE001 - the last that can be said of it
+        _note(job, error)
+        sys.exit(1)
+
+
+def _request(caller: socket.socket) -> dict[str, Any] | None:
+    """What is to be done; None if the caller has thought better of it."""
+    frames = protocol.Frames()
+    while data := caller.recv(64 << 10):
+        for _, content in frames.feed(data):
+            return protocol.parsed(content)
+    return None
+
+
+def _watch(job: dict[str, Any], attach: list[bool] | None, caller: socket.socket, host_proc: int) -> None:
+    loop = Loop()
+    loop.report = lambda error: _note(job, error)
+    life = Life(loop, job, host_proc)
+    server = Server(loop, life)
+    connection = Connection(loop, caller)
+    server.keep(connection)
+
+    async def begin() -> None:
+        try:
+            server.listen()
+            wanted = attach or [False, False, False]
+            await life.begin(
+                connection if attach else None, (wanted[0], wanted[1], wanted[2]),
+                lambda: connection.answer({"id": job["id"]}),
+            )  # fmt: skip
+        except BaseException as error:
+            connection.answer({"error": failures.told(error)})
+            if not isinstance(error, VeneerError):
+                raise
+            await life.remove()
+            life.over.set(life.state.exit_code)
+
+    task = loop.spawn(begin())
+    task.then(lambda: life.over.set(1) if task.error is not None else None)
+    loop.run(life.over)
+    server.finish()
+    loop.run(server.idle)
+
+
+def _note(job: dict[str, Any], error: BaseException) -> None:
+    with open(Path(job["folder"]) / LOG, "a", encoding="utf-8") as log:
+        log.write("".join(traceback.format_exception(error)))
