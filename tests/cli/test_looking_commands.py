@@ -133,6 +133,17 @@ def test_waste_is_told_by_path_layer_and_cause(app: Veneer) -> None:
     assert "wasted" in app("image", "waste", "demo/base:1").text
 
 
+def test_what_is_stored_under_several_paths_is_told(veneer: Veneer, tmp_path: Path) -> None:
+    twice = image({"a": b"same" * 100, "b": b"same" * 100, "c": b"else" * 100}, {"d/a": b"same" * 100})
+    archive = tmp_path / "twice.tar"
+    archive.write_bytes(docker_archive((twice, ["twice:1"])))
+    shown = veneer("image", "waste", "--by", "duplicate", "--archive", str(archive)).text.splitlines()
+    assert shown[0] == "twice:1: 1 content under several paths, 800B beyond the first"
+    assert shown[-1].split() == ["800B", "3", "400B", "1,2", "/a", "/b", "/d/a"]
+    row = json.loads(veneer("image", "waste", "--by", "duplicate", "--format", "json", "--archive", str(archive)).text)
+    assert row["Paths"] == "/a /b /d/a"
+
+
 def test_waste_in_dives_figures_and_its_json(app: Veneer) -> None:
     dive = app("image", "waste", "--metric", "dive", "demo/app:1").text.splitlines()
     assert dive[1] == "wastedBytes: 2005 bytes (2kB)"
@@ -263,7 +274,7 @@ def test_a_remote_image_is_told_without_its_layers(app: Veneer) -> None:
         (["layers", "nosuch:1"], "Error: No such image: nosuch:1"),
         (["layers", "--archive", "/no/such.tar"], "Error: open /no/such.tar: no such file or directory"),
         (["layers", "--archive", "x", "--remote"], "Error: --archive and --remote cannot be used together"),
-        (["waste", "--by", "day", "demo/app:1"], "Error: invalid --by 'day': one of layer, cause, path"),
+        (["waste", "--by", "day", "demo/app:1"], "Error: invalid --by 'day': one of layer, cause, path, duplicate"),
         (["waste", "--metric", "x", "demo/app:1"], "Error: invalid --metric 'x': veneer or dive"),
         (["waste", "--squash", "3-9", "demo/app:1"], "Error: invalid --squash '3-9': a range of layers is wanted"),
         (["tree", "--at", "9", "demo/app:1"], "Error: no range from layer 0 to layer 9: the image has 3 layers"),

@@ -108,6 +108,16 @@ def test_an_archive_and_a_registry_tell_the_same_and_leave_no_store(
     assert len({repr(each) for each in seen.values()}) == 1, seen
 
 
+def test_layers_of_a_layout_are_in_its_manifests_order(engine: Engine, tmp_path: Path) -> None:
+    """There is no manifest.json in it, and the order of its files is another one: dive's is by chance."""
+    many = image(*({f"layer-{number}": b"%d" % number} for number in range(12)))
+    assert [each.digest for each in many.layers] != sorted(each.digest for each in many.layers)
+    layout = oci_layout(tmp_path / "layout", ("many:1", many))
+    assert not (layout / "manifest.json").exists()
+    with engine.looking.open(archive=layout) as subject:
+        assert [index.path(0) for index in subject.indexes] == [b"layer-%d" % number for number in range(12)]
+
+
 def test_documents_alone_are_two_small_requests(engine: Engine, registry: Registry) -> None:
     registry.add(NAME, APP)
     with engine.looking.open(f"{registry.host}/{NAME}", remote=True) as subject:

@@ -9,6 +9,7 @@ from veneer.cli.command import LIST_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
 from veneer.cli.listing import Column, Listing
 from veneer.cli.looked import NO_TRUNC, WHERE, image_and, instruction, layer_numbers, looked_at, path_text
+from veneer.cli.reworked import counted
 from veneer.cli.units import human_size
 
 TYPE_CHECKING = False
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from veneer.analysis.waste import Waste
     from veneer.engine.looking.subject import Subject
 
-KINDS = ("layer", "cause", "path")
+KINDS = ("layer", "cause", "path", "duplicate")
 MOST = 20
+MOST_PATHS = 3
 _REMEDIES = {
     "deleted": "delete it in the same RUN that made it, or do not copy it",
     "shadowed": "replace the directory in the layer that made it",
@@ -99,6 +101,8 @@ def run(app: App, given: Parsed) -> None:
             _dive_export(app, subject)
         elif metric == "dive":
             _dive(app, given, subject)
+        elif by == "duplicate":
+            _duplicates(app, given, subject, int(limit))
         elif given.text("squash"):
             _squash(app, subject, given.text("squash"))
         else:
@@ -127,6 +131,41 @@ def _ledger(app: App, given: Parsed, subject: Subject, by: str, limit: int) -> N
     if len(shown) < len(rows):
         left = sum(row.bytes for row in rows[limit:])
         app.line(f"... {len(rows) - limit} more, {human_size(left)}; --limit 0 shows all")
+
+
+def _duplicates(app: App, given: Parsed, subject: Subject, limit: int) -> None:
+    """What is seen, and stored, under several paths: no waste, but room that hard links or symlinks would save."""
+    from veneer.analysis.duplicates import Duplicate, duplicates
+
+    format, human = given.text("format"), given.flag("human")
+
+    def size(number: int) -> str:
+        return human_size(number) if human else str(number)
+
+    def paths(each: Duplicate) -> str:
+        shown = each.paths if given.flag("no_trunc") or format not in ("", "table") else each.paths[:MOST_PATHS]
+        more = f" and {len(each.paths) - len(shown)} more" if len(shown) < len(each.paths) else ""
+        return " ".join(map(path_text, shown)) + more
+
+    rows = duplicates(subject.table)
+    kind: Listing[Duplicate] = Listing("duplicate", (
+        Column("Bytes", "BYTES", lambda each: size(each.bytes)),
+        Column("Copies", "COPIES", lambda each: str(len(each.paths))),
+        Column("Size", "SIZE", lambda each: size(each.size)),
+        Column("HeldIn", "HELD IN", lambda each: layer_numbers(sorted(set(each.layers)))),
+        Column("Paths", "PATHS", paths),
+    ))  # fmt: skip
+    is_table = format in ("", "table")
+    shown = rows[:limit] if limit and is_table else rows
+    if is_table:
+        total = sum(each.bytes for each in rows)
+        app.line(f"{subject.name}: {counted(len(rows), 'content')} under several paths, {size(total)} beyond the first")
+        if not rows:
+            return
+        app.write("\n")
+    kind.show(app, shown, format, ("Bytes", "Copies", "Size", "HeldIn", "Paths"))
+    if len(shown) < len(rows):
+        app.line(f"... {len(rows) - limit} more; --limit 0 shows all")
 
 
 def _squash(app: App, subject: Subject, text: str) -> None:
@@ -190,7 +229,12 @@ WASTE = Command(
     "[OPTIONS] IMAGE",
     most=1,
     options=(
-        Option("by", "string", 'Put together by "path", "layer" (that made it) or "cause"', shown_default='"path"'),
+        Option(
+            "by",
+            "string",
+            'By "path", "layer" (that made it) or "cause"; "duplicate": what is seen several times',
+            shown_default='"path"',
+        ),
         Option("format", "string", LIST_FORMAT + "\n'dive-json':        The whole image as dive exports it"),
         Option("H,human", "bool", "Print sizes in human readable format", default=True, shown_default="true"),
         Option("limit", "int", "Rows of the table; 0 shows all", shown_default=str(MOST)),

@@ -1,0 +1,64 @@
+"""Files that are to be seen more than once in an image: the same content under several paths, stored for each of them.
+
+Names of one file (hard links) are no duplicates, nor are copies that nobody sees: those are waste.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from veneer.analysis.copies import NEVER
+from veneer.analysis.events import entries_of
+from veneer.analysis.table import Table
+from veneer.changeset.entry import Kind
+from veneer.values import Value
+
+_REGULAR = int(Kind.REGULAR)
+
+
+class Duplicate(Value):
+    """One content of `size` bytes that several files have, with their paths, and the layer that stores each."""
+
+    __slots__ = ()
+    size: int
+    paths: tuple[bytes, ...]
+    layers: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        """What all but one of them take."""
+        return self.size * (len(self.paths) - 1)
+
+
+def duplicates(table: Table, least: int = 1) -> list[Duplicate]:
+    """The contents of at least `least` bytes that are stored and seen under several paths, the most bytes first.
+
+    Goes through the image twice, so that digests are kept only of files whose size is not their own.
+    """
+    sizes = Counter(size for _, _, _, size in _files(table, least))
+    found: dict[tuple[int, bytes], list[tuple[bytes, int]]] = {}
+    for path, layer, number, size in _files(table, least):
+        if sizes[size] > 1:
+            found.setdefault((size, table.indexes[layer].digest(number)), []).append((path, layer))
+    same = (
+        Duplicate(size, tuple(path for path, _ in files), tuple(layer for _, layer in files))
+        for (size, _), files in found.items()
+        if len(files) > 1
+    )
+    return sorted(same, key=lambda each: (-each.bytes, each.paths))
+
+
+def _files(table: Table, least: int) -> Iterator[tuple[bytes, int, int, int]]:
+    """(path, layer, number, size) of the files to be seen that store at least so much, by path."""
+    for row in table.walk():
+        for copy in row.copies:
+            index = table.indexes[copy.layer]
+            if copy.ended == NEVER and index.kinds[copy.number] == _REGULAR and index.sizes[copy.number] >= least:
+                yield row.path, copy.layer, copy.number, index.sizes[copy.number]
+        if row.run is not None and row.run.ended == NEVER and not row.run.empty:
+            index = table.indexes[row.run.layer]
+            kinds, stored = index.kinds, index.sizes
+            for number, path in entries_of(table, row.run, row.path):
+                if kinds[number] == _REGULAR and stored[number] >= least:
+                    yield path, row.run.layer, number, stored[number]
