@@ -39,6 +39,7 @@ _IMPORT = Leaf("import_", "IMPORT", "Import the contents from a tarball to creat
 _INSPECT_IMAGE = Leaf("inspect", "INSPECT_IMAGE", "Display detailed information on one or more images")
 _LOAD = Leaf("load", "LOAD", "Load an image from a tar archive or STDIN")
 _IMAGES = Leaf("images", "IMAGES", "List images")
+_PORT = Leaf("port", "PORT", "List port mappings or a specific mapping for the container")
 _PULL = Leaf("pull", "PULL", "Download an image from a registry")
 _PUSH = Leaf("push", "PUSH", "Upload an image to a registry")
 _REMOVE = Leaf("remove", "REMOVE", "Remove one or more images")
@@ -99,6 +100,19 @@ GROUPS: Mapping[str, Group] = {
         },
         {"list": "ls"},
     ),
+    "network": Group(
+        "Manage networks",
+        {
+            "connect": Leaf("network", "CONNECT_NETWORK", "Connect a container to a network"),
+            "create": Leaf("network", "CREATE_NETWORK", "Create a network"),
+            "disconnect": Leaf("network", "DISCONNECT_NETWORK", "Disconnect a container from a network"),
+            "inspect": Leaf("network", "INSPECT_NETWORK", "Display detailed information on one or more networks"),
+            "ls": Leaf("network", "LIST_NETWORKS", "List networks"),
+            "prune": Leaf("network", "PRUNE_NETWORKS", "Remove all unused networks"),
+            "rm": Leaf("network", "REMOVE_NETWORK", "Remove one or more networks"),
+        },
+        {"list": "ls", "remove": "rm"},
+    ),
     "system": Group(
         "Manage the store",
         {
@@ -124,6 +138,7 @@ TOP: Mapping[str, Leaf] = {
     "load": _LOAD,
     "login": Leaf("login", "LOGIN", "Authenticate to a registry"),
     "logout": Leaf("login", "LOGOUT", "Log out from a registry"),
+    "port": _PORT,
     "pull": _PULL,
     "push": _PUSH,
     "report": Leaf("image_report", "REPORT", "Write an HTML page that shows images: layers, sizes, waste, findings"),

@@ -121,6 +121,8 @@ class Networks:
     def inspect(self, reference: str) -> dict[str, Any]:
         """docker's document of a network, with the containers that run on it.  Raises NoSuchNetwork."""
         network = self.get(reference)
+        if network.driver == "bridge":
+            network = self._settled(network)
         document = {key: value for key, value in network.document.items() if key != "veneer"}
         ipam = dict(document["IPAM"])
         if network.name == DEFAULT:
@@ -276,6 +278,13 @@ class Networks:
 
         disconnect(self, self._store, reference, container, force=force)
 
+    def _settled(self, network: Network) -> Network:
+        """The network with a subnet that nobody else has by now, where that was chosen here."""
+        if not network.document.get("veneer", {}).get("chosen"):
+            return network
+        taken = self._taken(network.bridge)
+        return self._store.networks.settle(network, taken, in_use=lambda: self._is_used(network))
+
     def _tell(self, action: str, network: Network) -> None:
         from veneer.run.network.connection import tell
 
@@ -285,9 +294,7 @@ class Networks:
 
     # ---- for those who put plans together (network_start, network_changes)
 
-    def claimed(
-        self, network: Network, container: str, settings: Mapping[str, Any], *, settle: bool = True
-    ) -> tuple[Network, Sequence[str]]:
+    def claimed(self, network: Network, container: str, settings: Mapping[str, Any]) -> tuple[Network, Sequence[str]]:
         """The network, with a subnet that nobody else has by now, and a container's addresses on it, claimed."""
         ipam = settings.get("IPAMConfig") or {}
         wanted = [address for key in ("IPv4Address", "IPv6Address") if (address := ipam.get(key))]
@@ -297,10 +304,8 @@ class Networks:
                 "user specified IP address is supported only when connecting to networks with user configured subnets",
                 hint="veneer network create --subnet 10.5.0.0/24 NAME",
             )
-        store = self._store.networks
-        if settle and chosen:
-            network = store.settle(network, self._taken(network.bridge), in_use=lambda: self._is_used(network))
-        return network, store.claim(network, container, wanted=wanted, lives=self._lives)
+        network = self._settled(network)
+        return network, self._store.networks.claim(network, container, wanted=wanted, lives=self._lives)
 
 
 def _endpoint(name: str, entry: Mapping[str, Any]) -> dict[str, str]:

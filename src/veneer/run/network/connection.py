@@ -145,7 +145,7 @@ def tell(root: str, action: str, network: Mapping[str, Any], attributes: Mapping
     """An event of a network."""
     from pathlib import Path
 
-    from veneer.store import events
+    from veneer.store.events import append
 
     named = {**attributes, "name": network["name"], "type": network.get("driver", "bridge")}
-    events.append(Path(root), type="network", action=action, id=network["id"], attributes=named)
+    append(Path(root), type="network", action=action, id=network["id"], attributes=named)
