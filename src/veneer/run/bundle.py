@@ -132,8 +132,17 @@ class Bundle:
         self.enclosure.inside(written)
 
     def hide(self, path: str) -> None:
-        """Have what is mounted at a path of the host out of sight."""
-        self.enclosure.inside(lambda: sys_mount.umount2(os.fsencode(path), sys_mount.MNT_DETACH))
+        """Have nothing at a path of the host where something is mounted.
+
+        What a program writes there, as crun does that takes the place for a control group, goes with the enclosure.
+        """
+
+        def hidden() -> None:
+            place = os.fsencode(path)
+            sys_mount.umount2(place, sys_mount.MNT_DETACH)
+            sys_mount.mount(b"tmpfs", place, b"tmpfs", sys_mount.MS_NOSUID | sys_mount.MS_NODEV, b"mode=0755")
+
+        self.enclosure.inside(hidden)
 
     def _place(self) -> Path:
         self._count += 1

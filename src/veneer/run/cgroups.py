@@ -48,7 +48,8 @@ def hierarchies() -> Iterator[str]:
         return
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(CGROUPS):
-            yield f"{CGROUPS}/{name}"
+            if os.path.exists(f"{CGROUPS}/{name}/cgroup.procs"):  # else it has been hidden: see Bundle.hide
+                yield f"{CGROUPS}/{name}"
 
 
 def _is_stale(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 from veneer.drivers.mount import Mount
@@ -13,22 +14,32 @@ if TYPE_CHECKING:
 
 def told(mount: Mount) -> dict[str, Any]:
     """A mount as JSON has it."""
-    found = {name: getattr(mount, name) for name in Mount.__dataclass_fields__}
-    return {name: _plain(value) for name, value in found.items()}
+    return {name: _plain(getattr(mount, name)) for name in Mount.__annotations__}
 
 
 def mount(given: dict[str, Any]) -> Mount:
     """The mount that was told."""
-    return Mount(**{name: _typed(value, str(Mount.__dataclass_fields__[name].type)) for name, value in given.items()})
+    return Mount(**{name: _typed(value, str(Mount.__annotations__[name])) for name, value in given.items()})
 
 
 def _plain(value: object) -> object:
     if isinstance(value, Path):
         return str(value)
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    import pickle
+
+    # Of a driver that has to do something itself: who does it knows paths, and is told as what he is.
+    return {"pickled": base64.b64encode(pickle.dumps(value)).decode()}
 
 
 def _typed(value: Any, kind: str) -> Any:
     if isinstance(value, list):
         return tuple(_typed(each, kind) for each in value)
+    if isinstance(value, dict):
+        import pickle
+
+        return pickle.loads(base64.b64decode(value["pickled"]))
     return Path(value) if "Path" in kind and value is not None else value
