@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from veneer.engine.containers import defaults, mounts
 from veneer.engine.containers.naming import checked_name, random_name
-from veneer.errors import InvalidRequest, NotFound
+from veneer.engine.containers.spelling import InvalidContainer as InvalidContainer
+from veneer.errors import NotFound
 from veneer.store.containers import NameInUse, new_id
 from veneer.values import Value
 
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
 PULL = ("missing", "always", "never")
 _MIN_MEMORY = 6 << 20
 _NAMES_TRIED = 20
-
-
-class InvalidContainer(InvalidRequest):
-    """A container that cannot be as it was asked for."""
 
 
 class ContainerRequest(Value):
