@@ -45,6 +45,21 @@ _PUSH = Leaf("push", "PUSH", "Upload an image to a registry")
 _REMOVE = Leaf("remove", "REMOVE", "Remove one or more images")
 _SAVE = Leaf("save", "SAVE", "Save one or more images to a tar archive (streamed to STDOUT by default)")
 _TAG = Leaf("tag", "TAG", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE")
+_RUN = Leaf("run", "RUN", "Create and run a new container from an image")
+_CREATE = Leaf("run", "CREATE", "Create a new container")
+_ATTACH = Leaf("container_attach", "ATTACH", "Attach local standard input, output, and error streams to a running container")
+_EXEC = Leaf("container_attach", "EXEC", "Execute a command in a running container")
+_KILL = Leaf("container_life", "KILL", "Kill one or more running containers")
+_LOGS = Leaf("container_logs", "LOGS", "Fetch the logs of a container")
+_PAUSE = Leaf("container_life", "PAUSE", "Pause all processes within one or more containers")
+_RESTART = Leaf("container_life", "RESTART", "Restart one or more containers")
+_START = Leaf("container_start", "START", "Start one or more stopped containers")
+_STATS = Leaf("container_stats", "STATS", "Display a live stream of container(s) resource usage statistics")
+_STOP = Leaf("container_life", "STOP", "Stop one or more running containers")
+_TOP = Leaf("container_top", "TOP_COMMAND", "Display the running processes of a container")
+_UNPAUSE = Leaf("container_life", "UNPAUSE", "Unpause all processes within one or more containers")
+_UPDATE = Leaf("container_update", "UPDATE", "Update configuration of one or more containers")
+_WAIT = Leaf("container_life", "WAIT", "Block until one or more containers stop, then print their exit codes")
 _INFO = Leaf("info", "INFO", "Display system-wide information")
 _EXPORT = Leaf("export", "EXPORT", "Export an image's filesystem as a tar archive")
 
@@ -57,6 +72,27 @@ GROUPS: Mapping[str, Group] = {
             "prune": Leaf("builder", "PRUNE_BUILDER", "Remove build cache"),
         },
         {},
+    ),
+    "container": Group(
+        "Manage containers",
+        {
+            "attach": _ATTACH,
+            "create": _CREATE,
+            "exec": _EXEC,
+            "kill": _KILL,
+            "logs": _LOGS,
+            "pause": _PAUSE,
+            "restart": _RESTART,
+            "run": _RUN,
+            "start": _START,
+            "stats": _STATS,
+            "stop": _STOP,
+            "top": _TOP,
+            "unpause": _UNPAUSE,
+            "update": _UPDATE,
+            "wait": _WAIT,
+        },
+        {"list": "ls", "remove": "rm", "ps": "ls"},
     ),
     "image": Group(
         "Manage images",
@@ -118,6 +154,7 @@ GROUPS: Mapping[str, Group] = {
         {
             "check": Leaf("check", "CHECK", "Check that everything stored is whole"),
             "df": Leaf("disk_usage", "DISK_USAGE", "Show disk usage"),
+            "events": Leaf("events", "EVENTS", "Get real time events from the store"),
             "info": _INFO,
             "prune": Leaf("prune", "PRUNE_SYSTEM", "Remove unused data"),
         },
@@ -126,27 +163,43 @@ GROUPS: Mapping[str, Group] = {
 }
 
 TOP: Mapping[str, Leaf] = {
+    "attach": _ATTACH,
     "build": _BUILD,
     "check": Leaf("image_check", "CHECK_IMAGE", "Check an image against rules: size, waste, growth, what may be in it"),
     "completion": Leaf("completion", "COMPLETION", "Print the completion script for a shell"),
+    "create": _CREATE,
+    "events": Leaf("events", "EVENTS", "Get real time events from the store"),
+    "exec": _EXEC,
     "export": _EXPORT,
     "history": _HISTORY,
     "images": _IMAGES,
     "import": _IMPORT,
     "info": _INFO,
     "inspect": Leaf("inspect", "INSPECT", "Return low-level information on images"),
+    "kill": _KILL,
     "load": _LOAD,
     "login": Leaf("login", "LOGIN", "Authenticate to a registry"),
     "logout": Leaf("login", "LOGOUT", "Log out from a registry"),
+    "logs": _LOGS,
+    "pause": _PAUSE,
     "port": _PORT,
     "pull": _PULL,
     "push": _PUSH,
     "report": Leaf("image_report", "REPORT", "Write an HTML page that shows images: layers, sizes, waste, findings"),
+    "restart": _RESTART,
     "rmi": _REMOVE,
+    "run": _RUN,
     "save": _SAVE,
+    "start": _START,
+    "stats": _STATS,
+    "stop": _STOP,
     "tag": _TAG,
+    "top": _TOP,
+    "unpause": _UNPAUSE,
     "unshare": Leaf("unshare", "UNSHARE", "Run a program in the user namespace of a plain user's layers"),
+    "update": _UPDATE,
     "version": Leaf("version", "VERSION", "Show the veneer version information"),
+    "wait": _WAIT,
 }
 HIDDEN: Mapping[str, Leaf] = {"__complete": Leaf("completion", "COMPLETE", "Words that may come next")}
 

@@ -47,7 +47,7 @@ def start(
 ) -> Stream | None:
     """Start a container that does not run; returns when its process does.
 
-    `launch` is a monitor that was begun before; with `attach` the stream of what is printed, from its first byte.
+    `launch` is a monitor that the caller has begun before; with `attach` the stream of what is printed, from its first byte.
     Raises AlreadyRunning, PausedContainer, and what went wrong (NoSuchCommand, CannotExecute, ContainerFailed, ...).
     """
     from veneer.run.monitor.launch import Launch
@@ -60,7 +60,9 @@ def start(
         if found.is_live:
             raise AlreadyRunning(f"container {container.name} is running")
         reconcile(engine, container)
-        with launch or Launch() as begun:
+        if launch is not None:
+            return launch.start(job(engine, container), attach=attach)
+        with Launch() as begun:
             return begun.start(job(engine, container), attach=attach)
 
 
