@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from veneer.values import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Value):
     """Bounds on one layer.  The defaults are far above anything an honest image has.
 
     `name`, `component` (bytes) and `depth` (components) bound a path, as Linux does.  `size` bounds the
@@ -18,6 +17,7 @@ class Limits:
     their own: through symlinks of the layer, and in what is remembered when a directory is replaced.
     """
 
+    __slots__ = ()
     name: int = 4096
     component: int = 255
     depth: int = 255

@@ -10,11 +10,9 @@ Sources: Linux Documentation/filesystems/overlayfs.rst, mount(2), fsconfig(2).
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +20,7 @@ from veneer.config import mount_outside
 from veneer.drivers import mount_syscalls as sys_mount
 from veneer.drivers.driver import MAX_LOWERS
 from veneer.errors import Conflict, NotFound, Unavailable, Unsupported
+from veneer.values import Value
 
 
 class MountUnsupported(Unsupported):
@@ -48,8 +47,7 @@ class MountBusy(Conflict):
     """Somebody still uses what lies under the mount point."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(Value):
     """One mount, described.
 
     `type` is "bind" (then `source` is the directory) or "overlay" (then `lowers`, nearest first, and for a writable
@@ -59,6 +57,7 @@ class Mount:
     A lower that is a file is an EROFS image; `data` are directories that only have the contents of other lowers' files.
     """
 
+    __slots__ = ()
     type: str
     source: str
     options: tuple[str, ...] = ()
@@ -111,7 +110,7 @@ class Mount:
         For what is made to last all at once, or not at all.  Source: Linux Documentation/filesystems/overlayfs.rst,
         Volatile mount.
         """
-        return dataclasses.replace(self, options=(*self.options, "volatile"), volatile=False) if self.volatile else self
+        return self.replaced(options=(*self.options, "volatile"), volatile=False) if self.volatile else self
 
 
 class Keeper(Protocol):

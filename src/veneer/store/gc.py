@@ -13,7 +13,6 @@ import enum
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from veneer.store.durability import crashpoint
 from veneer.store.leases import INGEST_KEY, is_alive
 from veneer.store.locks import LockBusy, hold_file, locked
 from veneer.store.reserve import making_room
+from veneer.values import Value
 
 if TYPE_CHECKING:
     import apsw
@@ -78,22 +78,22 @@ _LOST_IMAGE = """
     AND NOT EXISTS (SELECT 1 FROM lease_blob WHERE lease_blob.blob = image.id)"""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Item:
+class Item(Value):
     """One thing that goes: kind is blob, snapshot, index, cache-mount, container, volume,
     partial, scratch or trash; bytes is what it
     frees."""
 
+    __slots__ = ()
     kind: str
     name: str
     bytes: int
 
 
-@dataclass(frozen=True)
-class Collected:
+class Collected(Value):
     """What a collection removed, or would remove."""
 
-    items: list[Item] = field(default_factory=list)
+    __slots__ = ()
+    items: list[Item]
 
     @property
     def bytes(self) -> int:

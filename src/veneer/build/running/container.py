@@ -7,7 +7,6 @@ places for that are made and taken away again: a step leaves what its command wr
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 
 from veneer.build.events import Output
@@ -118,7 +117,7 @@ def unsynced(draft: Draft) -> Sequence[Mount]:
     if not isinstance(driver, Overlay2) or not driver.abilities.volatile:
         return draft.mounts()
     return [
-        dataclasses.replace(mount, options=(*mount.options, "volatile")) if mount.upper is not None else mount
+        mount.replaced(options=(*mount.options, "volatile")) if mount.upper is not None else mount
         for mount in draft.mounts()
     ]
 
