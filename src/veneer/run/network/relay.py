@@ -117,10 +117,10 @@ class Relay:
         self._clients: dict[tuple[int, Any], _Client] = {}
         self._wake, self._woken = os.pipe2(os.O_CLOEXEC)[::-1]
         self._over = False
+        # Of our own: the sockets may be closed by whoever holds them while this thread still looks.
+        self._listeners = [held.dup() for held, _ in sockets]
         self._watch(self._woken, self._stop, _READ)
-        for held, target in sockets:
-            # Of our own: the sockets may be closed by whoever holds them while this thread still looks.
-            listener = held.dup()
+        for listener, (_, target) in zip(self._listeners, sockets, strict=True):
             stream = listener.type == socket.SOCK_STREAM
             handler = self._accepting(listener, target) if stream else self._receiving(listener, target)
             self._watch(listener.fileno(), handler, _READ)
@@ -150,8 +150,9 @@ class Relay:
                 connection.close()
             for client in self._clients.values():
                 client.inside.close()
+            for listener in self._listeners:
+                listener.close()
             os.close(self._woken)
-            self._handlers.clear()  # with the listeners that only these know
             self._done.release()
 
     def _watch(self, fd: int, handler: Callable[[int], None], events: int) -> None:

@@ -1,0 +1,233 @@
+"""Containers on bridges reach what they should, by every published way, and nothing else; and leave nothing behind."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.run.network.conftest import Lan, Place, published
+from tests.support.private_host import (
+    HOST,
+    HOST6,
+    OUTSIDE,
+    OUTSIDE6,
+    Away,
+    Server,
+    ask,
+    ask_udp,
+    devices,
+    reaches,
+)
+from veneer.run.network import connection, firewall
+from veneer.run.network.failures import NetworkFailed, PortTaken
+
+ALL = ("0.0.0.0", "::")
+
+
+def serve(place: Away, port: int = 80, *, address: str = "0.0.0.0", kind: int = socket.SOCK_STREAM) -> Server:
+    return place.inside(lambda: Server(address, port, kind))
+
+
+def until_gone(name: str) -> None:
+    """The kernel takes a device away in a while."""
+    import time
+
+    deadline = time.monotonic() + 30
+    while name in devices():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def rules(lan: Lan) -> str:
+    listed = subprocess.run(["nft", "list", "table", "inet", f"veneer_{lan.mark}"], capture_output=True, text=True)
+    return listed.stdout
+
+
+@pytest.mark.parametrize("filtered", [True, False], ids=["bridges filtered", "bridges not filtered"])
+@pytest.mark.parametrize("policy", ["ACCEPT", "DROP"])
+def test_containers_reach_each_other_the_host_and_the_outside(lan: Lan, far: Away, policy: str, filtered: bool) -> None:
+    subprocess.run(["iptables", "-P", "FORWARD", policy], check=True)
+    sysctl = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    if sysctl.exists():
+        sysctl.write_text("1" if filtered else "0")
+    one, two = lan.place(ports=published(80, 8080)), lan.place()
+    with serve(one), serve(far, 81, address=OUTSIDE), Server("0.0.0.0", 82):
+        assert two.inside(lambda: ask(one.address, 80)).startswith(two.address)
+        assert two.inside(lambda: ask("10.9.0.1", 82)).startswith(two.address)
+        assert two.inside(lambda: ask(OUTSIDE, 81)).startswith(HOST)  # masked: the outside knows no way to it
+        assert far.inside(lambda: ask(HOST, 8080)).startswith(OUTSIDE)
+        # Over the published port they reach each other, and themselves, too.
+        assert two.inside(lambda: ask("10.9.0.1", 8080)).split()[1] == "4"
+        assert one.inside(lambda: ask(HOST, 8080)).split()[1] == "4"
+        assert ask("127.0.0.1", 8080) and ask(one.address, 80)
+
+
+def test_a_published_port_is_reached_on_every_address_of_the_host(lan: Lan, far: Away) -> None:
+    one = lan.place(ports=[*published(80, 8080), *published(53, 5300, proto="udp")])
+    with serve(one), serve(one, 53, kind=socket.SOCK_DGRAM):
+        for address in ("127.0.0.1", "::1", HOST, "10.9.0.1", HOST6):
+            assert ask(address, 8080).split()[1] == "4", address
+            assert ask_udp(address, 5300).split()[1] == "4", address
+        assert far.inside(lambda: ask(HOST6, 8080)) and far.inside(lambda: ask_udp(HOST6, 5300))
+        large = bytes(1 << 20)
+        assert ask("::1", 8080, large, seconds=60).split()[1] == str(len(large))
+
+
+def test_a_port_is_bound_on_the_address_that_was_asked_for_alone(lan: Lan, far: Away) -> None:
+    one = lan.place(ports=[*published(80, 8080, "127.0.0.1"), *published(81, 8081, HOST), *published(82, 8082, "::1")])
+    with serve(one), serve(one, 81), serve(one, 82):
+        assert ask("127.0.0.1", 8080) and not reaches(HOST, 8080) and not reaches("::1", 8080)
+        assert ask(HOST, 8081) and not reaches("127.0.0.1", 8081)
+        assert ask("::1", 8082) and not reaches(HOST6, 8082)
+        assert far.inside(lambda: ask(HOST, 8081)) and not far.inside(lambda: reaches(HOST, 8080))
+
+
+def test_what_is_not_published_is_not_reached_from_outside(lan: Lan, far: Away) -> None:
+    one = lan.place(ports=published(80, 8080))
+    far.run("ip", "route", "add", "10.9.0.0/24", "via", HOST)
+    with serve(one), serve(one, 81), Server("127.0.0.1", 83):
+        assert not far.inside(lambda: reaches(one.address, 81))
+        assert not far.inside(lambda: reaches(one.address, 80))
+        # What the host has on its loopback is the host's own.
+        one.run(
+            "sh",
+            "-ec",
+            """echo 1 >/proc/sys/net/ipv4/conf/eth0/route_localnet
+            ip route flush table local root 127.0.0.0/8; ip route add 127.0.0.0/8 via 10.9.0.1 src 10.9.0.2""",
+        )
+        assert not one.inside(lambda: reaches("127.0.0.1", 83))
+
+
+def test_networks_are_apart_and_an_internal_one_has_no_way_out(lan: Lan, far: Away) -> None:
+    one = lan.place()
+    other = lan.place("", lan.network(1, 2))
+    inner = lan.place("", lan.network(2, 2, internal=True))
+    beside = lan.place("", lan.network(2, 3, internal=True))
+    with serve(one), serve(inner), serve(far, 81, address=OUTSIDE):
+        assert not other.inside(lambda: reaches(one.address, 80))
+        assert beside.inside(lambda: ask(inner.address, 80))
+        inner.run("ip", "route", "add", "default", "via", "10.9.2.1")
+        assert not inner.inside(lambda: reaches(OUTSIDE, 81)) and not inner.inside(lambda: reaches(one.address, 80))
+        assert other.inside(lambda: ask(OUTSIDE, 81))
+
+
+def test_without_communication_containers_reach_the_outside_but_not_each_other(lan: Lan, far: Away) -> None:
+    one = lan.place("", lan.network(0, 2, icc=False))
+    two = lan.place("", lan.network(0, 3, icc=False))
+    with serve(one), serve(far, 81, address=OUTSIDE):
+        assert not two.inside(lambda: reaches(one.address, 80))
+        assert two.inside(lambda: ask(OUTSIDE, 81))
+
+
+def test_a_container_on_several_networks_is_on_each_and_leaves_by_the_first_with_a_way_out(lan: Lan, far: Away) -> None:
+    both = lan.place("", lan.network(2, 2, internal=True), lan.network(1, 2, device="eth1"))
+    inner, other = lan.place("", lan.network(2, 3, internal=True)), lan.place("", lan.network(1, 3))
+    with serve(both), serve(far, 81, address=OUTSIDE):
+        assert inner.inside(lambda: ask("10.9.2.2", 80)) and other.inside(lambda: ask("10.9.1.2", 80))
+        assert both.inside(lambda: ask(OUTSIDE, 81))
+
+
+def test_ipv6_networks_have_both_families(lan: Lan, far: Away) -> None:
+    one = lan.place("", lan.network(0, 2, six=True), ports=published(80, 8080))
+    two = lan.place("", lan.network(0, 3, six=True))
+    with serve(one), serve(one, address="::"), serve(far, 81, address=OUTSIDE6):
+        assert two.inside(lambda: ask("fd09:0::2", 80)).startswith("fd09::3")
+        assert two.inside(lambda: ask(OUTSIDE6, 81)).startswith(HOST6)
+        assert far.inside(lambda: ask(HOST6, 8080)).startswith(OUTSIDE6)
+        assert ask("::1", 8080) and ask("127.0.0.1", 8080)
+
+
+def test_a_taken_port_is_told_in_dockers_words_and_whatever_was_held_is_let_go(lan: Lan) -> None:
+    lan.place(ports=published(80, 8080))
+    second = lan.place("second", ports=[*published(81, 8081), *published(80, 8080)], start=False)
+    with pytest.raises(PortTaken) as raised:
+        second.start()
+    told = f"driver failed programming external connectivity on endpoint second ({'e' * 64}): "
+    assert raised.value.message == told + "Bind for 0.0.0.0:8080 failed: port is already allocated"
+    with socket.create_server(("0.0.0.0", 8081)):
+        pass
+
+
+def test_ports_that_nobody_chose_are_free_ones_the_same_for_both_families(lan: Lan) -> None:
+    first = lan.place(ports=published(80)).plan["ports"]
+    assert first[0]["host_port"] == first[1]["host_port"] >= 1024
+    ranged = [lan.place(ports=published(80, 9000, end=9001)).plan["ports"][0]["host_port"] for _ in range(2)]
+    assert ranged == [9000, 9001]
+    with pytest.raises(PortTaken):
+        lan.place(ports=published(80, 9000, end=9001), start=False).start()
+
+
+def test_what_setup_gives_is_dockers_settings(lan: Lan) -> None:
+    place = lan.place(ports=published(80, 8080, "127.0.0.1"), start=False)
+    place.plan["exposed"] = ["90/udp", "9/tcp"]
+    found = place.start()
+    assert found["Ports"] == {"9/tcp": None, "80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}], "90/udp": None}
+    assert found["Networks"]["net0"]["IPAddress"] == place.address
+    assert found["Networks"]["net0"]["IPPrefixLen"] == 24 and found["Networks"]["net0"]["Gateway"] == "10.9.0.1"
+
+
+def test_an_end_leaves_the_bridge_and_nothing_else(lan: Lan) -> None:
+    place = lan.place(ports=published(80, 8080))
+    assert "8080" in rules(lan) and "ve-0-2" in devices()
+    place.stop()
+    until_gone("ve-0-2")
+    assert "8080" not in rules(lan)
+    assert not (place.folder / "network.json").exists()
+    firewall.forget(f"veneer_{lan.mark}", lan.network())
+    assert "10.9.0" not in rules(lan)
+    filtered = subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout
+    assert lan.mark not in filtered
+
+
+def test_events_tell_who_came_and_went(lan: Lan) -> None:
+    lan.place().stop()
+    lines = [json.loads(line) for line in (lan.root / "events.jsonl").read_text().splitlines()]
+    assert [(each["Type"], each["Action"]) for each in lines] == [("network", "connect"), ("network", "disconnect")]
+    assert lines[0]["Actor"]["Attributes"] == {"container": "2" * 64, "name": "net0", "type": "bridge"}
+
+
+def test_what_a_killed_monitor_left_is_taken_away_but_not_a_port_that_is_anothers_by_now(lan: Lan) -> None:
+    killed = lan.place(ports=[*published(80, 8080), *published(81, 8081)])
+    killed.kill()
+    heir = lan.place(ports=published(80, 8080))
+    connection.teardown(killed.plan, killed.folder, killed=True)
+    assert "ve-0-2" not in devices()
+    with serve(heir):
+        assert ask("127.0.0.1", 8080).split()[1] == "4"
+    assert "8081" not in rules(lan)
+
+
+def test_a_network_that_cannot_be_made_leaves_nothing(lan: Lan) -> None:
+    place = lan.place("", lan.network(0, 2), lan.network(1, 2, device="eth1", mac="zz"), start=False)
+    with pytest.raises((NetworkFailed, ValueError)):
+        place.start()
+    until_gone("ve-0-2")
+    assert not (place.folder / "network.json").exists()
+
+
+def test_rules_that_somebody_flushed_come_back_with_the_next_container(lan: Lan, far: Away) -> None:
+    lan.place()
+    subprocess.run(["nft", "flush", "ruleset"], check=True)
+    two = lan.place(ports=published(80, 8080))
+    with serve(far, 81, address=OUTSIDE), serve(two):
+        assert two.inside(lambda: ask(OUTSIDE, 81)).startswith(HOST)
+        assert ask("127.0.0.1", 8080)
+
+
+def test_two_hosts_of_containers_side_by_side_do_not_disturb_each_other(lan: Lan, tmp_path: Path) -> None:
+    """Two data roots on one host: tables, bridges and devices of their own."""
+    other = Lan(tmp_path / "other")
+    try:
+        one: Place = lan.place(ports=published(80, 8080))
+        two = other.place("", other.network(1, 2), ports=published(80, 8081))
+        with serve(one), serve(two):
+            assert ask("127.0.0.1", 8080) and ask("127.0.0.1", 8081)
+        two.stop()
+        with serve(one):
+            assert ask("127.0.0.1", 8080)
+    finally:
+        other.close()
