@@ -6,10 +6,13 @@ import builtins
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from veneer.engine.containers.creating import ContainerRequest
+    from veneer.engine.containers.logs import Line
+    from veneer.engine.containers.processes import Processes
+    from veneer.engine.containers.statistics import Sample
     from veneer.engine.engine import Engine
     from veneer.progress import Progress
     from veneer.run.monitor.launch import Launch
@@ -118,6 +121,44 @@ class Containers:
         from veneer.run.monitor.client import connect
 
         return connect(self._store.containers.folder(self.get(name).id)).attach(stdin=stdin, logs=logs)
+
+    def to_start(self, policies: Sequence[str] = ()) -> builtins.list[Container]:
+        """Which containers do not run; of `policies`, restart policies, only those that these would start at a boot."""
+        from veneer.engine.containers.starting import to_start
+
+        return to_start(self._engine, policies)
+
+    def logs(
+        self,
+        name: str,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        tail: int | None = None,
+        follow: bool = False,
+    ) -> Iterator[Line]:
+        """What a container has printed, by lines; see logs.lines.  Raises NotReadable."""
+        from veneer.engine.containers.logs import ALL, of_container
+
+        container = self.get(name)
+        return of_container(container, self._store.containers.folder(container.id), since=since, until=until,
+                            tail=ALL if tail is None else tail, follow=follow)  # fmt: skip
+
+    def top(self, name: str, options: Sequence[str] = ()) -> Processes:
+        """The processes of a container that runs, as the host's `ps` shows them with these options.
+
+        Raises NotRunning, BadProcessOptions.
+        """
+        from veneer.engine.containers.processes import listed
+        from veneer.run.monitor.client import connect
+
+        return listed(connect(self._store.containers.folder(self.get(name).id)).pids(), options)
+
+    def statistics(self, container: Container) -> Sample:
+        """What a container takes of the machine; statistics.NOTHING for one that does not run."""
+        from veneer.engine.containers.lifecycle import statistics
+
+        return statistics(self._engine, container)
 
     def rename(self, name: str, new: str) -> None:
         """Give a container another name.  Raises NameInUse, InvalidContainerName."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from veneer.engine.containers.statistics import Sample
     from veneer.engine.engine import Engine
     from veneer.run.monitor.state import State
     from veneer.store.containers import Container
@@ -166,6 +167,21 @@ def remove(engine: Engine, container: Container, *, force: bool = False, volumes
     for volume in used if volumes else ():
         if volume.anonymous and not store.volumes.users(volume.name):
             store.volumes.remove(volume.name)
+
+
+def statistics(engine: Engine, container: Container) -> Sample:
+    """What a container takes of the machine; NOTHING for one that does not run."""
+    from veneer.engine.containers.statistics import NOTHING, sample
+
+    folder = engine.store.containers.folder(container.id)
+    found = states.read(folder)
+    if not found.pid:
+        return NOTHING
+    pids: list[int] = []
+    if not found.cgroup:
+        with contextlib.suppress(client.NotRunning, MonitorGone):
+            pids = client.connect(folder).pids()
+    return sample(found, pids)
 
 
 def wait_for_monitor(folder: os.PathLike[str]) -> None:

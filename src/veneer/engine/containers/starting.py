@@ -15,6 +15,7 @@ from veneer.run.monitor import state as states
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from veneer.engine.engine import Engine
@@ -131,6 +132,25 @@ def init_program() -> str:
         if path is not None:
             return path
     raise NoInit(f"--init needs one of {', '.join(INITS)}, and none is installed", hint="apt-get install tini")
+
+
+def to_start(engine: Engine, policies: Sequence[str]) -> list[Container]:
+    """The containers that do not run; of `policies`, restart policies, only those that these would start at a boot.
+
+    "always" starts also what somebody had stopped, the others only what ran when the machine or its monitor ended.
+    """
+    store = engine.store
+    chosen = []
+    for container in store.containers.list():
+        folder = store.containers.folder(container.id)
+        if states.read(folder).is_live:
+            continue
+        policy = (container.document["HostConfig"].get("RestartPolicy") or {}).get("Name") or "no"
+        ended_by_itself = not states.last_written(folder).is_live
+        if policies and (policy not in policies or (policy != "always" and ended_by_itself)):
+            continue
+        chosen.append(container)
+    return chosen
 
 
 def reconcile(engine: Engine, container: Container) -> None:
