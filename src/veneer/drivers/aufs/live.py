@@ -167,9 +167,7 @@ def _finish(places: Places, snapshot: str, branch: int) -> None:
         lowers = (state / "lowers").read_text().split()
     except FileNotFoundError:
         lowers = []  # cut off before there was anything to turn
-    spelling.to_aufs(
-        state / "aside", [places.branch(lower) for lower in lowers], lambda: opened([places.view(lowers)])
-    )
+    spelling.to_aufs(state / "aside", [places.branch(lower) for lower in lowers], lambda: opened([places.view(lowers)]))
     treecopy.remove_folder(state)
 
 

@@ -1,0 +1,441 @@
+"""What is written to a union: copies up, whiteouts, and everything that makes, moves and removes names.
+
+Each step leaves the branch right by itself, whenever the server is killed: what is new is made in a scratch folder and
+renamed into its place; a whiteout comes before what it stands for goes, and goes after what takes its place has come;
+where both are found, the thing counts and not the whiteout (spelling.py).
+Source: aufs(5); the rules of POSIX for rename and unlink.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+
+from veneer.changeset.whiteout import OPAQUE_MARKER, PREFIX
+from veneer.drivers import treecopy
+from veneer.drivers.aufs import fuse_wire as wire
+from veneer.drivers.aufs.fuse_nodes import DIRECTORY, UPPER, Entry, Node, Union
+from veneer.drivers.aufs.spelling import BASE, times_kept
+
+_LONGEST = 255 - len(PREFIX)
+_CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def refused(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+class WritableUnion(Union):
+    """A union whose first branch takes what is written; `work` is an open scratch directory beside it."""
+
+    def __init__(self, roots: Sequence[int], work: int, *, descriptors: int) -> None:
+        super().__init__(roots, has_upper=True, descriptors=descriptors)
+        self._work = work
+        self._count = 0
+        self._links: dict[int, dict[int, list[bytes]]] = {}
+
+    # -- copying up ------------------------------------------------------------------------------------------
+
+    def copy_up(self, node: Node, *, content: bool = True) -> None:
+        """Have a file or directory, with those it is in, in the upper branch; a file without its `content`, if that is
+        to go."""
+        if node.branch == UPPER:
+            return
+        if node.gone:
+            self._copy_up_nameless(node)
+            return
+        assert node.parent is not None, "the root is in every branch"
+        missing = [node]
+        while missing[-1].parent is not None and missing[-1].parent.branch != UPPER:
+            missing.append(missing[-1].parent)
+        for each in reversed(missing):
+            if each.is_dir:
+                self._copy_up_directory(each)
+            else:
+                self._copy_up_file(each, content)
+
+    def upper(self, node: Node) -> int:
+        """The directory `node` in the upper branch, open, to change what is in it."""
+        self.copy_up(node)
+        if node.gone:
+            raise refused(errno.ENOENT)
+        return self.directory(node, UPPER)
+
+    def _copy_up_directory(self, node: Node) -> None:
+        parent = node.parent
+        assert parent is not None
+        source = self.directory(node, node.branch)
+        scratch = self._scratch()
+        os.mkdir(scratch, 0o700, dir_fd=self._work)
+        new = os.open(scratch, DIRECTORY, dir_fd=self._work)
+        try:
+            treecopy.copy_attributes(source, new, os.fstat(source))
+        finally:
+            os.close(new)
+        self._place(scratch, parent, node.name)
+        self.listed(parent)
+        node.stack = (UPPER, *node.stack)
+        node.branch = UPPER
+        self.add(parent, node.name, (4, node.stack))
+
+    def _copy_up_file(self, node: Node, content: bool) -> None:
+        parent = node.parent
+        assert parent is not None
+        source = self.directory(parent, node.branch)
+        status = os.stat(node.name, dir_fd=source, follow_symlinks=False)
+        names = self._visible_names(node, status) if status.st_nlink > 1 else [(parent, node.name)]
+        scratch = self._copied(source, node.name, status, content)
+        first, *others = names
+        for folder, name in others:
+            with times_kept(self.upper(folder)):
+                os.link(scratch, name, src_dir_fd=self._work, dst_dir_fd=self.upper(folder), follow_symlinks=False)
+        self.copy_up(first[0])
+        self._place(scratch, *first)
+        kind = wire.TYPES[stat.S_IFMT(status.st_mode)]
+        for folder, name in names:
+            self.add(folder, name, (kind, (UPPER,)))
+            folder.children[name] = node
+        node.parent, node.name = first
+        node.others = set(others) or None
+        self._is_upper(node)
+        if others:
+            self.link(node, os.stat(node.name, dir_fd=self.upper(first[0]), follow_symlinks=False).st_ino)
+
+    def _copy_up_nameless(self, node: Node) -> None:
+        assert node.parent is not None
+        source = self.directory(node.parent, node.branch)
+        status = os.stat(node.name, dir_fd=source, follow_symlinks=False)
+        scratch = self._copied(source, node.name, status, content=True)
+        fd = os.open(scratch, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._work)
+        os.unlink(scratch, dir_fd=self._work)
+        self._is_upper(node)
+        node.fd, node.writable = fd, True
+
+    def _is_upper(self, node: Node) -> None:
+        self.drop_file(node)
+        self.link(node, 0)
+        node.branch, node.stack = UPPER, (UPPER,)
+
+    def _copied(self, source: int, name: bytes, status: os.stat_result, content: bool) -> str:
+        """A copy of a file in the scratch folder."""
+        scratch = os.fsdecode(name)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(scratch, dir_fd=self._work)
+        if content or not stat.S_ISREG(status.st_mode):
+            treecopy.copy_entry(source, self._work, scratch)
+            return scratch
+        old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
+        try:
+            new = os.open(scratch, _CREATE, 0o600, dir_fd=self._work)
+            try:
+                treecopy.copy_attributes(old, new, status)
+            finally:
+                os.close(new)
+        finally:
+            os.close(old)
+        return scratch
+
+    def _visible_names(self, node: Node, status: os.stat_result) -> list[tuple[Node, bytes]]:
+        """All the names by which a file of a lower branch shows: they stay names of one file."""
+        branch = node.branch
+        if branch not in self._links:
+            self._links[branch] = links_in(self.roots[branch])
+        found = []
+        for path in self._links[branch].get(status.st_ino, ()):
+            *folders, name = path.split(b"/")
+            folder = self.root
+            try:
+                for each in folders:
+                    folder = self.child(folder, each)[0]
+                    if not folder.is_dir:
+                        raise refused(errno.ENOTDIR)
+                if self.listed(folder).get(name, (0, ()))[1][:1] == (branch,) and branch in folder.stack:
+                    found.append((folder, name))
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # hidden by a branch above
+        assert node.parent is not None
+        return found or [(node.parent, node.name)]
+
+    def _scratch(self) -> str:
+        self._count += 1
+        return f"{self._count}"
+
+    def _place(self, scratch: str, parent: Node, name: bytes) -> None:
+        """Put what was made in the scratch folder where it belongs; a copy up changes no directory's times."""
+        fd = self.upper(parent)
+        with times_kept(fd):
+            os.rename(scratch, name, src_dir_fd=self._work, dst_dir_fd=fd)
+
+    # -- whiteouts -------------------------------------------------------------------------------------------
+
+    def mark(self, fd: int, marker: bytes) -> None:
+        """Make a marker: a link of the branch's base, as the kernel's aufs does."""
+        root = self.roots[UPPER]
+        for _ in range(2):
+            try:
+                os.link(BASE, marker, src_dir_fd=root, dst_dir_fd=fd, follow_symlinks=False)
+                return
+            except FileExistsError:
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.EMLINK):
+                    raise
+            with times_kept(root):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(BASE, dir_fd=root)
+                os.close(os.open(BASE, _CREATE, 0o444, dir_fd=root))
+
+    def hide(self, parent: Node, name: bytes) -> None:
+        """Have the upper branch delete a name, before it goes from there, if a lower branch has it."""
+        fd = self.upper(parent)
+        self.listed(parent)
+        if name not in parent.below or name in parent.whited:
+            return
+        if len(name) > _LONGEST:
+            self._fill(parent)
+            return
+        self.mark(fd, PREFIX + name)
+        parent.whited.add(name)
+
+    def shown(self, parent: Node, name: bytes) -> None:
+        """A name that is there again is deleted no more."""
+        if name in parent.whited:
+            os.unlink(PREFIX + name, dir_fd=self.directory(parent, UPPER))
+            parent.whited.discard(name)
+
+    def make_opaque(self, node: Node) -> None:
+        fd = self.upper(node)
+        with times_kept(fd):
+            self.mark(fd, OPAQUE_MARKER)
+        node.stack, node.below = (UPPER,), {}
+
+    def _fill(self, node: Node) -> None:
+        """Have a directory hold all that shows in it, and hide all below: a name too long for a whiteout is deleted."""
+        waiting = [node]
+        done = []
+        while waiting:
+            folder = waiting.pop()
+            done.append(folder)
+            for name in list(self.listed(folder)):
+                child = self.child(folder, name)[0]
+                self.copy_up(child)
+                if child.is_dir:
+                    waiting.append(child)
+        for folder in reversed(done):
+            if folder.visible is folder.below:
+                folder.visible = dict(folder.below)
+            self.make_opaque(folder)
+
+    # -- names -----------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def allowed(name: bytes) -> None:
+        """Raises PermissionError for a name that is aufs's own, as the kernel's aufs does."""
+        if name.startswith(PREFIX):
+            raise refused(errno.EPERM)
+
+    @contextlib.contextmanager
+    def making(self, parent: Node, name: bytes) -> Iterator[int]:
+        """The directory to make a new name in, by a single call; afterwards it shows."""
+        self.allowed(name)
+        fd = self.upper(parent)
+        if name in self.listed(parent):
+            raise refused(errno.EEXIST)
+        yield fd
+        self.shown(parent, name)
+
+    def came(self, parent: Node, name: bytes, entry: Entry) -> None:
+        """The upper branch has a new name, that nobody knew."""
+        parent.children.pop(name, None)
+        self.add(parent, name, entry)
+
+    def make_directory(self, parent: Node, name: bytes, mode: int, uid: int, gid: int) -> None:
+        """A new, empty directory, whatever lower branches have there."""
+        with self.making(parent, name) as fd:
+            hides = name in parent.below
+            scratch = self._scratch()
+            os.mkdir(scratch, 0o700, dir_fd=self._work)
+            new = os.open(scratch, DIRECTORY, dir_fd=self._work)
+            try:
+                if hides:
+                    self.mark(new, OPAQUE_MARKER)
+                os.fchown(new, uid, gid)
+                os.fchmod(new, mode)
+            finally:
+                os.close(new)
+            os.rename(scratch, name, src_dir_fd=self._work, dst_dir_fd=fd)
+        self.came(parent, name, (4, (UPPER,)))
+
+    def remove(self, parent: Node, name: bytes, *, directory: bool) -> None:
+        """unlink and rmdir."""
+        node, status = self.child(parent, name)
+        if node.is_dir != directory:
+            raise refused(errno.ENOTDIR if directory else errno.EISDIR)
+        if directory and self.listed(node):
+            raise refused(errno.ENOTEMPTY)
+        self.hide(parent, name)
+        self._away(node, parent, name, status)
+        self.take(parent, name)
+
+    def _away(self, node: Node, parent: Node, name: bytes, status: os.stat_result, *, replaced: bool = False) -> None:
+        """Take a name out of the upper branch, or let a rename do so; `node` has it no more."""
+        if node.branch == UPPER:
+            fd = self.directory(parent, UPPER)
+            if node.is_dir:
+                self.directory(node, UPPER)  # so that it can still be asked about
+                self._kept.pop((node.id, UPPER), None)
+                scratch = self._scratch()
+                os.rename(name, scratch, src_dir_fd=fd, dst_dir_fd=self._work)
+                treecopy.delete_entry(self._work, scratch)
+            else:
+                if node.lookups > 0 and not node.others:
+                    self._hold(node, fd, name, status)
+                if not replaced:
+                    os.unlink(name, dir_fd=fd)
+        parent.children.pop(name, None)
+        self._nameless(node, parent, name)
+
+    def _hold(self, node: Node, fd: int, name: bytes, status: os.stat_result) -> None:
+        """Keep what is going to lose its last name within reach."""
+        if stat.S_ISREG(status.st_mode):
+            self.file(node, writable=True)
+            self.hold_file(node)
+        else:
+            self.drop_file(node)
+            node.fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+
+    def _nameless(self, node: Node, parent: Node, name: bytes) -> None:
+        if node.others and (node.parent, node.name) != (parent, name):
+            node.others.discard((parent, name))
+        elif node.others and node.branch == UPPER:
+            node.parent, node.name = node.others.pop()
+        elif not node.others:
+            node.gone = True
+            if node.lookups <= 0:
+                self.forget(node.id, 0)
+
+    def link_to(self, node: Node, parent: Node, name: bytes) -> None:
+        """One more name for a file."""
+        self.copy_up(node)
+        if node.gone or node.parent is None:
+            raise refused(errno.ENOENT)
+        with self.making(parent, name) as fd:
+            os.link(node.name, name, src_dir_fd=self.directory(node.parent, UPPER), dst_dir_fd=fd,
+                    follow_symlinks=False)  # fmt: skip
+        self.came(parent, name, (self.listed(node.parent)[node.name][0], (UPPER,)))
+        parent.children[name] = node
+        node.others = node.others or set()
+        node.others.add((parent, name))
+        if not node.key:
+            self.link(node, os.stat(name, dir_fd=fd, follow_symlinks=False).st_ino)
+
+    # -- renaming --------------------------------------------------------------------------------------------
+
+    def rename(self, old: Node, old_name: bytes, new: Node, new_name: bytes, flags: int) -> None:
+        """rename and renameat2; a directory that a lower branch has part in is EXDEV, by which `mv` knows to copy."""
+        self.allowed(new_name)
+        if flags & ~(wire.RENAME_NOREPLACE | wire.RENAME_EXCHANGE):
+            raise refused(errno.EINVAL)
+        node, _ = self.child(old, old_name)
+        target = self.child(new, new_name) if new_name in self.listed(new) else None
+        if flags & wire.RENAME_EXCHANGE:
+            if target is None:
+                raise refused(errno.ENOENT)
+            self._exchange(node, old, old_name, target[0], new, new_name)
+            return
+        if target is not None:
+            if flags & wire.RENAME_NOREPLACE:
+                raise refused(errno.EEXIST)
+            if target[0] is node:
+                return
+            self._replaceable(node, target[0])
+        self._movable(node)
+        self.upper(new)
+        self.hide(old, old_name)
+        self._cover(node, new, new_name)
+        if target is not None:
+            target = target[0], self.status(target[0])
+            self._away(target[0], new, new_name, target[1], replaced=not node.is_dir)
+        entry = self.listed(old)[old_name]
+        os.rename(old_name, new_name, src_dir_fd=self.upper(old), dst_dir_fd=self.upper(new))
+        self.shown(new, new_name)
+        self.take(old, old_name)
+        old.children.pop(old_name, None)
+        self.came(new, new_name, (entry[0], (UPPER,)))
+        self._moved(node, (old, old_name), (new, new_name))
+
+    def _exchange(self, one: Node, old: Node, old_name: bytes, other: Node, new: Node, new_name: bytes) -> None:
+        if one is other:
+            return
+        for node in (one, other):
+            self._movable(node)
+        self._cover(one, new, new_name)
+        self._cover(other, old, old_name)
+        scratch = self._scratch()
+        # A third place, since the standard library has no renameat2: for a moment one of the two names is missing.
+        os.rename(new_name, scratch, src_dir_fd=self.upper(new), dst_dir_fd=self._work)
+        os.rename(old_name, new_name, src_dir_fd=self.upper(old), dst_dir_fd=self.upper(new))
+        os.rename(scratch, old_name, src_dir_fd=self._work, dst_dir_fd=self.upper(old))
+        kinds = self.listed(old)[old_name][0], self.listed(new)[new_name][0]
+        self.came(new, new_name, (kinds[0], (UPPER,)))
+        self.came(old, old_name, (kinds[1], (UPPER,)))
+        self._moved(one, (old, old_name), (new, new_name))
+        self._moved(other, (new, new_name), (old, old_name))
+
+    def _movable(self, node: Node) -> None:
+        if node.is_dir:
+            self.listed(node)
+            if node.stack != (UPPER,):
+                raise refused(errno.EXDEV)
+        else:
+            self.copy_up(node)
+
+    def _replaceable(self, node: Node, target: Node) -> None:
+        if node.is_dir and not target.is_dir:
+            raise refused(errno.ENOTDIR)
+        if target.is_dir and not node.is_dir:
+            raise refused(errno.EISDIR)
+        if target.is_dir and self.listed(target):
+            raise refused(errno.ENOTEMPTY)
+
+    def _cover(self, node: Node, new: Node, new_name: bytes) -> None:
+        """Have a directory hide what lower branches have where it is going."""
+        if node.is_dir and new_name in new.below:
+            self.make_opaque(node)
+
+    def _moved(self, node: Node, before: tuple[Node, bytes], after: tuple[Node, bytes]) -> None:
+        after[0].children[after[1]] = node
+        if node.others and (node.parent, node.name) != before:
+            node.others.discard(before)
+            node.others.add(after)
+        else:
+            node.parent, node.name = after
+
+
+def links_in(root: int) -> dict[int, list[bytes]]:
+    """The files of a tree with several names in it, by inode number: their paths."""
+    found: dict[int, list[bytes]] = {}
+    with treecopy.Cursor(root) as cursor:
+        waiting: list[list[str]] = [[""]]
+        while waiting:
+            if not waiting[-1]:
+                waiting.pop()
+                if len(waiting) > 1:
+                    cursor.leave()
+                continue
+            name = waiting[-1].pop()
+            if name:
+                cursor.enter(name)
+            inside = []
+            here = f"{cursor.path}/" if cursor.path else ""
+            with os.scandir(cursor.fd) as entries:
+                for each in entries:
+                    if each.is_dir(follow_symlinks=False):
+                        inside.append(each.name)
+                    else:
+                        found.setdefault(each.inode(), []).append(os.fsencode(here + each.name))
+            waiting.append(inside)
+    return {inode: paths for inode, paths in found.items() if len(paths) > 1}

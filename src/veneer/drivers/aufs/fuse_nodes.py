@@ -1,0 +1,330 @@
+"""The union as a tree of nodes: what each branch has, merged as directories are asked for.
+
+A directory is listed once, in all its branches, and its index kept: later every name costs one stat, whatever the
+number of branches, and a name that is not there costs nothing.  Directories are reached by one descriptor for each
+branch and single names, so that no path is too long; descriptors are opened when needed and closed oldest first.
+Source: aufs(5) on whiteouts and opaque directories.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+
+from veneer.changeset.whiteout import META_PREFIX, OPAQUE_MARKER, PREFIX
+from veneer.drivers.aufs import fuse_wire as wire
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+UPPER = 0
+_FILE = -1
+Entry = tuple[int, tuple[int, ...]]
+"""What an index has of a name: its directory entry type, and the branches it is in, topmost first: several for a
+directory, and for one that was not listed yet also those that it hides."""
+
+
+class Node:
+    """A file or directory that somebody knows; see Union for what may be said of it.
+
+    `branch` is the topmost one that has it, and `name` in `parent` where it is there; a file with several names has
+    the others in `others`, and is found by `key`, its inode number there; `inode` is the one that was told first.
+    `gone`: it has no name any more, but somebody still uses it.  Of a directory: `stack`, the branches that make it; once it is listed `visible` (what
+    is in it), `below` (what would be, were it not for the upper branch) and `whited` (what that one deletes).
+    `order` has the names as they were told, None where one is gone, so that a reader's place stays his place.
+    """
+
+    __slots__ = (
+        "below", "branch", "children", "fd", "fds", "gone", "id", "inode", "is_dir", "key", "lookups", "name", "order",
+        "others", "parent", "positions", "stack", "visible", "whited", "writable",
+    )  # fmt: skip
+
+    def __init__(self, number: int, parent: Node | None, name: bytes, entry: Entry, inode: int) -> None:
+        self.id = number
+        self.parent = parent
+        self.name = name
+        self.is_dir = entry[0] == 4
+        self.stack = entry[1]
+        self.branch = entry[1][0]
+        self.inode = inode
+        self.key = 0
+        self.lookups = 0
+        self.children: dict[bytes, Node] = {}
+        self.others: set[tuple[Node, bytes]] | None = None
+        self.fds: dict[int, int] = {}
+        self.fd = -1
+        self.writable = False
+        self.gone = False
+        self.visible: dict[bytes, Entry] | None = None
+        self.below: dict[bytes, Entry] = {}
+        self.whited: set[bytes] = set()
+        self.order: list[bytes | None] | None = None
+        self.positions: dict[bytes, int] = {}
+
+
+class Union:
+    """The branches `roots` (open directories, topmost first) as one tree.  With `has_upper` the first is written to."""
+
+    def __init__(self, roots: Sequence[int], *, descriptors: int, has_upper: bool = False) -> None:
+        self.has_upper = has_upper
+        self.roots = roots
+        self._next = wire.ROOT_ID
+        self._limit = descriptors
+        self._kept: dict[tuple[int, int], Node] = {}
+        self.nodes: dict[int, Node] = {}
+        self.linked: dict[int, Node] = {}
+        """Files with several names, by inode number; all branches are on one file system."""
+        status = os.fstat(roots[0])
+        self.root = self._new(None, b"", (4, tuple(range(len(roots)))), status.st_ino)
+        self.root.fds = dict(enumerate(roots))
+
+    def _new(self, parent: Node | None, name: bytes, entry: Entry, inode: int) -> Node:
+        node = Node(self._next, parent, name, entry, inode)
+        self.nodes[node.id] = node
+        self._next += 1
+        return node
+
+    # -- descriptors -----------------------------------------------------------------------------------------
+
+    def shed(self) -> None:
+        """Close the oldest descriptors, if there are too many; not while one is being used."""
+        while len(self._kept) > self._limit:
+            key = next(iter(self._kept))
+            node = self._kept.pop(key)
+            if key[1] == _FILE:
+                os.close(node.fd)
+                node.fd = -1
+            else:
+                os.close(node.fds.pop(key[1]))
+
+    def directory(self, node: Node, branch: int) -> int:
+        """The directory `node` in one branch, open."""
+        fd = node.fds.get(branch)
+        if fd is not None:
+            return fd
+        trail = []
+        above: Node = node
+        while branch not in above.fds:
+            trail.append(above.name)
+            assert above.parent is not None, "the root is always open"
+            above = above.parent
+        fd = above.fds[branch]
+        own = False
+        for name in reversed(trail):
+            inside = os.open(name, DIRECTORY, dir_fd=fd)
+            if own:
+                os.close(fd)
+            fd, own = inside, True
+        self.keep(node, branch, fd)
+        return fd
+
+    def keep(self, node: Node, branch: int, fd: int) -> None:
+        node.fds[branch] = fd
+        self._kept[node.id, branch] = node
+
+    def file(self, node: Node, *, writable: bool = False) -> int:
+        """The file `node`, open; to write to it, it has to be in the upper branch."""
+        if node.fd >= 0 and (node.writable or not writable):
+            return node.fd
+        assert node.parent is not None, "the root is no file"
+        flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = os.open(node.name, flags, dir_fd=self.directory(node.parent, node.branch))
+        self.drop_file(node)
+        node.fd, node.writable = fd, writable
+        self._kept[node.id, _FILE] = node
+        return fd
+
+    def drop_file(self, node: Node) -> None:
+        """Close the file: it is going to be another one."""
+        if node.fd >= 0:
+            os.close(node.fd)
+            node.fd = -1
+            self._kept.pop((node.id, _FILE), None)
+
+    def hold_file(self, node: Node) -> None:
+        """Keep the file open from now on: it has lost its last name, and somebody may still use it."""
+        self._kept.pop((node.id, _FILE), None)
+
+    def status(self, node: Node) -> os.stat_result:
+        if node.gone and self.has_upper and node.branch == UPPER:
+            return os.fstat(node.fds[UPPER] if node.is_dir else node.fd)
+        if node.parent is None:
+            return os.fstat(node.fds[node.branch])
+        return os.stat(node.name, dir_fd=self.directory(node.parent, node.branch), follow_symlinks=False)
+
+    # -- names -----------------------------------------------------------------------------------------------
+
+    def child(self, parent: Node, name: bytes) -> tuple[Node, os.stat_result]:
+        """What `name` is in a directory.  Raises FileNotFoundError."""
+        visible = parent.visible
+        if visible is None:
+            visible = self.listed(parent)
+        entry = visible.get(name)
+        if entry is None:
+            raise FileNotFoundError(errno.ENOENT, "")
+        branch = entry[1][0]
+        fd = parent.fds.get(branch)
+        if fd is None:
+            fd = self.directory(parent, branch)
+        status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        node = parent.children.get(name)
+        if node is None:
+            if status.st_nlink > 1 and entry[0] != 4:
+                node = self._another_name(parent, name, entry, status)
+            else:
+                node = self._new(parent, name, entry, status.st_ino)
+            parent.children[name] = node
+        return node, status
+
+    def _another_name(self, parent: Node, name: bytes, entry: Entry, status: os.stat_result) -> Node:
+        node = self.linked.get(status.st_ino)
+        if node is None:
+            node = self._new(parent, name, entry, status.st_ino)
+            self.link(node, status.st_ino)
+        elif node.gone or node.parent is None:
+            node.parent, node.name, node.gone = parent, name, False
+        else:
+            node.others = node.others or set()
+            node.others.add((parent, name))
+        return node
+
+    def link(self, node: Node, key: int) -> None:
+        """Have a file with several names found by its inode number; 0: it has them no more."""
+        if self.linked.get(node.key) is node:
+            del self.linked[node.key]
+        node.key = key
+        if key:
+            self.linked[key] = node
+
+    def forget(self, number: int, count: int) -> None:
+        """The kernel knows a node by `count` names less."""
+        node = self.nodes.get(number)
+        if node is None:
+            return
+        node.lookups -= count
+        while node.parent is not None and node.lookups <= 0 and not node.children:
+            self._drop(node)
+            node = node.parent
+
+    def _drop(self, node: Node) -> None:
+        self.nodes.pop(node.id, None)
+        for parent, name in ((node.parent, node.name), *(node.others or ())):
+            if parent is not None and parent.children.get(name) is node:
+                del parent.children[name]
+        self.link(node, 0)
+        if node.fd >= 0:
+            self._kept.pop((node.id, _FILE), None)
+            os.close(node.fd)
+            node.fd = -1
+        for branch, fd in node.fds.items():
+            self._kept.pop((node.id, branch), None)
+            os.close(fd)
+        node.fds.clear()
+
+    # -- directories -----------------------------------------------------------------------------------------
+
+    def listed(self, node: Node) -> dict[bytes, Entry]:
+        """What shows in a directory, by name."""
+        if node.visible is not None:
+            return node.visible
+        if not (self.has_upper and node.stack[0] == UPPER):
+            node.below, node.stack = self._merged(node, node.stack)
+            node.visible = node.below
+            return node.visible
+        own, node.whited, opaque = self._listed_in(node, UPPER)
+        lower = node.stack[1:]
+        if opaque or not lower:
+            node.stack, node.below, node.visible = (UPPER,), {}, own
+            return own
+        node.below, lower = self._merged(node, lower)
+        node.stack = (UPPER, *lower)
+        visible = {name: entry for name, entry in node.below.items() if name not in node.whited}
+        for name, (kind, _) in own.items():
+            under = visible.get(name)
+            visible[name] = (kind, (UPPER, *(under[1] if under is not None and kind == under[0] == 4 else ())))
+        node.visible = visible
+        return visible
+
+    def _merged(self, node: Node, stack: tuple[int, ...]) -> tuple[dict[bytes, Entry], tuple[int, ...]]:
+        """What a directory shows of some branches, and which of them count: none below an opaque one."""
+        found: dict[bytes, Entry] = {}
+        shut: set[bytes] = set()
+        for number, branch in enumerate(stack):
+            own, whited, opaque = self._listed_in(node, branch)
+            if number == 0:
+                found = own
+                shut = whited | {name for name, (kind, _) in own.items() if kind != 4}
+            else:
+                for name, (kind, _) in own.items():
+                    if name in shut:
+                        continue
+                    above = found.get(name)
+                    if above is None:
+                        found[name] = (kind, (branch,))
+                    elif kind == 4:
+                        found[name] = (4, (*above[1], branch))
+                    if kind != 4:
+                        shut.add(name)
+                shut |= whited
+            if opaque:
+                return found, stack[: number + 1]
+        return found, stack
+
+    def _listed_in(self, node: Node, branch: int) -> tuple[dict[bytes, Entry], set[bytes], bool]:
+        """What one branch has in a directory, what it deletes, and whether it hides all below."""
+        own: dict[bytes, Entry] = {}
+        whited: set[bytes] = set()
+        opaque = False
+        here = (branch,)
+        fd = self.directory(node, branch)
+        os.lseek(fd, 0, os.SEEK_SET)
+        with os.scandir(fd) as entries:
+            for each in entries:
+                name = os.fsencode(each.name)
+                if name.startswith(PREFIX):
+                    if name == OPAQUE_MARKER:
+                        opaque = True
+                    elif not name.startswith(META_PREFIX):
+                        whited.add(name[len(PREFIX) :])
+                elif each.is_file(follow_symlinks=False):
+                    own[name] = (8, here)
+                elif each.is_dir(follow_symlinks=False):
+                    own[name] = (4, here)
+                elif each.is_symlink():
+                    own[name] = (10, here)
+                else:
+                    own[name] = (wire.TYPES[stat.S_IFMT(each.stat(follow_symlinks=False).st_mode)], here)
+        return own, whited, opaque
+
+    def order(self, node: Node) -> list[bytes | None]:
+        """The names of a directory, each at its place for good."""
+        if node.order is None:
+            node.order = list(self.listed(node))
+            node.positions = {name: place for place, name in enumerate(node.order) if name is not None}
+        return node.order
+
+    def trim(self, node: Node) -> None:
+        """Forget the places of names that are gone, where they are many; only for a reader who begins."""
+        if node.order is not None and len(node.order) > 1000 and len(node.positions) * 2 < len(node.order):
+            node.order = None
+
+    def add(self, parent: Node, name: bytes, entry: Entry) -> None:
+        """A name is there now."""
+        visible = self._own_index(parent)
+        visible[name] = entry
+        if parent.order is not None and name not in parent.positions:
+            parent.positions[name] = len(parent.order)
+            parent.order.append(name)
+
+    def take(self, parent: Node, name: bytes) -> None:
+        """A name is there no more."""
+        self._own_index(parent).pop(name, None)
+        place = parent.positions.pop(name, None)
+        if parent.order is not None and place is not None:
+            parent.order[place] = None
+
+    def _own_index(self, node: Node) -> dict[bytes, Entry]:
+        visible = self.listed(node)
+        if visible is node.below:
+            visible = node.visible = dict(visible)
+        return visible
