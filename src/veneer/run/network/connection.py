@@ -54,7 +54,7 @@ def _bridged(plan: dict[str, Any], netns_path: str, folder: str | Path, sockets:
     outside = routed(plan)
     if plan["ports"] and outside is not None:
         firewall.publish(plan["table"], plan["ports"], outside["address"], outside.get("address6", ""))
-        targets = _relayed(plan, outside, sockets)
+        targets = _relayed(plan, sockets, folder)
         if targets:
             from veneer.run.network.relay import Relay
 
@@ -71,24 +71,26 @@ def routed(plan: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _relayed(
-    plan: Mapping[str, Any], network: Mapping[str, Any], sockets: Sequence[socket]
-) -> list[tuple[socket, tuple[str, int]]]:
-    """The held sockets that connections can reach, each with where they go."""
+    plan: Mapping[str, Any], sockets: Sequence[socket], folder: str | Path
+) -> list[tuple[socket, Callable[[], tuple[str, int] | None]]]:
+    """The held sockets that connections can reach, each with a function that says where they go now."""
     import socket as sockets_module
 
-    inside = {
-        (port["host_ip"], port["host_port"], port["proto"]): (
-            network.get("address6") or network["address"] if ":" in port["host_ip"] else network["address"],
-            port["container_port"],
-        )
-        for port in plan["ports"]
-    }
+    inside = {(port["host_ip"], port["host_port"], port["proto"]): port["container_port"] for port in plan["ports"]}
+
+    def to(port: int) -> Callable[[], tuple[str, int] | None]:
+        def target() -> tuple[str, int] | None:
+            # The container may have been put on another network, and taken off this one.
+            outside = routed(names.saved(folder) or plan)
+            return None if outside is None else (outside.get("address6") or outside["address"], port)
+
+        return target
+
     found = []
     for each in sockets:
         if each.family == sockets_module.AF_INET6:
-            host, number = each.getsockname()[:2]
             protocol = "tcp" if each.type == sockets_module.SOCK_STREAM else "udp"
-            found.append((each, inside[host, number, protocol]))
+            found.append((each, to(inside[(*each.getsockname()[:2], protocol)])))
     return found
 
 

@@ -40,6 +40,11 @@ def hold(plan: dict[str, Any]) -> list[socket.socket]:
         for each in sockets:
             each.close()
         raise
+    if plan.get("mode") == "slirp":
+        # The program beside the container takes them itself, and is told which.
+        for each in sockets:
+            each.close()
+        return []
     return sockets
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    Target = Callable[[], tuple[str, int] | None]
+
 _BUFFER = 64 << 10
 _IDLE_SECONDS = 90.0
 _MOST_CLIENTS = 1024
@@ -108,9 +110,9 @@ class _Client:
 
 
 class Relay:
-    """Passes on what reaches `sockets` (each with the container's address and port for it), until `close`."""
+    """Passes on what reaches `sockets`, each to where its function says now (None: nowhere), until `close`."""
 
-    def __init__(self, sockets: Sequence[tuple[socket.socket, tuple[str, int]]]) -> None:
+    def __init__(self, sockets: Sequence[tuple[socket.socket, Target]]) -> None:
         self._poll = select.poll()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._connections: set[_Connection] = set()
@@ -165,13 +167,14 @@ class Relay:
 
     # ---- streams
 
-    def _accepting(self, listener: socket.socket, target: tuple[str, int]) -> Callable[[int], None]:
+    def _accepting(self, listener: socket.socket, where: Target) -> Callable[[int], None]:
         def accept(_: int) -> None:
             try:
                 client, _address = listener.accept()
             except OSError:
                 return  # who was gone again
-            if len(self._connections) >= _MOST_CLIENTS:
+            target = where()
+            if target is None or len(self._connections) >= _MOST_CLIENTS:
                 client.close()
                 return
             inside = _socket(target, socket.SOCK_STREAM)
@@ -215,14 +218,15 @@ class Relay:
 
     # ---- datagrams
 
-    def _receiving(self, listener: socket.socket, target: tuple[str, int]) -> Callable[[int], None]:
+    def _receiving(self, listener: socket.socket, where: Target) -> Callable[[int], None]:
         def receive(_: int) -> None:
             try:
                 data, address = listener.recvfrom(_BUFFER)
                 key = (listener.fileno(), address)
                 client = self._clients.get(key)
                 if client is None:
-                    if len(self._clients) >= _MOST_CLIENTS:
+                    target = where()
+                    if target is None or len(self._clients) >= _MOST_CLIENTS:
                         return
                     inside = _socket(target, socket.SOCK_DGRAM)
                     inside.connect(target)
