@@ -102,7 +102,7 @@ class Networks:
             raise InvalidNetwork(f"invalid name for a network device: {device}",
                                  hint="at most 15 letters, digits, dots, dashes and underscores")  # fmt: skip
         ours = [each.bridge for each in self._store.networks.list()]
-        if device in ours or os.path.exists(f"/sys/class/net/{device}"):
+        if device in ours or _is_device(device):
             raise InvalidNetwork(
                 f"there is a network device {device} already", hint="choose another name for the bridge"
             )
@@ -174,7 +174,7 @@ class Networks:
             import shutil
 
             shutil.rmtree(folder)
-        if privileged() and os.path.exists(f"/sys/class/net/{network.bridge}"):
+        if privileged() and _is_device(network.bridge):
             from veneer.run.network import bridge, firewall
 
             entry = {"bridge": network.bridge, "internal": network.document.get("Internal")}
@@ -306,6 +306,14 @@ class Networks:
             )
         network = self._settled(network)
         return network, self._store.networks.claim(network, container, wanted=wanted, lives=self._lives)
+
+
+def _is_device(name: str) -> bool:
+    """Whether there is a network device of that name."""
+    from veneer.run.network.netlink import RouteNetlink
+
+    with RouteNetlink() as kernel:
+        return kernel.link(name) is not None
 
 
 def _endpoint(name: str, entry: Mapping[str, Any]) -> dict[str, str]:
