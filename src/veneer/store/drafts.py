@@ -21,6 +21,7 @@ from veneer.store.layers import Layer, LayerStore, lowers
 if TYPE_CHECKING:
     import apsw
 
+    from veneer.changeset.entry import Entry
     from veneer.changeset.pack import Packed
     from veneer.changeset.whiteout import WhiteoutStyle
     from veneer.drivers.mount import Mount
@@ -81,6 +82,10 @@ class Draft:
                 opened.callback(os.close, fd)
                 found.append(fd)
             yield found
+
+    def true(self, number: int, path: bytes) -> Entry | None:
+        """What a regular file of one of `below` really is, where its directory does not tell; see `settle`."""
+        return self.driver.attributes(self._lowers[number], path)
 
     @contextlib.contextmanager
     def merged(self) -> Iterator[int]:

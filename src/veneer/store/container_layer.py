@@ -1,0 +1,205 @@
+"""What a container has written, as a layer: measured, listed, captured, dropped.
+
+Source: moby pkg/archive/changes.go for what counts as a change.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from veneer.changeset.entry import Kind
+from veneer.errors import Corrupt
+from veneer.values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from veneer.changeset.index import LayerIndex
+    from veneer.changeset.pack import Packed
+    from veneer.drivers.driver import SnapshotID
+    from veneer.store.containers import Container
+    from veneer.store.drafts import Draft
+    from veneer.store.layers import Layer
+    from veneer.store.leases import Lease
+    from veneer.store.store import Store
+
+MODIFIED, ADDED, DELETED = "C", "A", "D"
+_READABLE = 1 << 20
+_F_SETPIPE_SZ = 1031
+
+
+class Change(Value):
+    """One line of docker's `diff`: `kind` is C, A or D, `path` begins with a slash."""
+
+    kind: str
+    path: bytes
+
+
+class CaptureFailed(Corrupt):
+    """What was packed of a container's layer is not what was unpacked: somebody wrote to it meanwhile."""
+
+
+def size(store: Store, container: Container) -> int:
+    """Bytes of all that a container has written, as docker's SizeRw: lstat's sizes, each inode once."""
+    driver = store.containers.driver(container)
+    if driver.any_order:
+        return driver.usage(container.rw).size
+    # Of a driver whose layers are whole trees: what differs from the one below.
+    from veneer.store.drafts import Nowhere
+
+    return driver.diff(container.rw, store.containers.lowers(container), cast(BinaryIO, Nowhere())).size
+
+
+def changes(store: Store, container: Container) -> list[Change]:
+    """What a container has changed of its image, by path: docker's rules, but sorted, and contents count.
+
+    A directory in which something changed is itself changed, but for the root.  What every container is given (the
+    init layer) is no change.
+    """
+    from veneer.changeset.index import LayerIndex
+    from veneer.drivers.mount import opened
+    from veneer.store.drafts import Nowhere
+
+    driver, below = store.containers.driver(container), store.containers.lowers(container)
+    with tempfile.TemporaryFile() as file:
+        driver.diff(container.rw, below, cast(BinaryIO, Nowhere()), index=file)
+        file.seek(0)
+        with LayerIndex.from_bytes(file.read()) as index, opened(driver.mounts(None, below)) as root:
+            return list(_told(index, root))
+
+
+def _told(index: LayerIndex, root: int) -> Iterator[Change]:
+    """The entries of a difference as changes of the tree at `root`."""
+    lasting = _with_changes_below(index)
+    for number, path in enumerate(index.paths()):
+        if not path:
+            continue
+        kind = index.kind(number)
+        if kind is Kind.WHITEOUT:
+            yield Change(DELETED, b"/" + path)
+            continue
+        before = _status(root, path)
+        if before is None:
+            yield Change(ADDED, b"/" + path)
+        elif kind is not Kind.DIRECTORY or number in lasting or _differs(index, number, before):
+            yield Change(MODIFIED, b"/" + path)
+
+
+def _with_changes_below(index: LayerIndex) -> set[int]:
+    """The directories that something counts in: any entry that is no directory, or one that is new or different.
+
+    A directory alone that was copied up or had its time changed is no change, as with docker.
+    """
+    found: set[int] = set()
+    from veneer.changeset.index import TOP
+
+    for number in range(len(index)):
+        if index.kind(number) is Kind.DIRECTORY and index.is_implied(number):
+            continue
+        if index.kind(number) is Kind.DIRECTORY and not index.name(number):
+            continue
+        parent = index.parents[number]
+        while parent != TOP and parent not in found:
+            found.add(parent)
+            parent = index.parents[parent]
+    return found
+
+
+def _status(root: int, path: bytes) -> os.stat_result | None:
+    from veneer.changeset import syscalls
+
+    try:
+        how = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
+        fd = syscalls.openat2(root, path, os.O_PATH | os.O_NOFOLLOW, how)
+    except OSError:
+        return None  # nothing there, or something else on the way
+    try:
+        return os.fstat(fd)
+    finally:
+        os.close(fd)
+
+
+def _differs(index: LayerIndex, number: int, before: os.stat_result) -> bool:
+    """Whether a directory that was there has another mode or owner, or was no directory; its time does not count."""
+    import stat
+
+    return not stat.S_ISDIR(before.st_mode) or (
+        index.metas[number] & 0o7777, index.uids[number], index.gids[number]
+    ) != (stat.S_IMODE(before.st_mode), before.st_uid, before.st_gid)  # fmt: skip
+
+
+def capture(store: Store, lease: Lease, container: Container) -> tuple[Layer | None, Packed]:
+    """What a container has written, as a layer on its image's; None where that is nothing.
+
+    Nobody may write to the container's layer meanwhile.  Raises CaptureFailed.
+    """
+    driver = store.containers.driver(container)
+    # Of a driver whose trees are whole the init layer's files are in the container's, and have to be in what is below.
+    below = store.containers.lowers(container, init=not driver.any_order)
+    with store.layers.draft(lease, container.top) as draft:
+        packed = _poured(container.rw, below, draft)
+        if packed.entries == 0:
+            return None, packed
+        return draft.publish(packed, standalone=False), packed
+
+
+def _poured(rw: SnapshotID, below: Sequence[SnapshotID], draft: Draft) -> Packed:
+    """Unpack into a draft what is packed from a container's layer, both at once."""
+    from veneer.changeset.unpack import settle, unpack
+
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    _widen(reading)
+    done: list[Packed] = []
+    failures: list[BaseException] = []
+
+    def pack() -> None:
+        try:
+            with open(writing, "wb", buffering=0) as out, draft.index_file() as index:
+                done.append(draft.driver.diff(rw, below, out, index=index))
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that asked
+            failures.append(error)
+
+    packing = threading.Thread(target=pack, name="veneer-capture")
+    packing.start()
+    root = os.open(draft.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with open(reading, "rb", buffering=0) as stream:
+            unpacked = unpack(stream, root, draft.style, index=None, what="the container's layer")
+            while stream.read(_READABLE):  # what follows the archive's end
+                pass
+        packing.join()
+        if failures:
+            raise failures[0]
+        with draft.below() as lowers:
+            settle(root, unpacked, lowers, draft.style, what="the container's layer", true=draft.true)
+    finally:
+        packing.join()
+        os.close(root)
+    [packed] = done
+    if packed.diff_id != unpacked.diff_id:
+        raise CaptureFailed(f"the container's layer was packed as {packed.diff_id} and arrived as {unpacked.diff_id}",
+                            hint="do not write to the data root; try again")  # fmt: skip
+    return packed
+
+
+def _widen(pipe: int) -> None:
+    import contextlib
+    import fcntl
+
+    with contextlib.suppress(OSError):  # a limit of this user's: the pipe stays small
+        fcntl.fcntl(pipe, _F_SETPIPE_SZ, _READABLE)
+
+
+def reset(store: Store, lease: Lease, container: Container) -> None:
+    """Drop all that a container, which nobody runs, has written."""
+    from veneer.drivers.driver import new_snapshot_id
+
+    driver = store.containers.driver(container)
+    fresh = new_snapshot_id()
+    with store.catalog.transaction(durable=False) as transaction:
+        lease.hold_snapshot(transaction, fresh, driver.name, "")
+    driver.create(fresh, store.containers.lowers(container))
+    store.containers.replace_rw(container.id, container.rw, fresh)

@@ -1,0 +1,159 @@
+"""What a container has written: shown, made an image, dropped; the same on every driver."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.built import make_image, make_layer
+from veneer.config import Config
+from veneer.drivers.mount import mounted
+from veneer.engine.containers import layering
+from veneer.engine.containers.creating import ContainerRequest
+from veneer.engine.engine import Engine
+from veneer.store.containers import Container
+
+pytestmark = pytest.mark.usefixtures("root_only")
+
+Writing = Callable[[Callable[[Path], object]], Container]
+
+
+@pytest.fixture(params=["overlay2", "vfs", "erofs"])
+def engine(request: pytest.FixtureRequest, config: Config) -> Iterator[Engine]:
+    from veneer.drivers.driver import load
+
+    config.root.parent.mkdir(exist_ok=True)
+    support = load(request.param, config.root).probe()
+    if not support.usable:
+        pytest.skip(support.reason)
+    with Engine(config.replaced(storage_driver=request.param)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def written(engine: Engine, tmp_path: Path) -> Writing:
+    """Makes a container whose tree has been written to, as its processes do: through a mount."""
+
+    def fill(root: Path) -> None:
+        for name in ("keep/deep", "gone", "again", "quiet", "mode"):
+            (root / name).mkdir(parents=True)
+        for name in ("keep/deep/file", "gone/a", "gone/b", "again/old", "file", "same", "touched", "quiet/x"):
+            (root / name).write_text("old")
+        os.utime(root / "keep/deep/file", (1, 1))
+
+    def make(change: Callable[[Path], object]) -> Container:
+        with engine.store.lease("test") as lease:
+            image = make_image(engine.store, lease, [make_layer(engine.store, lease, fill)], tag="base:1",
+                               config={"Cmd": ["serve"], "Env": ["A=1"]})  # fmt: skip
+        container = engine.containers.create(ContainerRequest(str(image.id), {"Cmd": ["sleep", "1000"]}))
+        target = tmp_path / f"tree-{container.id[:12]}"
+        target.mkdir()
+        with mounted(engine.store.containers.mounts(container), target):
+            change(target)
+        return container
+
+    return make
+
+
+def everything(root: Path) -> None:
+    (root / "keep/deep/file").write_text("new content")
+    (root / "new").mkdir()
+    (root / "new/file").touch()
+    for name in ("gone/a", "gone/b"):
+        (root / name).unlink()
+    (root / "gone").rmdir()
+    (root / "again/old").unlink()
+    (root / "again").rmdir()
+    (root / "again").mkdir()
+    (root / "file").unlink()
+    (root / "file").mkdir()
+    (root / "mode").chmod(0o700)
+    os.utime(root / "touched", (5, 5))
+    (root / "same").chmod(0o600)
+    (root / "same").chmod(0o644)
+    (root / "quiet/y").touch()
+    (root / "quiet/y").unlink()
+
+
+def told(engine: Engine, container: Container) -> list[str]:
+    return [f"{each.kind} {os.fsdecode(each.path)}" for each in layering.changes(engine, container)]
+
+
+def test_changes_are_dockers_and_what_every_container_has_is_none(engine: Engine, written: Writing) -> None:
+    assert told(engine, written(everything)) == [
+        "C /again", "D /again/old", "C /file", "D /gone", "C /keep", "C /keep/deep", "C /keep/deep/file", "C /mode",
+        "A /new", "A /new/file", "C /touched",
+    ]  # fmt: skip
+    assert told(engine, written(lambda root: None)) == []
+
+
+def test_a_commit_is_an_image_whose_tree_is_the_containers(engine: Engine, written: Writing, tmp_path: Path) -> None:
+    container = written(everything)
+    made = layering.commit(engine, container, author="me", message="said", tag="made:1",
+                           changes=["ENV B=2", 'CMD ["other"]'])  # fmt: skip
+    image = engine.images.get("made:1")
+    assert image.id == made and image.parent == container.image
+    row = image.config.history[-1]
+    assert (row.created_by, row.author, row.comment, row.empty_layer) == ("sleep 1000", "me", "said", False)
+    run = image.config.run
+    assert run["Env"] == ["A=1", "B=2"] and run["Cmd"] == ["other"]
+    out = io.BytesIO()
+    engine.images.export("made:1", out)
+    names = {member.name: member for member in tarfile.open(fileobj=io.BytesIO(out.getvalue()))}
+    assert "gone" not in names and "again/old" not in names and ".dockerenv" not in names
+    assert names["file"].isdir() and names["new/file"].isfile() and names["mode"].mode == 0o700
+    again = layering.commit(engine, container)
+    assert engine.images.get(str(again)).config.diff_ids == image.config.diff_ids
+    assert engine.system.check(deep=True) == []
+
+
+def test_a_commit_of_nothing_has_no_layer_of_its_own(engine: Engine, written: Writing) -> None:
+    container = written(lambda root: None)
+    image = engine.images.get(str(layering.commit(engine, container)))
+    assert image.config.history[-1].empty_layer
+    assert image.config.diff_ids == engine.images.get(container.image).config.diff_ids
+
+
+def test_the_same_writes_are_the_same_layer_whatever_the_driver(engine: Engine, written: Writing) -> None:
+    """Pinned, for every driver has to arrive at it."""
+
+    def write(root: Path) -> None:
+        (root / "new").mkdir()
+        (root / "new/file").write_text("x")
+        (root / "gone/a").unlink()
+        for path in ("new/file", "new", "gone"):
+            os.utime(root / path, (1000, 1000))
+
+    container = written(write)
+    diff_id = engine.images.get(str(layering.commit(engine, container))).config.diff_ids[-1]
+    assert diff_id == "sha256:b89cce7f1103c08279eeb08bfc5e40cb996fa1d0dc1f8f39d6e74d9b642683b9"
+
+
+def test_a_reset_container_is_as_it_was_made(engine: Engine, written: Writing) -> None:
+    container = written(everything)
+    assert layering.size(engine.store, container) > 0
+    assert layering.reset(engine, container) > 0
+    fresh = engine.containers.get(container.id)
+    assert fresh.rw != container.rw and told(engine, fresh) == []
+    assert container.rw not in set(engine.store.driver.snapshots())
+    assert engine.system.check(deep=True) == []
+
+
+def test_the_stack_has_the_images_layers_and_the_containers_own_last(engine: Engine, written: Writing) -> None:
+    container = written(everything)
+    *below, init, own = layering.layers(engine, container)
+    assert [each.kind for each in below] == ["image"] and init.kind == "init"
+    assert own.kind == "rw" and own.size == layering.size(engine.store, container) > 0 and own.files > 0
+    assert all(Path(each.directory).is_dir() for each in (*below, init, own))
+
+
+def test_an_export_has_what_every_container_is_given(engine: Engine, written: Writing) -> None:
+    out = io.BytesIO()
+    layering.export(engine, written(everything), out)
+    names = tarfile.open(fileobj=io.BytesIO(out.getvalue())).getnames()
+    assert {".dockerenv", "etc/hosts", "new/file"} <= set(names) and "gone" not in names
