@@ -95,14 +95,14 @@ class Box:
 
 def talk(stream: Stream, stdin: bytes | None = None) -> tuple[int, bytes, bytes]:
     """Give it all of `stdin`, and read to the end."""
-    said = {1: b"", 2: b""}
+    said = {1: bytearray(), 2: bytearray()}
     if stdin is not None:
         stream.write(stdin)
         stream.close_input()
     while not isinstance(found := stream.read(), Ended):
         assert found is not None
         said[found[0]] += found[1]
-    return found.code, said[1], said[2]
+    return found.code, bytes(said[1]), bytes(said[2])
 
 
 def lines_of(stream: Stream) -> Iterator[bytes]:

@@ -79,6 +79,16 @@ class Life:
     def is_running(self) -> bool:
         return self.state.status in (state.RUNNING, state.PAUSED)
 
+    @property
+    def stop_signal(self) -> int:
+        """The number of the signal that its image, or its user, has it stopped by; 0 if nobody has said."""
+        name = str(self.job["document"]["Config"].get("StopSignal") or "").upper().removeprefix("SIG")
+        base, _, further = name.partition("+")
+        if name.isdigit():
+            return int(name)
+        known = signal.Signals.__members__.get(f"SIG{base}")
+        return 0 if known is None else int(known) + (int(further) if further.isdigit() else 0)
+
     def require_running(self) -> None:
         """Raises NotRunning."""
         if not self.is_running:
@@ -129,8 +139,10 @@ class Life:
         )
         self.name, self.streams = name, streams
         self._began = time.monotonic()
+        health = self._health_check()
         self._note(status=state.RUNNING, pid=host_pid(self.host_proc, self.pid), started_at=state.rfc3339(), error="",
-                   exit_code=0, oom_killed=False, restart_count=self.restarts.count, health=None)  # fmt: skip
+                   exit_code=0, oom_killed=False, restart_count=self.restarts.count,
+                   health=health and health.document())  # fmt: skip
         self.tell("start")
         answer()
         if reader is not None:
@@ -138,7 +150,8 @@ class Life:
             streams.attach(reader, stdin=stdin, stdout=stdout, stderr=stderr)
         streams.started(terminal)
         self._watch_memory()
-        self._watch_health()
+        if health is not None:
+            self._watch_health(health)
 
     async def _live(self) -> None:
         """Until it ends for good."""
@@ -223,8 +236,9 @@ class Life:
 
     def end_soon(self) -> bool:
         """It is not to be started again; whether it ends by itself now, being between two starts."""
+        is_between = self.state.status == state.RESTARTING  # whoever waits for this goes on at once
         self._stopping.set(None)
-        return self.state.status == state.RESTARTING
+        return is_between
 
     def signal(self, number: int) -> None:
         """Send its first process a signal."""
@@ -242,7 +256,7 @@ class Life:
         if seconds is None:
             given = config.get("StopTimeout")
             seconds = STOP_SECONDS if given is None else float(given)
-        self.signal(number or int(self.job.get("stop_signal") or signal.SIGTERM))
+        self.signal(number or self.stop_signal or signal.SIGTERM)
         await self.unpause()
         if seconds < 0:
             await self._ended
@@ -302,22 +316,22 @@ class Life:
                 os.close(fd)
             self._oom_fds = ()
 
-    def _watch_health(self) -> None:
+    def _health_check(self) -> Health | None:
         check = self.job.get("health")
         command = command_of(check, self.assembly.config.get("Shell"))
-        if check and command:
-            health = Health(check, command)
+        return Health(check, command) if check and command else None
+
+    def _watch_health(self, health: Health) -> None:
+        name = self.name
+
+        def changed(status: str) -> None:
             self._note(health=health.document())
+            if status:
+                self.tell(f"health_status: {status}")
 
-            def changed(status: str) -> None:
-                self._note(health=health.document())
-                if status:
-                    self.tell(f"health_status: {status}")
-
-            name = self.name
-            self._health = self.loop.spawn(
-                health.watch(self.loop, lambda words, seconds: self.execs.probe(name, words, seconds), changed)
-            )
+        self._health = self.loop.spawn(
+            health.watch(self.loop, lambda words, seconds: self.execs.probe(name, words, seconds), changed)
+        )
 
 
 def _log_of(job: Mapping[str, Any]) -> LogFile | None:

@@ -139,7 +139,7 @@ class Server:
 
     async def _kill(self, _: Connection, request: dict[str, Any]) -> dict[str, Any]:
         life, number = self._life, protocol.number(request, "signal", signal.SIGKILL)
-        ours = int(life.job.get("stop_signal") or 0)
+        ours = life.stop_signal
         # Whoever kills it so does not want it to come back; any other signal is between him and its process.
         if (not ours or number in (ours, signal.SIGKILL)) and life.end_soon():
             return {}

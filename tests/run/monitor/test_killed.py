@@ -1,0 +1,187 @@
+"""kill -9 of whoever it may be, at any moment: what is said of the container is true, and nothing of it stays."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.run.monitor.conftest import Box, lines_of, until
+from veneer.run.cgroups import hierarchies
+from veneer.run.monitor import client, groups, state
+from veneer.run.monitor.launch import Launch
+from veneer.run.monitor.stream import MonitorGone
+
+Boxes = Callable[..., Box]
+LIVELY = ("sh", "-c", "setsid sleep 1000 & echo up; while :; do sleep 0.01; done")
+
+
+def gone(pids: list[int]) -> bool:
+    """Whether these processes, of a moment ago, have all ended."""
+    return not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+
+
+def nothing_stays(one: Box) -> None:
+    """Whoever looks next, as veneer does, takes the group away; then there is nothing."""
+    written = state.last_written(one.folder)
+    assert not one.state.is_live
+    if written.cgroup:
+        groups.remove(written.cgroup)
+    assert not [path for each in hierarchies() if os.path.exists(path := f"{each}/veneer-{one.id}")]
+    assert one.id not in Path("/proc/self/mountinfo").read_text()
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            mounts = Path(f"/proc/{name}/mountinfo").read_text()
+        except (FileNotFoundError, ProcessLookupError, OSError):
+            continue
+        assert one.id not in mounts, f"process {name} still has it mounted"
+
+
+def test_the_monitor(box: Boxes) -> None:
+    one = box()
+    with one.attached(*LIVELY) as stream:
+        next(lines_of(stream))
+        pids = [*one.client.pids(), one.state.monitor]
+        assert len(pids) >= 3
+        os.kill(one.state.monitor, signal.SIGKILL)
+        with pytest.raises(MonitorGone):
+            while stream.read():
+                pass
+    until(lambda: gone(pids))
+    found = one.state
+    assert (found.status, found.exit_code, found.error, found.pid) == ("exited", 137, "the monitor was killed", 0)
+    assert found.finished_at >= found.started_at
+    nothing_stays(one)
+    assert one.run("echo", "again")[:2] == (0, b"again\n"), "and it can be started anew"
+
+
+def test_the_containers_first_process(box: Boxes) -> None:
+    one = box()
+    with one.attached(*LIVELY) as stream:
+        next(lines_of(stream))
+        pids = one.client.pids()
+        os.kill(one.state.pid, signal.SIGKILL)
+        assert list(lines_of(stream)) == []
+    until(lambda: gone(pids))
+    assert (one.state.status, one.state.exit_code, one.state.error) == ("exited", 137, "")
+    nothing_stays(one)
+
+
+def test_a_machine_that_was_restarted(box: Boxes) -> None:
+    one = box()
+    state.write(one.folder, state.State("running", pid=1, boot_id="another", started_at=state.rfc3339()))
+    found = one.state
+    assert (found.status, found.exit_code, found.error) == ("exited", 255, "the machine was restarted")
+
+
+_CALLER = """
+import json, sys
+from veneer.run.monitor.launch import Launch
+from veneer.run.monitor.stream import Streams
+with Launch() as launch:
+    stream = launch.start(json.load(sys.stdin), attach=Streams())
+    print("up", flush=True)
+    while stream.read():
+        pass
+"""
+
+
+def caller(one: Box) -> subprocess.Popen[bytes]:
+    """Another process that starts the container and reads what it prints."""
+    started = subprocess.Popen(
+        [sys.executable, "-c", _CALLER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert started.stdin is not None
+    started.stdin.write(json.dumps({**one.job, "args": list(LIVELY)}).encode())
+    started.stdin.close()
+    return started
+
+
+def end(started: subprocess.Popen[bytes]) -> None:
+    started.kill()
+    started.wait()
+    assert started.stdout is not None
+    started.stdout.close()
+
+
+def test_the_caller_who_was_attached_and_the_container_goes_on(box: Boxes) -> None:
+    one = box()
+    started = caller(one)
+    assert started.stdout is not None and started.stdout.readline() == b"up\n"
+    end(started)
+    assert one.exec("echo", "alive")[1] == b"alive\n"
+    one.client.stop(0)
+    nothing_stays(one)
+
+
+@pytest.mark.parametrize("victim", ["caller", "monitor", "child"])
+def test_somebody_at_any_moment_of_a_start(box: Boxes, victim: str) -> None:
+    """The caller, the monitor, or whatever it has started, the runtime mostly: at a random moment, again and again."""
+    for seed in range(8):
+        chance = random.Random(seed)
+        one = box()
+        started = caller(one)
+        time.sleep(chance.uniform(0.03, 0.14))
+        for monitor in [pid for pid in monitors() if one.id.encode() in mounts_of(pid)]:
+            children = Path(f"/proc/{monitor}/task/{monitor}/children").read_text().split()
+            with contextlib.suppress(ProcessLookupError):
+                if victim == "monitor":
+                    os.kill(monitor, signal.SIGKILL)
+                elif victim == "child" and children:
+                    os.kill(int(chance.choice(children)), signal.SIGKILL)
+        end(started)
+        until(lambda: has_ended(one))  # noqa: B023 - called here and now
+        nothing_stays(one)
+        one.folder.rename(one.folder.with_name(f"was-{seed}"))  # a monitor that begins now finds nothing
+
+
+def has_ended(one: Box) -> bool:
+    """Whether there is nothing more of it; if it came up after all, it is told to end."""
+    if one.state.is_live:
+        with contextlib.suppress(client.NotRunning, MonitorGone):
+            one.client.stop(0)
+    elif not state.is_held(one.folder, state.ALIVE):
+        groups.remove(groups.path_of("", one.id))
+        with contextlib.suppress(AssertionError):
+            nothing_stays(one)
+            return True
+    return False
+
+
+def monitors() -> list[int]:
+    """The monitors there are."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if Path(f"/proc/{name}/comm").read_text() == "veneer-monitor\n":
+                found.append(int(name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def mounts_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/mountinfo").read_bytes()
+    except (OSError, ProcessLookupError):
+        return b""
+
+
+def test_a_launch_that_is_given_no_job_leaves_nothing(root_only: None) -> None:
+    with Launch() as launch:
+        pid = launch._pid
+        pidfd = os.pidfd_open(pid)
+    try:
+        assert select.select([pidfd], [], [], 60)[0]
+    finally:
+        os.close(pidfd)

@@ -1,0 +1,254 @@
+"""A container's life under its monitor: what it prints, how it ends, and what is said of that."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.run.monitor.conftest import Box, lines_of, talk, until
+from veneer.run.failures import CannotExecute, ContainerFailed, NoSuchCommand
+from veneer.run.monitor import client, state
+from veneer.run.users import UnknownUser
+from veneer.store import events
+
+Boxes = Callable[..., Box]
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_streams_are_apart_the_code_is_the_commands_and_the_state_says_it(box: Boxes, runtime: str) -> None:
+    one = box(runtime)
+    assert one.run("sh", "-c", "echo out; echo err >&2; exit 7") == (7, b"out\n", b"err\n")
+    found = one.state
+    assert (found.status, found.exit_code, found.pid, found.error, found.cgroup) == ("exited", 7, 0, "", "")
+    assert state.NEVER < found.started_at < found.finished_at
+    assert not one.folder.joinpath("socket").exists() and not one.folder.joinpath("bundle").exists()
+
+
+def test_input_is_passed_on_and_ends(box: Boxes) -> None:
+    data = os.urandom(1 << 20)
+    assert box().run("cat", stdin=data) == (0, data, b"")
+
+
+def test_without_input_it_is_empty(box: Boxes) -> None:
+    assert box().run("cat") == (0, b"", b"")
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_a_terminal_is_one_stream_with_a_size(box: Boxes, runtime: str) -> None:
+    one = box(runtime)
+    one.config |= {"Tty": True, "OpenStdin": True}
+    one.host_config |= {"ConsoleSize": [40, 120]}
+    with one.attached("sh", "-c", "test -t 0 && test -t 2 && stty size; echo err >&2; read a; stty size; echo $a",
+                      stdin=True) as stream:  # fmt: skip
+        lines = lines_of(stream)
+        assert [next(lines), next(lines)] == [b"40 120\r", b"err\r"]
+        stream.resize(10, 20)
+        stream.write(b"word\n")
+        assert list(lines) == [b"word\r", b"10 20\r", b"word\r"]
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+@pytest.mark.parametrize(
+    ("words", "kind", "text"),
+    [
+        (["nosuch"], NoSuchCommand, 'exec: "nosuch": executable file not found in $PATH'),
+        (["/no/such"], NoSuchCommand, 'exec: "/no/such": stat /no/such: no such file or directory'),
+        (["/etc/passwd"], CannotExecute, 'exec: "/etc/passwd": permission denied'),
+    ],
+)
+def test_what_cannot_be_run_is_told_as_docker_tells_it_and_nothing_stays(
+    box: Boxes, runtime: str, words: list[str], kind: type[Exception], text: str
+) -> None:
+    one = box(runtime)
+    with pytest.raises(kind) as caught:
+        one.run(*words)
+    assert str(caught.value) == text
+    found = one.state
+    assert (found.status, found.exit_code, found.error) == ("created", caught.value.exit_code, text)  # type: ignore[attr-defined]
+    assert set(os.listdir(one.folder)) == {"alive", f"{one.id}-json.log", "state.json"}
+
+
+def test_a_user_whom_the_image_does_not_know(box: Boxes) -> None:
+    one = box()
+    one.config["User"] = "nobody-knows"
+    with pytest.raises(UnknownUser):
+        one.run("true")
+    assert one.state.exit_code == 128
+
+
+def test_what_the_runtime_cannot_do_is_told_in_its_words(box: Boxes) -> None:
+    with pytest.raises(ContainerFailed, match="/not/there"):
+        box().run("true", binds=[{"type": "bind", "source": "/not/there", "target": "/x"}])
+
+
+def test_whoever_is_detached_runs_on_and_can_be_waited_for(box: Boxes) -> None:
+    one = box()
+    assert one.start("sh", "-c", "read a </dev/zero; sleep 1000") is None
+    assert one.state.status == "running"
+    assert Path(f"/proc/{one.state.pid}/cmdline").read_bytes().startswith(b"sh\0"), "the host's number"
+    one.client.kill(signal.SIGKILL)
+    assert until(lambda: one.state.status == "exited") and one.state.exit_code == 137
+
+
+def test_who_waits_gets_the_code(box: Boxes) -> None:
+    one = box()
+    one.config |= {"OpenStdin": True, "StdinOnce": True}
+    with one.attached("sh", "-c", "read a; exit 5", stdin=True) as stream:
+        with one.client.connection() as waiting:
+            waiting.sendall(_request({"do": "wait", "condition": "not-running"}))
+            stream.close_input()
+            assert talk(stream)[0] == 5
+            assert b'"code": 5' in waiting.recv(1000)
+
+
+def _request(content: dict[str, object]) -> bytes:
+    from veneer.run.monitor import protocol
+
+    return protocol.message(protocol.REQUEST, content)
+
+
+def test_stop_asks_first_and_kills_then(box: Boxes) -> None:
+    polite, deaf = box(), box()
+    with polite.attached("sh", "-c", "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.01; done") as stream:
+        next(lines_of(stream))
+        polite.client.stop(30)
+        assert talk(stream)[:2] == (3, b"bye\n")
+    deaf.start("sleep", "1000")  # the first process of a PID namespace, which minds no signal it has no handler for
+    began = time.monotonic()
+    deaf.client.stop(0.2)
+    assert 0.2 <= time.monotonic() - began < 10
+    assert deaf.state.exit_code == 137
+    with pytest.raises(client.NotRunning, match=f"Container {deaf.id} is not running"):
+        deaf.client.stop()
+
+
+def test_the_stop_signal_is_the_images(box: Boxes) -> None:
+    one = box()
+    one.config["StopSignal"] = "SIGUSR1"
+    with one.attached("sh", "-c", "trap 'exit 4' USR1; echo up; while :; do sleep 0.01; done") as stream:
+        next(lines_of(stream))
+        one.client.stop()
+        assert talk(stream)[0] == 4
+
+
+def test_pause_and_unpause(box: Boxes) -> None:
+    one = box()
+    with one.attached("sh", "-c", "while :; do echo tick; sleep 0.01; done") as stream:
+        lines = lines_of(stream)
+        next(lines)
+        one.client.pause()
+        assert one.state.status == "paused"
+        with pytest.raises(client.AlreadyPaused):
+            one.client.pause()
+        with pytest.raises(client.IsPaused):
+            one.exec("true")
+        one.client.unpause()
+        assert one.state.status == "running" and next(lines) == b"tick"
+        with pytest.raises(client.NotPaused):
+            one.client.unpause()
+        with one.client.freeze():
+            assert one.state.status == "paused"
+        until(lambda: one.state.status == "running")
+        one.client.pause()
+        one.client.kill(signal.SIGKILL)
+        assert talk(stream)[0] == 137
+
+
+def test_limits_and_policy_can_be_changed(box: Boxes) -> None:
+    one = box()
+    one.start("sh", "-c", "while :; do sleep 1; done")
+    names = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max"
+    one.client.update({"memory": {"limit": 64 << 20}}, {"name": "always", "count": 0})
+    assert one.exec("sh", "-c", names)[1].strip() == str(64 << 20).encode()
+    one.client.stop(0)
+
+
+def test_its_root_and_its_processes_are_the_hosts_to_see(box: Boxes) -> None:
+    one = box()
+    with one.attached("sh", "-c", "echo hi >/new; sleep 1000 & echo up; wait") as stream:
+        next(lines_of(stream))
+        root = one.client.root()
+        try:
+            fd = os.open("new", os.O_RDONLY, dir_fd=root)
+            assert os.read(fd, 10) == b"hi\n"
+            os.close(fd)
+        finally:
+            os.close(root)
+        pids = one.client.pids()
+        assert one.state.pid in pids and len(pids) == 2
+        assert {Path(f"/proc/{pid}/comm").read_text() for pid in pids} == {"sh\n", "sleep\n"}
+
+
+def test_policies_start_it_again(box: Boxes) -> None:
+    failing, always = box(), box()
+    failing.start("sh", "-c", "echo again; exit 1", restart={"name": "on-failure", "count": 2})
+    until(lambda: failing.state.status == "exited")
+    assert (failing.state.restart_count, failing.state.exit_code) == (2, 1)
+    log = failing.folder.joinpath(f"{failing.id}-json.log").read_text()
+    assert log.count("again") == 3
+    always.start("sh", "-c", "echo x >>/kept", restart={"name": "always", "count": 0})
+    until(lambda: always.state.restart_count >= 3)
+    always.client.stop(5)
+    assert always.state.status == "exited", "a stop ends it"
+
+
+def test_a_killed_one_stays_down(box: Boxes) -> None:
+    one = box()
+    one.start("sleep", "1000", restart={"name": "always", "count": 0})
+    one.client.kill(signal.SIGKILL)
+    assert until(lambda: one.state.status == "exited")
+    assert (one.state.restart_count, one.state.exit_code) == (0, 137)
+
+
+def test_what_happened_is_told(box: Boxes) -> None:
+    one = box()
+    one.run("sh", "-c", "exit 3")
+    told = [json.loads(line) for line in one.root.joinpath(events.FILE).read_text().splitlines()]
+    assert [each["Action"] for each in told] == ["start", "die"]
+    assert told[1]["Actor"] == {
+        "ID": one.id, "Attributes": {"l": "1", "image": "busybox", "name": "box", "exitCode": "3"}
+    }  # fmt: skip
+
+
+def test_memory_that_runs_out_is_noticed(box: Boxes) -> None:
+    one = box()
+    one.host_config["Memory"] = 8 << 20
+    one.host_config["MemorySwap"] = 8 << 20
+    code, _, _ = one.run("sh", "-c", "x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done")
+    assert code == 137 and one.state.oom_killed
+    told = one.root.joinpath(events.FILE).read_text()
+    assert '"Action":"oom"' in told
+
+
+def test_a_container_can_have_the_hosts_processes_and_still_leaves_nothing(box: Boxes) -> None:
+    one = box()
+    one.host_config["PidMode"] = "host"
+    code, out, _ = one.run("sh", "-c", "(exec setsid sleep 1234) & echo $$; readlink /proc/self/ns/pid; exit 2")
+    assert code == 2 and out.splitlines()[1].decode() == os.readlink("/proc/self/ns/pid")
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            assert b"sleep\x001234\0" not in Path(f"/proc/{name}/cmdline").read_bytes()
+        except FileNotFoundError:
+            continue
+
+
+def test_one_that_is_to_go_is_removed_by_the_monitor_unless_somebody_cares(box: Boxes, tmp_path: Path) -> None:
+    left, kept = box(), box()
+    for one in (left, kept):
+        one.config["OpenStdin"] = True
+    mark = tmp_path / "removed"
+    words = {"auto_remove": True, "remove": ["/bin/touch", str(mark)]}
+    lock = state.hold(kept.folder, state.CARETAKER)
+    assert lock is not None
+    assert kept.run("true", **words)[0] == 0
+    os.close(lock)
+    assert not mark.exists()
+    left.start("sleep", "0.2", **words)
+    left.client.wait("removed")
+    assert mark.exists()
