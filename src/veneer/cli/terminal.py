@@ -6,29 +6,41 @@ Sources: docker/cli cli/command/container/hijack.go, signals.go; moby/term ascii
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
+from veneer.cli.app import Failure
 from veneer.errors import InvalidRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TextIO
 
+    from veneer.cli.app import App
     from veneer.run.monitor.stream import Stream
 
 DETACH_KEYS = "ctrl-p,ctrl-q"
 _CHUNK = 32 << 10
 _NOT_PASSED_ON = {signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG, signal.SIGWINCH, signal.SIGTTIN, signal.SIGTTOU,
                   signal.SIGTSTP, signal.SIGCONT, signal.SIGKILL, signal.SIGSTOP}  # fmt: skip
+_ENDS_TERMINAL = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT)
+"""What would end us, and leave the terminal raw.  (The keys that send them go to the container.)"""
 _CONTROLS = {"@": 0, "[": 27, "\\": 28, "]": 29, "^": 30, "_": 31}
 
 
 class InvalidDetachKeys(InvalidRequest):
     """Keys that nobody can type."""
+
+
+class Terminated(Failure):
+    """We were told to end while we had the terminal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("", 128 + number)
 
 
 class Detached(Exception):
@@ -88,18 +100,31 @@ def session(
     """Join the stream to our own ones until the container (or the exec) ends; its exit code.
 
     `stdin` is a descriptor to read from, None for no input.  With `tty` our terminal becomes raw, its size is told,
-    and the detach keys are looked for.  `proxy` gets the signals that are sent to us.  Raises Detached, MonitorGone.
+    and the detach keys are looked for; however we end, it is as before then.  `proxy` gets the signals that are sent
+    to us, unless there is a terminal, as with docker.  Raises Detached, Terminated, MonitorGone.
     """
     keys = Keys(parsed_keys(detach_keys or DETACH_KEYS)) if tty and stdin is not None else None
     out.flush()
     with contextlib.ExitStack() as stack:
-        raw = stdin is not None and tty and os.isatty(stdin)
-        if raw and stdin is not None:
-            stack.enter_context(_raw(stdin))
+        # Before the terminal is changed: a signal between the two would leave it so.
         signals = stack.enter_context(_signals(tty=tty, proxy=proxy is not None and not tty))
+        terminal = None
+        if stdin is not None and tty and os.isatty(stdin):
+            terminal = stack.enter_context(_Raw(stdin))
         if tty:
             _tell_size(stream)
-        return _loop(stream, _Ends(out, err), stdin, keys, signals, proxy)
+        return _loop(stream, _Ends(out, err), stdin, keys, _Signals(signals, stream, terminal, None if tty else proxy))
+
+
+def proxy_to(app: App, container: str) -> Callable[[int], object]:
+    """What passes a signal on to a container that may just have ended."""
+    from veneer.errors import Conflict, NotFound
+
+    def passed_on(number: int) -> None:
+        with contextlib.suppress(Conflict, NotFound):
+            app.engine.containers.kill(container, str(number))
+
+    return passed_on
 
 
 class _Ends:
@@ -114,38 +139,62 @@ class _Ends:
         buffer.flush()
 
 
-def _loop(
-    stream: Stream,
-    ends: _Ends,
-    stdin: int | None,
-    keys: Keys | None,
-    signals: int,
-    proxy: Callable[[int], object] | None,
-) -> int:
+class _Signals:
+    """The signals sent to us, and what each means."""
+
+    def __init__(self, fd: int, stream: Stream, terminal: _Raw | None, passes: Callable[[int], object] | None) -> None:
+        self.fd = fd
+        self._stream = stream
+        self._terminal = terminal
+        self._passes = passes
+
+    def take(self) -> None:
+        """Do what those that came mean.  Raises Terminated."""
+        for number in os.read(self.fd, 64):
+            if number == signal.SIGWINCH:
+                _tell_size(self._stream)
+            elif number == signal.SIGCONT:
+                # Whoever had the terminal while we stood still has made it what it was.
+                if self._terminal is not None:
+                    self._terminal.set()
+                _tell_size(self._stream)
+            elif self._passes:
+                self._passes(number)
+            else:
+                raise Terminated(number)
+
+
+def _loop(stream: Stream, ends: _Ends, stdin: int | None, keys: Keys | None, signals: _Signals) -> int:
     from veneer.run.monitor.stream import Ended
 
     while True:
         # Nothing more is read from us while the container has not taken what was.
-        reading = [stream.fileno(), signals, *([stdin] if stdin is not None and not stream.wants_write else [])]
+        reading = [stream.fileno(), signals.fd, *([stdin] if stdin is not None and not stream.wants_write else [])]
         ready, _, _ = select.select(reading, [stream.fileno()] if stream.wants_write else [], [])
-        if signals in ready:
-            for number in os.read(signals, 64):
-                if number == signal.SIGWINCH:
-                    _tell_size(stream)
-                elif proxy is not None:
-                    proxy(number)
+        if signals.fd in ready:
+            signals.take()
         stream.flush()
         while (found := stream.read(wait=False)) is not None:
             if isinstance(found, Ended):
                 return found.code
             ends.write(*found)
         if stdin is not None and stdin in ready:
-            data = os.read(stdin, _CHUNK)
+            data = _input(stdin)
             if not data:
                 stream.close_input()
                 stdin = None
             elif passed := keys.passed(data) if keys is not None else data:
                 stream.write(passed)
+
+
+def _input(fd: int) -> bytes:
+    """What is there to be read; nothing where the terminal was hung up."""
+    try:
+        return os.read(fd, _CHUNK)
+    except OSError as error:
+        if error.errno == errno.EIO:
+            return b""
+        raise
 
 
 def _tell_size(stream: Stream) -> None:
@@ -163,27 +212,40 @@ def size() -> tuple[int, int]:
     return 0, 0
 
 
-@contextlib.contextmanager
-def _raw(fd: int) -> Iterator[None]:
-    """The terminal passes everything on as it is typed, for this `with`."""
-    import termios
-    import tty
+class _Raw:
+    """A terminal that passes everything on as it is typed, for this `with`."""
 
-    before = termios.tcgetattr(fd)
-    try:
-        tty.setraw(fd, termios.TCSANOW)
-        yield
-    finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __enter__(self) -> _Raw:
+        import termios
+
+        self._before = termios.tcgetattr(self._fd)
+        self.set()
+        return self
+
+    def set(self) -> None:
+        """Make it so, once more."""
+        import termios
+        import tty
+
+        tty.setraw(self._fd, termios.TCSANOW)
+
+    def __exit__(self, *_: object) -> None:
+        import termios
+
+        with contextlib.suppress(termios.error):  # it was hung up
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._before)
 
 
 @contextlib.contextmanager
 def _signals(*, tty: bool, proxy: bool) -> Iterator[int]:
     """A descriptor from which the numbers of the signals sent to us can be read, a byte each."""
     reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    wanted: Sequence[signal.Signals] = [signal.SIGWINCH] if tty else []
+    wanted: Sequence[signal.Signals] = [signal.SIGWINCH, signal.SIGCONT, *_ENDS_TERMINAL] if tty else []
     if proxy:
-        wanted = [*wanted, *(each for each in signal.Signals if each not in _NOT_PASSED_ON and each < signal.SIGRTMIN)]
+        wanted = [each for each in signal.Signals if each not in _NOT_PASSED_ON and each < signal.SIGRTMIN]
 
     def note(number: int, frame: object) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Mapping, Sequence
 
+from veneer.engine import image_events
 from veneer.engine.rework.verbs import Reworking
 from veneer.oci.reference import DEFAULT_TAG, Reference
 from veneer.progress import Progress, silent
@@ -117,9 +118,11 @@ class Images(Reworking):
         reference = Reference.parse(name).tagged()
         wanted = _platform(platform) if platform else None
         with Registries(self._engine.config) as registries:
-            return pull(
+            pulled = pull(
                 self._store, registries, reference, platform=wanted, all_platforms=all_platforms, progress=progress
             )
+        image_events.pulled(self._store, pulled.image, reference.familiar)
+        return pulled
 
     def pull_all_tags(
         self, name: str, *, platform: str | None = None, progress: Progress = silent
@@ -142,7 +145,9 @@ class Images(Reworking):
 
         with Registries(self._engine.config) as registries:
             reference = Reference.parse(name).tagged()
-            return push(self._store, registries, reference, compression=compression, progress=progress)
+            pushed = push(self._store, registries, reference, compression=compression, progress=progress)
+        image_events.pushed(self._store, reference.familiar)
+        return pushed
 
     def load(
         self, source: Path | BinaryIO, *, platform: str | None = None, progress: Progress = silent
@@ -151,7 +156,10 @@ class Images(Reworking):
         from veneer.distribution.archive_load import load
 
         wanted = _platform(platform) if platform else None
-        return load(self._store, source, platform=wanted, progress=progress)
+        loaded = load(self._store, source, platform=wanted, progress=progress)
+        for image in dict.fromkeys(each.image_id for each in loaded):
+            image_events.happened(self._store, "load", image)
+        return loaded
 
     def save(
         self, names: Sequence[str], out: Path | BinaryIO, *, format: str = "docker", progress: Progress = silent
@@ -160,6 +168,8 @@ class Images(Reworking):
         from veneer.distribution.archive_save import save
 
         save(self._store, names, out, format=format, progress=progress)
+        for image in dict.fromkeys(self.get(name).id for name in names):
+            image_events.happened(self._store, "save", image)
 
     def import_(
         self,
@@ -188,6 +198,8 @@ class Images(Reworking):
             image = self._store.images.add(lease, raw, built=True)
             if name:
                 self._store.images.tag(image.id, name)
+                image_events.tagged(self._store, image, name.familiar)
+        image_events.happened(self._store, "import", image.id)
         return self._store.images.get(image.id)
 
     def export(self, name: str, out: BinaryIO) -> None:
@@ -212,18 +224,25 @@ class Images(Reworking):
         named = next((tag for tag in image.tags if source in _spellings(tag)), None)
         index = self._store.images.target(named) if named else None
         self._store.images.tag(image.id, reference.tagged(), index=index)
+        image_events.tagged(self._store, image, reference.tagged().familiar)
 
     def remove(self, name: str, *, force: bool = False, prune: bool = True, dry_run: bool = False) -> Sequence[Removal]:
         """Untag or delete an image, in docker's order; `dry_run` only tells.  Raises Conflict naming who uses it."""
         from veneer.store.removal import remove
 
-        return remove(self._store, name, force=force, prune=prune, dry_run=dry_run)
+        removals = remove(self._store, name, force=force, prune=prune, dry_run=dry_run)
+        if not dry_run:
+            image_events.removed(self._store, removals)
+        return removals
 
     def prune(self, *, all: bool = False, filters: Filters | None = None, dry_run: bool = False) -> Pruned:
         """Delete dangling images, or with `all` every image no container uses; `dry_run` only tells."""
         from veneer.store.removal import prune
 
-        return prune(self._store, all=all, filters=filters or {}, dry_run=dry_run)
+        pruned = prune(self._store, all=all, filters=filters or {}, dry_run=dry_run)
+        if not dry_run:
+            image_events.pruned(self._store, pruned.removals, pruned.bytes)
+        return pruned
 
     def derive(
         self,

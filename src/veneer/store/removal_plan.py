@@ -55,12 +55,13 @@ class Removal:
     """One line of what was, or would be, removed.
 
     `text` is a name in its familiar form (untagged), or the full ID of an image or chain ID of a layer (deleted);
-    `bytes` is what the layer's files took.
+    `bytes` is what the layer's files took.  `image`: the image that has lost its name or has gone, "" for a layer.
     """
 
     kind: Literal["untagged", "deleted"]
     text: str
     bytes: int = 0
+    image: str = ""
 
 
 class _Left:
@@ -181,7 +182,7 @@ class Plan:
                 self._untag(reference)
             self._gone[image.id] = None
             self._children.drop(image.parent, image.id)
-            self.removals.append(Removal("deleted", image.id))
+            self.removals.append(Removal("deleted", image.id, image=image.id))
             if image.top is not None and not self._users_of(image.id):
                 self._released.add(image.id)
                 self._with_top.drop(image.top, image.id)
@@ -270,8 +271,8 @@ class Plan:
         bare = reference.with_tag(reference.tag or "latest") if reference.digest is None else (
             reference.with_digest(reference.digest))  # fmt: skip
         self._names[str(bare)] = bare
-        self.removals.append(Removal("untagged", bare.familiar))
         found: str | None = self._catalog.value("SELECT target FROM tag WHERE name = ?", (str(bare),))
+        self.removals.append(Removal("untagged", bare.familiar, image=found or ""))
         return found
 
     def _release_layers(self, top: ChainID) -> None:

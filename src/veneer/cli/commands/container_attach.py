@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from veneer.cli.app import App, Failure
 from veneer.cli.command import Command
 from veneer.cli.flags import Option, Parsed
+from veneer.errors import NotExecutable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ _STOPPED = "You cannot attach to a stopped container, start it first"
 
 
 def attach(app: App, given: Parsed) -> int:
-    from veneer.cli.terminal import Detached, check_tty, parsed_keys, session
+    from veneer.cli.terminal import Detached, check_tty, parsed_keys, proxy_to, session
 
     containers = app.engine.containers
     container = containers.get(given.arguments[0])
@@ -34,22 +33,21 @@ def attach(app: App, given: Parsed) -> int:
         parsed_keys(keys)
     check_tty(stdin=reads, tty=tty)
 
-    def pass_on(number: int) -> None:
-        from veneer.errors import Conflict, NotFound
-
-        with contextlib.suppress(Conflict, NotFound):  # it has just ended
-            containers.kill(container.id, str(number))
-
     with containers.attach(container.id, stdin=reads) as stream:
         try:
-            return session(stream, out=app.out, err=app.err, stdin=app.stdin.fileno() if reads else None, tty=tty,
-                           detach_keys=keys, proxy=pass_on if given.flag("sig_proxy") else None)  # fmt: skip
+            return session(
+                stream, out=app.out, err=app.err, stdin=app.stdin.fileno() if reads else None, tty=tty,
+                detach_keys=keys, proxy=proxy_to(app, container.id) if given.flag("sig_proxy") else None,
+            )  # fmt: skip
         except Detached:
             return 0
 
 
 def exec_(app: App, given: Parsed) -> int:
     from veneer.cli.terminal import Detached, check_tty, parsed_keys, session
+    from veneer.run.failures import ContainerFailed
+    from veneer.run.monitor.assembly import BadWorkingDirectory
+    from veneer.run.users import UnknownUser
 
     name, *words = given.arguments
     detached, tty = given.flag("detach"), given.flag("tty")
@@ -58,7 +56,14 @@ def exec_(app: App, given: Parsed) -> int:
         parsed_keys(keys)
     if not detached:
         check_tty(stdin=reads, tty=tty)
-    with app.engine.containers.exec(name, _request(given, words, reads=reads, detached=detached)) as stream:
+    try:
+        stream = app.engine.containers.exec(name, _request(given, words, reads=reads, detached=detached))
+    except (ContainerFailed, UnknownUser, BadWorkingDirectory) as error:
+        from veneer.cli.main import say
+
+        say(app, error)
+        return NotExecutable.exit_code
+    with stream:
         if detached:
             return 0
         try:

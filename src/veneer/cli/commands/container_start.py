@@ -20,12 +20,17 @@ _POLICY = "restart-policy"
 
 
 def start(app: App, given: Parsed) -> int:
+    from veneer.cli.main import UsageError
+
     if given.flag("all") or given.texts("filter"):
         if given.arguments or given.flag("attach") or given.flag("interactive"):
             raise Failure("--all and --filter choose the containers: name none, and attach to none")
         return _start_all(app, given)
     if not given.arguments:
-        raise Failure("name the containers to start, or give --all")
+        raise UsageError(
+            f"veneer: '{app.path}' requires at least 1 argument\n\n{START.usage_line(app.path)}\n\n"
+            f"Run '{app.path} --help' for more information\n", 1,
+        )  # fmt: skip
     if given.flag("attach") or given.flag("interactive"):
         if len(given.arguments) > 1:
             raise Failure("you cannot start and attach multiple containers at once")
@@ -48,7 +53,7 @@ def _start_all(app: App, given: Parsed) -> int:
 
 
 def _attached(app: App, given: Parsed) -> int:
-    from veneer.cli.terminal import Detached, check_tty, parsed_keys, session
+    from veneer.cli.terminal import Detached, check_tty, parsed_keys, proxy_to, session
     from veneer.run.monitor import state
 
     container = app.engine.containers.get(given.arguments[0])
@@ -67,10 +72,14 @@ def _attached(app: App, given: Parsed) -> int:
         stream = stack.enter_context(_stream(app, container, stdin=reads))
         try:
             code = session(
-                stream, out=app.out, err=app.err, stdin=app.stdin.fileno() if reads else None, tty=tty,
+                stream,
+                out=app.out,
+                err=app.err,
+                stdin=app.stdin.fileno() if reads else None,
+                tty=tty,
                 detach_keys=keys,
-                proxy=(lambda number: _pass_on(app, container, number)) if given.flag("sig_proxy") else None,
-            )  # fmt: skip
+                proxy=proxy_to(app, container.id) if given.flag("sig_proxy") else None,
+            )
         except Detached:
             return 0
         if removes:
@@ -88,13 +97,6 @@ def _stream(app: App, container: Container, *, stdin: bool) -> Stream:
         return containers.attach(container.id, stdin=stdin)
     assert stream is not None
     return stream
-
-
-def _pass_on(app: App, container: Container, number: int) -> None:
-    from veneer.errors import Conflict, NotFound
-
-    with contextlib.suppress(Conflict, NotFound):  # it has just ended
-        app.engine.containers.kill(container.id, str(number))
 
 
 START = Command(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import builtins
 
+from veneer.errors import NotFound
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from veneer.engine.containers.creating import ContainerRequest
+    from veneer.engine.containers.listing import Summary
     from veneer.engine.containers.logs import Line
     from veneer.engine.containers.processes import Processes
     from veneer.engine.containers.statistics import Sample
@@ -38,6 +41,19 @@ class Containers:
         """Every container, the newest first."""
         return self._store.containers.list()
 
+    def summaries(
+        self,
+        *,
+        all: bool = False,
+        filters: Mapping[str, Sequence[str]] | None = None,
+        last: int = 0,
+        size: bool = False,
+    ) -> builtins.list[Summary]:
+        """What `ps` shows: those that run, or `all`, or the `last` so many; newest first.  See listing.summaries."""
+        from veneer.engine.containers.listing import summaries
+
+        return summaries(self._engine, all=all, filters=filters, last=last, size=size)
+
     def get(self, name: str) -> Container:
         """The container called `name`."""
         return self._store.containers.get(name)
@@ -52,7 +68,9 @@ class Containers:
         """Make a container; nothing runs yet.  Raises as creating.create."""
         from veneer.engine.containers.creating import create
 
-        return create(self._engine, request, progress)
+        made = create(self._engine, request, progress)
+        self._tell(made, "create")
+        return made
 
     # ---- life
 
@@ -76,9 +94,16 @@ class Containers:
 
     def kill(self, name: str, signal: str = "KILL") -> None:
         """Send a container's first process a signal.  Raises InvalidSignal, NotKillable."""
-        from veneer.engine.containers.lifecycle import kill
+        from veneer.engine.containers.lifecycle import NotKillable, kill
 
-        kill(self._engine, self.get(name), signal)
+        try:
+            container = self.get(name)
+        except NotFound as error:
+            raise type(error)(f"Cannot kill container: {name}: {error.message}", hint=error.hint) from None
+        try:
+            kill(self._engine, container, signal)
+        except NotKillable as error:
+            raise NotKillable(f"Cannot kill container: {name}: {error.message}") from None
 
     def pause(self, name: str) -> None:
         """Have the kernel stop all processes of a container."""
@@ -112,9 +137,14 @@ class Containers:
 
     def exec(self, name: str, request: Mapping[str, Any]) -> Stream:
         """Run one more program in a container that runs; `request` is docker's ExecConfig.  Raises NotRunning."""
-        from veneer.run.monitor.client import connect
+        from veneer.run.monitor.client import IsPaused, connect
 
-        return connect(self._store.containers.folder(self.get(name).id)).exec(dict(request))
+        container = self.get(name)
+        try:
+            return connect(self._store.containers.folder(container.id)).exec(dict(request))
+        except IsPaused:
+            text = f"Container {container.name} is paused, unpause the container before exec"
+            raise IsPaused(text, hint=f"veneer unpause {container.name}") from None
 
     def attach(self, name: str, *, stdin: bool = False, logs: bool = False) -> Stream:
         """What a container that runs prints from now on, and its input.  Raises NotRunning."""
@@ -164,10 +194,17 @@ class Containers:
         """Give a container another name.  Raises NameInUse, InvalidContainerName."""
         from veneer.engine.containers.naming import checked_name
 
-        self._store.containers.rename(self.get(name).id, checked_name(new))
+        container, new = self.get(name), checked_name(new)
+        self._store.containers.rename(container.id, new)
+        self._tell(container.replaced(name=new), "rename", oldName=f"/{container.name}")
 
     def inspect(self, name: str, *, size: bool = False) -> Mapping[str, Any]:
         """Docker's inspect object, key for key; with SizeRw and SizeRootFs if asked."""
         from veneer.engine.containers.inspecting import inspection
 
         return inspection(self._engine, self.get(name), size=size)
+
+    def _tell(self, container: Container, action: str, **more: str) -> None:
+        from veneer.engine.containers.lifecycle import tell
+
+        tell(self._engine, container, action, **more)

@@ -45,11 +45,11 @@ def parsed_signal(text: str) -> int:
     if name.isdigit():
         if 0 < int(name) < signals.NSIG:
             return int(name)
-        raise InvalidSignal(f"invalid signal: {text}")
+        raise InvalidSignal(f"Invalid signal: {text}")
     base, plus, offset = name.removeprefix("SIG").partition("+")
     number = getattr(signals, f"SIG{base}", None)
     if not isinstance(number, signals.Signals) or (plus and not offset.isdigit()):
-        raise InvalidSignal(f"invalid signal: {text}", hint="kill -l lists them")
+        raise InvalidSignal(f"Invalid signal: {text}", hint="kill -l lists them")
     return int(number) + (int(offset) if plus else 0)
 
 
@@ -93,7 +93,7 @@ def kill(engine: Engine, container: Container, signal: str = "KILL") -> None:
     try:
         client.connect(engine.store.containers.folder(container.id)).kill(number)
     except (client.NotRunning, MonitorGone):
-        raise NotKillable(f"Cannot kill container: {container.name}: Container {container.id} is not running") from None
+        raise NotKillable(f"Container {container.id} is not running") from None
 
 
 def pause(engine: Engine, container: Container) -> None:
@@ -102,8 +102,11 @@ def pause(engine: Engine, container: Container) -> None:
 
 
 def unpause(engine: Engine, container: Container) -> None:
-    """Have them go on.  Raises NotRunning, NotPaused."""
-    client.connect(engine.store.containers.folder(container.id)).unpause()
+    """Have them go on.  Raises NotPaused."""
+    try:
+        client.connect(engine.store.containers.folder(container.id)).unpause()
+    except client.NotRunning:
+        raise client.NotPaused(f"Container {container.id} is not paused") from None
 
 
 def wait(engine: Engine, container: Container, condition: str = "not-running") -> int:
