@@ -120,11 +120,16 @@ def _destination(target: str, text: str = "") -> str:
     if not target.startswith("/"):
         raise InvalidMount(f"invalid volume specification: '{text or target}': invalid mount config for type "
                            f"\"volume\": invalid mount path: '{target}' mount path must be absolute")  # fmt: skip
-    cleaned = posixpath.normpath("/" + target.lstrip("/"))
-    if cleaned == "/":
-        raise InvalidMount(f"invalid volume specification: '{text or target}': invalid specification: "
-                           "destination can't be '/'")  # fmt: skip
-    return cleaned
+    path = cleaned(target)
+    if path == "/":
+        raise InvalidMount(f"invalid volume specification: '{text or target}': invalid mount config for type "
+                           "\"bind\": invalid specification: destination can't be '/'")  # fmt: skip
+    return path
+
+
+def cleaned(path: str) -> str:
+    """An absolute path without `.`, `..` and repeated slashes."""
+    return posixpath.normpath("/" + path.lstrip("/"))
 
 
 def _volume_point(name: str, destination: str) -> dict[str, Any]:
@@ -153,7 +158,7 @@ def _asked(mount: Mapping[str, Any]) -> dict[str, Any]:
         raise wrong("field Target must not be empty")
     if not target.startswith("/"):
         raise wrong(f"invalid mount path: '{target}' mount path must be absolute")
-    destination = posixpath.normpath("/" + target.lstrip("/"))
+    destination = cleaned(target)
     if destination == "/":
         raise wrong("invalid specification: destination can't be '/'")
     if kind == "bind":
