@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DURABILITY = ("lazy", "sync", "none")
 SETTINGS = (
     "root", "storage_driver", "durability", "insecure_registries", "mirrors", "docker_config", "max_downloads",
-    "max_uploads", "unpack_workers",
+    "max_uploads", "unpack_workers", "aufs_mounter",
 )  # fmt: skip
 ENTERED = "VENEER_ENTERED"
 """Set inside a user namespace that veneer entered: uid 0 is the plain user there, in child processes too."""
@@ -38,6 +38,7 @@ class Config:
     power cut, see docs/decisions/0004-durability-modes.md.  `insecure_registries`: hosts spoken to over plain HTTP
     or unverified TLS.  `mirrors`: registry host -> base URLs tried before it when pulling.  `docker_config`: the
     config.json with registry logins.  `max_downloads`, `max_uploads`: layers at a time.  `unpack_workers`: processes.
+    `aufs_mounter`: what mounts layers for the aufs driver, "" lets it choose; see docs/decisions/0016-aufs.md.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Config:
         max_downloads: int = 3,
         max_uploads: int = 5,
         unpack_workers: int = 2,
+        aufs_mounter: str = "",
         origins: Mapping[str, str] = _NOTHING,
     ) -> None:
         self.root_name: Final = os.fspath(root)
@@ -62,6 +64,7 @@ class Config:
         self.max_downloads: Final = max_downloads
         self.max_uploads: Final = max_uploads
         self.unpack_workers: Final = unpack_workers
+        self.aufs_mounter: Final = aufs_mounter
         self.origins: Final = origins
 
     @functools.cached_property
@@ -80,6 +83,11 @@ class Config:
     def replaced(self, **changes: Any) -> Config:
         """The same configuration but for these settings."""
         return Config(**{name: getattr(self, name) for name in (*SETTINGS, "origins")} | changes)
+
+    def of_driver(self, name: str) -> dict[str, str]:
+        """What is set for the storage driver `name` alone: the settings that begin with its name, without it."""
+        prefix = f"{name}_"
+        return {each.removeprefix(prefix): getattr(self, each) for each in SETTINGS if each.startswith(prefix)}
 
     @classmethod
     def load(cls, flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Config:

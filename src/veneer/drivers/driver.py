@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import NewType
 
+    from veneer.config import Config
     from veneer.drivers.protocol import DriverClass, StorageDriver
 
     SnapshotID = NewType("SnapshotID", str)
@@ -64,6 +65,7 @@ DRIVERS: dict[str, str] = {
     "overlay2": "veneer.drivers.overlay2:Overlay2",
     "vfs": "veneer.drivers.vfs:Vfs",
     "erofs": "veneer.drivers.erofs.driver:Erofs",
+    "aufs": "veneer.drivers.aufs.driver:Aufs",
 }
 """The built-in drivers, best first: name -> "module:Class".  Nothing is imported before it is asked for."""
 
@@ -82,14 +84,17 @@ def snapshot_id(text: str) -> SnapshotID:
     raise NotASnapshot(f"not a snapshot ID: {text[:80]!r}: want 32 lower-case hex digits")
 
 
-def load(name: str, root: str | os.PathLike[str]) -> StorageDriver:
-    """The driver called `name`, on its folder ROOT/<name> of the data root `root`, unprobed.  Raises NoSuchDriver."""
+def load(name: str, root: str | os.PathLike[str], config: Config | None = None) -> StorageDriver:
+    """The driver called `name`, on its folder ROOT/<name> of the data root `root`, unprobed.
+
+    A built-in one is told what `config` has for it.  Raises NoSuchDriver.
+    """
     target = DRIVERS.get(name)
     if target is not None:
         module, _, attribute = target.partition(":")
         # __import__ and not importlib: a short command has no other use for that module.
-        builtin: Callable[[str], StorageDriver] = getattr(__import__(module, fromlist=(attribute,)), attribute)
-        return builtin(f"{os.fspath(root)}/{name}")
+        builtin: Callable[..., StorageDriver] = getattr(__import__(module, fromlist=(attribute,)), attribute)
+        return builtin(f"{os.fspath(root)}/{name}", **(config.of_driver(name) if config is not None else {}))
     from importlib.metadata import entry_points
     from pathlib import Path
 
@@ -102,14 +107,14 @@ def load(name: str, root: str | os.PathLike[str]) -> StorageDriver:
     raise NoSuchDriver(f"unknown storage driver {name!r}", hint=f"known drivers: {known}")
 
 
-def choose(root: Path, name: str = "") -> StorageDriver:
+def choose(root: Path, name: str = "", config: Config | None = None) -> StorageDriver:
     """The driver called `name` if it works at the data root `root`; with no name, the best built-in one that does.
 
     Raises NoSuchDriver, and NoUsableDriver with every reason.
     """
     reasons: list[str] = []
     for candidate in [name] if name else DRIVERS:
-        driver = load(candidate, root)
+        driver = load(candidate, root, config)
         support = driver.probe()
         if support.usable:
             return driver

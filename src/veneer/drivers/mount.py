@@ -257,12 +257,15 @@ def _attach_one(mount: Mount, target: Path) -> None:
             mount_legacy.attach(ready, target)
         return
     try:
-        sys_mount.move_mount(detached, os.fsencode(target))
-    except OSError as error:
-        os.close(detached)
+        try:
+            sys_mount.move_mount(detached, os.fsencode(target))
+        finally:
+            os.close(detached)  # an open one would keep the mount busy
+    except BaseException as error:
         _ended(mount)
-        raise explained(mount, error, f"at {target}") from error
-    os.close(detached)  # an open one would keep the mount busy
+        if isinstance(error, OSError):
+            raise explained(mount, error, f"at {target}") from error
+        raise
 
 
 def _made(mount: Mount) -> contextlib.AbstractContextManager[Mount]:

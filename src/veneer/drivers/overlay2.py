@@ -103,7 +103,8 @@ class Overlay2:
             # As one more lower it needs no work directory, and may be looked at by several at once.
             return [self._view([folder / "diff", *below])]
         upper, work = folder / "diff", folder / "work"
-        return [Mount.overlay(below, upper=upper, work=work, options=self.abilities.options, readonly=readonly)]
+        made = Mount.overlay(below, upper=upper, work=work, options=self.abilities.options, readonly=readonly)
+        return [made.replaced(volatile=self.abilities.volatile and not readonly)]
 
     def diff(
         self,

@@ -94,6 +94,15 @@ class StorageDriver(Protocol):
         """What docker's inspect shows as GraphDriver.Data; None where docker shows null."""
 
 
+@runtime_checkable
+class Recovering(Protocol):
+    """A driver whose snapshots lie on the disk in another form while they are mounted for writing."""
+
+    def recover(self) -> None:
+        """Put right what processes left that were killed meanwhile; what is mounted stays as it is.  Cheap when there
+        is nothing to do."""
+
+
 class DriverClass(Protocol):
     """What DRIVERS and the entry points name."""
 

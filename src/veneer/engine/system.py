@@ -85,13 +85,14 @@ class System:
         from veneer.drivers.driver import DRIVERS, load
 
         root = self._engine.config.root
-        support = {name: load(name, root).probe() for name in DRIVERS}
+        support = {name: load(name, root, self._engine.config).probe() for name in DRIVERS}
         status = [
             (f"{name} usable" if found.usable else f"{name} not usable", found.reason)
             for name, found in support.items()
         ]
         try:
-            return self._engine.store.driver.name, status
+            driver = self._engine.store.driver
+            return driver.name, [*getattr(driver, "status", ()), *status]
         except VeneerError as error:
             return "", [("no driver", error.message), *status]
 

@@ -147,6 +147,12 @@ def tidy(store: Store) -> None:
         collect(store, extent=Extent.ALIENS)
     elif _unfinished(store):
         collect(store, extent=Extent.ROWS)
+    from veneer.drivers.protocol import Recovering
+
+    begun = store.catalog.setting("driver")
+    driver: object = store.driver_named(begun) if begun in DRIVERS else None
+    if isinstance(driver, Recovering):
+        driver.recover()
 
 
 def _unfinished(store: Store) -> bool:

@@ -161,7 +161,7 @@ class Store:
                 f"{self.root} holds layers unpacked for {begun}, not {wanted}",
                 hint=f"use --storage-driver {begun}, or another --root for {wanted}",
             )
-        return choose(self.root, wanted or begun or "")
+        return choose(self.root, wanted or begun or "", self.config)
 
     @property
     def mapping(self) -> str:
@@ -175,7 +175,7 @@ class Store:
         """Raise unless this process may work on layers' files here.  Raises NotEntered, OtherMapping."""
         from veneer.drivers import userns
 
-        userns.require(self.mapping, self.config.root_name, plainly=self.config.storage_driver not in ("", "overlay2"))
+        userns.require(self.mapping, self.config.root_name, plainly=self.config.storage_driver not in ("", "overlay2", "aufs"))
 
     def note(self, warnings: Iterable[Sequence[str]]) -> None:
         """Take down what unpacking had to leave out, if that is for want of privileges."""
@@ -197,7 +197,7 @@ class Store:
         from veneer.drivers.driver import load
 
         chosen: StorageDriver | None = self.__dict__.get("driver")
-        return chosen if chosen is not None and chosen.name == name else load(name, self.config.root_name)
+        return chosen if chosen is not None and chosen.name == name else load(name, self.config.root_name, self.config)
 
     def lease(self, purpose: str) -> contextlib.AbstractContextManager[Lease]:
         """A claim on what an operation needs, with a scratch folder; ends with the `with`.

@@ -12,7 +12,6 @@ import time
 from veneer.build.events import Output
 from veneer.build.running.mounts import Mounts
 from veneer.build.running.step import SCRIPTS
-from veneer.drivers.overlay2 import Overlay2
 from veneer.drivers.userns import standing
 from veneer.errors import InvalidRequest, Unsupported
 from veneer.run import cgroups, container, hostfiles, network
@@ -113,13 +112,7 @@ def unsynced(draft: Draft) -> Sequence[Mount]:
     A step's layer is made to last when the build is done, all at once; a package manager that syncs each of its files
     must not wait for the disk.  Source: Linux Documentation/filesystems/overlayfs.rst, Volatile mount.
     """
-    driver = draft.driver
-    if not isinstance(driver, Overlay2) or not driver.abilities.volatile:
-        return draft.mounts()
-    return [
-        mount.replaced(options=(*mount.options, "volatile")) if mount.upper is not None else mount
-        for mount in draft.mounts()
-    ]
+    return [mount.unsynced() for mount in draft.mounts()]
 
 
 def network_of(request: BuildRequest, instruction: i.Run) -> str:

@@ -13,7 +13,7 @@ import functools
 import os
 from collections.abc import Iterator, Sequence
 
-from veneer.drivers.driver import SnapshotID, Support, Usage, snapshot_id, usable_elsewise
+from veneer.drivers.driver import SnapshotID, Support, Usage, snapshot_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,6 +70,17 @@ class Aufs:
         )  # fmt: skip
 
     @property
+    def status(self) -> list[tuple[str, str]]:
+        """What docker's driver tells of itself, and what mounts its layers here."""
+        from veneer.drivers.mount import filesystem_of
+
+        count = len(os.listdir(self.root / "layers"))
+        return [
+            ("Root Dir", self._root), ("Backing Filesystem", filesystem_of(self.root)), ("Dirs", str(count)),
+            ("Backing Mount", self.mounter.reason),
+        ]  # fmt: skip
+
+    @property
     def whiteouts(self) -> WhiteoutStyle:
         from veneer.changeset.whiteout import WhiteoutStyle
 
@@ -79,9 +90,7 @@ class Aufs:
         found = self.mounter
         if found.usable:
             self._furnish()
-            return Support(True, found.reason)
-        usable = usable_elsewise(self.root.parent, self.name)
-        return Support(False, f"{found.reason}; usable drivers here: {usable}")
+        return Support(found.usable, found.reason)
 
     def create(self, snapshot: SnapshotID, lowers: Sequence[SnapshotID]) -> Path:
         self._limit(lowers)
@@ -170,11 +179,12 @@ class Aufs:
 
     def recover(self) -> None:
         """Turn branches back that killed processes left in another spelling; those in use stay as they are."""
+        from veneer.drivers import treecopy
         from veneer.drivers.aufs import live
 
-        for name in live.unfinished(self.places):
-            if self.directory(snapshot_id(name.removesuffix("-removing"))).exists():
-                live.finished(self.places, name)
+        for snapshot in treecopy.snapshot_folders(self.root / "state"):
+            if self.directory(snapshot).exists():
+                live.finished(self.places, snapshot)
 
     def graph_data(self, snapshot: SnapshotID, lowers: Sequence[SnapshotID]) -> dict[str, str] | None:
         """docker's driver tells nothing."""

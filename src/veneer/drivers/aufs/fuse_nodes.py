@@ -29,7 +29,8 @@ class Node:
 
     `branch` is the topmost one that has it, and `name` in `parent` where it is there; a file with several names has
     the others in `others`, and is found by `key`, its inode number there; `inode` is the one that was told first.
-    `gone`: it has no name any more, but somebody still uses it.  Of a directory: `stack`, the branches that make it; once it is listed `visible` (what
+    `gone`: it has no name any more, but somebody still uses it.
+    Of a directory: `stack`, the branches that make it; once it is listed `visible` (what
     is in it), `below` (what would be, were it not for the upper branch) and `whited` (what that one deletes).
     `order` has the names as they were told, None where one is gone, so that a reader's place stays his place.
     """

@@ -149,14 +149,6 @@ def plain(places: Places, snapshot: str) -> None:
         raise _busy(places, snapshot)
 
 
-def unfinished(places: Places) -> list[str]:
-    """The snapshots whose branch may not be plain."""
-    try:
-        return os.listdir(f"{places.root}/state")
-    except FileNotFoundError:
-        return []
-
-
 def _finish(places: Places, snapshot: str, branch: int) -> None:
     state = places.state(snapshot)
     spelling = Spelling(branch, places.xattrs)

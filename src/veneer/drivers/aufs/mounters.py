@@ -5,7 +5,6 @@ Each is tried out where it would have to work.  They are asked in that order; wh
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,7 +39,7 @@ def find(root: Path, wanted: str = "") -> Finding:
     """
     if wanted and wanted not in MOUNTERS:
         raise NoSuchMounter(f"aufs_mounter cannot be {wanted!r}", hint=f"one of {', '.join(MOUNTERS)}; empty: any")
-    reasons = []
+    reasons: list[str] = []
     for name in [wanted] if wanted else MOUNTERS:
         found = _TRIALS[name](root)
         if found.usable:
@@ -93,7 +92,7 @@ def _tried(root: Path, name: str, how: str) -> Finding:
         with tempfile.TemporaryDirectory(dir=root, prefix=".probe-") as folder:
             upper, lower, target = (Path(folder, each) for each in ("upper", "lower", "target"))
             for each in (upper, lower, target):
-                os.mkdir(each)
+                each.mkdir()
             with mounted([Mount("aufs", "none", kernel.options(upper, [lower]))], target):
                 return Finding(name, True, how)
     except (OSError, VeneerError) as error:

@@ -252,7 +252,7 @@ def fill(own: int, below: int, mark: Callable[[int], None]) -> None:
                     fds.append(os.open(name, flags, dir_fd=fd))
                     opened.callback(os.close, fds[-1])
                 with times_kept(fds[0]):
-                    fill(*fds, mark)
+                    fill(fds[0], fds[1], mark)
     mark(own)
     for name in names:
         if is_whiteout(os.stat(name, dir_fd=own, follow_symlinks=False)):
