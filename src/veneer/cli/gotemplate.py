@@ -27,11 +27,18 @@ class TemplateError(InvalidRequest):
 class Record(Mapping[str, "Any"]):
     """A row as templates see it: named fields, each computed when it is asked for.
 
-    `what` names the kind of row in errors, and `fields` maps each name to a function of no arguments.
+    `what` names the kind of row in errors, and `fields` maps each name to a function of no arguments.  `methods` are
+    called with one text in templates (`{{.Label "a"}}`) and stand in no JSON.
     """
 
-    def __init__(self, what: str, fields: Mapping[str, Callable[[], Any]]) -> None:
+    def __init__(
+        self,
+        what: str,
+        fields: Mapping[str, Callable[[], Any]],
+        methods: Mapping[str, Callable[[str], str]] | None = None,
+    ) -> None:
         self.what = what
+        self.methods = methods or {}
         self._fields = fields
 
     def __getitem__(self, name: str) -> Any:
@@ -42,6 +49,14 @@ class Record(Mapping[str, "Any"]):
 
     def __len__(self) -> int:
         return len(self._fields)
+
+
+class Method:
+    """A method of a row, still without its argument."""
+
+    def __init__(self, name: str, call: Callable[[str], str]) -> None:
+        self.name = name
+        self.call = call
 
 
 class Struct(dict[str, "Any"]):
@@ -174,12 +189,23 @@ class _Run:
             return self.call(command, first, dot, final)
         if len(command.words) > 1 or final:
             if isinstance(first, Fields):
+                found = self.value(first, dot)
+                if isinstance(found, Method):
+                    return self.method(command, found, [self.value(word, dot) for word in command.words[1:]] + [*final])
                 raise self.fail(first, f"{first.names[-1] if first.names else first.source} is not a method but has "
                                        "arguments")  # fmt: skip
             raise self.fail(first, f"can't give argument to non-function {first.source}")
         if isinstance(first, Nil):
             raise self.fail(first, "nil is not a command")
-        return self.value(first, dot)
+        found = self.value(first, dot)
+        return self.method(command, found, []) if isinstance(found, Method) else found
+
+    def method(self, command: Command, method: Method, arguments: Sequence[Any]) -> str:
+        if len(arguments) != 1:
+            raise self.fail(command, f"wrong number of args for {method.name}: want 1 got {len(arguments)}")
+        if not isinstance(arguments[0], str):
+            raise self.fail(command, f"wrong type for value; expected string; got {_go_type(arguments[0])}")
+        return method.call(arguments[0])
 
     def value(self, node: Node, dot: Any) -> Any:
         if isinstance(node, Literal):
@@ -208,6 +234,8 @@ class _Run:
         if isinstance(value, Record):
             if name in value._fields:
                 return value[name]
+            if name in value.methods:
+                return Method(name, value.methods[name])
             raise self.fail(node, f"can't evaluate field {name} in type {value.what}")
         if isinstance(value, Mapping):
             if name in value:

@@ -30,10 +30,16 @@ class Column(Generic[T]):
 
 
 class Listing(Generic[T]):
-    """Rows of one kind.  `what` is docker's name for the kind, as template errors show it."""
+    """Rows of one kind.  `what` is docker's name for the kind, as template errors show it.
 
-    def __init__(self, what: str, columns: Iterable[Column[T]]) -> None:
+    With `labels`, what gives an item's labels, templates may ask for one: `{{.Label "key"}}`.
+    """
+
+    def __init__(
+        self, what: str, columns: Iterable[Column[T]], labels: Callable[[T], Mapping[str, str]] | None = None
+    ) -> None:
         self.what = what
+        self.labels = labels
         self.columns: Mapping[str, Column[T]] = {column.name: column for column in columns}
 
     def show(self, app: App, items: Sequence[T], format: str, default: Sequence[str]) -> None:
@@ -73,18 +79,37 @@ class Listing(Generic[T]):
     def _filled(self, items: Sequence[T], text: str, *, safe: bool = False) -> list[str]:
         from veneer.cli.gotemplate import Record, Template
 
+        def label(item: T) -> Callable[[str], str]:
+            def value(key: str) -> str:
+                found = self.labels(item).get(key, "") if self.labels else ""
+                return harmless(found) if safe else found
+
+            return value
+
         template = Template(text)
-        return [template.execute(Record(self.what, self._fields(item, safe=safe))) for item in items]
+        return [
+            template.execute(
+                Record(self.what, self._fields(item, safe=safe), {"Label": label(item)} if self.labels else {})
+            )
+            for item in items
+        ]
 
     def _templated_table(self, items: Sequence[T], source: str) -> str:
         from veneer.cli.gofunctions import HEADING_FUNCTIONS, GoMap
-        from veneer.cli.gotemplate import Template
+        from veneer.cli.gotemplate import Record, Template
 
         text = _unescaped(source)
         rows = self._filled(items, text, safe=True)
-        headings = GoMap({name: column.heading for name, column in self.columns.items()})
+        headings: GoMap | Record = GoMap({name: column.heading for name, column in self.columns.items()})
+        if self.labels:
+            fields = {name: lambda text=column.heading: text for name, column in self.columns.items()}
+            headings = Record(self.what, fields, {"Label": _label_heading})
         heading = Template(text, functions=HEADING_FUNCTIONS).execute(headings)
         return align_text("".join(line + "\n" for line in [heading, *rows]))
+
+
+def _label_heading(key: str) -> str:
+    return key.rpartition(".")[2].replace("-", " ").replace("_", " ")
 
 
 def _unescaped(format: str) -> str:
