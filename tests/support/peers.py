@@ -25,9 +25,12 @@ def _unmount_below(folder: Path) -> None:
 
 
 class Docker:
-    """A dockerd with its data in `folder`, without a network.  Call it like the docker command."""
+    """A dockerd with its data in `folder`.  Call it like the docker command.
 
-    def __init__(self, folder: Path, *, storage_driver: str = "overlay2") -> None:
+    Without a network, unless it is asked to make one: then begin it on a host of its own (tests.support.private_host).
+    """
+
+    def __init__(self, folder: Path, *, storage_driver: str = "overlay2", network: bool = False) -> None:
         self.root = folder / "docker"
         self.root.mkdir(parents=True)
         # Paths of sockets end after 107 bytes, so they lie in a folder with a short name.
@@ -40,8 +43,9 @@ class Docker:
                       "DOCKER_CONFIG": str(self._short / "client")}  # fmt: skip
         self._daemon = Background(
             ["dockerd", "--data-root", self.root, "--exec-root", self._short / "exec", "--pidfile", self._short / "pid",
-             "--config-file", settings, "--host", f"unix://{self.socket}", "--bridge", "none",
-             "--iptables=false", "--ip6tables=false", "--storage-driver", storage_driver],
+             "--config-file", settings, "--host", f"unix://{self.socket}",
+             *([] if network else ["--bridge", "none", "--iptables=false", "--ip6tables=false"]),
+             "--storage-driver", storage_driver],
             self._short / "log",
         )  # fmt: skip
         # Debian's client is as old as its engine; another `docker` on PATH may be much newer.

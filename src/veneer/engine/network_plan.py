@@ -73,8 +73,11 @@ def endpoints(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def refuse_contradictions(document: Mapping[str, Any]) -> None:
-    """Raise what docker says of network options that exclude each other.  Raises InvalidNetworkOptions, NoLinks."""
+def refuse_contradictions(document: Mapping[str, Any], *, hostname: bool = False) -> None:
+    """Raise what docker says of network options that exclude each other; `hostname`: one was asked for.
+
+    Raises InvalidNetworkOptions, NoLinks.
+    """
     config, host = document.get("Config") or {}, document.get("HostConfig") or {}
     mode = mode_of(document)
     if host.get("Links"):
@@ -84,7 +87,7 @@ def refuse_contradictions(document: Mapping[str, Any]) -> None:
         )
     if mode.startswith("container:"):
         for given, what in (
-            (config.get("Domainname") or config.get("HostnameGiven"), "hostname"),
+            (hostname, "hostname"),
             (host.get("Dns"), "dns"),
             (host.get("ExtraHosts"), "custom host-to-IP mapping"),
             (config.get("MacAddress"), "mac-address"),
@@ -93,8 +96,6 @@ def refuse_contradictions(document: Mapping[str, Any]) -> None:
                 raise InvalidNetworkOptions(f"conflicting options: {what} and the network mode")
         if host.get("PortBindings") or host.get("PublishAllPorts"):
             raise InvalidNetworkOptions("conflicting options: port publishing and the container type network mode")
-        if config.get("ExposedPorts"):
-            raise InvalidNetworkOptions("conflicting options: port exposing and the container type network mode")
     for name, settings in endpoints(document).items():
         refuse_endpoint(name, settings)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from veneer.cli.app import App
 from veneer.cli.command import INSPECT_FORMAT, LIST_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
@@ -10,7 +12,7 @@ from veneer.errors import NotFound, VeneerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from veneer.store.networks import Network
@@ -95,7 +97,20 @@ def _typed(document: dict[str, Any]) -> Any:
 def run_inspect(app: App, given: Parsed) -> int:
     from veneer.cli.commands.inspect import show_all
 
-    return show_all(app, given.arguments, given.text("format"), app.engine.networks.inspect, _typed)
+    def find(name: str) -> dict[str, Any]:
+        with _named(name):
+            return app.engine.networks.inspect(name)
+
+    return show_all(app, given.arguments, given.text("format"), find, _typed)
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """docker's client has words of its own for a network that it looks up."""
+    try:
+        yield
+    except NotFound as error:
+        raise NotFound(f"No such network: {name}", hint=error.hint) from None
 
 
 def run_remove(app: App, given: Parsed) -> int:
@@ -104,7 +119,8 @@ def run_remove(app: App, given: Parsed) -> int:
     force, code = given.flag("force"), 0
     for name in given.arguments:
         try:
-            app.engine.networks.remove(name)
+            with _named(name):
+                app.engine.networks.remove(name)
         except VeneerError as error:
             if not (force and isinstance(error, NotFound)):
                 say(app, error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from veneer.engine.containers import defaults, mounts
 from veneer.engine.containers.naming import checked_name, random_name
 from veneer.engine.containers.spelling import InvalidContainer as InvalidContainer
+from veneer.engine.network_plan import refuse_contradictions
 from veneer.errors import NotFound
 from veneer.store.containers import NameInUse, new_id
 from veneer.values import Value
@@ -62,6 +63,7 @@ def create(engine: Engine, request: ContainerRequest, progress: Progress | None 
     points = mounts.resolved(store, host, config.get("Volumes") or (), others)
     networking = _networking(engine, host, request.networking)
     document = {"Config": config, "HostConfig": host, "NetworkingConfig": networking, "Mounts": points}
+    refuse_contradictions(document, hostname=bool(request.config.get("Hostname")))
     with store.lease("create") as lease:
         if image.top:
             with store.catalog.transaction(durable=False) as transaction:
