@@ -178,7 +178,7 @@ def _trees(store: Store) -> Iterator[Finding]:
             union = driver.whiteouts is not WhiteoutStyle.ERASE
             below = _below(store, snapshot) if union else []
             facts = list(_differences(directory, index, below, driver))
-            facts += _extras(directory, index, below) if union else []
+            facts += _extras(directory, index, below, driver.whiteouts) if union else []
         if facts and not store.catalog.row("SELECT 1 FROM snapshot WHERE id = ?", (snapshot,)):
             continue  # collected meanwhile
         for fact in facts[:_DIFFERENCES]:
@@ -201,9 +201,20 @@ def _differences(directory: Path, index: LayerIndex, below: Sequence[Path], driv
     root, here = os.fsencode(directory), standing()
     for entry in index:
         path = os.path.join(root, entry.path) if entry.path else root
+        if entry.kind is Kind.WHITEOUT and _is_marked(path, driver.whiteouts):
+            continue
         fact = _difference(path, entry, below, here, own=not driver.shared_inodes)
         if fact and not (entry.kind is Kind.WHITEOUT and _hidden_at_once(root, entry.path, driver.whiteouts)):
             yield f"/{os.fsdecode(entry.path)}: {fact}"
+
+
+def _is_marked(path: bytes, style: WhiteoutStyle) -> bool:
+    """Whether nothing is at `path` but, beside it, a file that says so."""
+    from veneer.changeset.whiteout import PREFIX, WhiteoutStyle
+
+    folder, _, name = path.rpartition(b"/")
+    marker = folder + b"/" + PREFIX + name
+    return style is WhiteoutStyle.AUFS and os.path.lexists(marker) and not os.path.lexists(path)
 
 
 def _hidden_at_once(root: bytes, path: bytes, style: WhiteoutStyle) -> bool:
@@ -223,13 +234,18 @@ def _hidden_at_once(root: bytes, path: bytes, style: WhiteoutStyle) -> bool:
     return False
 
 
-def _extras(directory: Path, index: LayerIndex, below: Sequence[Path]) -> Iterator[str]:
+def _extras(directory: Path, index: LayerIndex, below: Sequence[Path], style: WhiteoutStyle) -> Iterator[str]:
     """What is in a union's directory and not in its layer.
 
     Whiteouts may stand for an opaque root, and a directory from below may have been copied up and then left as it was.
     """
+    from veneer.changeset.whiteout import PREFIX, WhiteoutStyle
+
     root = os.fsencode(directory)
     for folder, folders, names in os.walk(root):
+        if style is WhiteoutStyle.AUFS:
+            folders[:] = [name for name in folders if not name.startswith(PREFIX)]
+            names = [name for name in names if not name.startswith(PREFIX)]
         for name in [*folders, *names]:
             path = os.path.join(folder, name)
             inside = path[len(root) + 1 :]

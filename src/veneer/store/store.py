@@ -175,7 +175,9 @@ class Store:
         """Raise unless this process may work on layers' files here.  Raises NotEntered, OtherMapping."""
         from veneer.drivers import userns
 
-        userns.require(self.mapping, self.config.root_name, plainly=self.config.storage_driver not in ("", "overlay2", "aufs"))
+        userns.require(
+            self.mapping, self.config.root_name, plainly=self.config.storage_driver not in ("", "overlay2", "aufs")
+        )
 
     def note(self, warnings: Iterable[Sequence[str]]) -> None:
         """Take down what unpacking had to leave out, if that is for want of privileges."""
