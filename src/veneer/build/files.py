@@ -162,7 +162,11 @@ class Step:
             with draft.index_file() as index, file_errors(stage.store.root):
                 packed = Filling(draft, plan, latest_ns=latest).run(index, session.crews.lend)
             self._sources.copied()
-            return draft.publish(packed, standalone=plan.is_standalone) if packed.entries else None
+            if not packed.entries:
+                return None
+            layer = draft.publish(packed, standalone=plan.is_standalone)
+            stage.store.layers.begin_flush(packed.size)  # the steps that follow leave the disk alone
+            return layer
 
     def _shared(self, plan: Plan) -> Layer | None:
         """The layer, where the same was linked on top of something else and would be the same here; else None.

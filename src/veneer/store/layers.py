@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from veneer.errors import Corrupt, NotFound
 from veneer.oci.digest import BlobDigest, ChainID, DiffID, Digest, ImageID
 from veneer.progress import Progress, silent
-from veneer.store.durability import SETTLED_AFTER, Session, file_errors
+from veneer.store.durability import SETTLED_AFTER, Session
 from veneer.values import Value
 
 TYPE_CHECKING = False
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from veneer.oci.manifest import Descriptor
     from veneer.store.blob_writer import BlobWriter
     from veneer.store.drafts import Draft
+    from veneer.store.flushing import Flusher
     from veneer.store.intake import LayerIntake
     from veneer.store.leases import Lease
     from veneer.store.packing import LayerTar
@@ -90,6 +91,7 @@ class LayerStore:
         self.store = store
         self.catalog = store.catalog
         self._pool: UnpackPool | None = None
+        self._flushing: Flusher | None = None
         self._guard = threading.Lock()
 
     # ---- looking
@@ -334,7 +336,9 @@ class LayerStore:
             return self._pool
 
     def close(self) -> None:
-        """End the unpacking processes; idempotent."""
+        """End the unpacking processes and what is begun; idempotent."""
+        if self._flushing is not None:
+            self._flushing.close()
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
@@ -431,14 +435,22 @@ class LayerStore:
 
     def flush(self) -> None:
         """Write everything of the store's file system to its disk."""
-        from veneer.changeset.syscalls import syncfs
+        self._flusher().flush()
 
-        fd = os.open(self.store.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            with file_errors(self.store.root):
-                syncfs(fd)
-        finally:
-            os.close(fd)
+    def begin_flush(self, written: int) -> None:
+        """Have the disk begin with `written` bytes of new files: whoever needs them to last will wait less."""
+        from veneer.store.flushing import WORTHWHILE
+
+        if written >= WORTHWHILE and self.store.config.durability != "none":
+            self._flusher().begin()
+
+    def _flusher(self) -> Flusher:
+        from veneer.store.flushing import Flusher
+
+        with self._guard:
+            if self._flushing is None:
+                self._flushing = Flusher(self.store.root)
+            return self._flushing
 
     def capture(
         self, lease: Lease, root: Path, parent: ChainID | None, *, compression: Compression | None = None
