@@ -82,6 +82,7 @@ GROUPS: Mapping[str, Group] = {
             "kill": _KILL,
             "logs": _LOGS,
             "pause": _PAUSE,
+            "port": _PORT,
             "restart": _RESTART,
             "run": _RUN,
             "start": _START,
