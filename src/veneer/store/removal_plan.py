@@ -139,13 +139,13 @@ class Plan:
                 f"{users[0].id[:12]} is using its referenced image {image_id.short}",
                 hint=f"remove the container first: veneer rm {users[0].id[:12]}",
             )
-        index = self._untag(reference)
+        index = self._untag(reference, image_id)
         left = self.references(image_id)
         if reference.digest is None and not any(one.digest is None and one.name == reference.name for one in left):
             # With a repository's last tag go its digests: nobody could name the repository to get rid of them.
             for one in left:
                 if one.name == reference.name:
-                    self._untag(one)
+                    self._untag(one, image_id)
             left = [one for one in left if one.name != reference.name]
         if not left:
             self._delete(image_id, force=force, prune=prune, quiet=True)
@@ -161,7 +161,7 @@ class Plan:
             if conflict is not None:
                 raise conflict
             for reference in references:
-                self._untag(reference)
+                self._untag(reference, image_id)
         self._delete(image_id, force=force, prune=prune, quiet=False)
 
     def _delete(self, image_id: ImageID, *, force: bool, prune: bool, quiet: bool) -> None:
@@ -179,7 +179,7 @@ class Plan:
             if conflict is not None or (quiet and image.id in self._busy):
                 return
             for reference in references:
-                self._untag(reference)
+                self._untag(reference, image.id)
             self._gone[image.id] = None
             self._children.drop(image.parent, image.id)
             self.removals.append(Removal("deleted", image.id, image=image.id))
@@ -266,13 +266,13 @@ class Plan:
         """The IDs of the images built directly on this one that still stay, newest first."""
         return self._children.of(image_id)
 
-    def _untag(self, reference: Reference) -> str | None:
-        """Plan a name's removal; returns the digest of the index it stood for, if it did."""
+    def _untag(self, reference: Reference, image: ImageID) -> str | None:
+        """Plan the removal of a name of this image; returns the digest of the index it stood for, if it did."""
         bare = reference.with_tag(reference.tag or "latest") if reference.digest is None else (
             reference.with_digest(reference.digest))  # fmt: skip
         self._names[str(bare)] = bare
         found: str | None = self._catalog.value("SELECT target FROM tag WHERE name = ?", (str(bare),))
-        self.removals.append(Removal("untagged", bare.familiar, image=found or ""))
+        self.removals.append(Removal("untagged", bare.familiar, image=image))
         return found
 
     def _release_layers(self, top: ChainID) -> None:
@@ -309,7 +309,7 @@ class Plan:
                 if self.children(image_id) or self._users_of(image_id) or image_id in self._busy:
                     continue
                 for one in references:
-                    self._untag(one)
+                    self._untag(one, image_id)
                 self._delete(image_id, force=False, prune=True, quiet=True)
 
     def _is_platform_of_a_tag(self, manifest: str) -> bool:

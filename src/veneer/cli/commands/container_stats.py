@@ -39,7 +39,7 @@ def listing(*, truncate: bool) -> Listing[Row]:
     def share(row: Row) -> str:
         return f"{100.0 * row.now.memory / row.now.memory_limit if row.now.memory_limit else 0.0:.2f}%"
 
-    return Listing("*formatter.statsContext", (
+    return Listing("*container.statsContext", (
         Column("Container", "CONTAINER", lambda row: row.asked),
         Column("Name", "NAME", lambda row: row.container.name),
         Column("ID", "CONTAINER ID", lambda row: row.container.id[:12] if truncate else row.container.id),

@@ -1,0 +1,291 @@
+"""What is done to containers from the command line: their life, exec, logs, top, stats, update, events."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.containers import IMAGE, OnTerminal, Yard, until
+from veneer.run.cgroups import hierarchies
+
+pytestmark = pytest.mark.usefixtures("root_only")
+
+
+@pytest.fixture(scope="module")
+def yard_of_module(tmp_path_factory: pytest.TempPathFactory) -> Yard:
+    return Yard(tmp_path_factory.mktemp("commands"))
+
+
+@pytest.fixture
+def yard(yard_of_module: Yard) -> Iterator[Yard]:
+    yield yard_of_module
+    yard_of_module.clear()
+
+
+def test_one_that_fails_stops_no_other_and_the_code_says_so(yard: Yard) -> None:
+    yard.run("one", "sleep", "1000")
+    yard.run("two", "sleep", "1000")
+    found = yard("stop", "-t", "0", "one", "nosuch", "two", check=False)
+    assert (found.code, found.out) == (1, "one\ntwo\n")
+    assert found.err.startswith("Error: No such container: nosuch\n")
+    assert yard.status("one") == yard.status("two") == "exited"
+    found = yard("start", "one", "nosuch", "two", check=False)
+    assert (found.code, found.out) == (1, "one\ntwo\n")
+    assert found.err.endswith("Error: failed to start containers: nosuch\n")
+    assert yard("start", "one").out == "one\n"  # one that runs is no error
+
+
+def test_a_stop_is_a_request_and_then_a_kill(yard: Yard) -> None:
+    yard.run("polite", "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.01; done")
+    yard.run("deaf", "sh", "-c", "trap '' TERM; while :; do sleep 0.01; done")
+    yard.run("own", "sh", "-c", "trap 'exit 4' USR1; while :; do sleep 0.01; done", options=["--stop-signal", "USR1"])
+    yard("stop", "polite", "own")
+    yard("stop", "-t", "1", "deaf")
+    assert yard("wait", "polite", "deaf", "own").out == "3\n137\n4\n"
+    assert yard("stop", "deaf").out == "deaf\n"
+
+
+def test_a_kill_is_any_signal(yard: Yard) -> None:
+    yard.run("box", "sh", "-c", "trap 'echo hup' HUP; echo ready; while :; do sleep 0.01; done")
+    until(lambda: yard("logs", "box").out)
+    yard("kill", "-s", "SIGHUP", "box")
+    until(lambda: yard("logs", "box").out == "ready\nhup\n")
+    assert yard("kill", "box").out == "box\n"
+    assert yard("wait", "box").out == "137\n"
+    id = yard("create", "--network", "none", "--name", "new", IMAGE, "true").out.strip()
+    found = yard("kill", "new", check=False)
+    assert (found.code, found.err) == (1, f"Error: Cannot kill container: new: Container {id} is not running\n")
+    assert yard("kill", "-s", "nosuch", "box", check=False).err.startswith("Error: Invalid signal: nosuch\n")
+
+
+def test_what_is_paused_stands_still(yard: Yard) -> None:
+    yard.run("box", "sh", "-c", "while :; do echo x; sleep 0.01; done")
+    yard("pause", "box")
+    assert yard.status("box") == "paused"
+    before = yard("logs", "box").out
+    assert "is already paused" in yard("pause", "box", check=False).err
+    assert yard("exec", "box", "true", check=False).err.startswith(
+        "Error: Container box is paused, unpause the container before exec\n"
+    )
+    assert yard("attach", "box", check=False).err.endswith("paused container, unpause it first\n")
+    assert yard("logs", "box").out == before
+    yard("unpause", "box")
+    until(lambda: yard("logs", "box").out != before)
+    assert "is not paused" in yard("unpause", "box", check=False).err
+    yard("pause", "box")
+    yard("stop", "-t", "0", "box")
+
+
+def test_restarted_it_runs_anew(yard: Yard) -> None:
+    yard.run("box", "sh", "-c", "cat /proc/uptime >> /starts; sleep 1000")
+    until(lambda: yard("exec", "box", "cat", "/starts", check=False).out)
+    yard("restart", "-t", "0", "box")
+    until(lambda: yard("exec", "box", "wc", "-l", "/starts").out.startswith("2"))
+    yard("stop", "-t", "0", "box")
+    yard("restart", "box")
+    assert yard.status("box") == "running"
+
+
+def test_wait_waits_and_prints_the_codes(yard: Yard) -> None:
+    yard.run("box", "sh", "-c", "read x; exit 7", options=["-i"])
+    with subprocess.Popen([*map(str, yard.command("wait", "box", "box"))], stdout=subprocess.PIPE) as waiting:
+        with subprocess.Popen([*map(str, yard.command("attach", "box"))], stdin=subprocess.PIPE) as attached:
+            attached.communicate(b"\n", timeout=60)
+        assert attached.returncode == 7
+        assert waiting.communicate(timeout=60)[0] == b"7\n7\n"
+    assert yard("wait", "nosuch", "box", check=False).out == "7\n"
+
+
+def test_exec_runs_what_it_is_told_as_whom_and_where(yard: Yard, tmp_path: Path) -> None:
+    yard.run("box", "sleep", "1000", options=["-e", "FROM=container"])
+    file = tmp_path / "env"
+    file.write_text("# no variable\nB=file\nC=file\n")
+    script = 'echo "$FROM $A $B $C $PWD $(id -u):$(id -g)"; exit 7'
+    found = yard("exec", "-e", "A=1", "-e", "C=2", "--env-file", file, "-w", "/tmp", "-u", "5:6", "box", "sh", "-c",
+                 script, check=False)  # fmt: skip
+    assert (found.code, found.out) == (7, "container 1 file 2 /tmp 5:6\n")
+    capabilities = ["exec", "box", "grep", "CapEff", "/proc/self/status"]
+    assert yard(*capabilities).out != yard("exec", "--privileged", *capabilities[1:]).out
+    assert yard("exec", "-d", "box", "touch", "/done").out == ""
+    until(lambda: yard("exec", "box", "test", "-e", "/done", check=False).code == 0)
+
+
+def test_an_exec_that_cannot_be_says_why_by_its_code(yard: Yard) -> None:
+    yard.run("box", "sleep", "1000")
+    assert yard("exec", "box", "nosuch", check=False).code == 127
+    assert yard("exec", "box", "/etc", check=False).code == 126
+    assert yard("exec", "-u", "nosuch", "box", "true", check=False).code == 126
+    assert yard("exec", "-w", "/nosuch", "box", "true", check=False).code == 126
+    yard("stop", "-t", "0", "box")
+    assert re.fullmatch(r"Error: Container [0-9a-f]{64} is not running\n", yard("exec", "box", "true", check=False).err)
+
+
+def test_logs_have_both_streams_times_and_their_end(yard: Yard) -> None:
+    yard.run("box", "sh", "-c", "for i in 1 2 3; do echo out $i; echo err $i >&2; done; printf last",
+             options=["--label", "l=1", "--log-opt", "labels=l"])  # fmt: skip
+    yard("wait", "box")
+    found = yard("logs", "box")
+    assert (found.out, found.err) == ("out 1\nout 2\nout 3\nlast", "err 1\nerr 2\nerr 3\n")
+    assert yard("logs", "-n", "1", "box").out == "last"
+    assert yard("logs", "--tail", "0", "box") == yard("logs", "--since", "2100-01-01", "box")
+    assert yard("logs", "--until", "1h", "box").out == ""
+    stamped = yard("logs", "-t", "box").out.splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z ", line) for line in stamped)
+    second = stamped[1].split()[0]
+    assert yard("logs", "--since", second, "box").out.startswith("out 2\n")
+    assert yard("logs", "--since", "soon", "box", check=False).err == (
+        'Error: invalid value for "since": failed to parse value as time or duration: "soon"\n'
+    )
+
+
+def test_logs_are_followed_to_the_end_across_rotations(yard: Yard) -> None:
+    script = "read x; i=0; while [ $i -lt 400 ]; do echo line $i; i=$((i+1)); done; sleep 0.3; echo end"
+    yard.run("box", "sh", "-c", script,
+             options=["-i", "--log-opt", "max-size=10k", "--log-opt", "max-file=9"])  # fmt: skip
+    with subprocess.Popen([*map(str, yard.command("logs", "-f", "box"))], stdout=subprocess.PIPE) as following:
+        with subprocess.Popen([*map(str, yard.command("attach", "box"))], stdin=subprocess.PIPE,
+                              stdout=subprocess.DEVNULL) as attached:  # fmt: skip
+            attached.communicate(b"\n", timeout=60)
+        lines = following.communicate(timeout=60)[0].decode().splitlines()
+    assert following.returncode == 0
+    wanted = [*(f"line {number}" for number in range(400)), "end"]
+    assert lines == wanted
+    assert yard("logs", "box").out.splitlines() == wanted
+    assert yard("logs", "-n", "300", "box").out.splitlines() == wanted[-300:]
+
+
+def test_there_is_no_log_to_read_without_a_driver_that_keeps_it(yard: Yard) -> None:
+    yard.run("box", "true", options=["--log-driver", "none"])
+    assert yard("logs", "box", check=False).err == "Error: configured logging driver does not support reading\n"
+
+
+def test_top_shows_the_containers_processes_and_no_other(yard: Yard) -> None:
+    yard.run("box", "sh", "-c", "sleep 998 & sleep 999; true")
+    until(lambda: len(yard("top", "box").out.splitlines()) == 4)
+    lines = yard("top", "box", "-o", "pid,args").out.splitlines()
+    assert lines[0].split() == ["PID", "COMMAND"]
+    assert sorted(line.split(None, 1)[1] for line in lines[1:]) == [
+        "sh -c sleep 998 & sleep 999; true", "sleep 998", "sleep 999"
+    ]  # fmt: skip
+    assert yard("top", "box", "-o", "comm", check=False).err == "Error: Couldn't find PID field in ps output\n"
+    assert yard("top", "box", "-o", "x=PID", check=False).err == 'Error: specifying "x=PID" is not allowed\n'
+
+
+def test_stats_tell_what_is_taken(yard: Yard) -> None:
+    yard.run("busy", "sh", "-c", "sleep 1000 & while :; do :; done", options=["-m", "64m"])
+    yard("create", "--network", "none", "--name", "idle", IMAGE, "true")
+    found = json.loads(yard("stats", "--no-stream", "--format", "json", "busy").out)
+    assert float(found["CPUPerc"].rstrip("%")) > 1 and found["PIDs"] == "2"
+    assert found["MemUsage"].endswith(" / 64MiB") and found["Name"] == "busy"
+    assert len(yard("stats", "--no-stream").out.splitlines()) == 2
+    assert "0.00%     0B / 0B" in yard("stats", "--no-stream", "-a").out
+    assert yard("stats", "--no-stream", "nosuch", check=False).code == 1
+
+
+def test_stats_renew_themselves_before_a_terminal(yard: Yard) -> None:
+    yard.run("box", "sleep", "1000")
+    with OnTerminal(*yard.command("stats")) as terminal:
+        for _ in range(2):
+            terminal.expect(b"CONTAINER ID")
+            terminal.expect(b"box")
+        terminal.signal(signal.SIGINT)
+        assert terminal.wait() == 130
+
+
+def test_limits_and_restart_policy_are_changed_while_it_runs(yard: Yard) -> None:
+    yard.run("box", "sleep", "1000", options=["-m", "64m"])
+    assert yard("update", "-m", "128m", "--memory-swap", "256m", "--restart", "on-failure:3", "box").out == "box\n"
+    assert json.loads(yard("stats", "--no-stream", "--format", "json", "box").out)["MemUsage"].endswith("128MiB")
+    with yard.engine() as engine:
+        host = engine.containers.get("box").document["HostConfig"]
+    assert host["Memory"] == 128 << 20
+    assert host["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 3}
+    found = yard("update", "box", check=False)
+    assert (found.code, found.err) == (1, "Error: you must provide one or more flags when using this command\n")
+
+
+def test_events_tell_the_whole_life(yard: Yard) -> None:
+    id = yard.run("box", "sleep", "1000", options=["--label", "l=1"])
+    yard("exec", "box", "true")
+    yard("pause", "box")
+    yard("unpause", "box")
+    yard("kill", "box")
+    yard("wait", "box")
+    with yard.engine() as engine:
+        engine.containers.rename("box", "other")
+        engine.containers.remove("other")
+    words = ["events", "--since", "1h", "--until", "0s", "--filter", f"container={id}", "--filter", "type=container"]
+    found = [json.loads(line) for line in yard(*words, "--format", "json").out.splitlines()]
+    assert [each["Action"].partition(":")[0] for each in found] == [
+        "create", "start", "exec_create", "exec_start", "exec_die", "pause", "unpause", "kill", "die", "rename",
+        "destroy",
+    ]  # fmt: skip
+    assert found[0]["Actor"]["Attributes"] == {"image": IMAGE, "l": "1", "name": "box"}
+    assert found[-2]["Actor"]["Attributes"]["oldName"] == "/box"
+    start = yard(*words, "--filter", "event=start").out
+    assert re.fullmatch(rf"\d{{4}}-\S+Z container start {id} \(image={IMAGE}, l=1, name=box\)\n", start)
+    assert yard(*words, "--filter", "event=die", "--format", "{{.Type}} {{.Actor.Attributes.exitCode}}").out == (
+        "container 137\n"
+    )
+
+
+def test_events_are_told_as_they_come(yard: Yard) -> None:
+    with subprocess.Popen([*map(str, yard.command("events", "--filter", "event=tag"))], stdout=subprocess.PIPE) as told:
+        try:
+            assert told.stdout is not None
+            os.set_blocking(told.stdout.fileno(), False)
+            seen = b""
+
+            def heard() -> bool:
+                nonlocal seen
+                yard("tag", IMAGE, "other:1")
+                seen += told.stdout.read() or b""  # type: ignore[union-attr]
+                return b"(name=other:1)" in seen
+
+            until(heard)
+        finally:
+            told.kill()
+    yard("rmi", "other:1")
+    events = yard("events", "--since", "1h", "--until", "0s", "--filter", "type=image", "--format", "{{.Action}}").out
+    assert events.splitlines()[-1] == "untag" and "import" in events
+
+
+def test_a_container_whose_monitor_was_killed_has_ended_and_starts_again(yard: Yard) -> None:
+    id = yard.run("box", "sleep", "1000")
+    with yard.engine() as engine:
+        found = engine.containers.state(engine.containers.get("box"))
+    os.kill(found.monitor, signal.SIGKILL)
+    until(lambda: yard.status("box") == "exited")
+    with yard.engine() as engine:
+        state = engine.containers.state(engine.containers.get("box"))
+    assert (state.exit_code, state.error) == (137, "the monitor was killed")
+    assert yard("wait", "box").out == "137\n"
+    yard("start", "box")
+    assert yard.status("box") == "running"
+    yard("stop", "-t", "0", "box")
+    left = [path for top in hierarchies() for path in Path(top).glob(f"**/veneer-{id}*")]
+    assert left == []
+    die = yard("events", "--since", "1h", "--until", "0s", "--filter", f"container={id}", "--filter", "event=die")
+    assert len(die.out.splitlines()) == 2
+
+
+def test_after_a_boot_those_are_started_whose_policy_says_so(yard: Yard) -> None:
+    for name, policy in (("a1", "always"), ("u1", "unless-stopped"), ("u2", "unless-stopped"), ("n1", "no")):
+        yard.run(name, "sleep", "1000", options=["--restart", policy])
+    yard("stop", "-t", "0", "a1", "u2")
+    with yard.engine() as engine:
+        for name in ("u1", "n1"):
+            os.kill(engine.containers.state(engine.containers.get(name)).monitor, signal.SIGKILL)
+    until(lambda: yard.status("u1") == yard.status("n1") == "exited")
+    words = ["start", "--all", "--filter", "restart-policy=always", "--filter", "restart-policy=unless-stopped"]
+    assert sorted(yard(*words).out.split()) == ["a1", "u1"]
+    assert sorted(yard("start", "--all").out.split()) == ["n1", "u2"]
+    assert yard("start", check=False).code == 1
+    assert yard("start", "--all", "u1", check=False).code == 1
