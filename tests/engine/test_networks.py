@@ -246,7 +246,8 @@ def test_a_network_in_use_stays_and_one_that_is_not_leaves_nothing(boxes: Boxes)
 def test_a_running_container_is_put_on_networks_and_taken_off(boxes: Boxes) -> None:
     engine = boxes.engine
     engine.networks.create("n1", ipam=[{"Subnet": "10.77.0.0/24"}])
-    made, _ = boxes.run("one", host={"PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}})
+    engine.networks.create("n0", ipam=[{"Subnet": "10.76.0.0/24"}])
+    made, _ = boxes.run("one", "n0", host={"PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}})
     plan, fd, *_ = boxes._running[made.id]
     folder = engine.store.containers.folder(made.id)
     # The first process of this container is a thread of ours: one that is in its namespace.
@@ -260,15 +261,15 @@ def test_a_running_container_is_put_on_networks_and_taken_off(boxes: Boxes) -> N
         with pytest.raises(AlreadyAttached, match=r"^endpoint with name one already exists in network n1$"):
             engine.networks.connect("n1", "one")
         networks = engine.networks.settings(made)["Networks"]
-        assert networks["n1"]["IPAddress"] == "10.77.0.2" and networks["bridge"]["IPAddress"] == "172.31.0.2"
+        assert networks["n1"]["IPAddress"] == "10.77.0.2" and networks["n0"]["IPAddress"] == "10.76.0.2"
         assert boxes.file(made, "hosts").splitlines()[-1].startswith("10.77.0.2\t")
-        engine.networks.disconnect("bridge", "one")
+        engine.networks.disconnect("n0", "one")
         with namespace.Entered(f"/proc/self/fd/{fd}"):
             routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout
         assert routes.startswith("default via 10.77.0.1 dev eth1")
         assert set(engine.networks.settings(made)["Networks"]) == {"n1"}
-        with pytest.raises(NotAttached, match=f"^container {made.id} is not connected to network bridge$"):
-            engine.networks.disconnect("bridge", "one")
+        with pytest.raises(NotAttached, match=f"^container {made.id} is not connected to network n0$"):
+            engine.networks.disconnect("n0", "one")
     finally:
         process.kill()
         process.wait()

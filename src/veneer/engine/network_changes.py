@@ -96,7 +96,13 @@ def _plug_in(
     bridge.attach(entry, path, routed=before is None and connection.routed(plan) is entry)
     if entry["named"]:
         names.enter(plan["root"], entry, found.id)
-    starting.write_in_place(folder / "hosts", starting.hosts(plan, found.document))
+    if entry["named"] and plan["servers"] is None:
+        from veneer.run.monitor import client
+
+        plan["servers"] = starting.servers(found.document)
+        _save(plan, folder)
+        client.connect(folder).serve_names()
+    starting.write_files(folder, plan, found.document)
     connection.tell(plan["root"], "connect", entry, {"container": found.id})
 
 

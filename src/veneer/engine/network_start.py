@@ -114,7 +114,12 @@ def _bridged(
         plan["ports"] = planning.ports(document, found, rootless=False)
         plan["exposed"] = planning.exposed(document.get("Config") or {})
     if any(entry["named"] for entry in plan["networks"]):
-        plan["servers"] = list((document.get("HostConfig") or {}).get("Dns") or ()) or hostfiles.host_servers()
+        plan["servers"] = servers(document)
+
+
+def servers(document: Mapping[str, Any]) -> list[str]:
+    """Whom a container's own name server passes questions on to."""
+    return list((document.get("HostConfig") or {}).get("Dns") or ()) or hostfiles.host_servers()
 
 
 # ---- files

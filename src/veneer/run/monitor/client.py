@@ -123,6 +123,10 @@ class Client:
         """The numbers, on the host, of all processes of the container."""
         return [int(pid) for pid in self._do("pids")["pids"]]
 
+    def serve_names(self) -> None:
+        """Have a name server in the container, for the networks with names that its saved plan has by now."""
+        self._do("names")
+
     def execs(self) -> list[str]:
         """The IDs of the execs that run."""
         return [str(each) for each in self._do("execs")["execs"]]

@@ -49,6 +49,13 @@ class Networking:
             self._is_set_up = True
         return self._path or str(mode)
 
+    def serve_names(self) -> None:
+        """Have a name server in the container, which was put on a network with names; nothing if it has one."""
+        if self._is_set_up and self._path:
+            from veneer.run.network import connection
+
+            connection.serve_names(self._folder, self._path)
+
     def close(self, folder: Path) -> None:
         """Take it away."""
         if self._is_set_up:

@@ -51,6 +51,7 @@ class Server:
             "kill": self._kill, "stop": self._stop, "pause": self._pause, "unpause": self._unpause,
             "freeze": self._freeze, "update": self._update, "exec": self._exec, "attach": self._attach,
             "resize": self._resize, "wait": self._wait, "pids": self._pids, "execs": self._execs, "root": self._root,
+            "names": self._names,
         }  # fmt: skip
         self._socket = socket.socket(socket.AF_UNIX)
         life.on_end = self.close
@@ -251,6 +252,11 @@ class Server:
         self._life.require_running()
         connection.answer({})
         connection.send_fd(self._life.assembly.root)
+
+    async def _names(self, _: Connection, request: dict[str, Any]) -> dict[str, Any]:
+        self._life.require_running()
+        self._life.network.serve_names()
+        return {}
 
     def _require_groups(self, verb: str) -> None:
         if not self._life.assembly.cgroup:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _running: dict[str, list[Callable[[], None]]] = {}
 """How to end what runs here for a container, by its id."""
+_resolving: set[str] = set()
+"""The containers that have their name server running here."""
 
 
 def setup(plan: dict[str, Any], netns_path: str, folder: str | Path, sockets: Sequence[socket] = ()) -> dict[str, Any]:
@@ -60,9 +62,21 @@ def _bridged(plan: dict[str, Any], netns_path: str, folder: str | Path, sockets:
 
             ending.append(Relay(targets).close)
     if plan.get("servers") is not None:
-        from veneer.run.network.resolver import Resolver
+        _serve_names(plan, netns_path)
 
-        ending.append(Resolver(plan, netns_path).close)
+
+def serve_names(folder: str | Path, netns_path: str) -> None:
+    """Begin the name server of a container that runs here, if its saved plan has one by now and it has none yet."""
+    plan = names.saved(folder)
+    if plan is not None and plan.get("servers") is not None and plan["id"] not in _resolving:
+        _serve_names(plan, netns_path)
+
+
+def _serve_names(plan: Mapping[str, Any], netns_path: str) -> None:
+    from veneer.run.network.resolver import Resolver
+
+    _running.setdefault(plan["id"], []).append(Resolver(plan, netns_path).close)
+    _resolving.add(plan["id"])
 
 
 def routed(plan: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -98,6 +112,7 @@ def teardown(plan: Mapping[str, Any], folder: str | Path, *, killed: bool = Fals
     """See veneer.run.network.teardown; `killed`: the monitor that held the ports is gone, and they may be another's."""
     for end in reversed(_running.pop(plan["id"], [])):
         end()
+    _resolving.discard(plan["id"])
     if names.saved(folder) is None:
         if plan["mode"] not in ("bridge", "slirp"):
             _tell(plan, "disconnect")
