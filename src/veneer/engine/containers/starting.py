@@ -155,6 +155,7 @@ def to_start(engine: Engine, policies: Sequence[str]) -> list[Container]:
 
 def reconcile(engine: Engine, container: Container) -> None:
     """Make the state written down the true one, and take away what a killed monitor left.  With the lock held."""
+    from veneer.engine.containers import lifecycle
     from veneer.run.monitor import groups
 
     store = engine.store
@@ -166,3 +167,5 @@ def reconcile(engine: Engine, container: Container) -> None:
         groups.remove(written.cgroup)
     engine.networks.release(container)
     states.write(folder, true)
+    # Nobody was left who could have told.
+    lifecycle.tell(engine, container, "die", exitCode=str(true.exit_code))
