@@ -5,7 +5,7 @@ from __future__ import annotations
 from veneer.cli.app import App, Failure
 from veneer.cli.command import Command
 from veneer.cli.flags import Option, Parsed
-from veneer.errors import NotExecutable
+from veneer.errors import NotExecutable, VeneerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,9 +45,6 @@ def attach(app: App, given: Parsed) -> int:
 
 def exec_(app: App, given: Parsed) -> int:
     from veneer.cli.terminal import Detached, check_tty, parsed_keys, session
-    from veneer.run.failures import ContainerFailed
-    from veneer.run.monitor.assembly import BadWorkingDirectory
-    from veneer.run.users import UnknownUser
 
     name, *words = given.arguments
     detached, tty = given.flag("detach"), given.flag("tty")
@@ -58,11 +55,8 @@ def exec_(app: App, given: Parsed) -> int:
         check_tty(stdin=reads, tty=tty)
     try:
         stream = app.engine.containers.exec(name, _request(given, words, reads=reads, detached=detached))
-    except (ContainerFailed, UnknownUser, BadWorkingDirectory) as error:
-        from veneer.cli.main import say
-
-        say(app, error)
-        return NotExecutable.exit_code
+    except VeneerError as error:
+        return _not_executed(app, error)
     with stream:
         if detached:
             return 0
@@ -71,6 +65,19 @@ def exec_(app: App, given: Parsed) -> int:
                            detach_keys=keys)  # fmt: skip
         except Detached:
             return 0
+
+
+def _not_executed(app: App, error: VeneerError) -> int:
+    """As with docker, whatever is wrong with the command itself is 126, and not ours."""
+    from veneer.cli.main import say
+    from veneer.run.failures import ContainerFailed
+    from veneer.run.monitor.assembly import BadWorkingDirectory
+    from veneer.run.users import UnknownUser
+
+    if not isinstance(error, ContainerFailed | BadWorkingDirectory | UnknownUser):
+        raise error
+    say(app, error)
+    return NotExecutable.exit_code
 
 
 def _request(given: Parsed, words: list[str], *, reads: bool, detached: bool) -> dict[str, Any]:
