@@ -5,9 +5,10 @@ and number of links are what they were, and only if the file had rested for long
 was hashed; otherwise a write in the same tick could have gone unseen.  A file that is damaged is as good as none.
 
     header   magic b"veneerCM", u32 version, u32 directories, u64 entries, u64 bytes of paths, u64 bytes of names,
-             u64 bytes of totals
+             u64 bytes of totals, u64 bytes of halves
     table    per directory: u32 length of its path, u32 length of its names, u32 entries, u32 day it was last used
     totals   per selection, a line: what identifies it (hexadecimal), its checksum, the day it was last made
+    halves   the directories that are half of it, each followed by NUL; none if it is small (halves.py)
     paths    one after the other                          names   each followed by NUL, directory by directory
     rows     8 x i64 per entry (scan.py)                  sums, digests   32 bytes per entry, zeros: not known
     u32      CRC-32 of everything before
@@ -26,6 +27,7 @@ import time
 import zlib
 from array import array
 
+from veneer.build.context.halves import later_half
 from veneer.build.context.scan import CTIME, MODE, MTIME, WIDTH, Folder
 
 TYPE_CHECKING = False
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAGIC = b"veneerCM"
-_VERSION = 2
-_HEADER = struct.Struct("<8sIIQQQQ")
+_VERSION = 3
+_HEADER = struct.Struct("<8sIIQQQQQ")
 _ENTRY = struct.Struct("<IIII")
 _ROW = 8 * WIDTH
 _NOTHING = bytes(32)
@@ -82,6 +84,8 @@ class Memory:
             if not _is_whole(self._data):
                 self._data = b""
         self._totals: dict[str, tuple[str, int]] = _totals(self._data)
+        self.second_half = _second_half(self._data)
+        """Directories that with all beneath them are the later half of what was known; none if that is little."""
 
     @property
     def _blocks(self) -> dict[bytes, _Block]:
@@ -178,8 +182,9 @@ def _formed(blocks: dict[bytes, _Block], totals: dict[str, tuple[str, int]]) -> 
                               (digests, block.digests)):  # fmt: skip
             column += piece
     lines = "".join(f"{identity} {checksum} {day}\n" for identity, (checksum, day) in totals.items()).encode()
-    counts = (len(blocks), len(rows) // _ROW, len(paths), len(names), len(lines))
-    data = b"".join((_HEADER.pack(_MAGIC, _VERSION, *counts), table, lines, paths, names, rows, sums, digests))
+    halves = _joined(later_half({path: len(block.rows) // _ROW for path, block in blocks.items()}))
+    counts = (len(blocks), len(rows) // _ROW, len(paths), len(names), len(lines), len(halves))
+    data = b"".join((_HEADER.pack(_MAGIC, _VERSION, *counts), table, lines, halves, paths, names, rows, sums, digests))
     return data + struct.pack("<I", zlib.crc32(data))
 
 
@@ -187,8 +192,8 @@ def _is_whole(data: bytes) -> bool:
     """Whether this is a file of this version, to the byte."""
     if len(data) < _HEADER.size + 4:
         return False
-    magic, version, directories, entries, path_bytes, name_bytes, total_bytes = _HEADER.unpack_from(data)
-    end = _HEADER.size + directories * _ENTRY.size + total_bytes + path_bytes + name_bytes + entries * (_ROW + 64)
+    magic, version, directories, entries, path_bytes, name_bytes, *more = _HEADER.unpack_from(data)
+    end = _HEADER.size + directories * _ENTRY.size + sum(more) + path_bytes + name_bytes + entries * (_ROW + 64)
     if magic != _MAGIC or version != _VERSION or len(data) != end + 4:
         return False
     found: int = struct.unpack_from("<I", data, end)[0]
@@ -204,12 +209,20 @@ def _totals(data: bytes) -> dict[str, tuple[str, int]]:
     return {identity: (checksum, int(day)) for identity, checksum, day in lines}
 
 
+def _second_half(data: bytes) -> list[bytes]:
+    if not data:
+        return []
+    _, _, directories, _, _, _, total_bytes, half_bytes = _HEADER.unpack_from(data)
+    begin = _HEADER.size + directories * _ENTRY.size + total_bytes
+    return data[begin : begin + half_bytes].split(b"\0")[:-1]
+
+
 def _parsed(data: bytes) -> dict[bytes, _Block]:
     if not data:
         return {}
-    _, _, directories, entries, path_bytes, name_bytes, total_bytes = _HEADER.unpack_from(data)
+    _, _, directories, entries, path_bytes, name_bytes, *more = _HEADER.unpack_from(data)
     table = _HEADER.size + directories * _ENTRY.size
-    paths = table + total_bytes
+    paths = table + sum(more)
     names = paths + path_bytes
     rows = names + name_bytes
     sums = rows + entries * _ROW

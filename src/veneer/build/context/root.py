@@ -95,10 +95,28 @@ def open_context(
         remembered = Memory(None) if memory is None else Memory.of(memory, directory, fd)
         context = Context(directory, fd, name, Ignore(), remembered, text)
         context.ignore = read_ignore(context, dockerfile)
-        yield context
+        with scouted(context, remembered):
+            yield context
         remembered.save()
     finally:
         os.close(fd)
+
+
+@contextlib.contextmanager
+def scouted(context: Context, memory: Memory) -> Iterator[None]:
+    """Have half of a context that is known to be large looked at from now on by a second process."""
+    if not memory.second_half:
+        yield
+        return
+    from veneer.build.context.scouting import scout
+
+    context.scout = scout(context, memory.second_half)
+    try:
+        yield
+    finally:
+        if context.scout is not None:
+            context.scout.close()
+            context.scout = None
 
 
 def read_ignore(context: Context, dockerfile: str) -> Ignore:

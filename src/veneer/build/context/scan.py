@@ -20,6 +20,7 @@ from veneer.changeset.xattrs import GONE
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from veneer.build.context.memory import Memory
+    from veneer.build.context.scouting import Scout
 
 MODE, SIZE, MTIME, CTIME, INODE, OWNER, LINKS, DEVICE = range(8)
 WIDTH = 8
@@ -101,6 +102,7 @@ class Tree:
         self.ignore = ignore if ignore is not None else Ignore()
         self.normalised = normalised
         self.memory = memory
+        self.scout: Scout | None = None
         self._folders: dict[bytes, Folder] = {}
 
     def open(self, path: bytes, flags: int) -> int:
@@ -156,7 +158,7 @@ class Tree:
 
     def folder(self, path: bytes) -> Folder:
         """All that is in the directory `path`, a real one, but for what is ignored."""
-        found = self._folders.get(path)
+        found = self._known(path)
         if found is None:
             state = self.ignore.start
             parts = path.split(b"/") if path else []
@@ -168,6 +170,12 @@ class Tree:
             finally:
                 os.close(fd)
         return found
+
+    def _known(self, path: bytes) -> Folder | None:
+        """A directory that was listed already, here or by the scout."""
+        if self.scout is not None and path in self.scout.paths and path not in self._folders:
+            self._folders.update(self.scout.folders(self._folders))
+        return self._folders.get(path)
 
     def listing(self, path: bytes) -> list[tuple[bytes, int]]:
         """The names in the directory `path`, a real one, that are not ignored, sorted, with their modes."""
@@ -257,7 +265,7 @@ class Tree:
             names.remove(name)
         folder = Folder(path, row, names, rows)
         for name, below in folders:
-            known_one = (known or {}).get(name) or self._folders.get(folder.child(name))
+            known_one = (known or {}).get(name) or self._known(folder.child(name))
             folder.folders[name] = known_one or self._below(fd, name, folder.child(name), below, state)
         self._folders[path] = folder
         return folder
