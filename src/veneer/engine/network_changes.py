@@ -147,7 +147,7 @@ def _unplug(plan: dict[str, Any], folder: Path, network: Network, found: Contain
         return
     left_by = connection.routed(plan)
     if left_by is entry:
-        firewall.withdraw(plan["table"], plan["ports"])
+        firewall.withdraw(plan["table"], plan["ports"], entry["address"], entry.get("address6", ""))
     names.leave(plan["root"], network.id, found.id)
     bridge.detach([entry["host_device"]])
     plan["networks"].remove(entry)

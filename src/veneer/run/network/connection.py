@@ -122,10 +122,9 @@ def teardown(plan: Mapping[str, Any], folder: str | Path, *, killed: bool = Fals
     if plan["mode"] == "bridge":
         from veneer.run.network import bridge, firewall
 
-        ports = plan["ports"] if routed(plan) is not None else []
-        if killed:
-            ports = [port for port in ports if _is_free(port)]
-        firewall.withdraw(plan["table"], ports)
+        if (outside := routed(plan)) is not None:
+            ports = [port for port in plan["ports"] if not killed or _is_free(port)]
+            firewall.withdraw(plan["table"], ports, outside["address"], outside.get("address6", ""))
         devices = [network["host_device"] for network in plan["networks"]]
         if killed:
             bridge.detach(devices)

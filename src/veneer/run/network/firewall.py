@@ -216,17 +216,14 @@ def publish(table: str, ports: Sequence[Mapping[str, Any]], address: str, addres
     try:
         load(text)
     except FileExistsError:
-        withdraw(table, ports)
+        withdraw(table, ports, address, address6)
         load(text)
 
 
-def withdraw(table: str, ports: Sequence[Mapping[str, Any]]) -> None:
+def withdraw(table: str, ports: Sequence[Mapping[str, Any]], address: str, address6: str) -> None:
     """Send nothing on any more; nothing for ports that are not sent on."""
-    lines = []
-    for port in ports:
-        for address, address6 in (("0.0.0.0", ""), ("", "::")):
-            if element := _element(port, address, address6):
-                lines.append(f"delete element inet {table} {element[0]} {{ {element[1]} }}\n")
+    elements = [each for port in ports if (each := _element(port, address, address6))]
+    lines = [f"delete element inet {table} {name} {{ {key} }}\n" for name, key, _ in elements]
     if not lines:
         return
     try:
