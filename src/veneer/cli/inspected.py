@@ -1,6 +1,6 @@
 """What `inspect` shows, as docker's templates see it: structs with fields JSON leaves out, maps without errors.
 
-Source: moby/moby api/types (ImageInspect, container.Config), client 28.2.
+Source: moby/moby api/types (ImageInspect, ContainerJSON, container.Config, container.HostConfig), client 28.2.
 """
 
 from __future__ import annotations
@@ -68,3 +68,37 @@ def typed(document: Mapping[str, Any]) -> Struct:
     if isinstance(metadata, dict) and isinstance(metadata.get("LastTagTime"), str):
         image["Metadata"] = metadata | {"LastTagTime": GoTime(metadata["LastTagTime"])}
     return image
+
+
+_CONTAINER_MAPS = {
+    "HostConfig": ("PortBindings", "Sysctls", "Tmpfs", "StorageOpt", "Annotations"),
+    "NetworkSettings": ("Ports", "Networks"),
+}  # fmt: skip
+_HOST_SLICES = (
+    "Binds", "VolumesFrom", "CapAdd", "CapDrop", "Dns", "DnsOptions", "DnsSearch", "ExtraHosts", "GroupAdd", "Links",
+    "SecurityOpt", "Devices", "DeviceCgroupRules", "Ulimits", "MaskedPaths", "ReadonlyPaths",
+)  # fmt: skip
+_HOST_ABSENT: dict[str, Any] = {
+    "Init": None, "Mounts": NilSlice(), "Tmpfs": NilMap(), "Sysctls": NilMap(), "StorageOpt": NilMap(),
+    "Annotations": NilMap(),
+}  # fmt: skip
+
+
+def typed_container(document: Mapping[str, Any]) -> Struct:
+    """The container's inspect document with the types docker's client gives it."""
+    container = Struct(document, {"ID": document["Id"], "SizeRw": None, "SizeRootFs": None})
+    container["Config"] = _config(document["Config"])
+    container["State"] = Struct(document["State"], {"Health": None})
+    host = Struct(document["HostConfig"], _HOST_ABSENT)
+    for key in _HOST_SLICES:
+        if host.get(key, ...) is None:
+            host[key] = NilSlice()
+    container["HostConfig"] = host
+    container["NetworkSettings"] = dict(document["NetworkSettings"])
+    for part, keys in _CONTAINER_MAPS.items():
+        for key in keys:
+            if isinstance(container[part].get(key), dict):
+                container[part][key] = GoMap(container[part][key])
+    driver = dict(document["GraphDriver"])
+    container["GraphDriver"] = driver | {"Data": GoMap(driver.get("Data") or {})}
+    return container

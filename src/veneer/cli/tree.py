@@ -47,10 +47,15 @@ _SAVE = Leaf("save", "SAVE", "Save one or more images to a tar archive (streamed
 _TAG = Leaf("tag", "TAG", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE")
 _RUN = Leaf("run", "RUN", "Create and run a new container from an image")
 _CREATE = Leaf("run", "CREATE", "Create a new container")
-_ATTACH = Leaf("container_attach", "ATTACH", "Attach local standard input, output, and error streams to a running container")
+_ATTACH = Leaf(
+    "container_attach", "ATTACH", "Attach local standard input, output, and error streams to a running container"
+)
 _EXEC = Leaf("container_attach", "EXEC", "Execute a command in a running container")
 _KILL = Leaf("container_life", "KILL", "Kill one or more running containers")
 _LOGS = Leaf("container_logs", "LOGS", "Fetch the logs of a container")
+_PS = Leaf("ps", "PS", "List containers")
+_RENAME = Leaf("container", "RENAME", "Rename a container")
+_REMOVE_CONTAINER = Leaf("container", "REMOVE", "Remove one or more containers")
 _PAUSE = Leaf("container_life", "PAUSE", "Pause all processes within one or more containers")
 _RESTART = Leaf("container_life", "RESTART", "Restart one or more containers")
 _START = Leaf("container_start", "START", "Start one or more stopped containers")
@@ -59,6 +64,9 @@ _STOP = Leaf("container_life", "STOP", "Stop one or more running containers")
 _TOP = Leaf("container_top", "TOP_COMMAND", "Display the running processes of a container")
 _UNPAUSE = Leaf("container_life", "UNPAUSE", "Unpause all processes within one or more containers")
 _UPDATE = Leaf("container_update", "UPDATE", "Update configuration of one or more containers")
+_COMMIT = Leaf("container_layer", "COMMIT", "Create a new image from a container's changes")
+_COPY = Leaf("container_copy", "COPY", "Copy files/folders between a container and the local filesystem")
+_DIFF = Leaf("container_layer", "DIFF", "Inspect changes to files or directories on a container's filesystem")
 _WAIT = Leaf("container_life", "WAIT", "Block until one or more containers stop, then print their exit codes")
 _INFO = Leaf("info", "INFO", "Display system-wide information")
 _EXPORT = Leaf("export", "EXPORT", "Export an image's filesystem as a tar archive")
@@ -77,14 +85,32 @@ GROUPS: Mapping[str, Group] = {
         "Manage containers",
         {
             "attach": _ATTACH,
+            "commit": _COMMIT,
+            "cp": _COPY,
             "create": _CREATE,
+            "diff": _DIFF,
             "exec": _EXEC,
+            "export": Leaf("export", "EXPORT_CONTAINER", "Export a container's filesystem as a tar archive"),
+            "inspect": Leaf("container", "INSPECT_CONTAINER", "Display detailed information on one or more containers"),
             "kill": _KILL,
+            "layers": Leaf(
+                "container_layer", "LAYERS", "Show the stack of a container: its image's layers, then its own"
+            ),
             "logs": _LOGS,
+            "ls": _PS,
             "pause": _PAUSE,
             "port": _PORT,
+            "prune": Leaf("container", "PRUNE_CONTAINERS", "Remove all stopped containers"),
+            "rename": _RENAME,
+            "reset": Leaf("container_layer", "RESET", "Drop everything that stopped containers have written"),
             "restart": _RESTART,
+            "rm": _REMOVE_CONTAINER,
             "run": _RUN,
+            "snapshot": Leaf(
+                "container_layer",
+                "SNAPSHOT",
+                "Make an image of a container as it stands: only its own layer is written",
+            ),
             "start": _START,
             "stats": _STATS,
             "stop": _STOP,
@@ -161,22 +187,36 @@ GROUPS: Mapping[str, Group] = {
         },
         {},
     ),
+    "volume": Group(
+        "Manage volumes",
+        {
+            "create": Leaf("volume", "CREATE_VOLUME", "Create a volume"),
+            "inspect": Leaf("volume", "INSPECT_VOLUME", "Display detailed information on one or more volumes"),
+            "ls": Leaf("volume", "LIST_VOLUMES", "List volumes"),
+            "prune": Leaf("volume", "PRUNE_VOLUMES", "Remove unused volumes"),
+            "rm": Leaf("volume", "REMOVE_VOLUMES", "Remove one or more volumes that no container uses"),
+        },
+        {"list": "ls", "remove": "rm"},
+    ),
 }
 
 TOP: Mapping[str, Leaf] = {
     "attach": _ATTACH,
     "build": _BUILD,
     "check": Leaf("image_check", "CHECK_IMAGE", "Check an image against rules: size, waste, growth, what may be in it"),
+    "commit": _COMMIT,
     "completion": Leaf("completion", "COMPLETION", "Print the completion script for a shell"),
+    "cp": _COPY,
     "create": _CREATE,
+    "diff": _DIFF,
     "events": Leaf("events", "EVENTS", "Get real time events from the store"),
     "exec": _EXEC,
-    "export": _EXPORT,
+    "export": Leaf("export", "EXPORT_EITHER", "Export a container's (or an image's) filesystem as a tar archive"),
     "history": _HISTORY,
     "images": _IMAGES,
     "import": _IMPORT,
     "info": _INFO,
-    "inspect": Leaf("inspect", "INSPECT", "Return low-level information on images"),
+    "inspect": Leaf("inspect", "INSPECT", "Return low-level information on containers, images, volumes, networks"),
     "kill": _KILL,
     "load": _LOAD,
     "login": Leaf("login", "LOGIN", "Authenticate to a registry"),
@@ -186,8 +226,11 @@ TOP: Mapping[str, Leaf] = {
     "port": _PORT,
     "pull": _PULL,
     "push": _PUSH,
+    "ps": _PS,
+    "rename": _RENAME,
     "report": Leaf("image_report", "REPORT", "Write an HTML page that shows images: layers, sizes, waste, findings"),
     "restart": _RESTART,
+    "rm": _REMOVE_CONTAINER,
     "rmi": _REMOVE,
     "run": _RUN,
     "save": _SAVE,

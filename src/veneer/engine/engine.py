@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from veneer.engine.looking.verbs import Looking
     from veneer.engine.networks import Networks
     from veneer.engine.system import System
+    from veneer.engine.volumes import Volumes
     from veneer.store.image import Image
     from veneer.store.store import Store
 
@@ -88,6 +89,13 @@ class Engine:
         from veneer.engine.networks import Networks
 
         return Networks(self)
+
+    @functools.cached_property
+    def volumes(self) -> Volumes:
+        """Volumes of containers: made, listed, looked at, removed."""
+        from veneer.engine.volumes import Volumes
+
+        return Volumes(self)
 
     @functools.cached_property
     def builds(self) -> Builds:

@@ -158,12 +158,16 @@ class Networks:
         self._tell("destroy", network)
         return network.name
 
-    def prune(self, filters: Mapping[str, Sequence[str]] | None = None) -> Sequence[str]:
-        """Remove every network of one's own that no running container is on; their names.  Raises InvalidFilter."""
+    def prune(self, filters: Mapping[str, Sequence[str]] | None = None, *, dry_run: bool = False) -> Sequence[str]:
+        """Remove every network of one's own that no running container is on; their names.
+
+        With `dry_run` only say which.  Raises InvalidFilter.
+        """
         from veneer.engine.network_filters import PRUNE, kept
 
         networks = kept(self._store.networks.list(), filters or {}, PRUNE, self._is_used)
-        return [self.remove(each.id) for each in networks if not each.is_predefined and not self._is_used(each)]
+        unused = [each for each in networks if not each.is_predefined and not self._is_used(each)]
+        return [each.name if dry_run else self.remove(each.id) for each in unused]
 
     def _take_down(self, network: Network) -> None:
         """Have nothing of a network on the host."""

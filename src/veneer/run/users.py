@@ -5,7 +5,7 @@ Source: moby/sys user (GetExecUser), whose rules and words these are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from veneer.changeset.safepath import read_in_root
 from veneer.errors import InvalidRequest
@@ -29,8 +29,11 @@ class Identity(Value):
     home: str
 
 
-def identity(root: int, spec: str) -> Identity:
-    """Who `name|uid[:group|gid]` is in the tree at the descriptor `root`; "" is root.  Raises UnknownUser."""
+def identity(root: int, spec: str, more: Sequence[str] = ()) -> Identity:
+    """Who `name|uid[:group|gid]` is in the tree at the descriptor `root`; "" is root.  Raises UnknownUser.
+
+    `more` are groups, by name or number, to be a member of besides.
+    """
     user, _, group = spec.partition(":")
     uid, gid, home, name = _user(root, user)
     groups: tuple[int, ...] = ()
@@ -38,7 +41,7 @@ def identity(root: int, spec: str) -> Identity:
         gid = _group(root, group)
     elif name:
         groups = tuple(number for _, number, members in _groups(root) if name in members)
-    return Identity(uid, gid, tuple(dict.fromkeys((gid, *groups))), home)
+    return Identity(uid, gid, tuple(dict.fromkeys((gid, *groups, *(_group(root, each) for each in more)))), home)
 
 
 def _user(root: int, user: str) -> tuple[int, int, str, str]:

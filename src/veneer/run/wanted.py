@@ -47,6 +47,10 @@ class NoSuchDevice(InvalidRequest):
     """A `--device` that is none, or is not there."""
 
 
+class NoSuchSubpath(InvalidRequest):
+    """A part of a volume that was to be mounted is not there."""
+
+
 def words(job: Mapping[str, Any]) -> tuple[str, ...]:
     """The command, behind the program of `--init` if that is wanted."""
     args = tuple(job["args"])
@@ -56,7 +60,8 @@ def words(job: Mapping[str, Any]) -> tuple[str, ...]:
 def mounts(job: Mapping[str, Any]) -> list[Bind | Tmpfs]:
     """What is mounted besides the system's own, parents before what is in them; the targets are as they were given.
 
-    `copy_up` volumes are filled by then.
+    A part of a volume is given by a descriptor of ours, which stays open: what a link in the volume says meanwhile is
+    nothing to us.  Raises NoSuchSubpath.
     """
     found: list[Bind | Tmpfs] = []
     for each in job.get("binds") or ():
@@ -66,13 +71,29 @@ def mounts(job: Mapping[str, Any]) -> list[Bind | Tmpfs]:
                       tuple(each.get("options") or ("noexec",)))
             )  # fmt: skip
         else:
+            source = _part(each["source"], each["subpath"]) if each.get("subpath") else each["source"]
             found.append(
-                Bind(each["source"], each["target"], bool(each.get("readonly")), each.get("propagation") or "rprivate",
+                Bind(source, each["target"], bool(each.get("readonly")), each.get("propagation") or "rprivate",
                      each.get("recursive", True), tuple(each.get("options") or ()))
             )  # fmt: skip
     if job.get("init"):
         found.append(Bind(job["init"], INIT, readonly=True))
     return sorted(found, key=lambda mount: mount.target.count("/"))
+
+
+def _part(volume: str, path: str) -> str:
+    """A path to what `path` names in a volume, that leads nowhere else.  Source: CVE-2017-1002101."""
+    from veneer.changeset import syscalls
+
+    root = os.open(volume, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = syscalls.openat2(root, os.fsencode(path.strip("/") or "."), os.O_PATH, syscalls.RESOLVE_IN_ROOT)
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise NoSuchSubpath(f"cannot access path {path} of the volume: {reason}") from None
+    finally:
+        os.close(root)
+    return f"/proc/{os.getpid()}/fd/{found}"
 
 
 def process(

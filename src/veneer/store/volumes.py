@@ -65,6 +65,10 @@ def _volume(row: Sequence[Any]) -> Volume:
 
 def check_name(name: str) -> None:
     """Raise InvalidVolumeName, in docker's words."""
+    if len(name) == 1:
+        raise InvalidVolumeName(
+            f"create {name}: volume name is too short, names should be at least two alphanumeric characters"
+        )
     if not _NAME.fullmatch(name) or len(name) > 255:
         raise InvalidVolumeName(
             f'create {name}: "{name}" includes invalid characters for a local volume name, only '
@@ -95,7 +99,7 @@ class VolumeStore:
         """The volume of that name.  Raises NoSuchVolume."""
         found = self.find(name)
         if found is None:
-            raise NoSuchVolume(f"get {name}: no such volume", hint="veneer volume ls shows all of them")
+            raise NoSuchVolume(f"No such volume: {name}", hint="veneer volume ls shows all of them")
         return found
 
     def users(self, name: str) -> builtins.list[str]:

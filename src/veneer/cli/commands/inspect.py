@@ -7,7 +7,8 @@ from collections.abc import Callable
 from veneer.cli.app import App, Failure
 from veneer.cli.command import INSPECT_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
-from veneer.errors import NotFound, VeneerError
+from veneer.errors import InvalidRequest, NotFound, VeneerError
+from veneer.oci.reference import InvalidReference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,23 +96,55 @@ def run_image(app: App, given: Parsed) -> int:
     return show_all(app, given.arguments, given.text("format"), app.engine.images.inspect, _typed)
 
 
+TYPES = ("container", "image", "volume", "network", "layer")
+"""What `inspect` finds, in the order it looks (layers only where they are asked for)."""
+
+
+def _finder(app: App, kind: str, *, size: bool) -> Callable[[str], dict[str, Any]]:
+    if kind == "container":
+        return lambda name: dict(app.engine.containers.inspect(name, size=size))
+    if kind == "volume":
+        return app.engine.volumes.inspect
+    return app.engine.networks.inspect if kind == "network" else app.engine.images.inspect
+
+
+def _typed_any(document: dict[str, Any]) -> Any:
+    """A document of any kind as templates see it."""
+    if "HostConfig" in document:
+        from veneer.cli.inspected import typed_container
+
+        return typed_container(document)
+    if "Mountpoint" in document:
+        from veneer.cli.commands.volume import typed as typed_volume
+
+        return typed_volume(document)
+    if "IPAM" in document:
+        from veneer.cli.commands.network import _typed as typed_network
+
+        return typed_network(document)
+    return _typed(document)
+
+
 def run_any(app: App, given: Parsed) -> int:
-    """`inspect` looks for anything of that name; so far there are images and layers."""
+    """`inspect` looks for anything of that name: a container first, then an image, a volume, a network."""
     wanted = given.text("type")
-    if wanted not in ("", "image", "layer"):
-        raise Failure(f'"{wanted}" is not a valid value for --type: veneer has image and layer')
+    if wanted not in ("", *TYPES):
+        raise Failure(f'"{wanted}" is not a valid value for --type')
     if wanted == "layer":
         from veneer.cli.commands.layer import run_inspect
 
         return run_inspect(app, given)
 
     def find(name: str) -> dict[str, Any]:
-        try:
-            return app.engine.images.inspect(name)
-        except NotFound as error:
-            raise NotFound(error.message if wanted else f"No such object: {name}", hint=error.hint) from None
+        for kind in (wanted,) if wanted else TYPES[:-1]:
+            try:
+                return _finder(app, kind, size=given.flag("size"))(name)
+            except (NotFound, InvalidRequest) as error:
+                if wanted or not isinstance(error, NotFound | InvalidReference):
+                    raise
+        raise NotFound(f"No such object: {name}")
 
-    return show_all(app, given.arguments, given.text("format"), find, _typed)
+    return show_all(app, given.arguments, given.text("format"), find, _typed_any)
 
 
 _FORMAT = Option("f,format", "string", INSPECT_FORMAT)
@@ -126,7 +159,7 @@ INSPECT_IMAGE = Command(
 )
 INSPECT = Command(
     run_any,
-    "Return low-level information on images",
+    "Return low-level information on containers, images, volumes, networks",
     "[OPTIONS] NAME|ID [NAME|ID...]",
     least=1,
     most=None,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from veneer.engine.containers.listing import Summary
     from veneer.engine.containers.logs import Line
     from veneer.engine.containers.processes import Processes
+    from veneer.engine.containers.pruning import PrunedThings
     from veneer.engine.containers.statistics import Sample
     from veneer.engine.engine import Engine
     from veneer.progress import Progress
@@ -197,6 +198,12 @@ class Containers:
         container, new = self.get(name), checked_name(new)
         self._store.containers.rename(container.id, new)
         self._tell(container.replaced(name=new), "rename", oldName=f"/{container.name}")
+
+    def prune(self, filters: Mapping[str, Sequence[str]] | None = None, *, dry_run: bool = False) -> PrunedThings:
+        """Remove containers that do not run; with `dry_run` only say which.  Raises InvalidFilter."""
+        from veneer.engine.containers.pruning import containers
+
+        return containers(self._engine, filters or {}, dry_run=dry_run)
 
     def inspect(self, name: str, *, size: bool = False) -> Mapping[str, Any]:
         """Docker's inspect object, key for key; with SizeRw and SizeRootFs if asked."""

@@ -205,6 +205,8 @@ def _made(store: Store, point: dict[str, Any]) -> None:
             point["Name"], labels=point.pop("Labels", None), options=point.pop("DriverOptions", None)
         )
         point["Name"], point["Source"] = made.name, os.fspath(store.volumes.directory(made.name))
+        if made.options.get("device"):
+            point["Device"] = made.options["device"]
     elif point["Type"] == "bind":
         source = point["Source"]
         if point.pop("Create", False) and not os.path.lexists(source):
@@ -229,9 +231,8 @@ def _bind(point: Mapping[str, Any]) -> dict[str, Any]:
         return made | tmpfs_options(point.get("Options") or "")
     if point["Type"] == "bind":
         return made | {"propagation": point["Propagation"], "recursive": not point.get("NonRecursive")}
-    if point.get("Subpath"):
-        made["source"] = os.path.join(point["Source"], point["Subpath"])
-    return made
+    made["source"] = point.get("Device") or point["Source"]
+    return made | ({"subpath": point["Subpath"]} if point.get("Subpath") else {})
 
 
 def tmpfs_options(text: str) -> dict[str, Any]:
@@ -273,7 +274,7 @@ def fill_volumes(store: Store, container: Container) -> None:
 
     wanted = [
         point for point in container.document["Mounts"]
-        if point["Type"] == "volume" and not point.get("NoCopy") and not os.listdir(point["Source"])
+        if point["Type"] == "volume" and not (point.get("NoCopy") or point.get("Subpath") or os.listdir(_files(point)))
     ]  # fmt: skip
     if not wanted:
         return
@@ -288,5 +289,10 @@ def fill_volumes(store: Store, container: Container) -> None:
                         continue  # nothing there to be copied
                     raise
                 stack.callback(os.close, source)
-                if not os.listdir(point["Source"]):
-                    treecopy.copy_opened(source, Path(point["Source"]))
+                if not os.listdir(_files(point)):
+                    treecopy.copy_opened(source, Path(_files(point)))
+
+
+def _files(point: Mapping[str, Any]) -> str:
+    """Where a volume's files are: in its own directory, or in the one of the host that it was made of."""
+    return str(point.get("Device") or point["Source"])

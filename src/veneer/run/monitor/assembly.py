@@ -64,7 +64,7 @@ class Assembly:
 
     def write(self, network: str) -> None:
         """Write config.json; `network` is "none", "host" or the path of a namespace."""
-        who = identity(self.root, str(self.config.get("User") or ""))
+        who = identity(self.root, str(self.config.get("User") or ""), self.host_config.get("GroupAdd") or ())
         points = MountPoints(self.root)
         try:
             for target in SYSTEM_TARGETS:
@@ -82,7 +82,8 @@ class Assembly:
 
     def exec_process(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """What an exec's runtime is given.  Raises UnknownUser, BadWorkingDirectory."""
-        who = identity(self.root, str(request.get("User") or self.config.get("User") or ""))
+        user = str(request.get("User") or self.config.get("User") or "")
+        who = identity(self.root, user, self.host_config.get("GroupAdd") or ())
         rows, columns = request.get("ConsoleSize") or (0, 0)
         process = wanted.exec_process(self._job, request, who, self._host, (int(rows), int(columns)))
         check_directory(process.cwd, process.cwd)
