@@ -15,6 +15,8 @@ What disappears while the tree is walked is taken as not there.
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
 from typing import BinaryIO
 
@@ -23,8 +25,9 @@ from veneer.changeset.pack_sink import Packed, Sink
 from veneer.changeset.pack_walk import NotPlain, Unpackable, Walk
 from veneer.changeset.tar_writer import Writable
 from veneer.changeset.whiteout import WhiteoutStyle
+from veneer.changeset.xattrs import read_xattrs
 
-__all__ = ["NotPlain", "Packed", "Unpackable", "pack", "pack_difference", "pack_tree"]
+__all__ = ["NotPlain", "Packed", "Unpackable", "pack", "pack_difference", "pack_entry", "pack_tree"]
 
 
 def pack(
@@ -71,6 +74,24 @@ def pack_tree(
     """
     sink = Sink(out, index, owner=owner, latest_ns=latest_ns, true=true)
     Walk(sink, style=WhiteoutStyle.ERASE).run(root_fd, None, prefix.strip(b"/"))
+    return sink.finish()
+
+
+def pack_entry(folder: int, name: bytes, path: bytes, out: Writable, status: os.stat_result) -> Packed:
+    """Write `name` of the open directory `folder`, with all below it, as a tar in which it is called `path`.
+
+    `status` is its own.  Raises Unpackable, OSError.
+    """
+    sink = Sink(out, None)
+    if not stat.S_ISDIR(status.st_mode):
+        sink.file(folder, name, path, status)
+        return sink.finish()
+    root = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        sink.directory(path, status, read_xattrs(root), opaque=False)
+        Walk(sink, style=WhiteoutStyle.ERASE).run(root, None, path)
+    finally:
+        os.close(root)
     return sink.finish()
 
 

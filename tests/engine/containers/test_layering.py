@@ -104,7 +104,8 @@ def test_a_commit_is_an_image_whose_tree_is_the_containers(engine: Engine, writt
     assert run["Env"] == ["A=1", "B=2"] and run["Cmd"] == ["other"]
     out = io.BytesIO()
     engine.images.export("made:1", out)
-    names = {member.name: member for member in tarfile.open(fileobj=io.BytesIO(out.getvalue()))}
+    with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as tar:
+        names = {member.name: member for member in tar}
     assert "gone" not in names and "again/old" not in names and ".dockerenv" not in names
     assert names["file"].isdir() and names["new/file"].isfile() and names["mode"].mode == 0o700
     again = layering.commit(engine, container)
@@ -155,5 +156,6 @@ def test_the_stack_has_the_images_layers_and_the_containers_own_last(engine: Eng
 def test_an_export_has_what_every_container_is_given(engine: Engine, written: Writing) -> None:
     out = io.BytesIO()
     layering.export(engine, written(everything), out)
-    names = tarfile.open(fileobj=io.BytesIO(out.getvalue())).getnames()
+    with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as tar:
+        names = tar.getnames()
     assert {".dockerenv", "etc/hosts", "new/file"} <= set(names) and "gone" not in names
