@@ -1,7 +1,7 @@
-"""The layers of containers, told with a real database: docs/layers.md shows it, tests/journeys/test_postgres.py runs it.
+"""The layers of containers, told with a real database.
 
-    .venv/bin/python -m demo.postgres [PAGE]
+    .venv/bin/python -m demo.postgres [docs/layers.md]
 
 makes everything in one temporary folder and on the loopback interface, prints each command and what it said, and
-leaves nothing behind; with PAGE the output goes into that page (docs/layers.md), between its lines of explanation.
+leaves nothing behind; with a page the output goes into it, between its lines of explanation.  A test tells it, too.
 """

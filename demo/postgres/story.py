@@ -15,6 +15,8 @@ from pathlib import Path
 from tests.support.programs import VENEER, run
 
 HERE = Path(__file__).parent
+SCRIPTS = HERE.parents[1] / "scripts"
+PACKAGE = "postgresql"
 BASE = "debian-postgresql"
 IMAGE = "demo/postgres"
 PATIENCE_SECONDS = 120.0
@@ -71,9 +73,9 @@ class Story:
         # The port is another one each time, and nothing hangs on it.
         answer = re.sub(r"port \d+", "port PORT", (done.stdout + done.stderr).strip())
         if shown:
-            where = shlex.quote(f"host={host} port=PORT user=postgres")
+            where = f'"host={host} port=PORT user=postgres"'
             self.scenes[-1].lines += [
-                f"$ PGPASSWORD={password} psql -tA {where} -c {shlex.quote(sql)}",
+                f"$ PGPASSWORD={password} psql -tA {where} -c \"{sql}\"",
                 *answer.splitlines(),
             ]
         return done.returncode, answer
@@ -116,12 +118,12 @@ class Story:
 
     def two_containers(self) -> None:
         with self.scene("passwords"):
-            for name, password in (("a", "alpha"), ("b", "beta")):
+            for name, password in (("db-a", "alpha"), ("db-b", "beta")):
                 self.veneer("run", "--detach", "--name", name, "--env", f"POSTGRES_PASSWORD={password}",
                             "--publish", "127.0.0.1::5432", IMAGE)  # fmt: skip
-            self.ready("a", "alpha")
-            self.ready("b", "beta")
-            for name, password, other in (("a", "alpha", "beta"), ("b", "beta", "alpha")):
+            self.ready("db-a", "alpha")
+            self.ready("db-b", "beta")
+            for name, password, other in (("db-a", "alpha", "beta"), ("db-b", "beta", "alpha")):
                 status, answer = self.psql(name, password, "select 'welcome'")
                 _must(status == 0 and answer == "welcome", f"{name} refused its own password: {answer}")
                 status, answer = self.psql(name, other, "select 'welcome'")
@@ -129,44 +131,44 @@ class Story:
 
     def one_stack(self) -> None:
         with self.scene("stack"):
-            self.veneer("container", "layers", "a")
-            self.veneer("container", "layers", "b")
-        _must(self.layers("a") == self.layers("b") != [], "a and b stand on different layers")
+            self.veneer("container", "layers", "db-a")
+            self.veneer("container", "layers", "db-b")
+        _must(self.layers("db-a") == self.layers("db-b") != [], "a and b stand on different layers")
 
     def space(self) -> None:
         with self.scene("space"):
-            self.psql("a", "alpha", "create table diary (day date, entry text)")
+            self.psql("db-a", "alpha", "create table diary (day date, entry text)")
             self.psql(
-                "a", "alpha", "insert into diary select current_date, repeat('x', 100) from generate_series(1, 50000)"
+                "db-a", "alpha", "insert into diary select current_date, repeat('x', 100) from generate_series(1, 50000)"
             )
             self.veneer("ps", "--size", "--format", "table {{.Names}}\t{{.Image}}\t{{.Size}}")
             self.veneer("system", "df")
         sizes = dict(line.split(" ", 1) for line in self.veneer(
             "ps", "--size", "--format", "{{.Names}} {{.Size}}", shown=False).splitlines())  # fmt: skip
         image = int(self.veneer("image", "inspect", "--format", "{{.Size}}", IMAGE, shown=False))
-        for name in ("a", "b"):
+        for name in ("db-a", "db-b"):
             own = int(self.veneer("inspect", "--size", "--format", "{{.SizeRw}}", name, shown=False))
             _must(0 < own < image / 2, f"{name} takes {own} bytes of its own, the image {image}: {sizes}")
 
     def a_third(self) -> None:
         with self.scene("third"):
-            since = {name: self.since(name, password) for name, password in (("a", "alpha"), ("b", "beta"))}
+            since = {name: self.since(name, password) for name, password in (("db-a", "alpha"), ("db-b", "beta"))}
             settings = self.context / "settings.conf"
             settings.write_text(settings.read_text().replace("max_connections = 20", "max_connections = 40"))
             self.scenes[-1].lines.append(
                 "$ sed -i 's/max_connections = 20/max_connections = 40/' postgres/settings.conf"
             )
             self.veneer("build", "--quiet", "--network", "none", "--tag", f"{IMAGE}:c", "postgres")
-            self.veneer("run", "--detach", "--name", "c", "--env", "POSTGRES_PASSWORD=gamma",
+            self.veneer("run", "--detach", "--name", "db-c", "--env", "POSTGRES_PASSWORD=gamma",
                         "--publish", "127.0.0.1::5432", f"{IMAGE}:c")  # fmt: skip
-            self.ready("c", "gamma")
-            for name, password, expected in (("a", "alpha", "20"), ("b", "beta", "20"), ("c", "gamma", "40")):
+            self.ready("db-c", "gamma")
+            for name, password, expected in (("db-a", "alpha", "20"), ("db-b", "beta", "20"), ("db-c", "gamma", "40")):
                 _, answer = self.psql(name, password, "show max_connections")
                 _must(answer == expected, f"{name} has {answer} connections, not {expected}")
-            self.veneer("container", "layers", "c")
-        now = {name: self.since(name, password) for name, password in (("a", "alpha"), ("b", "beta"))}
+            self.veneer("container", "layers", "db-c")
+        now = {name: self.since(name, password) for name, password in (("db-a", "alpha"), ("db-b", "beta"))}
         _must(since == now, f"a or b was disturbed: {since} became {now}")
-        mine, theirs = self.layers("c"), self.layers("a")
+        mine, theirs = self.layers("db-c"), self.layers("db-a")
         _must(mine[0] == theirs[0] and mine[1] != theirs[1], "c should differ from a in the layer of the settings")
 
     def since(self, name: str, password: str) -> str:
@@ -175,18 +177,18 @@ class Story:
 
     def kept(self) -> None:
         with self.scene("commit"):
-            changed = self.veneer("diff", "a", shown=False).splitlines()
+            changed = self.veneer("diff", "db-a", shown=False).splitlines()
             _must("A /var/lib/postgresql/data/PG_VERSION" in changed, "diff does not show a's data")
-            self.scenes[-1].lines += ["$ veneer diff a | grep -v /base/ | head -12",
+            self.scenes[-1].lines += ["$ veneer diff db-a | grep -v /base/ | head -12",
                                       *[line for line in changed if "/base/" not in line][:12]]  # fmt: skip
-            self.psql("a", "alpha", "checkpoint")
-            self.veneer("commit", "--message", "a diary of 50,000 entries", "a", f"{IMAGE}:diary")
+            self.psql("db-a", "alpha", "checkpoint")
+            self.veneer("commit", "--message", "a diary of 50,000 entries", "db-a", f"{IMAGE}:diary")
             self.veneer(
                 "history", "--format", "table {{.ID}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}", f"{IMAGE}:diary"
             )
-            self.veneer("run", "--detach", "--name", "d", "--publish", "127.0.0.1::5432", f"{IMAGE}:diary")
-            self.ready("d", "alpha")
-            _, answer = self.psql("d", "alpha", "select count(*) from diary")
+            self.veneer("run", "--detach", "--name", "db-d", "--publish", "127.0.0.1::5432", f"{IMAGE}:diary")
+            self.ready("db-d", "alpha")
+            _, answer = self.psql("db-d", "alpha", "select count(*) from diary")
             _must(answer == "50000", f"the committed image has {answer} entries, not 50000")
 
 
