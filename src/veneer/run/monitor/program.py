@@ -6,4 +6,5 @@ sys.path.insert(0, __file__.removesuffix("/veneer/run/monitor/program.py"))
 
 from veneer.run.monitor.main import main
 
-main()
+if __name__ == "__main__":
+    main()
