@@ -32,8 +32,8 @@ def environment(files: Iterable[str], given: Iterable[str], outside: Mapping[str
 
 
 def labels(files: Iterable[str], given: Iterable[str]) -> dict[str, str]:
-    """The labels of --label-file, then those of --label.  Raises InvalidContainer."""
-    lines = [line for path in files for line in _lines(path)]
+    """The labels of --label-file, where bare names are nothing, then those of --label.  Raises InvalidContainer."""
+    lines = [line for path in files for line in _lines(path) if "=" in line]
     return dict(text.partition("=")[::2] for text in [*lines, *given])
 
 

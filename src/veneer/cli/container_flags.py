@@ -47,7 +47,7 @@ def _config(given: Parsed, words: Sequence[str], outside: Mapping[str, str]) -> 
         "Tty": given.flag("tty"), "OpenStdin": given.flag("interactive"), "Cmd": list(words) or None,
         "WorkingDir": given.text("workdir"),
         "Labels": labels(given.texts("label_file"), given.texts("label")),
-        "Env": environment(given.texts("env_file"), given.texts("env"), outside),
+        "Env": environment(given.texts("env_file"), given.texts("env"), outside) or None,
     }  # fmt: skip
     if "entrypoint" in given.given:
         config["Entrypoint"] = [given.text("entrypoint")]
@@ -94,8 +94,8 @@ def _host_config(given: Parsed) -> dict[str, Any]:
         "RestartPolicy": spelling.restart_policy(given.text("restart")),
         "AutoRemove": given.flag("rm"),
         "VolumesFrom": given.texts("volumes_from") or None,
-        "CapAdd": spelling.capabilities(given.texts("cap_add")),
-        "CapDrop": spelling.capabilities(given.texts("cap_drop")),
+        "CapAdd": given.texts("cap_add") or None,
+        "CapDrop": given.texts("cap_drop") or None,
         "Dns": given.texts("dns"),
         "DnsOptions": [*given.texts("dns_option"), *given.texts("dns_opt")],
         "DnsSearch": [text for text in given.texts("dns_search") if text != "."],
@@ -121,7 +121,8 @@ def _host_config(given: Parsed) -> dict[str, Any]:
     _modes(host)
     host |= resources(given)
     host["SecurityOpt"], bare = spelling.security_options(given.texts("security_opt"))
-    host["SecurityOpt"] = host["SecurityOpt"] or None
+    if not given.texts("security_opt"):
+        host["SecurityOpt"] = None
     if bare:
         host["MaskedPaths"] = host["ReadonlyPaths"] = []
     if given.texts("mount"):
@@ -198,9 +199,13 @@ def resources(given: Parsed) -> dict[str, Any]:
         raise Failure(f"invalid value: {swappiness}. Valid memory swappiness range is 0-100", USAGE_EXIT)
     if given.values.get("oom_kill_disable") is True:
         found["OomKillDisable"] = True
+    if found.get("PidsLimit") == 0:
+        found["PidsLimit"] = -1  # without a limit, both say; what is not said is veneer's own limit
     for key, name, parse in _LIMIT_LISTS:
         if key in given.given:
             found[name] = [parse(text) for text in given.texts(key)]
+    if "Ulimits" in found:
+        found["Ulimits"] = sorted({each["Name"]: each for each in found["Ulimits"]}.values(), key=lambda e: e["Name"])
     return found
 
 

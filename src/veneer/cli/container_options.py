@@ -117,7 +117,6 @@ _SINGLES = (
     ("pid", "string", "PID namespace to use"),
     ("pids-limit", "int", "Tune container pids limit (set -1 for unlimited)"),
     ("platform", "string", "Set platform if an image is there for several"),
-    ("restart", "string", "Restart policy to apply when a container exits"),
     ("runtime", "string", "Runtime to use for this container (crun|runc)"),
     ("shm-size", "bytes", "Size of /dev/shm"),
     ("stop-signal", "string", "Signal to stop a container"),
@@ -143,6 +142,7 @@ _FLAGS = (
 OPTIONS = (
     *(_option(names, kind, text, many=True) for names, kind, text in _LISTS),
     *(_option(names, kind, text) for names, kind, text in _SINGLES),
+    Option("restart", "string", "Restart policy to apply when a container exits", default="no", shown_default='"no"'),
     *(Option(names, "bool", text) for names, text in _FLAGS),
     Option("net", "network", "Connect a container to a network", many=True, hidden=True),
     Option("net-alias", "list", "Add network-scoped alias for the container", many=True, hidden=True),

@@ -107,6 +107,16 @@ class Limit(Value):
     hard: int
 
 
+class Throttle(Value):
+    """A rate a device is used at, at most: `kind` as in the runtime-spec ("ReadBps", "WriteIOPS", ...), per second."""
+
+    __slots__ = ()
+    kind: str
+    major: int
+    minor: int
+    rate: int
+
+
 class Resources(Value):
     """What a container may use at most, 0 for no limit: bytes of memory and of /dev/shm, processors (1.5).
 
@@ -130,6 +140,7 @@ class Resources(Value):
     oom_kill_disable: bool = False
     pids: int = 0
     blkio_weight: int = 0
+    throttles: tuple[Throttle, ...] = ()
 
 
 class Host(Value):
@@ -315,8 +326,12 @@ def _resources(process: Process) -> Document:
             made[name] = wanted
     if resources.pids:
         made["pids"] = {"limit": resources.pids}
-    if resources.blkio_weight:
-        made["blockIO"] = {"weight": resources.blkio_weight}
+    if resources.blkio_weight or resources.throttles:
+        block: Document = {"weight": resources.blkio_weight} if resources.blkio_weight else {}
+        for each in resources.throttles:
+            rate = {"major": each.major, "minor": each.minor, "rate": each.rate}
+            block.setdefault(f"throttle{each.kind}Device", []).append(rate)
+        made["blockIO"] = block
     return made
 
 

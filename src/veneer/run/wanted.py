@@ -21,6 +21,7 @@ from veneer.run.spec import (
     Limit,
     Process,
     Resources,
+    Throttle,
     Tmpfs,
 )
 
@@ -233,7 +234,19 @@ def resources(host: Mapping[str, Any], limits: Host) -> Resources:
         oom_kill_disable=bool(host.get("OomKillDisable")),
         pids=PIDS_LIMIT if not pids else max(pids, 0),
         blkio_weight=host.get("BlkioWeight") or 0,
+        throttles=tuple(_throttles(host)),
     )
+
+
+def _throttles(host: Mapping[str, Any]) -> Iterable[Throttle]:
+    for key in ("ReadBps", "WriteBps", "ReadIOps", "WriteIOps"):
+        for each in host.get(f"BlkioDevice{key}") or ():
+            try:
+                number = os.stat(each["Path"]).st_rdev
+            except OSError as error:
+                fact = (error.strerror or "").lower()
+                raise NoSuchDevice(f"cannot limit {each['Path']}: {fact}") from None
+            yield Throttle(key.replace("IOps", "IOPS"), os.major(number), os.minor(number), each["Rate"])
 
 
 def _clamped(each: Mapping[str, Any], limits: Host) -> Limit:

@@ -30,6 +30,7 @@ def create(app: App, given: Parsed) -> int:
 
     with _cid_file(given) as write:
         made = _made(app, request(given, environment(), detached=False), quiet=given.flag("quiet"))
+        _warn(app, made)
         write(made.id)
     app.line(made.id)
     return 0
@@ -65,6 +66,7 @@ def _run(app: App, given: Parsed, launch: Launch) -> int:
         check_tty(stdin=bool(wanted.config["AttachStdin"]), tty=bool(wanted.config["Tty"]))
     with _cid_file(given) as write:
         container = _made(app, wanted, quiet=given.flag("quiet"))
+        _warn(app, container)
         write(container.id)
     if detached:
         _started(app, container, launch)
@@ -135,6 +137,13 @@ def _made(app: App, wanted: ContainerRequest, *, quiet: bool) -> Container:
         return app.engine.containers.create(wanted)
     progress = Lines(app.err, live=app.err.isatty(), columns=app.columns)
     return app.engine.containers.create(wanted, progress=progress)
+
+
+def _warn(app: App, container: Container) -> None:
+    from veneer.engine.containers.creating import warnings
+
+    for text in warnings(container.document["HostConfig"]):
+        app.warn(f"WARNING: {text}")
 
 
 def _is_here(app: App, name: str) -> bool:

@@ -6,6 +6,9 @@ Sources: moby daemon/create.go, daemon/commit.go (merge), runconfig; docker/cli 
 from __future__ import annotations
 
 from veneer.engine.containers import defaults, mounts
+from veneer.engine.containers.checking import check as check
+from veneer.engine.containers.checking import check_joined
+from veneer.engine.containers.checking import warnings as warnings
 from veneer.engine.containers.naming import checked_name, random_name
 from veneer.engine.containers.spelling import InvalidContainer as InvalidContainer
 from veneer.engine.network_plan import refuse_contradictions
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from veneer.store.image import Image
 
 PULL = ("missing", "always", "never")
-_MIN_MEMORY = 6 << 20
 _NAMES_TRIED = 20
 
 
@@ -55,7 +57,9 @@ def create(engine: Engine, request: ContainerRequest, progress: Progress | None 
     config = merged(defaults.config() | dict(request.config) | {"Image": request.image}, image.config.run)
     host = defaults.host_config() | {key: value for key, value in request.host_config.items() if value is not None}
     check(config, host)
+    check_joined(config, host)
     settle(config, host, container_id)
+    _name_joined(engine, host)
     others = {
         text.partition(":")[0]: store.containers.get(text.partition(":")[0]).document["Mounts"]
         for text in host.get("VolumesFrom") or ()
@@ -148,93 +152,11 @@ def _merge_health(config: dict[str, Any], image: Mapping[str, Any]) -> None:
         config.pop("Healthcheck", None)
 
 
-def check(config: Mapping[str, Any], host: Mapping[str, Any]) -> None:
-    """Raise InvalidContainer for what contradicts itself or can never be, in docker's words."""
-    for pair in config.get("Env") or ():
-        if not pair.partition("=")[0]:
-            raise InvalidContainer(f"invalid environment variable: {pair}")
-        if "\0" in pair:
-            raise InvalidContainer("invalid environment variable: it has a NUL byte in it")
-    directory = config.get("WorkingDir") or ""
-    if directory and not directory.startswith("/"):
-        raise InvalidContainer(f"the working directory '{directory}' is invalid, it needs to be an absolute path")
-    _check_resources(host)
-    policy = host.get("RestartPolicy") or {}
-    name, count = policy.get("Name") or "no", policy.get("MaximumRetryCount") or 0
-    if name not in ("no", "always", "on-failure", "unless-stopped"):
-        raise InvalidContainer(f"invalid restart policy '{name}'")
-    if name != "on-failure" and count:
-        raise InvalidContainer(f"maximum retry count cannot be used with restart policy '{name}'")
-    if count < 0:
-        raise InvalidContainer("maximum retry count cannot be negative")
-    if host.get("AutoRemove") and name != "no":
-        raise InvalidContainer("can't create 'AutoRemove' container with restart policy")
-    log = (host.get("LogConfig") or {}).get("Type") or "json-file"
-    if log not in ("json-file", "none"):
-        raise InvalidContainer(f"error looking up logging plugin {log}: plugin \"{log}\" not found",
-                               hint="veneer has json-file and none")  # fmt: skip
-    for text in host.get("SecurityOpt") or ():
-        option = text.partition("=")[0].partition(":")[0]
-        if option not in ("seccomp", "no-new-privileges", "apparmor", "label"):
-            raise InvalidContainer(f'invalid --security-opt 2: "{text}"')
-    _check_health(config.get("Healthcheck") or {})
-
-
-def _check_resources(host: Mapping[str, Any]) -> None:
-    memory, swap = host.get("Memory") or 0, host.get("MemorySwap") or 0
-    if memory and memory < _MIN_MEMORY:
-        raise InvalidContainer("Minimum memory limit allowed is 6MB")
-    if memory and swap > 0 and swap < memory:
-        raise InvalidContainer("Minimum memoryswap limit should be larger than memory limit, see usage")
-    if not memory and swap > 0:
-        raise InvalidContainer("You should always set the Memory limit when using Memoryswap limit, see usage")
-    swappiness = host.get("MemorySwappiness")
-    if swappiness is not None and not -1 <= swappiness <= 100:
-        raise InvalidContainer(f"Invalid value: {swappiness}, valid memory swappiness range is 0-100")
-    reservation = host.get("MemoryReservation") or 0
-    if memory and reservation and memory < reservation:
-        raise InvalidContainer("Minimum memory limit can not be less than memory reservation limit, see usage")
-    cpus = host.get("NanoCpus") or 0
-    if cpus and (host.get("CpuPeriod") or host.get("CpuQuota")):
-        which = "CPU Period" if host.get("CpuPeriod") else "CPU Quota"
-        raise InvalidContainer(f"Conflicting options: Nano CPUs and {which} cannot both be set.")
-    import os
-
-    available = len(os.sched_getaffinity(0))
-    if cpus < 0 or cpus > available * 1_000_000_000:
-        raise InvalidContainer(
-            f"Range of CPUs is from 0.01 to {available}.00, as there are only {available} CPUs available"
-        )
-    period = host.get("CpuPeriod") or 0
-    if period and not 1000 <= period <= 1_000_000:
-        raise InvalidContainer("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
-    quota = host.get("CpuQuota") or 0
-    if 0 < quota < 1000:
-        raise InvalidContainer("CPU cfs quota can not be less than 1ms (i.e. 1000)")
-    weight = host.get("BlkioWeight") or 0
-    if weight and not 10 <= weight <= 1000:
-        raise InvalidContainer("Range of blkio weight is from 10 to 1000")
-    score = host.get("OomScoreAdj") or 0
-    if not -1000 <= score <= 1000:
-        raise InvalidContainer(f"Invalid value {score}, range for oom score adj is [-1000, 1000]")
-    if (host.get("ShmSize") or 0) < 0:
-        raise InvalidContainer("SHM size can not be less than 0")
-
-
-def _check_health(health: Mapping[str, Any]) -> None:
-    for key, least in (("Interval", 1_000_000), ("Timeout", 1_000_000), ("StartPeriod", 1_000_000)):
-        value = health.get(key) or 0
-        if value and value < least:
-            raise InvalidContainer(f"{key} in Healthcheck cannot be less than 1ms")
-    if (health.get("Retries") or 0) < 0:
-        raise InvalidContainer("Retries in Healthcheck cannot be negative")
-
-
 def settle(config: dict[str, Any], host: dict[str, Any], container_id: str) -> None:
     """Write down what docker decides when a container is made: host name, swap, modes."""
     mode = host.get("NetworkMode") or "default"
-    if not config.get("Hostname") and not mode.startswith("container:"):
-        if mode == "host" or host.get("UTSMode") == "host":
+    if not config.get("Hostname"):
+        if mode == "host":
             import os
 
             config["Hostname"] = os.uname().nodename
@@ -244,9 +166,19 @@ def settle(config: dict[str, Any], host: dict[str, Any], container_id: str) -> N
         host["MemorySwap"] = 2 * host["Memory"]
     if host.get("Privileged"):
         host["MaskedPaths"] = host["ReadonlyPaths"] = None
+    if host.get("Privileged") or host.get("IpcMode") == "host" or host.get("PidMode") == "host":
         host["SecurityOpt"] = [*(host.get("SecurityOpt") or ()), "label=disable"]
     for name in ("IpcMode", "CgroupnsMode"):
         host[name] = host.get(name) or "private"
+
+
+def _name_joined(engine: Engine, host: dict[str, Any]) -> None:
+    """Containers whose namespaces are shared, by their ids: names may be others' by the start.  Raises NotFound."""
+    for key in ("IpcMode", "PidMode", "NetworkMode"):
+        word, colon, other = (host.get(key) or "").partition(":")
+        if word == "container" and colon:
+            found = engine.store.containers.find(other) if key == "NetworkMode" else engine.store.containers.get(other)
+            host[key] = f"container:{found.id if found is not None else other}"
 
 
 def _networking(engine: Engine, host: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

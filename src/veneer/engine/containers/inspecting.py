@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 
+from veneer.engine.containers.mounts import listed
 from veneer.run.monitor import state as states
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from veneer.engine.engine import Engine
@@ -52,7 +54,7 @@ def inspection(engine: Engine, container: Container, *, size: bool = False) -> d
     if size:
         made |= sizes(engine, container)
     return made | {
-        "Mounts": [mount_object(point) for point in container.document["Mounts"]],
+        "Mounts": [mount_object(point) for point in listed(container.document["Mounts"])],
         "Config": config,
         "NetworkSettings": network_object(engine, container),
     }
@@ -89,7 +91,7 @@ def log_path(folder: os.PathLike[str], container: Container) -> str:
     return f"{os.fspath(folder)}/{container.id}-json.log" if kind == "json-file" else ""
 
 
-def mount_object(point: dict[str, Any]) -> dict[str, Any]:
+def mount_object(point: Mapping[str, Any]) -> dict[str, Any]:
     """Docker's MountPoint: without what is only ours, and without empty names and drivers."""
     made = {key: point[key] for key in _SHOWN if key in point}
     return {key: value for key, value in made.items() if value or key not in ("Name", "Driver")}

@@ -6,6 +6,7 @@ Source: moby daemon/list.go, container/view.go, container/state.go.
 from __future__ import annotations
 
 from veneer.engine.containers.inspecting import command
+from veneer.engine.containers.mounts import listed
 from veneer.run.monitor import state as states
 from veneer.values import Value
 
@@ -51,7 +52,7 @@ class Summary(Value):
     @property
     def mounts(self) -> list[str]:
         """What is mounted: names of volumes, sources of the rest."""
-        return [point.get("Name") or point["Source"] for point in self.container.document["Mounts"]]
+        return [point.get("Name") or point["Source"] for point in listed(self.container.document["Mounts"])]
 
 
 def summaries(

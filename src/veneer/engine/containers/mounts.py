@@ -58,7 +58,7 @@ def resolved(
             raise InvalidMount(f"invalid mode: {mode}")
         for point in others[reference]:
             writable = point["RW"] and mode != "ro"
-            found[point["Destination"]] = point | {"RW": writable, "NoCopy": True}
+            found[point["Destination"]] = point | {"RW": writable, "NoCopy": True, "Mode": ""}
     for point in [*map(parsed_bind, host.get("Binds") or ()), *map(_asked, host.get("Mounts") or ())]:
         if point["Destination"] in given:
             raise InvalidMount(f"Duplicate mount point: {point['Destination']}")
@@ -67,7 +67,7 @@ def resolved(
         destination = _destination(target)
         if destination in given:
             raise InvalidMount(f"Duplicate mount point: {destination}")
-        given[destination] = _tmpfs(destination, options)
+        given[destination] = _tmpfs(destination, options) | {"Listed": False}  # as with docker's, HostConfig tells them
     found |= given
     for target in volumes:
         destination = _destination(target)
@@ -89,7 +89,7 @@ def parsed_bind(text: str) -> dict[str, Any]:
     if not source.startswith("/"):
         if propagation:
             raise InvalidMount(f"invalid mode: {mode}")
-        return _volume_point(source, destination) | {"Mode": mode, "RW": not readonly, "NoCopy": nocopy}
+        return _volume_point(source, destination) | {"Mode": mode or "z", "RW": not readonly, "NoCopy": nocopy}
     if nocopy:
         raise InvalidMount(f"invalid mode: {mode}")
     return {
@@ -144,6 +144,11 @@ def _tmpfs(destination: str, options: str) -> dict[str, Any]:
         "Type": "tmpfs", "Source": "", "Destination": destination, "Mode": options,
         "RW": "ro" not in options.split(","), "Propagation": "", "Options": options,
     }  # fmt: skip
+
+
+def listed(points: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those that docker shows among a container's mounts."""
+    return [point for point in points if point.get("Listed", True)]
 
 
 def _asked(mount: Mapping[str, Any]) -> dict[str, Any]:

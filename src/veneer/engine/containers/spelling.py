@@ -137,14 +137,6 @@ def throttle(text: str) -> dict[str, Any]:
     return {"Path": path, "Rate": size_bytes(rate)}
 
 
-def capabilities(names: Iterable[str]) -> list[str] | None:
-    """Capabilities as docker keeps them: with CAP_ before, sorted, each once; ALL stands for all others."""
-    found = {name.strip().upper() for name in names}
-    if found & {"ALL", "CAP_ALL"}:
-        return ["ALL"]
-    return sorted({name if name.startswith("CAP_") else f"CAP_{name}" for name in found}) or None
-
-
 def extra_host(text: str) -> str:
     """`name:address`, checked."""
     name, colon, address = text.partition(":")
@@ -261,6 +253,8 @@ def mount(text: str) -> dict[str, Any]:
     for kind, given in options.items():
         if given and made["Type"] != kind:
             raise InvalidContainer(f"cannot mix '{kind}-*' options with mount type '{made['Type']}'")
+        if given and kind == "volume":
+            given.setdefault("DriverConfig", {})
         if given:
             made[f"{kind.capitalize()}Options"] = given
     return made
