@@ -15,7 +15,9 @@ def happened(store: Store, action: str, id: str, name: str = "", labels: Mapping
     """Something happened to an image; docker names it by its id where it has no better name for it."""
     from veneer.store import events  # which a list of images must not pay for
 
-    events.append(store.root, type="image", action=action, id=id, attributes={**(labels or {}), "name": name or id})
+    events.append(
+        store.config.root_name, type="image", action=action, id=id, attributes={**(labels or {}), "name": name or id}
+    )
 
 
 def tagged(store: Store, image: Image, name: str) -> None:
@@ -45,7 +47,7 @@ def pruned(store: Store, removals: Iterable[Removal], size: int) -> None:
     from veneer.store import events
 
     removed(store, removals)
-    events.append(store.root, type="image", action="prune", id="", attributes={"reclaimed": str(size)})
+    events.append(store.config.root_name, type="image", action="prune", id="", attributes={"reclaimed": str(size)})
 
 
 def _labels(image: Image) -> Mapping[str, str]:

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from veneer.distribution.pull import Pulled
     from veneer.distribution.push import Pushed
     from veneer.engine.engine import Engine
+    from veneer.oci.digest import ImageID
     from veneer.oci.platform import Platform
     from veneer.store.images import Image
-    from veneer.store.removal import Pruned, Removal
+    from veneer.store.removal import Pruned, Removal, User, UsersOf
+    from veneer.store.store import Store
 
 # What only some verbs need is imported by those: `images` on a terminal must not pay for `pull`.
 
@@ -230,7 +232,7 @@ class Images(Reworking):
         """Untag or delete an image, in docker's order; `dry_run` only tells.  Raises Conflict naming who uses it."""
         from veneer.store.removal import remove
 
-        removals = remove(self._store, name, force=force, prune=prune, dry_run=dry_run)
+        removals = remove(self._store, name, force=force, prune=prune, dry_run=dry_run, users_of=users_of(self._store))
         if not dry_run:
             image_events.removed(self._store, removals)
         return removals
@@ -239,7 +241,7 @@ class Images(Reworking):
         """Delete dangling images, or with `all` every image no container uses; `dry_run` only tells."""
         from veneer.store.removal import prune
 
-        pruned = prune(self._store, all=all, filters=filters or {}, dry_run=dry_run)
+        pruned = prune(self._store, all=all, filters=filters or {}, dry_run=dry_run, users_of=users_of(self._store))
         if not dry_run:
             image_events.pruned(self._store, pruned.removals, pruned.bytes)
         return pruned
@@ -295,3 +297,18 @@ def _platform(text: str | None) -> Platform:
     from veneer.oci.platform import Platform, host
 
     return Platform.parse(text) if text else host()
+
+
+def users_of(store: Store) -> UsersOf:
+    """Who uses an image: the containers made from it."""
+
+    def users(image: ImageID) -> Sequence[User]:
+        return store.containers.users_of(image, _is_running)
+
+    return users
+
+
+def _is_running(folder: Path) -> bool:
+    from veneer.run.monitor import state
+
+    return state.read(folder).is_live

@@ -50,9 +50,14 @@ class System:
         config = self._engine.config
         store = self._engine.store
         counts = store.catalog.row("SELECT (SELECT count(*) FROM image), (SELECT count(*) FROM layer)")
+        states = [self._engine.containers.state(each) for each in store.containers.list()]
         driver, status = self._driver()
         return {
-            "Containers": 0,
+            "Containers": len(states),
+            "ContainersRunning": sum(each.is_live and each.status != "paused" for each in states),
+            "ContainersPaused": sum(each.status == "paused" for each in states),
+            "ContainersStopped": sum(not each.is_live for each in states),
+            **_runtime(),
             "Images": counts[0],
             "Layers": counts[1],
             "Driver": driver,
@@ -98,9 +103,10 @@ class System:
 
     def df(self) -> DiskUsage:
         """What images, layers and blobs take on disk, shared parts counted once."""
+        from veneer.engine.images import users_of
         from veneer.store.accounting import disk_usage
 
-        return disk_usage(self._engine.store)
+        return disk_usage(self._engine.store, users_of=users_of(self._engine.store))
 
     def collect(self, *, dry_run: bool = False) -> Collected:
         """Remove what no image and no running operation needs; `dry_run` only tells."""
@@ -148,6 +154,18 @@ def _operating_system() -> str:
         return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
     except OSError:
         return "Linux"
+
+
+def _runtime() -> dict[str, Any]:
+    """Which program runs containers here, and why that one."""
+    from veneer.drivers.userns import privileged
+    from veneer.run.runtime import NoRuntime, choose
+
+    try:
+        found = choose(hiding=privileged())
+    except NoRuntime as error:
+        return {"DefaultRuntime": "", "RuntimeReason": f"{error.message}: {error.hint}"}
+    return {"DefaultRuntime": found.name, "RuntimeReason": found.reason}
 
 
 def _rootless() -> dict[str, Any]:

@@ -66,7 +66,7 @@ class CacheMounts:
         try:
             return usage(self.directory(folder)).size
         except (TreeChanged, FileNotFoundError, NotADirectoryError):
-            return _size_meanwhile(self.directory(folder))
+            return size_meanwhile(self.directory(folder))
 
     @contextlib.contextmanager
     def acquire(
@@ -204,7 +204,7 @@ class CacheMounts:
         return True
 
 
-def _size_meanwhile(path: Path) -> int:
+def size_meanwhile(path: Path) -> int:
     """The size of a tree whose files come and go."""
     found: dict[tuple[int, int], int] = {}
     with contextlib.suppress(FileNotFoundError):

@@ -16,7 +16,6 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
     from typing import Any
 
     Event = dict[str, Any]
@@ -30,7 +29,7 @@ _WITH_STATUS = ("container", "image")
 
 
 def append(
-    root: Path,
+    root: str | os.PathLike[str],
     *,
     type: str,
     action: str,
@@ -39,7 +38,7 @@ def append(
     scope: str = "local",
 ) -> None:
     """Write down that `action` happened just now to the thing `id` of that type."""
-    given = {key: str(value) for key, value in (attributes or {}).items()}
+    given = {key: str(value) for key, value in sorted((attributes or {}).items())}
     nanoseconds = time.time_ns()
     event: Event = {}
     if type in _WITH_STATUS:
@@ -51,26 +50,26 @@ def append(
         "time": nanoseconds // 1_000_000_000, "timeNano": nanoseconds,
     }  # fmt: skip
     line = json.dumps(event, separators=(",", ":")).encode() + b"\n"
-    path = root / FILE
+    path = f"{os.fspath(root)}/{FILE}"
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.write(fd, line)
         if os.fstat(fd).st_size > LIMIT:
-            _rotate(root, fd)
+            _rotate(os.fspath(root), fd)
     finally:
         os.close(fd)
 
 
-def _rotate(root: Path, fd: int) -> None:
+def _rotate(root: str, fd: int) -> None:
     fcntl.flock(fd, fcntl.LOCK_EX)
     # Another may have done it while we waited.
     with contextlib.suppress(FileNotFoundError):
-        if os.stat(root / FILE).st_ino == os.fstat(fd).st_ino:
-            os.replace(root / FILE, root / OLD)
+        if os.stat(f"{root}/{FILE}").st_ino == os.fstat(fd).st_ino:
+            os.replace(f"{root}/{FILE}", f"{root}/{OLD}")
 
 
 def read(
-    root: Path,
+    root: str | os.PathLike[str],
     *,
     since: float | None = None,
     until: float | None = None,
@@ -105,13 +104,13 @@ def read(
 class _Tail:
     """The lines of the old file and the present one, and those that come, across rotations."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self._root = os.fspath(root)
         self._fds: list[int] = []
         self._rest = b""
         for name in (OLD, FILE):
             with contextlib.suppress(FileNotFoundError):
-                self._fds.append(os.open(root / name, os.O_RDONLY | os.O_CLOEXEC))
+                self._fds.append(os.open(f"{self._root}/{name}", os.O_RDONLY | os.O_CLOEXEC))
 
     def read(self) -> Iterator[Event]:
         while True:
@@ -131,7 +130,7 @@ class _Tail:
     def _next(self, fd: int | None) -> int | None:
         """The file that took the place of the one that was read to its end, if one did."""
         try:
-            found = os.open(self._root / FILE, os.O_RDONLY | os.O_CLOEXEC)
+            found = os.open(f"{self._root}/{FILE}", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         if fd is not None and os.fstat(found).st_ino == os.fstat(fd).st_ino:

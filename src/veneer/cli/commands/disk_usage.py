@@ -14,6 +14,7 @@ from veneer.cli.listing import Column, Listing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from veneer.engine.containers.usage import ContainersUsage, VolumeUsage
     from veneer.store.accounting import DiskUsage, ImageUsage
     from veneer.store.build_usage import Record
 
@@ -31,7 +32,7 @@ class Total:
         self.reclaimable = reclaimable
 
 
-def totals(usage: DiskUsage, cache: Sequence[Record]) -> list[Total]:
+def totals(usage: DiskUsage, live: ContainersUsage, cache: Sequence[Record]) -> list[Total]:
     """docker's four lines, and one for the blobs, which docker does not keep.
 
     Of the build cache only what no image with a name has counts as its size: the rest is the images'.
@@ -39,8 +40,20 @@ def totals(usage: DiskUsage, cache: Sequence[Record]) -> list[Total]:
     own = [record for record in cache if not record.shared]
     return [
         Total("Images", len(usage.images), usage.active, usage.layers, usage.layers_reclaimable),
-        Total("Containers", 0, 0, 0, 0),
-        Total("Local Volumes", 0, 0, 0, 0),
+        Total(
+            "Containers",
+            len(live.containers),
+            sum(each.state.is_live for each in live.containers),
+            live.size,
+            live.reclaimable,
+        ),
+        Total(
+            "Local Volumes",
+            len(live.volumes),
+            sum(each.links > 0 for each in live.volumes),
+            live.volumes_size,
+            live.volumes_reclaimable,
+        ),
         Total(
             "Build Cache",
             len(cache),
@@ -107,30 +120,51 @@ def _images(app: App) -> Listing[Row]:
     ))  # fmt: skip
 
 
-def _verbose(app: App, usage: DiskUsage, format: str) -> None:
+def _volumes() -> Listing[VolumeUsage]:
+    return Listing("*formatter.diskUsageVolumeContext", (
+        Column("Name", "VOLUME NAME", lambda row: row.name),
+        Column("Links", "LINKS", lambda row: str(row.links)),
+        Column("Size", "SIZE", lambda row: units.human_size(row.size)),
+    ))  # fmt: skip
+
+
+def _verbose(app: App, usage: DiskUsage, live: ContainersUsage, cache: Sequence[Record], format: str) -> None:
+    from veneer.cli.commands import ps
+
     images = _images(app)
     if format not in ("", "table"):
         images.show(app, _rows(usage), format, ())
         return
     app.write("Images space usage:\n\n")
     images.show(app, _rows(usage), "", tuple(images.columns))
+    app.write("\nContainers space usage:\n\n")
+    containers = ("ID", "Image", "Command", "LocalVolumes", "Size", "RunningFor", "Status", "Names")
+    ps.listing(app, truncate=True).show(app, live.containers, "", containers)
+    app.write("\nLocal Volumes space usage:\n\n")
+    volumes = _volumes()
+    volumes.show(app, live.volumes, "", tuple(volumes.columns))
+    own = sum(record.size for record in cache if not record.shared)
     hidden = f" + {_size(usage.hidden)} of intermediate images" if usage.hidden else ""
+    written = live.size + live.volumes_size
     app.write(
+        f"\nBuild cache usage: {_size(own)}\n"
         f"\nLayers usage: {_size(usage.layers)} = {_size(usage.unique)} unique + {_size(usage.shared)} shared{hidden}\n"
         f"Blobs usage: {_size(usage.blobs)}\n"
-        f"Total: {_size(usage.total)}, reclaimable: {_size(usage.reclaimable)}\n"
+        f"Containers usage: {_size(live.size)}, volumes usage: {_size(live.volumes_size)}\n"
+        f"Total: {_size(usage.total + written)}, reclaimable: "
+        f"{_size(usage.reclaimable + live.reclaimable + live.volumes_reclaimable)}\n"
     )
 
 
 def run(app: App, given: Parsed) -> None:
-    usage = app.engine.system.df()
+    from veneer.engine.containers.usage import usage as used
+
+    usage, live, cache = app.engine.system.df(), used(app.engine), app.engine.builds.du()
     format = given.text("format")
     if given.flag("verbose"):
-        _verbose(app, usage, format)
+        _verbose(app, usage, live, cache, format)
         return
-    SUMMARY.show(
-        app, totals(usage, app.engine.builds.du()), format, ("Type", "TotalCount", "Active", "Size", "Reclaimable")
-    )
+    SUMMARY.show(app, totals(usage, live, cache), format, ("Type", "TotalCount", "Active", "Size", "Reclaimable"))
 
 
 DISK_USAGE = Command(

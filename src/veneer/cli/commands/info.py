@@ -24,11 +24,16 @@ def lines(facts: dict[str, Any]) -> list[str]:
     """The facts as docker lays them out, the settings and where each came from below them."""
     registries = facts["RegistryConfig"]
     shown = [
+        f"Containers: {facts['Containers']}",
+        f" Running: {facts['ContainersRunning']}",
+        f" Paused: {facts['ContainersPaused']}",
+        f" Stopped: {facts['ContainersStopped']}",
         f"Images: {facts['Images']}",
         f"Layers: {facts['Layers']}",
         f"Server Version: {facts['ServerVersion']}",
         f"Storage Driver: {facts['Driver'] or 'none'}",
         *(f" {name}: {value}" if value else f" {name}" for name, value in facts["DriverStatus"]),
+        f"Default Runtime: {facts['DefaultRuntime'] or 'none'} ({facts['RuntimeReason']})",
         *_rootless(facts),
         f"Kernel Version: {facts['KernelVersion']}",
         f"Operating System: {facts['OperatingSystem']}",

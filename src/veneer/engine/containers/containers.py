@@ -207,9 +207,10 @@ class Containers:
 
     def inspect(self, name: str, *, size: bool = False) -> Mapping[str, Any]:
         """Docker's inspect object, key for key; with SizeRw and SizeRootFs if asked."""
+        container = self.get(name)  # of what is none nothing else has to be loaded
         from veneer.engine.containers.inspecting import inspection
 
-        return inspection(self._engine, self.get(name), size=size)
+        return inspection(self._engine, container, size=size)
 
     def _tell(self, container: Container, action: str, **more: str) -> None:
         from veneer.engine.containers.lifecycle import tell
