@@ -25,6 +25,7 @@ _FOREIGN = ("VENEER_", "DOCKER_", "BUILDAH_", "CONTAINERS_", "REGISTRY_")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--operations", type=int, default=None, help="how many operations each driver's fuzzer tries")
     parser.addoption("--kills", type=int, default=12, help="how many processes each crash test kills")
 
 

@@ -118,6 +118,7 @@ def _finish(tree: Path, whole: Path, path: bytes, done: dict[tuple[int, int], Pa
     if stat.S_ISDIR(source.lstat().st_mode):
         fresh.mkdir()
         treecopy.copy_tree(source, fresh)
+        _keep_links(target, fresh)
         os.setxattr(fresh, _OPAQUE, b"y")
         old = parent / f".veneer-old-{os.urandom(8).hex()}"
         target.rename(old)
@@ -132,6 +133,20 @@ def _finish(tree: Path, whole: Path, path: bytes, done: dict[tuple[int, int], Pa
             _copy_file(source, target, fresh)
         fresh.rename(target)
     os.utime(parent, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _keep_links(old: Path, new: Path) -> None:
+    """Have files of the directory `old` that have names elsewhere, too, be the same ones in its whole copy `new`."""
+    for folder, _, names in os.walk(old):
+        for name in names:
+            file = Path(folder, name)
+            status = file.lstat()
+            if stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and _METACOPY not in os.listxattr(file):
+                twin = new / file.relative_to(old)
+                times = twin.parent.stat()
+                twin.unlink()
+                os.link(file, twin, follow_symlinks=False)
+                os.utime(twin.parent, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def _copy_file(source: Path, target: Path, fresh: Path) -> None:

@@ -1,0 +1,243 @@
+"""The driver suite's fuzzer: random work on growing stacks, beside the same work where every layer is a full copy.
+
+Whatever is done in a mount has to have the same outcome in both, to look the same at once and after it was mounted
+anew, and to be the same layer, byte for byte.  `--operations` says how many operations to try.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from veneer.drivers.userns import privileged
+from veneer.drivers.vfs import Vfs
+from veneer.testing.driver_bench import NOBODY, Bench, DriverFixtures, facts
+
+DEFAULT = 420
+"""Operations where nobody says how many: a second or so."""
+_LAYERS = 7
+_A_STORY = 350
+_NAMES = ("a", "b", "c", "d", "long" * 20, "ö", "with space", ".hidden")
+_EPOCH = 1_500_000_000
+_Operation = tuple[str, Callable[[Path], object], tuple[str, ...], tuple[str, ...]]
+
+
+class FuzzSuite(DriverFixtures):
+    """No story makes a difference."""
+
+    def test_random_work_on_seven_layers_is_what_full_copies_make_of_it(
+        self, bench: Bench, tmp_path: Path, request: pytest.FixtureRequest
+    ) -> None:
+        count = request.config.getoption("--operations", default=None) or DEFAULT
+        keeps_links = _keeps_links(bench)
+        for seed in range(-(-count // _A_STORY)):
+            copies = Bench(Vfs(tmp_path / f"copies-{seed}"), tmp_path)
+            story = Story(seed, bench, copies, keeps_links=keeps_links)
+            story.tell(min(_A_STORY, count - seed * _A_STORY))
+            for each in (bench, copies):
+                for snapshot in list(each.driver.snapshots()):
+                    each.driver.remove(snapshot)
+
+
+def _keeps_links(bench: Bench) -> bool:
+    """Whether a file with two names in a lower layer still has both when it is changed; the kernel's overlay copies
+    one name up."""
+
+    def make(root: Path) -> None:
+        (root / "one").write_text("x")
+        os.link(root / "one", root / "two")
+
+    def change(root: Path) -> None:
+        (root / "one").write_text("changed")
+
+    stack = bench.layers(make, change)
+    return len(bench.facts(stack)[b"two"][8]) == 2  # type: ignore[arg-type]
+
+
+class Story:
+    """One stack that grows to seven layers, in the driver and in copies; the same for the same seed."""
+
+    def __init__(self, seed: int, bench: Bench, copies: Bench, *, keeps_links: bool) -> None:
+        self._random = Random(seed)
+        self._seed = seed
+        self._benches = (bench, copies)
+        self._keeps_links = keeps_links
+        self._clock = _EPOCH
+        self._told: list[str] = []
+        self._frozen: set[int] = set()
+
+    def tell(self, count: int) -> None:
+        """Do `count` operations, some on each layer.  AssertionError with the last of them where something differs."""
+        stacks = [NOBODY, NOBODY]
+        for layer in range(_LAYERS):
+            share = count // _LAYERS + (layer < count % _LAYERS)
+            with self._benches[0].writing(stacks[0]) as one, self._benches[1].writing(stacks[1]) as two:
+                stacks = [one[0], two[0]]
+                self._work((one[1], two[1]), share)
+                self._same(facts(one[1]), facts(two[1]), "while it is mounted")
+            for bench, stack in zip(self._benches, stacks, strict=True):
+                bench.driver.commit(stack[0])
+            ids = [bench.diff(stack)[1].diff_id for bench, stack in zip(self._benches, stacks, strict=True)]
+            assert ids[0] == ids[1], self._where("the layers differ")
+            views = [bench.facts(stack) for bench, stack in zip(self._benches, stacks, strict=True)]
+            for view in views:
+                del view[b""]  # its time is that of the topmost layer's making
+            self._same(views[0], views[1], "mounted anew")
+
+    def _where(self, what: str) -> str:
+        return f"seed {self._seed}: {what}, after:\n" + "\n".join(self._told[-30:])
+
+    def _same(
+        self, seen: dict[bytes, tuple[object, ...]], expected: dict[bytes, tuple[object, ...]], when: str
+    ) -> None:
+        different = [path for path in seen.keys() | expected.keys() if seen.get(path) != expected.get(path)]
+        assert not different, self._where(
+            f"{when} {sorted(different)[:5]} differ: {[(seen.get(p), expected.get(p)) for p in sorted(different)[:2]]}"
+        )
+
+    def _work(self, roots: tuple[Path, Path], count: int) -> None:
+        self._frozen = set()
+        if not self._keeps_links:
+            for folder, _, names in os.walk(roots[1]):
+                found = [os.lstat(f"{folder}/{name}") for name in names]
+                self._frozen |= {each.st_ino for each in found if each.st_nlink > 1}
+        for root in roots:
+            os.utime(root, ns=(0, _EPOCH))
+        for _ in range(count):
+            self._step(roots)
+
+    def _step(self, roots: tuple[Path, Path]) -> None:
+        name, work, touched, changed = self._chosen(*_listed(roots[1]))
+        if any(self._is_frozen(roots[1], path) for path in changed):
+            return
+        self._told.append(name)
+        self._clock += 1
+        outcomes: list[object] = []
+        for root in roots:
+            outcomes.append(_done(work, root))
+            if outcomes[0] == errno.EXDEV and not self._benches[0].driver.renames_dirs:
+                break  # as the driver says: directories from below are not renamed
+        else:
+            assert outcomes[0] == outcomes[1], self._where(f"{outcomes[0]!r} instead of {outcomes[1]!r}")
+        failed = isinstance(outcomes[0], int)
+        time = self._clock * 10**9 + self._clock % 1000
+        for root in roots:
+            for path in touched:
+                # Also the directories of what failed: the kernel's overlay may have begun, and taken it back.
+                if os.path.lexists(root / path) and (not failed or _is_folder(root / path)):
+                    os.utime(root / path, ns=(0, time), follow_symlinks=False)
+
+    def _is_frozen(self, oracle: Path, path: str) -> bool:
+        if not self._frozen or not os.path.lexists(oracle / path):
+            return False
+        status = os.lstat(oracle / path)
+        return not stat.S_ISDIR(status.st_mode) and status.st_nlink > 1 and status.st_ino in self._frozen
+
+    def _chosen(self, files: list[str], folders: list[str]) -> _Operation:
+        """An operation: in words, what to do, what to give a time afterwards, and what it changes."""
+        random = self._random
+        new = os.path.normpath(f"{random.choice(folders)}/{random.choice(_NAMES)}")
+        file = random.choice(files) if files else new
+        folder = random.choice(folders[1:]) if len(folders) > 1 else new
+        any_ = random.choice([*files, *folders[1:], new])
+        up, up_new, up_folder, up_any = (os.path.dirname(each) or "." for each in (file, new, folder, any_))
+        text, size = f"{self._clock}" * random.choice((1, 30, 3000)), random.choice((0, 1, 100, 5000))
+        mode = random.choice((0o644, 0o600, 0o755, 0o4755, 0o400))
+        uid, gid = (random.choice((0, 7, 33)), random.choice((0, 7))) if privileged() else (0, 0)
+        key = random.choice(("user.one", "user.two"))
+        value = text[:40].encode()
+        operations: list[_Operation] = [
+            (f"write {new}", lambda root: _write(root / new, text, os.O_TRUNC | os.O_CREAT), (new, up_new), (new,)),
+            (f"overwrite {file}", lambda root: _write(root / file, text, os.O_TRUNC), (file,), (file,)),
+            (f"patch {file}", lambda root: _write(root / file, text, 0), (file,), (file,)),
+            (f"append {file}", lambda root: _write(root / file, text, os.O_APPEND), (file,), (file,)),
+            (f"truncate {file} {size}", lambda root: os.truncate(root / file, size), (file,), (file,)),
+            (f"rename {file} {new}", lambda root: (root / file).rename(root / new) and None, (up, up_new), (file,)),
+            (f"move {any_} {file}", lambda root: (root / any_).rename(root / file) and None, (up_any, up), (any_,)),
+            (f"rename {folder} {new}", lambda root: (root / folder).rename(root / new) and None,
+             (up_folder, up_new), ()),
+            (f"link {file} {new}", lambda root: _link(root / file, root / new),
+             (file, up_new), (file,)),
+            (f"chmod {any_} {mode:o}", lambda root: (root / any_).chmod(mode), (any_,), (any_,)),
+            (f"chown {any_} {uid}:{gid}", lambda root: os.chown(root / any_, uid, gid, follow_symlinks=False),
+             (any_,), (any_,)),
+            (f"setxattr {any_} {key}", lambda root: os.setxattr(root / any_, key, value, follow_symlinks=False),
+             (any_,), (any_,)),
+            (f"removexattr {any_} {key}", lambda root: os.removexattr(root / any_, key, follow_symlinks=False),
+             (any_,), (any_,)),
+            (f"unlink {file}", lambda root: (root / file).unlink(), (up,), ()),
+            (f"mkdir {new}", lambda root: (root / new).mkdir(), (new, up_new), ()),
+            (f"mkdir {new}", lambda root: (root / new).mkdir(), (new, up_new), ()),
+            (f"rmdir {folder}", lambda root: (root / folder).rmdir(), (up_folder,), ()),
+            (f"remove all of {folder}", lambda root: _remove_all(root / folder), (up_folder,), ()),
+            (f"symlink {new}", lambda root: (root / new).symlink_to(f"nowhere/{file}"), (new, up_new), ()),
+            (f"mkfifo {new}", lambda root: os.mkfifo(root / new), (new, up_new), ()),
+            (f"list {folder}", lambda root: sorted(os.listdir(root / folder)), (), ()),
+            (f"read {file}", lambda root: _read(root / file), (), ()),
+        ]  # fmt: skip
+        return random.choice(operations)
+
+
+def _is_folder(path: Path) -> bool:
+    return stat.S_ISDIR(path.lstat().st_mode)
+
+
+def _done(work: Callable[[Path], object], root: Path) -> object:
+    """What came of it, or the number of the error."""
+    try:
+        return work(root)
+    except OSError as error:
+        # rename and rmdir of what is not empty may say either.  Source: POSIX, rename().
+        return errno.ENOTEMPTY if error.errno == errno.EEXIST else error.errno
+
+
+def _listed(root: Path) -> tuple[list[str], list[str]]:
+    """The paths of a tree that are no directories, and those that are, the root first as "."; both in order."""
+    files: list[str] = []
+    folders = ["."]
+    for folder, inside, names in os.walk(root):
+        here = os.path.relpath(folder, root)
+        for name in [*inside, *names]:
+            path = os.path.normpath(f"{here}/{name}")
+            is_folder = name in inside and not Path(folder, name).is_symlink()
+            (folders if is_folder and path.count("/") < 3 else files if not is_folder else []).append(path)
+    return sorted(files), [".", *sorted(folders[1:])]
+
+
+def _write(path: Path, text: str, flags: int) -> None:
+    # A FIFO that nobody reads is ENXIO and no waiting.
+    fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | flags, 0o644)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _link(file: Path, new: Path) -> None:
+    if not stat.S_ISREG(file.lstat().st_mode):
+        raise OSError(errno.EINVAL, "a layer holds hard links to regular files alone")
+    new.hardlink_to(file)
+
+
+def _read(path: Path) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return os.read(fd, 1 << 20)
+    finally:
+        os.close(fd)
+
+
+def _remove_all(folder: Path) -> None:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _remove_all(Path(entry.path))
+            else:
+                Path(entry.path).unlink()
+    folder.rmdir()
