@@ -17,6 +17,7 @@ import pytest
 import veneer
 from tests.support.programs import VENEER, needs, run
 from tests.support.registries import RealRegistry
+from veneer.engine.engine import open_engine
 from veneer.errors import VeneerError
 
 HOME = Path(__file__).parents[2]
@@ -56,11 +57,18 @@ def agrees(shown: str, got: str) -> bool:
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path) -> dict[str, str]:
-    """The environment the documents assume: veneer on PATH, a store of its own, the project's scripts beside."""
+def sandbox(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment the documents assume: veneer on PATH, a store of its own, the project's scripts beside.
+
+    No container of it is left, wherever a document's commands ended.
+    """
     (tmp_path / "scripts").symlink_to(HOME / "scripts")
     path = f"{VENEER.parent}:{os.environ['PATH']}:/usr/sbin"
-    return {"PATH": path, "HOME": str(tmp_path), "VENEER_ROOT": str(tmp_path / "store"), "TZ": "UTC"}
+    yield {"PATH": path, "HOME": str(tmp_path), "VENEER_ROOT": str(tmp_path / "store"), "TZ": "UTC"}
+    if (tmp_path / "store/containers").exists():
+        with open_engine(tmp_path / "store") as engine:
+            for container in engine.containers.list():
+                engine.containers.remove(container.id, force=True, volumes=True)
 
 
 @pytest.mark.parametrize(

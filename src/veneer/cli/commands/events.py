@@ -50,12 +50,13 @@ def _teller(format: str) -> Callable[[Event], str]:
         from veneer.cli.gofunctions import to_json
 
         return to_json
+    from veneer.cli.gofunctions import GoMap
     from veneer.cli.gotemplate import Struct, Template
 
     template = Template(format.replace("\\t", "\t").replace("\\n", "\n"))
 
     def filled(event: Event) -> str:
-        actor = Struct(event["Actor"], {})
+        actor = Struct({"ID": event["Actor"]["ID"], "Attributes": GoMap(event["Actor"]["Attributes"])}, {})
         fields = {**event, "Actor": actor, "Status": event.get("status", ""), "ID": event.get("id", ""),
                   "From": event.get("from", ""), "Scope": event["scope"], "Time": event["time"],
                   "TimeNano": event["timeNano"]}  # fmt: skip

@@ -61,6 +61,10 @@ def start(
         if found.is_live:
             raise AlreadyRunning(f"container {container.name} is running")
         reconcile(engine, container)
+        if attach is not None:
+            from veneer.engine.containers.lifecycle import tell
+
+            tell(engine, container, "attach")
         if launch is not None:
             return launch.start(job(engine, container), attach=attach)
         with Launch() as begun:
