@@ -48,7 +48,8 @@ def start(
 ) -> Stream | None:
     """Start a container that does not run; returns when its process does.
 
-    `launch` is a monitor that the caller has begun before; with `attach` the stream of what is printed, from its first byte.
+    `launch` is a monitor that the caller has begun before; with `attach` the stream of what is printed, from its first
+    byte on.
     Raises AlreadyRunning, PausedContainer, and what went wrong (NoSuchCommand, CannotExecute, ContainerFailed, ...).
     """
     from veneer.run.monitor.launch import Launch
