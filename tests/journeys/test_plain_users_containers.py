@@ -1,0 +1,62 @@
+"""What a plain user does to his containers: no root, no control groups, and a terminal's worth of commands."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.containers import until
+from tests.support.plain_user import PlainUser, plain_user
+from tests.support.programs import needs
+from tests.support.rootfs import busybox_tar
+
+pytestmark = pytest.mark.usefixtures("root_only")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainUser]:
+    needs("busybox", "crun")
+    folder = tmp_path_factory.mktemp("plain")
+    with plain_user(folder, further_ids=True) as user:
+        busybox_tar(folder / "busybox.tar").chmod(0o644)
+        user.veneer("import", "busybox.tar", "busybox:1")
+        yield user
+
+
+@pytest.fixture
+def user(home: PlainUser) -> Iterator[PlainUser]:
+    yield home
+    if left := home.veneer("ps", "-aq").out.split():
+        home.veneer("rm", "-f", *left)
+
+
+def test_a_container_lives_and_is_looked_at(user: PlainUser) -> None:
+    user.veneer("run", "-d", "--network", "none", "--name", "box", "busybox:1", "sh", "-c", "echo up; sleep 997; true")
+    assert user.veneer("exec", "-u", "5:6", "box", "id", "-u").out == "5\n"
+    assert user.veneer("exec", "box", "sh", "-c", "exit 7", check=False).code == 7
+    until(lambda: user.veneer("logs", "box").out == "up\n")
+    until(lambda: "sleep 997" in user.veneer("top", "box", "-o", "pid,args").out)
+    shown = user.veneer("stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", "box").out
+    assert shown == "box 2\n"
+    assert "control groups" in user.veneer("pause", "box", check=False).err
+    user.veneer("restart", "-t", "0", "box")
+    user.veneer("stop", "-t", "0", "box")
+    assert user.veneer("wait", "box").out == "137\n"
+    until(lambda: user.veneer("logs", "box").out == "up\nup\n")
+    assert "die" in user.veneer("events", "--since", "1h", "--until", "0s").out
+
+
+def test_what_a_killed_monitor_leaves_is_nothing(user: PlainUser) -> None:
+    user.veneer("run", "-d", "--network", "none", "--name", "box", "busybox:1", "sleep", "996")
+    monitor = int(user.python(
+        "from pathlib import Path\nfrom veneer.run.monitor import state\n"
+        "[folder] = Path('.local/share/veneer/containers').iterdir()\nprint(state.read(folder).monitor)"
+    ).out)  # fmt: skip
+    os.kill(monitor, signal.SIGKILL)
+    until(lambda: user.veneer("wait", "box").out == "137\n")
+    assert user.veneer("start", "box").out == "box\n"
+    assert user.veneer("exec", "box", "true").code == 0
