@@ -73,39 +73,69 @@ def changes(store: Store, container: Container) -> list[Change]:
 
 def _told(index: LayerIndex, root: int) -> Iterator[Change]:
     """The entries of a difference as changes of the tree at `root`."""
-    lasting = _with_changes_below(index)
-    for number, path in enumerate(index.paths()):
-        if not path:
-            continue
-        kind = index.kind(number)
-        if kind is Kind.WHITEOUT:
-            yield Change(DELETED, b"/" + path)
-            continue
-        before = _status(root, path)
-        if before is None:
-            yield Change(ADDED, b"/" + path)
-        elif kind is not Kind.DIRECTORY or number in lasting or _differs(index, number, before):
-            yield Change(MODIFIED, b"/" + path)
-
-
-def _with_changes_below(index: LayerIndex) -> set[int]:
-    """The directories that something counts in: any entry that is no directory, or one that is new or different.
-
-    A directory alone that was copied up or had its time changed is no change, as with docker.
-    """
-    found: set[int] = set()
     from veneer.changeset.index import TOP
 
-    for number in range(len(index)):
-        if index.kind(number) is Kind.DIRECTORY and index.is_implied(number):
-            continue
-        if index.kind(number) is Kind.DIRECTORY and not index.name(number):
-            continue
-        parent = index.parents[number]
-        while parent != TOP and parent not in found:
-            found.add(parent)
+    paths = list(index.paths())
+    linked = _with_several_names(index)
+    own = {number: _change(index, number, path, root, linked.get(number)) for number, path in enumerate(paths) if path}
+    around: set[int] = set()
+    for number, kind in own.items():
+        parent = index.parents[number] if kind else TOP
+        while parent != TOP and parent not in around:
+            around.add(parent)
             parent = index.parents[parent]
+    for number, kind in own.items():
+        if kind or number in around:
+            yield Change(kind or MODIFIED, b"/" + paths[number])
+
+
+def _with_several_names(index: LayerIndex) -> dict[int, int]:
+    """The names of files that have several, each with the one that has the content."""
+    found: dict[int, int] = {}
+    for number in range(len(index)):
+        if index.kind(number) is Kind.HARDLINK:
+            first = index.find(index.link(number))
+            if first is not None:
+                found[number] = found[first] = first
     return found
+
+
+def _change(index: LayerIndex, number: int, path: bytes, root: int, first: int | None) -> str:
+    """What became of a path itself; "" for nothing, where only something in it changed, if that."""
+    kind = index.kind(number)
+    if kind is Kind.WHITEOUT:
+        return DELETED
+    before = _status(root, path)
+    if before is None:
+        return ADDED
+    if kind is Kind.DIRECTORY:
+        # One that was copied up, or whose time alone is another, is no change, as with docker.
+        return MODIFIED if not index.is_implied(number) and _differs(index, number, before) else ""
+    # All names of a file are in a layer if one is, so this one may be as it was.
+    return "" if first is not None and _is_as_before(index, first, path, root, before) else MODIFIED
+
+
+def _is_as_before(index: LayerIndex, number: int, path: bytes, root: int, before: os.stat_result) -> bool:
+    """Whether the file of an entry is the one that was at `path`."""
+    import hashlib
+    import stat
+
+    from veneer.changeset import syscalls
+    from veneer.changeset.xattrs import read_xattrs
+
+    if index.kind(number) is not Kind.REGULAR or not stat.S_ISREG(before.st_mode):
+        return False
+    if (_owned(before), before.st_size, before.st_mtime_ns) != (
+        (index.metas[number] & 0o7777, index.uids[number], index.gids[number]),
+        index.sizes[number],
+        index.mtimes_ns[number],
+    ):
+        return False
+    fd = syscalls.openat2(root, path, os.O_RDONLY | os.O_NOFOLLOW, syscalls.RESOLVE_IN_ROOT)
+    with open(fd, "rb") as file:
+        if read_xattrs(fd) != index.xattrs(number):
+            return False
+        return hashlib.file_digest(file, "sha256").digest() == index.digest(number)
 
 
 def _status(root: int, path: bytes) -> os.stat_result | None:
@@ -126,9 +156,14 @@ def _differs(index: LayerIndex, number: int, before: os.stat_result) -> bool:
     """Whether a directory that was there has another mode or owner, or was no directory; its time does not count."""
     import stat
 
-    return not stat.S_ISDIR(before.st_mode) or (
-        index.metas[number] & 0o7777, index.uids[number], index.gids[number]
-    ) != (stat.S_IMODE(before.st_mode), before.st_uid, before.st_gid)  # fmt: skip
+    owned = index.metas[number] & 0o7777, index.uids[number], index.gids[number]
+    return not stat.S_ISDIR(before.st_mode) or owned != _owned(before)
+
+
+def _owned(status: os.stat_result) -> tuple[int, int, int]:
+    import stat
+
+    return stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
 
 
 def capture(store: Store, lease: Lease, container: Container) -> tuple[Layer | None, Packed]:

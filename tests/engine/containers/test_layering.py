@@ -92,6 +92,20 @@ def test_changes_are_dockers_and_what_every_container_has_is_none(engine: Engine
     assert told(engine, written(lambda root: None)) == []
 
 
+def test_a_directorys_time_and_one_more_name_of_a_file_are_no_changes(engine: Engine, written: Writing) -> None:
+    assert told(engine, written(lambda root: os.utime(root / "keep/deep", (5, 5)))) == []
+    linked = written(lambda root: os.link(root / "keep/deep/file", root / "keep/deep/more"))
+    assert told(engine, linked) == ["C /keep", "C /keep/deep", "A /keep/deep/more"]
+
+    def both(root: Path) -> None:
+        os.link(root / "keep/deep/file", root / "more")
+        before = (root / "more").stat()
+        (root / "more").write_text("OLD")
+        os.utime(root / "more", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert told(engine, written(both)) == ["C /keep", "C /keep/deep", "C /keep/deep/file", "A /more"]
+
+
 def test_a_commit_is_an_image_whose_tree_is_the_containers(engine: Engine, written: Writing, tmp_path: Path) -> None:
     container = written(everything)
     made = layering.commit(engine, container, author="me", message="said", tag="made:1",
