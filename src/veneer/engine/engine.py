@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from veneer.engine.images import Images
     from veneer.engine.layers import Layers
     from veneer.engine.looking.verbs import Looking
+    from veneer.engine.mounts import Mounts
     from veneer.engine.networks import Networks
     from veneer.engine.system import System
     from veneer.engine.volumes import Volumes
@@ -82,6 +83,13 @@ class Engine:
         from veneer.engine.system import System
 
         return System(self)
+
+    @functools.cached_property
+    def mounts(self) -> Mounts:
+        """Images and containers mounted for somebody to look at."""
+        from veneer.engine.mounts import Mounts
+
+        return Mounts(self)
 
     @functools.cached_property
     def networks(self) -> Networks:

@@ -21,6 +21,7 @@ from veneer.oci.digest import Digest
 from veneer.store.durability import crashpoint
 from veneer.store.leases import INGEST_KEY, is_alive
 from veneer.store.locks import LockBusy, hold_file, locked
+from veneer.store.mounts import holds, let_go
 from veneer.store.reserve import making_room
 from veneer.values import Value
 
@@ -212,8 +213,8 @@ def _drop_rows(store: Store, transaction: apsw.Connection) -> None:
     """Drop every row nothing needs, noting its file in `trash`."""
     leases: list[Any] = transaction.execute("SELECT id FROM lease").fetchall()
     for (lease_id,) in leases:
-        if not is_alive(store.root, lease_id):
-            transaction.execute("DELETE FROM lease WHERE id = ?", (lease_id,))
+        if not is_alive(store.root, lease_id) and not holds(store, transaction, lease_id):
+            let_go(transaction, lease_id)
     _drop_lost(store, transaction)
     gone = _peel(
         transaction,

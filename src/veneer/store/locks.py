@@ -67,6 +67,16 @@ def locked(
         os.close(fd)
 
 
+def hold_key(path: str | os.PathLike[str], key: str) -> int | None:
+    """Hold `key` in the lock file `path` until the descriptor is closed by whoever has it, or was left it, last; None
+    if somebody else holds it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if _lock(fd, key, wait=False):
+        return fd
+    os.close(fd)
+    return None
+
+
 def is_locked(path: str | os.PathLike[str], key: str) -> bool:
     """Whether somebody holds `key` in the lock file `path`; asking takes nothing, and so is in nobody's way."""
     try:

@@ -10,7 +10,7 @@ seconds; flags are 0 or 1.
 from __future__ import annotations
 
 APPLICATION_ID = 0x766E6572  # "vner": file(1) and a person with a hex dump can tell whose database this is
-VERSION = 3
+VERSION = 4
 """`PRAGMA user_version` of the newest schema this veneer writes; MIGRATIONS has as many steps."""
 
 _FIRST = """
@@ -141,7 +141,8 @@ CREATE INDEX digest_ref_image ON digest_ref (image);
 CREATE INDEX digest_ref_repository ON digest_ref (repository);
 CREATE INDEX digest_ref_target ON digest_ref (target);
 
--- Work under way.  A lease lives as long as the flock on ingest/<id>/lock is held; pid is for people.
+-- Work under way.  A lease lives as long as the flock on ingest/<id>/lock is held (or its mount is there); pid is for
+-- people.
 CREATE TABLE lease (
     id      TEXT PRIMARY KEY,
     purpose TEXT NOT NULL,
@@ -276,5 +277,27 @@ CREATE TABLE address (
 CREATE INDEX address_container ON address (container);
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _BUILDS, _CONTAINERS)
+_MOUNTS = """
+-- A mount that holds what it shows: its lease has no process and lives as long as the kernel has the mount (store's
+-- mounts.py).  shown is what was asked for, kind image or container; snapshot the container's own ('' for none),
+-- scratch the snapshot that is written to ('' for none).  mount is which one it is in the mount namespace with that
+-- inode.
+CREATE TABLE mount (
+    lease     TEXT PRIMARY KEY REFERENCES lease ON DELETE CASCADE,
+    target    TEXT NOT NULL,
+    shown     TEXT NOT NULL,
+    kind      TEXT NOT NULL,
+    top       TEXT,
+    driver    TEXT NOT NULL,
+    snapshot  TEXT NOT NULL,
+    scratch   TEXT NOT NULL,
+    namespace INTEGER NOT NULL,
+    mount     TEXT NOT NULL,
+    anchored  INTEGER NOT NULL CHECK (anchored IN (0, 1)),
+    boot_id   TEXT NOT NULL,
+    created   REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _BUILDS, _CONTAINERS, _MOUNTS)
 """MIGRATIONS[n] brings a catalogue of user_version n to n + 1."""

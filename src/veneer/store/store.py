@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from veneer.store.images import ImageStore
     from veneer.store.layers import LayerStore
     from veneer.store.leases import Lease
+    from veneer.store.mounts import MountStore
     from veneer.store.networks import NetworkStore
     from veneer.store.volumes import VolumeStore
 
@@ -137,6 +138,13 @@ class Store:
         from veneer.store.cache_mounts import CacheMounts
 
         return CacheMounts(self)
+
+    @functools.cached_property
+    def mounts(self) -> MountStore:
+        """Mounts that outlive who made them, and hold what they show."""
+        from veneer.store.mounts import MountStore
+
+        return MountStore(self)
 
     @functools.cached_property
     def networks(self) -> NetworkStore:

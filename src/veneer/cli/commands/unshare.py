@@ -26,6 +26,7 @@ def run(app: App, given: Parsed) -> None:
         app.write(UNSHARE.help(app.path, app.columns))
         return
     tell_children(app.engine.config.root_name)
+    app.engine.mounts.anchor()
     app.close()
     app.out.flush()
     app.err.flush()

@@ -1,0 +1,69 @@
+"""`veneer mount` and `veneer unmount`: an image or a container at a directory."""
+
+from __future__ import annotations
+
+from veneer.cli.app import App
+from veneer.cli.command import LIST_FORMAT, Command
+from veneer.cli.flags import Option, Parsed
+from veneer.cli.listing import Column, Listing
+from veneer.cli.units import ago, local_rfc3339
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from veneer.store.mounts import HeldMount
+
+
+def run(app: App, given: Parsed) -> None:
+    """Mount, or list what is mounted."""
+    if not given.arguments:
+        _listing(app).show(
+            app, app.engine.mounts.list(), given.text("format"), ("Target", "Shown", "Kind", "Mode", "Created")
+        )
+        return
+    if len(given.arguments) == 1:
+        from veneer.cli.main import UsageError
+
+        raise UsageError(f"veneer: '{app.path}' requires 2 arguments, or none\n\n{MOUNT.usage_line(app.path)}\n", 1)
+    name, directory = given.arguments
+    app.line(app.engine.mounts.add(name, directory, writable=given.flag("rw")).target)
+
+
+def run_unmount(app: App, given: Parsed) -> None:
+    """Unmount each directory."""
+    for directory in given.arguments:
+        app.line(app.engine.mounts.remove(directory, lazy=given.flag("lazy")).target)
+
+
+def _listing(app: App) -> Listing[HeldMount]:
+    return Listing("mount", (
+        Column("Target", "TARGET", lambda held: held.target),
+        Column("Shown", "SHOWS", lambda held: held.shown),
+        Column("Kind", "KIND", lambda held: held.kind),
+        Column("Mode", "MODE", lambda held: "rw" if held.writable else "ro"),
+        Column("Driver", "DRIVER", lambda held: held.driver),
+        Column("Namespace", "NAMESPACE", lambda held: str(held.place.namespace)),
+        Column("Created", "MOUNTED", lambda held: ago(held.created, app.now)),
+        Column("CreatedAt", "MOUNTED AT", lambda held: local_rfc3339(held.created)),
+    ))  # fmt: skip
+
+
+MOUNT = Command(
+    run,
+    "Mount the merged file system of an image or container, or list what is mounted",
+    "[OPTIONS] [IMAGE|CONTAINER DIRECTORY]",
+    most=2,
+    options=(
+        Option("format", "string", LIST_FORMAT),
+        Option("rw", "bool", "Let it be written to: what is written goes away with the mount"),
+    ),
+    only_looks=True,  # a namespace of the command's own would take the mount with it
+)
+UNMOUNT = Command(
+    run_unmount,
+    "Unmount what was mounted by veneer mount",
+    "[OPTIONS] DIRECTORY [DIRECTORY...]",
+    least=1,
+    most=None,
+    options=(Option("l,lazy", "bool", "Even if somebody is in it: it ends when the last one has left"),),
+    only_looks=True,
+)

@@ -1,0 +1,218 @@
+"""Images and containers at a directory, for a person to look at: `mount`, `unmount`.
+
+No process keeps such a mount; what it shows is held as long as the kernel has it (store's mounts.py).
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import os
+
+from veneer.errors import Conflict, InvalidRequest, NotFound, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from veneer.drivers.driver import SnapshotID
+    from veneer.drivers.mount import Keeper, Mount
+    from veneer.drivers.protocol import StorageDriver
+    from veneer.engine.engine import Engine
+    from veneer.oci.digest import ChainID
+    from veneer.store.mounts import HeldMount
+
+
+class NoMountPoint(InvalidRequest):
+    """What is to be mounted on is no directory."""
+
+
+class AlreadyMounted(Conflict):
+    """An image or container is mounted at the directory already."""
+
+
+class NotAMount(NotFound):
+    """Nothing of the store is mounted at the directory."""
+
+
+class NoLastingMount(Unsupported):
+    """A mount would not outlive the command that makes it."""
+
+
+class ContainerRuns(Conflict):
+    """A container's tree cannot be mounted elsewhere while its processes change it."""
+
+
+class Mounts:
+    """The mounts of one data root that people asked for."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._store = engine.store
+
+    def list(self) -> builtins.list[HeldMount]:
+        """What is mounted, the oldest first."""
+        return self._store.mounts.list()
+
+    def add(self, name: str, directory: str, *, writable: bool = False) -> HeldMount:
+        """Mount an image's or a container's merged file system at a directory, read-only.
+
+        `writable`: what is written goes to a layer of the mount's own, and with the mount.  The mount stays until
+        `remove`, umount(8), or the end of its namespace; so long nothing that it shows is collected.
+        Raises NoMountPoint, AlreadyMounted, NoLastingMount, ContainerRuns, NotFound.
+        """
+        from veneer.drivers import mount_table
+        from veneer.drivers.mount import attach, unmount
+
+        target = _target(directory)
+        self._require_namespace()
+        for each in self.list():
+            if (each.target, each.place.namespace) == (target, mount_table.namespace()):
+                raise AlreadyMounted(f"{each.shown} is mounted at {target}", hint=f"veneer unmount {target}")
+        kind, shown, top, own, driver = self._meant(name)
+        with self._store.lease("mount") as lease, contextlib.ExitStack() as undone:
+            with self._store.catalog.transaction(durable=False) as transaction:
+                if top:
+                    lease.hold_layer(transaction, top)
+            below = self._below(top, own)
+            scratch = ""
+            if writable:
+                from veneer.drivers.driver import new_snapshot_id
+
+                scratch = new_snapshot_id()
+                with self._store.catalog.transaction(durable=False) as transaction:
+                    lease.hold_snapshot(transaction, scratch, driver.name, "")
+                undone.callback(driver.remove, scratch)
+                driver.create(scratch, below)
+            mounts = _lasting(_described(driver, own, scratch, below))
+            attach(mounts, _path(target))
+            undone.callback(unmount, _path(target), lazy=True)
+            place = mount_table.topmost(target)
+            if place is None:
+                raise NotAMount(f"{target} was unmounted by somebody else at once")
+            held = self._store.mounts.add(
+                lease, place, target=target, shown=shown, kind=kind, top=top, driver=driver.name,
+                snapshot=own[0] if own else "", scratch=scratch,
+            )  # fmt: skip
+            undone.pop_all()
+        return held
+
+    def remove(self, directory: str, *, lazy: bool = False) -> HeldMount:
+        """Undo the mount at a directory; what was written to it is gone.  `lazy`: even if somebody is in it.
+
+        Raises NotAMount, MountBusy.
+        """
+        from veneer.drivers import mount_table
+        from veneer.drivers.mount import NotMounted, unmount
+
+        target = os.path.realpath(directory)
+        held = self._store.mounts.at(target, mount_table.namespace())
+        if held is None:
+            raise NotAMount(f"no image and no container is mounted at {target}", hint="veneer mount lists them")
+        keeper = self._keeper(held)
+        if mount_table.topmost(target) == held.place:
+            with contextlib.suppress(NotMounted):  # somebody else was faster
+                unmount(_path(target), lazy=lazy)
+        elif mount_table.is_there(held.place):
+            raise AlreadyMounted(f"something else is mounted over {held.shown} at {target}",
+                                 hint=f"umount {target}, then again")  # fmt: skip
+        if keeper is not None:
+            keeper.ended()
+        self._store.mounts.drop(held)
+        from veneer.store.gc import Extent
+
+        self._store.collect(extent=Extent.ROWS)
+        return held
+
+    def anchor(self) -> None:
+        """Have this process's mount namespace, and its mounts, be known to live as long as the programs it becomes and
+        starts do.  For a plain user, whose other commands cannot look into it."""
+        from veneer.drivers import mount_table, userns
+        from veneer.store.mounts import anchor
+
+        if userns.outside_root() >= 0:
+            anchor(self._engine.config.root_name, mount_table.namespace(), inherited=True)
+
+    def _require_namespace(self) -> None:
+        from veneer.drivers import mount_table, userns
+        from veneer.store.mounts import anchor
+
+        if userns.standing().kind == userns.PLAIN:
+            raise NoLastingMount(
+                f"uid {os.geteuid()} can mount only in a user namespace, and the mount would end with the command",
+                hint="start a shell with: veneer unshare; and mount, look and unmount in there",
+            )
+        if userns.outside_root() >= 0:
+            anchor(self._engine.config.root_name, mount_table.namespace(), inherited=False)
+
+    def _meant(self, name: str) -> tuple[str, str, ChainID | None, Sequence[SnapshotID], StorageDriver]:
+        """What a name means: kind, name to show, layers, a container's own snapshots, driver."""
+        container = self._store.containers.find(name)
+        if container is not None:
+            from veneer.run.monitor import state
+
+            if state.read(self._store.containers.folder(container.id)).is_live:
+                raise ContainerRuns(
+                    f"container {container.name} is running: its tree changes under a second mount",
+                    hint=f"veneer stop {container.name}, or look with: veneer exec {container.name}",
+                )
+            own = [container.rw, *([container.init] if container.init else [])]
+            driver = self._store.containers.driver(container)
+            return "container", container.name, container.top, own, driver  # type: ignore[return-value]
+        image = self._store.images.find(name)
+        shown = image.tags[0].familiar if image.tags else image.id.short
+        if image.top is None:
+            return "image", shown, None, (), self._store.driver
+        return "image", shown, image.top, (), self._store.driver_named(self._store.layers.get(image.top).driver)
+
+    def _below(self, top: ChainID | None, own: Sequence[SnapshotID]) -> builtins.list[SnapshotID]:
+        from veneer.store.layers import lowers
+
+        return [*own, *(lowers(self._store.layers.ensure(top)) if top else [])]
+
+    def _keeper(self, held: HeldMount) -> Keeper | None:
+        """Who puts things right after a writable mount, None if nobody has to."""
+        if not held.scratch:
+            return None
+        driver = self._store.driver_named(held.driver)
+        own: builtins.list[SnapshotID] = []
+        if held.snapshot:
+            container = next((each for each in self._store.containers.list() if each.rw == held.snapshot), None)
+            own = [held.snapshot, *([container.init] if container and container.init else [])]  # type: ignore[list-item]
+        [mount] = _described(driver, own, held.scratch, self._below(held.top, own))
+        return mount.keeper
+
+
+def _described(
+    driver: StorageDriver, own: Sequence[SnapshotID], scratch: str, below: Sequence[SnapshotID]
+) -> Sequence[Mount]:
+    from veneer.drivers.driver import SnapshotID
+
+    if scratch:
+        return driver.mounts(SnapshotID(scratch), below)
+    if own:
+        return driver.mounts(own[0], below[1:], readonly=True)
+    return driver.mounts(None, below, readonly=True)
+
+
+def _lasting(mounts: Sequence[Mount]) -> Sequence[Mount]:
+    """The mounts, if none of them needs a process that ends with this one.  Raises NoLastingMount."""
+    for mount in mounts:
+        if mount.type == "fuse" and not getattr(mount.keeper, "lasting", False):
+            raise NoLastingMount("a FUSE mount of aufs ends with the command that made it",
+                                 hint="set aufs_mounter to overlay-shim, or look with: veneer export")  # fmt: skip
+    return mounts
+
+
+def _target(directory: str) -> str:
+    target = os.path.realpath(directory)
+    if not os.path.isdir(target):
+        raise NoMountPoint(f"{directory} is no directory", hint=f"mkdir -p {directory}")
+    return target
+
+
+def _path(target: str) -> Path:
+    from pathlib import Path
+
+    return Path(target)

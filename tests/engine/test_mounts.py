@@ -1,0 +1,155 @@
+"""Images and containers mounted for a person: seen, written to, held while they are there, and gone without a trace."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.plain_user import plain_user
+from veneer.drivers.mount import unmount
+from veneer.engine.engine import Engine, open_engine
+from veneer.engine.mounts import AlreadyMounted, NoMountPoint, NotAMount
+from veneer.testing.images import docker_archive, file, image
+
+pytestmark = pytest.mark.usefixtures("root_only")
+
+_DRIVERS = ("overlay2", "vfs", "aufs", "erofs")
+ARCHIVE = docker_archive((image({"etc/name": file(b"one"), "old": file(b"x")},
+                                {"etc/name": file(b"two"), ".wh.old": file()}), ["demo/image:1"]))  # fmt: skip
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    with open_engine(tmp_path / "root") as engine:
+        engine.images.load(io.BytesIO(ARCHIVE))
+        yield engine
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "a place").mkdir()
+    return tmp_path / "a place"
+
+
+@pytest.mark.parametrize("driver", _DRIVERS)
+def test_an_image_is_seen_as_it_is_and_can_be_written_to_if_asked_for(tmp_path: Path, place: Path, driver: str) -> None:
+    with open_engine(tmp_path / "root", storage_driver=driver) as engine:
+        engine.images.load(io.BytesIO(ARCHIVE))
+        engine.mounts.add("demo/image:1", str(place))
+        assert (sorted(os.listdir(place)), (place / "etc/name").read_text()) == (["etc"], "two")
+        with pytest.raises(OSError, match="Read-only"):
+            (place / "new").touch()
+        engine.mounts.remove(str(place))
+        assert os.listdir(place) == []
+
+        engine.mounts.add("demo/image:1", str(place), writable=True)
+        (place / "etc/name").write_text("three")
+        (place / "new").write_text("new")
+        engine.mounts.remove(str(place))
+        engine.mounts.add("demo/image:1", str(place))
+        assert (sorted(os.listdir(place)), (place / "etc/name").read_text()) == (["etc"], "two")
+        engine.mounts.remove(str(place))
+        assert engine.system.check(deep=True) == []
+        assert engine.system.collect().items == []
+
+
+def test_what_is_mounted_is_listed_and_stays_when_its_image_goes(engine: Engine, place: Path) -> None:
+    engine.mounts.add("demo/image:1", str(place), writable=True)
+    assert [(held.target, held.shown, held.writable) for held in engine.mounts.list()] == [
+        (str(place), "demo/image:1", True)
+    ]
+    engine.images.remove("demo/image:1")
+    engine.system.collect()
+    assert (place / "etc/name").read_text() == "two"
+    assert len(engine.layers.list()) == 2
+    engine.mounts.remove(str(place))
+    assert (list(engine.layers.list()), engine.mounts.list()) == ([], [])
+    assert list(engine.store.driver.snapshots()) == []
+
+
+def test_a_mount_that_somebody_else_undid_holds_nothing(engine: Engine, place: Path) -> None:
+    engine.mounts.add("demo/image:1", str(place), writable=True)
+    engine.images.remove("demo/image:1")
+    unmount(place)
+    assert engine.mounts.list() == []
+    engine.system.collect()
+    assert list(engine.store.driver.snapshots()) == []
+
+
+def test_a_mount_in_another_namespace_is_held_as_long_as_that_lives(
+    tmp_path: Path, engine: Engine, place: Path
+) -> None:
+    script = f'{sys.executable} -m veneer --root {engine.config.root} mount demo/image:1 "{place}" >&2; echo; read line'
+    with subprocess.Popen(["unshare", "--mount", "sh", "-ec", script], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as shell:  # fmt: skip
+        assert shell.stdout is not None
+        assert shell.stdin is not None
+        shell.stdout.readline()
+        assert os.listdir(place) == []
+        assert [held.target for held in engine.mounts.list()] == [str(place)]
+        engine.images.remove("demo/image:1")
+        assert len(engine.layers.list()) == 2
+        shell.stdin.write(b"\n")
+    engine.system.collect()
+    assert list(engine.layers.list()) == []
+
+
+def test_a_container_shows_what_it_has_written(engine: Engine, place: Path) -> None:
+    from veneer.engine.containers.creating import ContainerRequest
+
+    container = engine.containers.create(ContainerRequest("demo/image:1", {"Cmd": ["/x"]}))
+    (engine.store.containers.driver(container).directory(container.rw) / "written").write_text("here")
+    for writable in (False, True):
+        engine.mounts.add(container.name, str(place), writable=writable)
+        assert (place / "written").read_text() == "here"
+        assert (place / "etc/name").read_text() == "two"
+        engine.mounts.remove(str(place))
+    engine.containers.remove(container.id)
+
+
+def test_where_nothing_can_be_mounted_is_said(engine: Engine, place: Path) -> None:
+    with pytest.raises(NoMountPoint, match="missing is no directory"):
+        engine.mounts.add("demo/image:1", str(place / "missing"))
+    with pytest.raises(NotAMount):
+        engine.mounts.remove(str(place))
+    engine.mounts.add("demo/image:1", str(place))
+    with pytest.raises(AlreadyMounted, match="demo/image:1 is mounted"):
+        engine.mounts.add("demo/image:1", str(place))
+    engine.mounts.remove(str(place))
+
+
+def test_a_plain_user_mounts_in_his_namespace_and_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "archive").write_bytes(ARCHIVE)
+    with plain_user(tmp_path / "home", further_ids=True) as user:
+        user.veneer("load", "-i", "archive")
+        user.run("mkdir", "m")
+        outside = user.veneer("mount", "demo/image:1", "m", check=False)
+        assert outside.code == 1
+        assert "the mount would end with the command" in outside.err
+        assert "veneer unshare" in outside.err
+        # Outside of it nobody can look into the namespace; what is mounted there is held all the same, until it ends.
+        veneer = f"{user.python_words('')[0]} -m veneer"
+        script = f"""
+            {veneer} mount --rw demo/image:1 m
+            cat m/etc/name; touch m/new; echo
+            {veneer} mount --format '{{{{.Mode}}}}'; read line"""
+        words = user.command("env", "PYTHONPATH=/mnt/.code/src:/mnt/.code/packages", "HOME=/mnt", *veneer.split(),
+                             "unshare", "sh", "-ec", script)  # fmt: skip
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
+            assert shell.stdout is not None
+            assert [shell.stdout.readline() for _ in range(3)] == [b"/mnt/m\n", b"two\n", b"rw\n"]
+            user.veneer("rmi", "demo/image:1")
+            user.veneer("system", "prune", "-f")
+            assert user.veneer("layer", "ls", "-q").out != ""
+            assert user.veneer("mount", "--format", "{{.Target}}").out == "/mnt/m\n"
+            shell.communicate(b"\n")
+        user.veneer("system", "prune", "-f")
+        assert user.veneer("layer", "ls", "-q").out == ""
+        assert user.veneer("mount", "--format", "{{.Target}}").out == ""
