@@ -60,7 +60,8 @@ class Story:
             VENEER, "--root", self.root, *(str(self.context) if word == "postgres" else word for word in words)
         ).out
         if shown:
-            self.scenes[-1].lines += [f"$ veneer {shlex.join(words)}", *text.splitlines()]
+            told = text.replace(str(self.root), "/var/lib/veneer")
+            self.scenes[-1].lines += [f"$ veneer {shlex.join(words)}", *(line.rstrip() for line in told.splitlines())]
         return text
 
     def psql(self, container: str, password: str, sql: str, *, shown: bool = True) -> tuple[int, str]:
@@ -75,7 +76,7 @@ class Story:
         if shown:
             where = f'"host={host} port=PORT user=postgres"'
             self.scenes[-1].lines += [
-                f"$ PGPASSWORD={password} psql -tA {where} -c \"{sql}\"",
+                f'$ PGPASSWORD={password} psql -tA {where} -c "{sql}"',
                 *answer.splitlines(),
             ]
         return done.returncode, answer
@@ -139,10 +140,12 @@ class Story:
         with self.scene("space"):
             self.psql("db-a", "alpha", "create table diary (day date, entry text)")
             self.psql(
-                "db-a", "alpha", "insert into diary select current_date, repeat('x', 100) from generate_series(1, 50000)"
+                "db-a",
+                "alpha",
+                "insert into diary select current_date, repeat('x', 100) from generate_series(1, 50000)",
             )
             self.veneer("ps", "--size", "--format", "table {{.Names}}\t{{.Image}}\t{{.Size}}")
-            self.veneer("system", "df")
+            self.veneer("system", "df", "--verbose")
         sizes = dict(line.split(" ", 1) for line in self.veneer(
             "ps", "--size", "--format", "{{.Names}} {{.Size}}", shown=False).splitlines())  # fmt: skip
         image = int(self.veneer("image", "inspect", "--format", "{{.Size}}", IMAGE, shown=False))
