@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.containers import IMAGE, OnTerminal, Yard, until
 from veneer.run.cgroups import hierarchies
+from veneer.run.monitor import state
 
 pytestmark = pytest.mark.usefixtures("root_only")
 
@@ -128,8 +129,9 @@ def test_an_exec_that_cannot_be_says_why_by_its_code(yard: Yard) -> None:
 
 
 def test_logs_have_both_streams_times_and_their_end(yard: Yard) -> None:
-    yard.run("box", "sh", "-c", "for i in 1 2 3; do echo out $i; echo err $i >&2; done; printf last",
-             options=["--label", "l=1", "--log-opt", "labels=l"])  # fmt: skip
+    options = ["--label", "l=1", "-e", "V=2", "--log-opt", "labels=l,m", "--log-opt", "env-regex=^V"]
+    script = "for i in 1 2 3; do echo out $i; echo err $i >&2; sleep 0.05; done; printf last"
+    yard.run("box", "sh", "-c", script, options=options)
     yard("wait", "box")
     found = yard("logs", "box")
     assert (found.out, found.err) == ("out 1\nout 2\nout 3\nlast", "err 1\nerr 2\nerr 3\n")
@@ -140,6 +142,7 @@ def test_logs_have_both_streams_times_and_their_end(yard: Yard) -> None:
     assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z ", line) for line in stamped)
     second = stamped[1].split()[0]
     assert yard("logs", "--since", second, "box").out.startswith("out 2\n")
+    assert yard("logs", "--details", "-n", "1", "box").out == "V=2,l=1 last"
     assert yard("logs", "--since", "soon", "box", check=False).err == (
         'Error: invalid value for "since": failed to parse value as time or duration: "soon"\n'
     )
@@ -264,8 +267,8 @@ def test_a_container_whose_monitor_was_killed_has_ended_and_starts_again(yard: Y
     os.kill(found.monitor, signal.SIGKILL)
     until(lambda: yard.status("box") == "exited")
     with yard.engine() as engine:
-        state = engine.containers.state(engine.containers.get("box"))
-    assert (state.exit_code, state.error) == (137, "the monitor was killed")
+        ended = engine.containers.state(engine.containers.get("box"))
+    assert (ended.exit_code, ended.error) == (137, "the monitor was killed")
     assert yard("wait", "box").out == "137\n"
     yard("start", "box")
     assert yard.status("box") == "running"
@@ -274,6 +277,20 @@ def test_a_container_whose_monitor_was_killed_has_ended_and_starts_again(yard: Y
     assert left == []
     die = yard("events", "--since", "1h", "--until", "0s", "--filter", f"container={id}", "--filter", "event=die")
     assert len(die.out.splitlines()) == 2
+
+
+def test_what_ran_when_the_machine_went_down_has_ended_and_says_so(yard: Yard) -> None:
+    id = yard.run("box", "sleep", "1000")
+    with yard.engine() as engine:
+        folder = engine.store.containers.folder(id)
+        found = state.read(folder)
+        os.kill(found.monitor, signal.SIGKILL)
+        until(lambda: state.read(folder).status == "exited")
+        state.write(folder, found.replaced(boot_id="another"))
+        ended = engine.containers.state(engine.containers.get("box"))
+    assert (ended.status, ended.exit_code, ended.error) == ("exited", 255, "the machine was restarted")
+    assert yard("start", "box").out == "box\n"
+    assert yard("exec", "box", "true").code == 0
 
 
 def test_after_a_boot_those_are_started_whose_policy_says_so(yard: Yard) -> None:

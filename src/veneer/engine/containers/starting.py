@@ -6,6 +6,7 @@ Source: moby daemon/start.go.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 
 from veneer.engine.containers import mounts
@@ -15,7 +16,7 @@ from veneer.run.monitor import state as states
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from veneer.engine.engine import Engine
@@ -107,7 +108,10 @@ def job(engine: Engine, container: Container) -> dict[str, Any]:
 
 
 def log(container: Container, folder: os.PathLike[str]) -> dict[str, Any]:
-    """The log of a job: {"driver", "max_size" in bytes (0: no limit), "max_file", "path"}.  Raises BadLogOption."""
+    """The log of a job: {"driver", "max_size" in bytes (0: no limit), "max_file", "path", "attributes"}.
+
+    Raises BadLogOption.
+    """
     given = container.document["HostConfig"].get("LogConfig") or {}
     options = given.get("Config") or {}
     try:
@@ -117,8 +121,28 @@ def log(container: Container, folder: os.PathLike[str]) -> dict[str, Any]:
         raise BadLogOption(f"invalid log option: {options}", hint="as in max-size=10m, max-file=3") from None
     return {
         "driver": given.get("Type") or "json-file", "max_size": max(size, 0), "max_file": max(files, 1),
-        "path": log_path(folder, container),
+        "path": log_path(folder, container), "attributes": log_attributes(container.document["Config"], options),
     }  # fmt: skip
+
+
+def log_attributes(config: Mapping[str, Any], options: Mapping[str, str]) -> dict[str, str]:
+    """What stands beside every line of a log: the labels and variables that the log's options choose, by docker's
+    rules.  Raises BadLogOption.  Source: moby daemon/logger/loginfo.go.
+    """
+    labels: dict[str, str] = dict(config.get("Labels") or {})
+    variables = dict(pair.partition("=")[::2] for pair in config.get("Env") or ())
+    found: dict[str, str] = {}
+    for option, values in (("labels", labels), ("env", variables)):
+        found |= {name: values[name] for name in (options.get(option) or "").split(",") if name in values}
+        if pattern := options.get(f"{option}-regex"):
+            try:
+                matches = re.compile(pattern)
+            except re.error as error:
+                raise BadLogOption(f"invalid log option {option}-regex: {error}") from None
+            found |= {name: value for name, value in values.items() if matches.search(name)}
+    if options.get("tag"):
+        found["tag"] = options["tag"]
+    return dict(sorted(found.items()))
 
 
 def parsed_size(text: str) -> int:
