@@ -88,8 +88,8 @@ def save(
     *,
     format: str = "docker",
     progress: Progress = silent,
-) -> None:
-    """Write the images called `names` to one archive.
+) -> Selection:
+    """Write the images called `names` to one archive; which those are.
 
     `out` is a path, written whole or not at all, or a stream; for `oci-dir` a directory that is made.
     Raises UnknownFormat, NoSuchImage, Corrupt for a damaged blob.
@@ -105,7 +105,7 @@ def save(
                 raise UnknownFormat("oci-dir needs a directory to write to", hint="give one with -o")
             with DirectorySink(out) as directory:
                 writer.oci(directory)
-            return
+            return selection
         with written_whole(out) as stream:
             sink = TarSink(stream)
             if format == "docker-legacy":
@@ -117,6 +117,7 @@ def save(
                 if format == "docker":
                     writer.docker(sink)
             sink.finish()
+    return selection
 
 
 class _Writer:

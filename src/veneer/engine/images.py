@@ -169,8 +169,7 @@ class Images(Reworking):
         """Write images to an archive: `docker` (read by every docker), `oci`, or `docker-legacy`."""
         from veneer.distribution.archive_save import save
 
-        save(self._store, names, out, format=format, progress=progress)
-        for image in dict.fromkeys(self.get(name).id for name in names):
+        for image in save(self._store, names, out, format=format, progress=progress).images:
             image_events.happened(self._store, "save", image)
 
     def import_(
