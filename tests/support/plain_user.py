@@ -25,8 +25,8 @@ FIRST = 100_000
 """Where his further ids begin outside; inside they begin with 1."""
 COUNT = 4_000_000_000
 _HOME = Path("/mnt")
-_TUN = Path("/dev/net/tun")
-"""Hosts differ in who may open it; he may."""
+_DEVICES = (Path("/dev/net/tun"), Path("/dev/fuse"))
+"""Hosts differ in who may open them; he may."""
 _ENV = {"HOME": str(_HOME), "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "LC_ALL": "C.UTF-8",
         "PYTHONPATH": f"{_HOME}/.code/src:{_HOME}/.code/packages"}  # fmt: skip
 
@@ -83,11 +83,13 @@ def plain_user(folder: Path, *, further_ids: bool) -> Iterator[PlainUser]:
     binds = [(code / name, Path("/etc") / name) for name in ("passwd", "subuid", "subgid")]
     binds += [(Path(veneer.__file__).parents[1], code / "src"), (Path(apsw.__file__).parents[1], code / "packages")]
     binds += [(folder, _HOME)]
-    if _TUN.exists():
-        (code / "tun").unlink(missing_ok=True)
-        os.mknod(code / "tun", stat.S_IFCHR | 0o666, _TUN.stat().st_rdev)
-        (code / "tun").chmod(0o666)
-        binds.insert(0, (code / "tun", _TUN))
+    for device in _DEVICES:
+        if device.exists():
+            open_to_all = code / device.name
+            open_to_all.unlink(missing_ok=True)
+            os.mknod(open_to_all, stat.S_IFCHR | 0o666, device.stat().st_rdev)
+            open_to_all.chmod(0o666)
+            binds.insert(0, (open_to_all, device))
     # Recursively, that the code's mounts below his home come along.
     script = "".join(f"mount --rbind {shlex.quote(str(a))} {shlex.quote(str(b))}\n" for a, b in binds)
     holder = subprocess.Popen(
