@@ -35,14 +35,13 @@ def nothing_stays(one: Box) -> None:
     """Whoever looks next, as veneer does, takes the group away; then there is nothing."""
     written = state.last_written(one.folder)
     assert not one.state.is_live
-    if written.cgroup:
-        groups.remove(written.cgroup)
+    groups.remove(written.cgroup or groups.path_of("", one.id))
     assert not [path for each in hierarchies() if os.path.exists(path := f"{each}/veneer-{one.id}")]
     assert one.id not in Path("/proc/self/mountinfo").read_text()
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             mounts = Path(f"/proc/{name}/mountinfo").read_text()
-        except (FileNotFoundError, ProcessLookupError, OSError):
+        except OSError:
             continue
         assert one.id not in mounts, f"process {name} still has it mounted"
 
@@ -89,6 +88,7 @@ import json, sys
 from veneer.run.monitor.launch import Launch
 from veneer.run.monitor.stream import Streams
 with Launch() as launch:
+    print(launch._pid, flush=True)
     stream = launch.start(json.load(sys.stdin), attach=Streams())
     print("up", flush=True)
     while stream.read():
@@ -96,15 +96,24 @@ with Launch() as launch:
 """
 
 
-def caller(one: Box) -> subprocess.Popen[bytes]:
-    """Another process that starts the container and reads what it prints."""
+def caller(one: Box) -> tuple[subprocess.Popen[bytes], int]:
+    """Another process that starts the container and reads what it prints; what its monitor can be known by."""
     started = subprocess.Popen(
         [sys.executable, "-c", _CALLER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
-    assert started.stdin is not None
+    assert started.stdin is not None and started.stdout is not None
+    mark = mark_of(int(started.stdout.readline()))
     started.stdin.write(json.dumps({**one.job, "args": list(LIVELY)}).encode())
     started.stdin.close()
-    return started
+    return started, mark
+
+
+def mark_of(pid: int) -> int:
+    """The number of the file in memory that a monitor has from its first moment on as its standard error."""
+    try:
+        return os.stat(f"/proc/{pid}/fd/2").st_ino
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return 0
 
 
 def end(started: subprocess.Popen[bytes]) -> None:
@@ -116,7 +125,7 @@ def end(started: subprocess.Popen[bytes]) -> None:
 
 def test_the_caller_who_was_attached_and_the_container_goes_on(box: Boxes) -> None:
     one = box()
-    started = caller(one)
+    started, _ = caller(one)
     assert started.stdout is not None and started.stdout.readline() == b"up\n"
     end(started)
     assert one.exec("echo", "alive")[1] == b"alive\n"
@@ -130,51 +139,32 @@ def test_somebody_at_any_moment_of_a_start(box: Boxes, victim: str) -> None:
     for seed in range(8):
         chance = random.Random(seed)
         one = box()
-        started = caller(one)
-        time.sleep(chance.uniform(0.03, 0.14))
-        for monitor in [pid for pid in monitors() if one.id.encode() in mounts_of(pid)]:
-            children = Path(f"/proc/{monitor}/task/{monitor}/children").read_text().split()
-            with contextlib.suppress(ProcessLookupError):
+        started, mark = caller(one)
+        time.sleep(chance.uniform(0, 0.1))
+        for monitor in monitors(mark) if victim != "caller" else ():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                children = Path(f"/proc/{monitor}/task/{monitor}/children").read_text().split()
                 if victim == "monitor":
                     os.kill(monitor, signal.SIGKILL)
-                elif victim == "child" and children:
+                elif children:
                     os.kill(int(chance.choice(children)), signal.SIGKILL)
         end(started)
-        until(lambda: has_ended(one))  # noqa: B023 - called here and now
+        until(lambda: has_ended(one, mark))  # noqa: B023 - called here and now
         nothing_stays(one)
-        one.folder.rename(one.folder.with_name(f"was-{seed}"))  # a monitor that begins now finds nothing
 
 
-def has_ended(one: Box) -> bool:
-    """Whether there is nothing more of it; if it came up after all, it is told to end."""
+def has_ended(one: Box, mark: int) -> bool:
+    """Whether nobody has to do with it any more; if it came up after all, it is told to end."""
     if one.state.is_live:
         with contextlib.suppress(client.NotRunning, MonitorGone):
             one.client.stop(0)
-    elif not state.is_held(one.folder, state.ALIVE):
-        groups.remove(groups.path_of("", one.id))
-        with contextlib.suppress(AssertionError):
-            nothing_stays(one)
-            return True
-    return False
+    # Twice: a process that was just listed may have left a child in its place.
+    return not monitors(mark) and not monitors(mark)
 
 
-def monitors() -> list[int]:
-    """The monitors there are."""
-    found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if Path(f"/proc/{name}/comm").read_text() == "veneer-monitor\n":
-                found.append(int(name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
-
-
-def mounts_of(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/mountinfo").read_bytes()
-    except (OSError, ProcessLookupError):
-        return b""
+def monitors(mark: int) -> list[int]:
+    """The processes of the monitor that is known by this."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and mark_of(int(name)) == mark]
 
 
 def test_a_launch_that_is_given_no_job_leaves_nothing(root_only: None) -> None:

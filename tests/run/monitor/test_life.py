@@ -99,12 +99,11 @@ def test_whoever_is_detached_runs_on_and_can_be_waited_for(box: Boxes) -> None:
 def test_who_waits_gets_the_code(box: Boxes) -> None:
     one = box()
     one.config |= {"OpenStdin": True, "StdinOnce": True}
-    with one.attached("sh", "-c", "read a; exit 5", stdin=True) as stream:
-        with one.client.connection() as waiting:
-            waiting.sendall(_request({"do": "wait", "condition": "not-running"}))
-            stream.close_input()
-            assert talk(stream)[0] == 5
-            assert b'"code": 5' in waiting.recv(1000)
+    with one.attached("sh", "-c", "read a; exit 5", stdin=True) as stream, one.client.connection() as waiting:
+        waiting.sendall(_request({"do": "wait", "condition": "not-running"}))
+        stream.close_input()
+        assert talk(stream)[0] == 5
+        assert b'"code": 5' in waiting.recv(1000)
 
 
 def _request(content: dict[str, object]) -> bytes:

@@ -7,7 +7,6 @@ with runc.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -74,7 +73,7 @@ class Calls:
             words = ["exec", "--detach", "--process", os.fspath(path)]
             return await self._start(words, name, stdio, process["args"][0], console)
         finally:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
     async def do(self, *words: str, stdin: bytes = b"") -> None:
         """Any other verb, to its end.  Raises ContainerFailed."""
@@ -102,10 +101,11 @@ class Calls:
                 raise failed(said, word)
             pid = int(pids.read_text())
             return pid, self._loop.child(pid)
+        except FileNotFoundError as error:
+            raise ContainerFailed("the container has ended") from error
         finally:
             self._loop.starting -= 1
-            with contextlib.suppress(FileNotFoundError):
-                pids.unlink()
+            pids.unlink(missing_ok=True)
 
     async def _call(self, words: Sequence[str], stdio: Stdio) -> tuple[int, list[str]]:
         """The exit code, and what went wrong."""
@@ -120,7 +120,7 @@ class Calls:
             return code, said or [f"{self._runtime.name} ended with status {code} and said nothing"]
         finally:
             os.close(log)
-            path.unlink()
+            path.unlink(missing_ok=True)  # with everything else, where the container has ended meanwhile
 
     def _prefix(self, log: Path) -> list[str]:
         words = [self._runtime.path, "--root", os.fspath(self._folder / "state"), "--log", os.fspath(log)]

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from veneer.errors import VeneerError
+from veneer.run.failures import ContainerFailed
 from veneer.run.host import host
 from veneer.run.monitor import groups, state
 from veneer.run.monitor.assembly import Assembly
@@ -256,19 +257,27 @@ class Life:
         if seconds is None:
             given = config.get("StopTimeout")
             seconds = STOP_SECONDS if given is None else float(given)
-        self.signal(number or self.stop_signal or signal.SIGTERM)
+        self._kill(number or self.stop_signal or signal.SIGTERM)
         await self.unpause()
         if seconds < 0:
             await self._ended
         elif not await self.loop.within(seconds, self._ended):
-            self.signal(signal.SIGKILL)
+            self._kill(signal.SIGKILL)
         await self.ended
         self.tell("stop")
+
+    def _kill(self, number: int) -> None:
+        self.signal(number)
+        self.tell("kill", {"signal": str(int(number))})
 
     async def unpause(self) -> None:
         """Have it go on if it is paused."""
         if self.state.status == state.PAUSED:
-            await self.calls.do("resume", self.name)
+            try:
+                await self.calls.do("resume", self.name)
+            except ContainerFailed:
+                if not self._ended.is_set:  # else it was killed, and that let it go
+                    raise
             if self.state.status == state.PAUSED:
                 self._note(status=state.RUNNING)
                 self.tell("unpause")
