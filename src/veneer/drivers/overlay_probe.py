@@ -12,13 +12,13 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from veneer.drivers import treecopy
 from veneer.drivers.mount import Mount, MountFailed, MountUnsupported, filesystem_of, mounted
 from veneer.drivers.userns import privileged
 from veneer.errors import VeneerError
+from veneer.values import Value
 
 _FILE = ".probe.json"
 _TRIAL = ".probe-"
@@ -29,8 +29,7 @@ _OPTIONS = ("index=off", "metacopy=off", "redirect_dir=nofollow")
 have a size and no data, with redirect_dir a renamed directory is a name and no content.  Neither makes a layer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Abilities:
+class Abilities(Value):
     """What was found.  `usable` False: `reason` says why, the rest means nothing."""
 
     usable: bool
@@ -91,7 +90,11 @@ def _recall(root: Path, key: list[object]) -> Abilities | None:
 
 
 def _remember(root: Path, key: list[object], found: Abilities) -> None:
-    text = json.dumps({"key": key, "abilities": asdict(found)})
+    values = {
+        "usable": found.usable, "reason": found.reason, "userxattr": found.userxattr, "native_diff": found.native_diff,
+        "volatile": found.volatile, "options": list(found.options),
+    }  # fmt: skip
+    text = json.dumps({"key": key, "abilities": values})
     new = root / f"{_FILE}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
         new.write_text(text)

@@ -11,7 +11,6 @@ import contextlib
 import errno
 import functools
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -71,6 +70,8 @@ def init_layer(
 
 def _fill(driver: StorageDriver, snapshot: SnapshotID, below: Sequence[SnapshotID]) -> None:
     """Make what the tree lacks, through the union: directories on the way are copied up with what they are."""
+    import tempfile
+
     from veneer.drivers.mount import mounted
 
     with (

@@ -8,13 +8,12 @@ as its row is there and that container lives: rows of those that ended are taken
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 import time
 
 from veneer.errors import Conflict, InvalidRequest, NotFound, Unavailable
-from veneer.store import subnets
+from veneer.oci.digest import Digest
 from veneer.values import Value
 
 TYPE_CHECKING = False
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     import apsw
 
+    from veneer.store import subnets
     from veneer.store.store import Store
 
 PREDEFINED = ("bridge", "host", "none")
@@ -74,6 +74,8 @@ class Network(Value):
     @property
     def pools(self) -> Sequence[subnets.Pool]:
         """Its subnets: one of IPv4, then perhaps one of IPv6."""
+        from veneer.store import subnets
+
         return [subnets.Pool.of(config) for config in self.document["IPAM"]["Config"]]
 
     @property
@@ -91,7 +93,7 @@ class NetworkStore:
     @functools.cached_property
     def mark(self) -> str:
         """What names of ours on the host have in them: eight hex digits that stand for this data root."""
-        return hashlib.sha256(os.path.realpath(self._store.config.root_name).encode()).hexdigest()[:8]
+        return Digest.of(os.path.realpath(self._store.config.root_name).encode()).hex[:8]
 
     @property
     def table(self) -> str:
@@ -185,6 +187,8 @@ class NetworkStore:
         self, transaction: apsw.Connection, document: Mapping[str, Any], taken: Sequence[str], seed: str
     ) -> tuple[Sequence[dict[str, Any]], bool]:
         """The subnets of a new network, and whether the IPv4 one was chosen here."""
+        from veneer.store import subnets
+
         ours = _subnets(transaction)
         configs = [dict(each) for each in document["IPAM"]["Config"]]
         for each in configs:
@@ -200,6 +204,8 @@ class NetworkStore:
         """The network with a subnet that nobody else has: one chosen here is chosen anew where the host has a route
         into it by now, unless a container uses it.  `taken`: what the host has routes to, but for the network's own.
         """
+        from veneer.store import subnets
+
         pools = network.pools
         if pools and not any(subnets.overlap(pools[0].subnet, each) for each in taken):
             return network
@@ -228,6 +234,8 @@ class NetworkStore:
         Those it had there are free first.  `lives` tells whether another container, by its id, still needs its own.
         Raises AddressTaken, NoAddressLeft, subnets.NotInNetwork.
         """
+        from veneer.store import subnets
+
         pools = network.pools
         for address in wanted:
             if not any(pool.has(address) for pool in pools):
