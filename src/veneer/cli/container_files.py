@@ -50,7 +50,7 @@ def _lines(path: str) -> list[str]:
             line = raw.removesuffix(b"\r").decode("utf-8").lstrip(_SPACE)
         except UnicodeDecodeError:
             raise InvalidContainer(
-                f"env file {path} contains invalid utf8 bytes at line {number}: {raw.decode('utf-8', 'replace')}"
+                f"env file {path} contains invalid utf8 bytes at line {number}: [{' '.join(map(str, raw))}]"
             ) from None
         if not line or line.startswith("#"):
             continue

@@ -116,6 +116,8 @@ def _host_config(given: Parsed) -> dict[str, Any]:
         "CgroupParent": given.text("cgroup_parent"),
         "ConsoleSize": _console_size() if given.flag("tty") else [0, 0],
     }
+    if given.text("gpus"):
+        raise Failure('could not select device driver "" with capabilities: [[gpu]]', USAGE_EXIT)
     if host["AutoRemove"] and host["RestartPolicy"]["Name"] not in ("", "no"):
         raise Failure("Conflicting options: --restart and --rm", USAGE_EXIT)
     _modes(host)
@@ -293,6 +295,7 @@ def _ports(given: Parsed, config: dict[str, Any], host: dict[str, Any]) -> None:
         if ":" in text:
             raise Failure(f"invalid port format for --expose: {text}", USAGE_EXIT)
         try:
+            spelling.check_exposed(text)
             ports, _ = publishing.parse([text])
         except InvalidRequest as error:
             raise Failure(f"invalid range format for --expose: {text}, error: {error.message}", USAGE_EXIT) from None
@@ -306,7 +309,7 @@ def _attached(given: Parsed, config: dict[str, Any], *, detached: bool) -> None:
     """Which streams are joined to ours: all output unless told otherwise, and input if it is open."""
     wanted = [text.lower() for text in given.texts("attach")]
     if detached and wanted:
-        raise Failure("Conflicting options: -a and -d", USAGE_EXIT)
+        raise Failure("Conflicting options: -a and -d")
     names = {*(wanted or ("stdout", "stderr")), *(("stdin",) if given.flag("interactive") else ())}
     for name in spelling.STREAMS:
         config[f"Attach{name.capitalize()}"] = name in names and not detached

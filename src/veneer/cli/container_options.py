@@ -144,6 +144,7 @@ OPTIONS = (
     *(_option(names, kind, text) for names, kind, text in _SINGLES),
     Option("restart", "string", "Restart policy to apply when a container exits", default="no", shown_default='"no"'),
     *(Option(names, "bool", text) for names, text in _FLAGS),
+    Option("gpus", "gpu-request", "GPU devices to add to the container ('all' to pass all GPUs)", hidden=True),
     Option("net", "network", "Connect a container to a network", many=True, hidden=True),
     Option("net-alias", "list", "Add network-scoped alias for the container", many=True, hidden=True),
     Option("dns-opt", "list", "Set DNS options", many=True, hidden=True),

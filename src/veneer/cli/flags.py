@@ -141,7 +141,8 @@ class _Reader:
     def __init__(self, words: Sequence[str], options: Sequence[Option]) -> None:
         self.rest = list(reversed(words))
         self.longs = {option.long: option for option in options}
-        self.shorts = {option.short: option for option in options if option.short}
+        # A command's own -h goes before that of help.
+        self.shorts = {option.short: option for option in reversed(options) if option.short}
         self.parsed = Parsed(options)
 
     def long(self, word: str) -> None:

@@ -28,7 +28,7 @@ def create(app: App, given: Parsed) -> int:
     from veneer.cli.container_flags import request
     from veneer.config import environment
 
-    with _cid_file(given) as write:
+    with _cid_file(given, code=1) as write:
         made = _made(app, request(given, environment(), detached=False), quiet=given.flag("quiet"))
         _warn(app, made)
         write(made.id)
@@ -46,6 +46,10 @@ def run(app: App, given: Parsed) -> int:
     except (CommandMissing, NotExecutable):
         raise
     except VeneerError as error:
+        from veneer.cli.terminal import NotATerminal
+
+        if isinstance(error, NotATerminal):
+            raise
         from veneer.cli.main import say
 
         say(app, error)
@@ -161,7 +165,7 @@ def _familiar(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _cid_file(given: Parsed) -> Iterator[Callable[[str], object]]:
+def _cid_file(given: Parsed, *, code: int = USAGE_EXIT) -> Iterator[Callable[[str], object]]:
     """Gives what writes the id into --cidfile, which must not be there before."""
     path = given.text("cidfile")
     if not path:
@@ -171,11 +175,11 @@ def _cid_file(given: Parsed) -> Iterator[Callable[[str], object]]:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     except FileExistsError:
         raise Failure(
-            f"Container ID file found, make sure the other container isn't running or delete {path}", USAGE_EXIT
+            f"Container ID file found, make sure the other container isn't running or delete {path}", code
         ) from None
     except OSError as error:
-        raise Failure(f"Failed to create the container ID file: open {path}: {(error.strerror or '').lower()}",
-                      USAGE_EXIT) from None  # fmt: skip
+        raise Failure(f"failed to create the container ID file: open {path}: {(error.strerror or '').lower()}",
+                      code) from None  # fmt: skip
     try:
         yield lambda id: os.write(fd, id.encode())
     finally:

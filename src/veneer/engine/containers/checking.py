@@ -190,12 +190,13 @@ def _check_signal(text: str) -> None:
 
 
 def check_joined(config: Mapping[str, Any], host: Mapping[str, Any]) -> None:
-    """Raise for options of a namespace that is not the container's own.  With what was asked for, before settling."""
-    from veneer.engine.network_plan import refuse_contradictions
-
+    """Raise for what was asked for of namespaces that are not the container's own; an image may say such things."""
+    publishes = host.get("PortBindings") or host.get("PublishAllPorts")  # which is told first, and elsewhere
+    shares = (host.get("NetworkMode") or "").startswith("container:")
+    if shares and config.get("ExposedPorts") and not publishes:
+        raise InvalidContainer("conflicting options: port exposing and the container type network mode")
     if host.get("UTSMode") == "host" and config.get("Hostname"):
         raise InvalidContainer("conflicting options: hostname and the UTS mode")
-    refuse_contradictions({"Config": dict(config, HostnameGiven=config.get("Hostname")), "HostConfig": host})
 
 
 def _check_health(health: Mapping[str, Any]) -> None:

@@ -57,18 +57,18 @@ def create(engine: Engine, request: ContainerRequest, progress: Progress | None 
     config = merged(defaults.config() | dict(request.config) | {"Image": request.image}, image.config.run)
     host = defaults.host_config() | {key: value for key, value in request.host_config.items() if value is not None}
     check(config, host)
-    check_joined(config, host)
+    check_joined(request.config, host)
     settle(config, host, container_id)
     _name_joined(engine, host)
     others = {
         text.partition(":")[0]: store.containers.get(text.partition(":")[0]).document["Mounts"]
         for text in host.get("VolumesFrom") or ()
     }
-    points = mounts.resolved(store, host, config.get("Volumes") or (), others)
+    points = mounts.resolved(host, config.get("Volumes") or (), others)
     networking = _networking(engine, host, request.networking)
     document = {"Config": config, "HostConfig": host, "NetworkingConfig": networking, "Mounts": points}
     refuse_contradictions(document, hostname=bool(request.config.get("Hostname")))
-    with store.lease("create") as lease:
+    with store.lease("create") as lease, mounts.made(store, points):
         if image.top:
             with store.catalog.transaction(durable=False) as transaction:
                 lease.hold_layer(transaction, image.top)
@@ -80,12 +80,12 @@ def create(engine: Engine, request: ContainerRequest, progress: Progress | None 
             )  # fmt: skip
 
         made = make(name) if name else _under_a_random_name(make)
-    store.volumes.use(made.id, [point["Name"] for point in points if point["Type"] == "volume"])
-    try:
-        mounts.fill_volumes(store, made)
-    except BaseException:
-        store.containers.remove(made.id)
-        raise
+        try:
+            store.volumes.use(made.id, [point["Name"] for point in points if point["Type"] == "volume"])
+            mounts.fill_volumes(store, made)
+        except BaseException:
+            store.containers.remove(made.id)
+            raise
     return made
 
 
@@ -101,12 +101,22 @@ def found_image(engine: Engine, request: ContainerRequest, progress: Progress | 
         engine.images.pull(request.image, platform=request.platform or None, progress=progress or silent)
         return engine.images.get(request.image)
     try:
-        return engine.images.get(request.image)
+        found = engine.images.get(request.image)
+        if not request.platform or _is_for(found, request.platform):
+            return found
+        raise NotFound(f"image with reference {request.image} was found but does not match the specified platform: "
+                       f"wanted {request.platform}, actual: {found.platform}")  # fmt: skip
     except NotFound:
         if request.pull == "never":
             raise
         engine.images.pull(request.image, platform=request.platform or None, progress=progress or silent)
         return engine.images.get(request.image)
+
+
+def _is_for(image: Image, platform: str) -> bool:
+    from veneer.oci.platform import Platform
+
+    return Platform.parse(platform).suitability(image.platform) is not None
 
 
 def merged(config: dict[str, Any], image: Mapping[str, Any]) -> dict[str, Any]:

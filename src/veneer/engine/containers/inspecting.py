@@ -9,6 +9,7 @@ import os
 
 from veneer.engine.containers.mounts import listed
 from veneer.run.monitor import state as states
+from veneer.run.wanted import security_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def inspection(engine: Engine, container: Container, *, size: bool = False) -> d
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": security_options(host).get("apparmor", ""),
         "ExecIDs": None,
         "HostConfig": host,
         "GraphDriver": _graph(engine, container),

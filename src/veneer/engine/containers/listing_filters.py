@@ -208,7 +208,9 @@ def _published(engine: Engine, values: list[str]) -> Keeps:
 
 def _exposed(_: Engine, values: list[str]) -> Keeps:
     wanted = _ports(values, "expose")
-    return lambda container, _state: not wanted.isdisjoint(container.document["Config"].get("ExposedPorts") or ())
+    return lambda container, state: (
+        state.is_live and not wanted.isdisjoint(container.document["Config"].get("ExposedPorts") or ())
+    )
 
 
 def _tasks(_: Engine, values: list[str]) -> Keeps:

@@ -16,7 +16,7 @@ from veneer.errors import InvalidRequest, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from veneer.store.containers import Container
@@ -43,12 +43,12 @@ class NoSuchSource(NotFound):
 
 
 def resolved(
-    store: Store, host: Mapping[str, Any], volumes: Iterable[str], others: Mapping[str, Sequence[dict[str, Any]]]
+    host: Mapping[str, Any], volumes: Iterable[str], others: Mapping[str, Sequence[dict[str, Any]]]
 ) -> list[dict[str, Any]]:
-    """Every mount of a container with this HostConfig, one to a destination, sorted by it; volumes are made.
+    """Every mount of a container with this HostConfig, one to a destination, sorted by it; nothing is made yet.
 
     `volumes` are the destinations of Config.Volumes; `others` the mounts of the containers that VolumesFrom names.
-    Raises InvalidMount, NoSuchSource, InvalidVolumeName.
+    Raises InvalidMount, NoSuchSource.
     """
     found: dict[str, dict[str, Any]] = {}
     given: dict[str, dict[str, Any]] = {}
@@ -64,6 +64,8 @@ def resolved(
             raise InvalidMount(f"Duplicate mount point: {point['Destination']}")
         given[point["Destination"]] = point
     for target, options in (host.get("Tmpfs") or {}).items():
+        if not target.startswith("/"):
+            raise InvalidMount(f"invalid mount path: '{target}' mount path must be absolute")
         destination = _destination(target)
         if destination in given:
             raise InvalidMount(f"Duplicate mount point: {destination}")
@@ -73,8 +75,6 @@ def resolved(
         destination = _destination(target)
         if destination not in found:
             found[destination] = _volume_point("", destination)
-    for point in found.values():
-        _made(store, point)
     return [found[destination] for destination in sorted(found)]
 
 
@@ -88,14 +88,19 @@ def parsed_bind(text: str) -> dict[str, Any]:
     readonly, propagation, nocopy = _mode(mode, text)
     if not source.startswith("/"):
         if propagation:
-            raise InvalidMount(f"invalid mode: {mode}")
+            raise _mixed(text, "volume", "BindOptions")
         return _volume_point(source, destination) | {"Mode": mode or "z", "RW": not readonly, "NoCopy": nocopy}
     if nocopy:
-        raise InvalidMount(f"invalid mode: {mode}")
+        raise _mixed(text, "bind", "VolumeOptions")
     return {
         "Type": "bind", "Source": posixpath.normpath(source), "Destination": destination, "Mode": mode,
         "RW": not readonly, "Propagation": propagation or DEFAULT_PROPAGATION, "Create": True,
     }  # fmt: skip
+
+
+def _mixed(text: str, kind: str, field: str) -> InvalidMount:
+    return InvalidMount(f"invalid volume specification: '{text}': invalid mount config for type \"{kind}\": "
+                        f"field {field} must not be specified")  # fmt: skip
 
 
 def _mode(mode: str, text: str) -> tuple[bool, str, bool]:
@@ -200,7 +205,26 @@ def _asked(mount: Mapping[str, Any]) -> dict[str, Any]:
         words += [f"mode={options['Mode']:o}"] if options.get("Mode") else []
         words += ["ro"] if readonly else []
         return _tmpfs(destination, ",".join(words)) | {"Mode": "", "RW": not readonly}
-    raise InvalidMount(f"invalid mount config: mount type unknown: '{kind}'" if kind else "mount type unknown: ''")
+    raise wrong("mount type unknown")
+
+
+@contextlib.contextmanager
+def made(store: Store, points: Sequence[dict[str, Any]]) -> Iterator[None]:
+    """Volumes and directories are there in this `with`; if it fails, the volumes that nobody named are gone again.
+
+    Raises NoSuchSource, InvalidMount, InvalidVolumeName.
+    """
+    anonymous: list[str] = []
+    try:
+        for point in points:
+            nameless = point["Type"] == "volume" and not point["Name"]
+            _made(store, point)
+            anonymous += [point["Name"]] if nameless else []
+        yield
+    except BaseException:
+        for name in anonymous:
+            store.volumes.remove(name)
+        raise
 
 
 def _made(store: Store, point: dict[str, Any]) -> None:

@@ -134,7 +134,20 @@ def throttle(text: str) -> dict[str, Any]:
     path, _, rate = text.partition(":")
     if not path.startswith("/dev/") or not rate:
         raise InvalidContainer(f"bad format: {text}" if not rate else f"bad format for device path: {text}")
-    return {"Path": path, "Rate": size_bytes(rate)}
+    try:
+        return {"Path": path, "Rate": size_bytes(rate)}
+    except InvalidContainer:
+        raise InvalidContainer(
+            f"invalid rate for device: {text}. The correct format is <device-path>:<number>[<unit>]. Number must be a "
+            "positive integer. Unit is optional and can be kb, mb, or gb"
+        ) from None
+
+
+def check_exposed(text: str) -> None:
+    """Raise for a port, or a range of them, that is no number."""
+    first, dash, last = text.partition("/")[0].partition("-")
+    for number in (first, last) if dash else (first,):
+        whole(number, 16, signed=False)
 
 
 def extra_host(text: str) -> str:
