@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterable, Iterator
 
 from veneer.changeset.pack_sink import Sink
-from veneer.changeset.whiteout import META_PREFIX, OPAQUE_MARKER, PREFIX, WhiteoutStyle, is_whiteout
+from veneer.changeset.whiteout import META_PREFIX, OPAQUE_MARKER, PREFIX, RESERVED, WhiteoutStyle, is_whiteout
 from veneer.changeset.xattrs import GONE, Xattrs, all_xattrs, kept, list_xattrs, read_xattrs
 from veneer.errors import InvalidRequest, Unsupported
 
@@ -110,9 +110,10 @@ class Walk:
         for name in map(os.fsencode, os.listdir(place.fd)):
             if not name.startswith(PREFIX):
                 place.there.add(name)
-            elif self._plain:
+            elif self._plain or name.startswith(RESERVED):
+                own = PREFIX + name.removeprefix(RESERVED) if name.startswith(RESERVED) else name
                 raise Unpackable(
-                    f"{_shown(place.path + b'/' + name)}: a layer cannot hold a name that begins with .wh.",
+                    f"{_shown(place.path + b'/' + own)}: a layer cannot hold a name that begins with .wh.",
                     hint="rename it: in a layer such a name means that another file is deleted",
                 )
             elif name == OPAQUE_MARKER:

@@ -15,6 +15,9 @@ PREFIX = b".wh."
 META_PREFIX = b".wh..wh."
 OPAQUE_MARKER = b".wh..wh..opq"
 PSEUDO_LINKS = b".wh..wh.plnk"
+RESERVED = b".wh..wh.name."
+"""On a driver's disk: what stands for `.wh.` in a name that a user made, and that no layer can hold.  aufs takes all
+that begins with `.wh..wh.` for its own business, and shows it to nobody."""
 
 
 class WhiteoutStyle(enum.Enum):

@@ -1,8 +1,8 @@
-"""What is written to a union: copies up, whiteouts, and everything that makes, moves and removes names.
+"""What is written to a union: whiteouts, and everything that makes, moves and removes names.
 
-Each step leaves the branch right by itself, whenever the server is killed: what is new is made in a scratch folder and
-renamed into its place; a whiteout comes before what it stands for goes, and goes after what takes its place has come;
-where both are found, the thing counts and not the whiteout (spelling.py).
+Each step leaves the branch right by itself, whenever the server is killed: a whiteout comes before what it stands for
+goes, and goes after what takes its place has come; where both are found, the thing counts and not the whiteout
+(spelling.py).
 Source: aufs(5); the rules of POSIX for rename and unlink.
 """
 
@@ -12,162 +12,20 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from veneer.changeset.whiteout import OPAQUE_MARKER, PREFIX
 from veneer.drivers import treecopy
 from veneer.drivers.aufs import fuse_wire as wire
-from veneer.drivers.aufs.fuse_nodes import DIRECTORY, UPPER, Entry, Node, Union
+from veneer.drivers.aufs.fuse_copies import CREATE, CopyingUnion, refused
+from veneer.drivers.aufs.fuse_nodes import DIRECTORY, UPPER, Entry, Node
 from veneer.drivers.aufs.spelling import BASE, times_kept
 
 _LONGEST = 255 - len(PREFIX)
-_CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def refused(number: int) -> OSError:
-    return OSError(number, os.strerror(number))
-
-
-class WritableUnion(Union):
-    """A union whose first branch takes what is written; `work` is an open scratch directory beside it."""
-
-    def __init__(self, roots: Sequence[int], work: int, *, descriptors: int) -> None:
-        super().__init__(roots, has_upper=True, descriptors=descriptors)
-        self._work = work
-        self._count = 0
-        self._links: dict[int, dict[int, list[bytes]]] = {}
-
-    # -- copying up ------------------------------------------------------------------------------------------
-
-    def copy_up(self, node: Node, *, content: bool = True) -> None:
-        """Have a file or directory, with those it is in, in the upper branch; a file without its `content`, if that is
-        to go."""
-        if node.branch == UPPER:
-            return
-        if node.gone:
-            self._copy_up_nameless(node)
-            return
-        assert node.parent is not None, "the root is in every branch"
-        missing = [node]
-        while missing[-1].parent is not None and missing[-1].parent.branch != UPPER:
-            missing.append(missing[-1].parent)
-        for each in reversed(missing):
-            if each.is_dir:
-                self._copy_up_directory(each)
-            else:
-                self._copy_up_file(each, content)
-
-    def upper(self, node: Node) -> int:
-        """The directory `node` in the upper branch, open, to change what is in it."""
-        self.copy_up(node)
-        if node.gone:
-            raise refused(errno.ENOENT)
-        return self.directory(node, UPPER)
-
-    def _copy_up_directory(self, node: Node) -> None:
-        parent = node.parent
-        assert parent is not None
-        source = self.directory(node, node.branch)
-        scratch = self._scratch()
-        os.mkdir(scratch, 0o700, dir_fd=self._work)
-        new = os.open(scratch, DIRECTORY, dir_fd=self._work)
-        try:
-            treecopy.copy_attributes(source, new, os.fstat(source))
-        finally:
-            os.close(new)
-        self._place(scratch, parent, node.name)
-        self.listed(parent)
-        node.stack = (UPPER, *node.stack)
-        node.branch = UPPER
-        self.add(parent, node.name, (4, node.stack))
-
-    def _copy_up_file(self, node: Node, content: bool) -> None:
-        parent = node.parent
-        assert parent is not None
-        source = self.directory(parent, node.branch)
-        status = os.stat(node.name, dir_fd=source, follow_symlinks=False)
-        names = self._visible_names(node, status) if status.st_nlink > 1 else [(parent, node.name)]
-        scratch = self._copied(source, node.name, status, content)
-        first, *others = names
-        for folder, name in others:
-            with times_kept(self.upper(folder)):
-                os.link(scratch, name, src_dir_fd=self._work, dst_dir_fd=self.upper(folder), follow_symlinks=False)
-        self.copy_up(first[0])
-        self._place(scratch, *first)
-        kind = wire.TYPES[stat.S_IFMT(status.st_mode)]
-        for folder, name in names:
-            self.add(folder, name, (kind, (UPPER,)))
-            folder.children[name] = node
-        node.parent, node.name = first
-        node.others = set(others) or None
-        self._is_upper(node)
-        if others:
-            self.link(node, os.stat(node.name, dir_fd=self.upper(first[0]), follow_symlinks=False).st_ino)
-
-    def _copy_up_nameless(self, node: Node) -> None:
-        assert node.parent is not None
-        source = self.directory(node.parent, node.branch)
-        status = os.stat(node.name, dir_fd=source, follow_symlinks=False)
-        scratch = self._copied(source, node.name, status, content=True)
-        fd = os.open(scratch, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._work)
-        os.unlink(scratch, dir_fd=self._work)
-        self._is_upper(node)
-        node.fd, node.writable = fd, True
-
-    def _is_upper(self, node: Node) -> None:
-        self.drop_file(node)
-        self.link(node, 0)
-        node.branch, node.stack = UPPER, (UPPER,)
-
-    def _copied(self, source: int, name: bytes, status: os.stat_result, content: bool) -> str:
-        """A copy of a file in the scratch folder."""
-        scratch = os.fsdecode(name)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(scratch, dir_fd=self._work)
-        if content or not stat.S_ISREG(status.st_mode):
-            treecopy.copy_entry(source, self._work, scratch)
-            return scratch
-        old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
-        try:
-            new = os.open(scratch, _CREATE, 0o600, dir_fd=self._work)
-            try:
-                treecopy.copy_attributes(old, new, status)
-            finally:
-                os.close(new)
-        finally:
-            os.close(old)
-        return scratch
-
-    def _visible_names(self, node: Node, status: os.stat_result) -> list[tuple[Node, bytes]]:
-        """All the names by which a file of a lower branch shows: they stay names of one file."""
-        branch = node.branch
-        if branch not in self._links:
-            self._links[branch] = links_in(self.roots[branch])
-        found = []
-        for path in self._links[branch].get(status.st_ino, ()):
-            *folders, name = path.split(b"/")
-            folder = self.root
-            try:
-                for each in folders:
-                    folder = self.child(folder, each)[0]
-                    if not folder.is_dir:
-                        raise refused(errno.ENOTDIR)
-                if self.listed(folder).get(name, (0, ()))[1][:1] == (branch,) and branch in folder.stack:
-                    found.append((folder, name))
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # hidden by a branch above
-        assert node.parent is not None
-        return found or [(node.parent, node.name)]
-
-    def _scratch(self) -> str:
-        self._count += 1
-        return f"{self._count}"
-
-    def _place(self, scratch: str, parent: Node, name: bytes) -> None:
-        """Put what was made in the scratch folder where it belongs; a copy up changes no directory's times."""
-        fd = self.upper(parent)
-        with times_kept(fd):
-            os.rename(scratch, name, src_dir_fd=self._work, dst_dir_fd=fd)
+class WritableUnion(CopyingUnion):
+    """A union that can be changed."""
 
     # -- whiteouts -------------------------------------------------------------------------------------------
 
@@ -186,7 +44,7 @@ class WritableUnion(Union):
             with times_kept(root):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(BASE, dir_fd=root)
-                os.close(os.open(BASE, _CREATE, 0o444, dir_fd=root))
+                os.close(os.open(BASE, CREATE, 0o444, dir_fd=root))
 
     def hide(self, parent: Node, name: bytes) -> None:
         """Have the upper branch delete a name, before it goes from there, if a lower branch has it."""
@@ -413,29 +271,3 @@ class WritableUnion(Union):
             node.others.add(after)
         else:
             node.parent, node.name = after
-
-
-def links_in(root: int) -> dict[int, list[bytes]]:
-    """The files of a tree with several names in it, by inode number: their paths."""
-    found: dict[int, list[bytes]] = {}
-    with treecopy.Cursor(root) as cursor:
-        waiting: list[list[str]] = [[""]]
-        while waiting:
-            if not waiting[-1]:
-                waiting.pop()
-                if len(waiting) > 1:
-                    cursor.leave()
-                continue
-            name = waiting[-1].pop()
-            if name:
-                cursor.enter(name)
-            inside = []
-            here = f"{cursor.path}/" if cursor.path else ""
-            with os.scandir(cursor.fd) as entries:
-                for each in entries:
-                    if each.is_dir(follow_symlinks=False):
-                        inside.append(each.name)
-                    else:
-                        found.setdefault(each.inode(), []).append(os.fsencode(here + each.name))
-            waiting.append(inside)
-    return {inode: paths for inode, paths in found.items() if len(paths) > 1}

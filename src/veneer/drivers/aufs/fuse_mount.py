@@ -19,7 +19,7 @@ from veneer.values import Value
 DEVICE = "/dev/fuse"
 _START = """import sys
 sys.path[:] = sys.argv[sys.argv.index("--") + 1 :]
-from veneer.drivers.aufs.fuse_server import main
+from veneer.drivers.aufs.fuse_process import main
 main()
 """
 _OPTIONS = ("rootmode=40755", "user_id=0", "group_id=0", "default_permissions", "allow_other")

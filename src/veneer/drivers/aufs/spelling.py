@@ -16,6 +16,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from veneer.changeset import whiteout
 from veneer.changeset.whiteout import META_PREFIX, OPAQUE_MARKER, PREFIX, is_whiteout
 from veneer.drivers import treecopy
 from veneer.drivers.treecopy import Cursor
@@ -23,9 +24,7 @@ from veneer.errors import Unsupported
 
 BASE = ".wh..wh.aufs"
 """In a branch's root: the file whose hard links its whiteouts are."""
-RESERVED = ".wh..wh.name."
-"""What stands for `.wh.` in a name that a user made; aufs takes all that begins with `.wh..wh.` for its own business,
-and shows it to nobody."""
+RESERVED = os.fsdecode(whiteout.RESERVED)
 _PREFIX, _META, _OPAQUE = os.fsdecode(PREFIX), os.fsdecode(META_PREFIX), os.fsdecode(OPAQUE_MARKER)
 _NAME_MAX = 255
 _PATH_LIMIT = 3000

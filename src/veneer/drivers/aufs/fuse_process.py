@@ -1,0 +1,49 @@
+"""A FUSE server as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from veneer.drivers.aufs.fuse_changes import WritableUnion
+from veneer.drivers.aufs.fuse_nodes import Union
+from veneer.drivers.aufs.fuse_server import Server
+
+
+def main() -> None:
+    """`DEVICE LEASH HAS_UPPER WORK BRANCH...`: descriptors that are open, -1 for none.
+
+    Returns to whoever started it once the mount answers, and serves on in a child of its own.  LEASH is a descriptor
+    of the process (pidfd) that made the mount: when that ends, so does this one.
+    """
+    import _thread
+    import gc
+    import resource
+
+    device, leash, has_upper, work, *roots = map(int, sys.argv[1 : sys.argv.index("--")])
+    os.umask(0)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    room = max(16, min(hard, 16_384) - 2 * len(roots) - 64)
+    union = WritableUnion(roots, work, descriptors=room) if has_upper else Union(roots, descriptors=room)
+    server = Server(device, union)
+    if not server.greet():
+        sys.exit(1)
+    if os.fork():
+        os._exit(0)
+    os.dup2(os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC), 2)  # whoever started us reads it to its end
+    _thread.start_new_thread(_end_with, (leash,))
+    gc.freeze()
+    gc.disable()  # nodes are taken apart when they are forgotten
+    server.serve()
+    os._exit(0)
+
+
+def _end_with(process: int) -> None:
+    """Wait for the end of a process; then end."""
+    import select
+
+    ended = select.poll()
+    ended.register(process, select.POLLIN)
+    ended.poll()
+    os._exit(0)

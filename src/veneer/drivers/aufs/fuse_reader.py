@@ -1,0 +1,211 @@
+"""The process that serves a FUSE mount: takes the kernel's requests one by one and answers from a union.
+
+One thread: Python runs one at a time, and more of them only wait for each other.  The kernel keeps what it is told (the
+entries and attributes for a day, the contents while it has room), so that what was looked at once costs nothing here;
+files are opened by the kernel alone (NO_OPEN_SUPPORT), and copied up when they are first written to.
+Source: Linux Documentation/filesystems/fuse.rst.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable
+
+from veneer.drivers.aufs import fuse_wire as wire
+from veneer.drivers.aufs.fuse_copies import refused
+from veneer.drivers.aufs.fuse_nodes import UPPER, Node, Union
+
+_GONE_ON = (errno.ENOENT, errno.EINTR, errno.EAGAIN)
+"""A request that was taken back, or a signal: read the next."""
+Answer = bytes | memoryview | None
+Who = tuple[int, int]
+
+
+class Reader:
+    """Serves `union` to the kernel at the open device `device`, as far as it is only looked at."""
+
+    def __init__(self, device: int, union: Union) -> None:
+        self._device = device
+        self.union = union
+        self._buffer = bytearray(wire.BUFFER_SIZE)
+        self._view = memoryview(self._buffer)
+        self._out = memoryview(bytearray(wire.MAX_WRITE))
+        self.handlers: dict[int, Callable[[Node, memoryview, Who], Answer]] = {
+            wire.LOOKUP: self._lookup, wire.GETATTR: self._getattr, wire.READLINK: self._readlink,
+            wire.READ: self._read, wire.STATFS: self._statfs, wire.LSEEK: self._lseek,
+            wire.READDIR: self._readdir, wire.READDIRPLUS: self._readdirplus,
+            wire.GETXATTR: self._getxattr, wire.LISTXATTR: self._listxattr,
+        }  # fmt: skip
+        """What answers which request: with an answer's bytes, None for an empty one, OSError for a refusal."""
+
+    def greet(self) -> bool:
+        """Answer the kernel's first request; False if there is no mount any more."""
+        while True:
+            length = self._next()
+            if length == 0:
+                return False
+            _, opcode, unique, *_ = wire.request(self._buffer)
+            if opcode == wire.INIT:
+                _, _, readahead, flags = wire.init_in(self._buffer, wire.HEADER_SIZE)
+                self._reply(unique, wire.init_out(flags, readahead))
+                return True
+            self._fail(unique, errno.EIO)
+
+    def serve(self) -> None:
+        """Serve until the mount is gone."""
+        nodes, handlers, buffer, view = self.union.nodes, self.handlers, self._buffer, self._view
+        while length := self._next():
+            _, opcode, unique, number, uid, gid, _ = wire.request(buffer)
+            body = view[wire.HEADER_SIZE : length]
+            if opcode == wire.FORGET:
+                self.union.forget(number, wire.node_in(body)[0])
+                continue
+            if opcode == wire.BATCH_FORGET:
+                for each, count in wire.forgets(body[8 : 8 + 16 * wire.size_in(body)[0]]):
+                    self.union.forget(each, count)
+                continue
+            handler = handlers.get(opcode)
+            if handler is None:
+                if opcode != wire.INTERRUPT:
+                    self._fail(unique, errno.ENOSYS)
+                if opcode == wire.DESTROY:
+                    return
+                continue
+            try:
+                answer = handler(nodes[number], body, (uid, gid))
+            except OSError as error:
+                self._fail(unique, error.errno or errno.EIO)
+            except KeyError:
+                self._fail(unique, errno.ESTALE)
+            else:
+                self._reply(unique, answer or b"")
+            self.union.shed()
+
+    def _next(self) -> int:
+        """The next request is in the buffer: its length; 0 if there will be none."""
+        while True:
+            try:
+                return os.readv(self._device, [self._buffer])
+            except OSError as error:
+                if error.errno == errno.ENODEV:
+                    return 0
+                if error.errno not in _GONE_ON:
+                    raise
+
+    def _reply(self, unique: int, answer: bytes | memoryview) -> None:
+        with contextlib.suppress(FileNotFoundError):  # who asked was interrupted, and waits no more
+            os.writev(self._device, (wire.answer(16 + len(answer), 0, unique), answer))
+
+    def _fail(self, unique: int, number: int) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.write(self._device, wire.answer(16, -number, unique))
+
+    # -- looking ---------------------------------------------------------------------------------------------
+
+    def _lookup(self, node: Node, body: memoryview, _who: Who) -> Answer:
+        try:
+            return self.entry(*self.union.child(node, bytes(body[:-1])))
+        except FileNotFoundError:
+            return wire.NO_ENTRY
+
+    @staticmethod
+    def entry(node: Node, status: os.stat_result) -> bytes:
+        node.lookups += 1
+        return wire.entry(node.id, status, node.inode, 1 if node.is_dir else status.st_nlink)
+
+    def attributes(self, node: Node) -> bytes:
+        status = self.union.status(node)
+        links = status.st_nlink
+        if node.is_dir or (node.gone and node.branch != UPPER):
+            links = 0 if node.gone else 1  # `find` takes 1 for: it is not known how many subdirectories there are
+        return wire.attributes(status, node.inode, links)
+
+    def _getattr(self, node: Node, _body: memoryview, _who: Who) -> Answer:
+        return self.attributes(node)
+
+    def _readlink(self, node: Node, _body: memoryview, _who: Who) -> Answer:
+        if node.gone and node.fd >= 0:
+            return os.readlink(b"", dir_fd=node.fd)
+        return os.readlink(node.name, dir_fd=self.folder(node))
+
+    def folder(self, node: Node) -> int:
+        assert node.parent is not None, "only directories have no parent"
+        return self.union.directory(node.parent, node.branch)
+
+    def _statfs(self, _node: Node, _body: memoryview, _who: Who) -> Answer:
+        return wire.statfs(os.fstatvfs(self.union.roots[0]))
+
+    def _read(self, node: Node, body: memoryview, _who: Who) -> Answer:
+        offset, size = wire.read_in(body)
+        got = os.preadv(self.union.file(node), (self._out[: min(size, wire.MAX_WRITE)],), offset)
+        return self._out[:got]
+
+    def _lseek(self, node: Node, body: memoryview, _who: Who) -> Answer:
+        return wire.long_word(os.lseek(self.union.file(node), *wire.lseek_in(body)))
+
+    def _readdir(self, node: Node, body: memoryview, _who: Who) -> Answer:
+        return self._names(node, body, plus=False)
+
+    def _readdirplus(self, node: Node, body: memoryview, _who: Who) -> Answer:
+        return self._names(node, body, plus=True)
+
+    def _names(self, node: Node, body: memoryview, *, plus: bool) -> bytes:
+        place, size = wire.read_in(body)
+        if node.gone:
+            return b""
+        if place == 0:
+            self.union.trim(node)
+        order, visible = self.union.order(node), self.union.listed(node)
+        parts: list[bytes] = []
+        for dots in (b".", b"..")[place:] if place < 2 else ():
+            place += 1
+            parts.append((wire.NO_ENTRY if plus else b"") + wire.dirent(node.inode, place, 4, dots))
+        total = sum(map(len, parts))
+        for at in range(max(place - 2, 0), len(order)):
+            name = order[at]
+            if name is None:
+                continue
+            total += (152 if plus else 24) + len(name) + (-len(name) % 8)
+            if total > size:
+                break
+            if plus:
+                child, status = self.union.child(node, name)
+                kind = wire.TYPES[stat.S_IFMT(status.st_mode)]
+                parts.append(self.entry(child, status) + wire.dirent(child.inode, at + 3, kind, name))
+            else:
+                known = node.children.get(name)
+                parts.append(wire.dirent(known.inode if known else 1, at + 3, visible[name][0], name))
+        return b"".join(parts)
+
+    # -- extended attributes ---------------------------------------------------------------------------------
+
+    def target(self, node: Node) -> int | bytes:
+        """What to give to calls for extended attributes, which take no directory: a descriptor, or a path."""
+        if node.is_dir:
+            return node.fds[UPPER] if node.gone else self.union.directory(node, node.branch)
+        if node.fd >= 0:
+            return b"/proc/self/fd/%d" % node.fd if node.gone else node.fd
+        return b"/proc/self/fd/%d/%s" % (self.folder(node), node.name)
+
+    def _getxattr(self, node: Node, body: memoryview, _who: Who) -> Answer:
+        size, _ = wire.size_in(body)
+        target = self.target(node)
+        value = os.getxattr(target, bytes(body[8:-1]), follow_symlinks=isinstance(target, int))
+        return self._sized(value, size)
+
+    def _listxattr(self, node: Node, body: memoryview, _who: Who) -> Answer:
+        size, _ = wire.size_in(body)
+        target = self.target(node)
+        names = os.listxattr(target, follow_symlinks=isinstance(target, int))
+        return self._sized(b"".join(os.fsencode(name) + b"\0" for name in names), size)
+
+    @staticmethod
+    def _sized(value: bytes, size: int) -> bytes:
+        if size == 0:
+            return wire.one_word(len(value))
+        if len(value) > size:
+            raise refused(errno.ERANGE)
+        return value

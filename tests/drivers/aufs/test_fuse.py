@@ -1,0 +1,237 @@
+"""The FUSE union as a file system: what POSIX and the kernel expect of one."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from veneer.drivers import mount_syscalls as sys_mount
+from veneer.drivers.aufs import fuse_mount
+from veneer.drivers.aufs.driver import Aufs
+from veneer.drivers.aufs.fuse_wire import device
+from veneer.drivers.aufs.mounters import FUSE
+from veneer.testing.driver_bench import Bench, Stack, append, write
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    made = Bench(Aufs(tmp_path / "aufs", FUSE), tmp_path)
+    support = made.driver.probe()
+    if not support.usable:
+        pytest.skip(support.reason)
+    return made
+
+
+@pytest.fixture
+def mounted(bench: Bench) -> Iterator[tuple[Stack, Path]]:
+    """A writable mount on two layers."""
+
+    def fill(root: Path) -> None:
+        write(root, "f", "lower")
+        write(root, "d/sub/g", "deep")
+        write(root, "one", "linked")
+        os.link(root / "one", root / "d/two")
+        (root / "setuid").write_text("x")
+        (root / "setuid").chmod(0o4755)
+
+    with bench.writing(bench.layers(fill, lambda root: write(root, "d/h", "second"))) as (stack, root):
+        yield stack, root
+
+
+Mounted = tuple[Stack, Path]
+
+
+def test_a_file_that_lost_its_name_lives_as_long_as_it_is_open(mounted: Mounted) -> None:
+    _, root = mounted
+    for name in ("f", "new"):
+        with (root / name).open("a+") as file:
+            file.write("+")
+            file.flush()
+            (root / name).unlink()
+            file.write("more")
+            file.seek(0)
+            assert file.read().endswith("+more")
+            assert os.fstat(file.fileno()).st_nlink == 0
+            os.fchmod(file.fileno(), 0o600)
+            os.ftruncate(file.fileno(), 2)
+            assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == 0o600
+        assert not (root / name).exists()
+
+
+def test_a_lower_file_deleted_while_it_is_open_can_be_written_to_and_leaves_nothing(
+    mounted: Mounted, bench: Bench
+) -> None:
+    stack, root = mounted
+    with (root / "f").open("r+") as file:
+        (root / "f").unlink()
+        file.write("up")
+        file.flush()
+        file.seek(0)
+        assert file.read() == "upwer"
+    assert sorted(os.listdir(bench.driver.directory(stack[0]))) == [".wh..wh.aufs", ".wh.f"]
+
+
+def test_a_mapping_is_written_and_read(mounted: Mounted) -> None:
+    _, root = mounted
+    with (root / "f").open("r+b") as file, mmap.mmap(file.fileno(), 5) as mapping:
+        mapping[:5] = b"MAPPD"
+    assert (root / "f").read_bytes() == b"MAPPD"
+
+
+def test_all_names_of_a_lower_file_stay_one_file(mounted: Mounted, bench: Bench) -> None:
+    stack, root = mounted
+    append(root, "d/two", "!")
+    assert (root / "one").read_text() == "linked!"
+    assert (root / "one").stat().st_ino == (root / "d/two").stat().st_ino
+    os.link(root / "one", root / "three")
+    (root / "one").unlink()
+    append(root, "three", "?")
+    assert (root / "d/two").read_text() == "linked!?"
+    own = bench.driver.directory(stack[0])
+    assert (own / "d/two").stat().st_ino == (own / "three").stat().st_ino
+
+
+def test_a_name_of_a_file_with_several_in_a_hidden_place_does_not_come_back(mounted: Mounted) -> None:
+    _, root = mounted
+    (root / "d/two").unlink()
+    append(root, "one", "!")
+    assert sorted(os.listdir(root / "d")) == ["h", "sub"]
+
+
+def test_who_writes_without_privileges_takes_set_user_id_away(mounted: Mounted) -> None:
+    _, root = mounted
+    (root / "setuid").chmod(0o6777)
+    with (root / "setuid").open("rb") as file:
+        subprocess.run(
+            ["setpriv", "--reuid=1234", "--clear-groups", "sh", "-c", f"printf y >> /proc/self/fd/{file.fileno()}"],
+            pass_fds=[file.fileno()], check=True,
+        )  # fmt: skip
+    assert stat.S_IMODE((root / "setuid").stat().st_mode) == 0o777
+
+
+def test_permissions_are_the_kernels_business(mounted: Mounted) -> None:
+    _, root = mounted
+    (root / "f").chmod(0o600)
+    with (root / "f").open("rb") as file:
+        done = subprocess.run(
+            ["setpriv", "--reuid=1234", "--clear-groups", "cat", f"/proc/self/fd/{file.fileno()}"],
+            pass_fds=[file.fileno()], capture_output=True, check=False,
+        )  # fmt: skip
+    assert b"ermission denied" in done.stderr
+
+
+def test_what_is_made_in_a_set_group_id_directory_has_its_group(mounted: Mounted) -> None:
+    _, root = mounted
+    os.chown(root / "d", -1, 77)
+    (root / "d").chmod(0o2755)
+    (root / "d/new").mkdir()
+    (root / "d/file").touch()
+    assert ((root / "d/new").stat().st_gid, (root / "d/file").stat().st_gid) == (77, 77)
+    assert (root / "d/new").stat().st_mode & stat.S_ISGID
+
+
+def test_a_directory_is_listed_whole_while_it_is_emptied(mounted: Mounted) -> None:
+    _, root = mounted
+    (root / "many").mkdir()
+    for number in range(3000):
+        (root / "many" / f"file-with-a-rather-long-name-{number}").touch()
+    with os.scandir(root / "many") as entries:
+        removed = [Path(entry.path).unlink() for entry in entries]
+    assert len(removed) == 3000
+    (root / "many").rmdir()
+
+
+def test_two_files_change_places(mounted: Mounted) -> None:
+    import ctypes
+
+    _, root = mounted
+    libc = ctypes.CDLL(None, use_errno=True)
+    done = libc.renameat2(-100, bytes(root / "f"), -100, bytes(root / "d/h"), 2)
+    assert (done, (root / "f").read_text(), (root / "d/h").read_text()) == (0, "second", "lower")
+    assert libc.renameat2(-100, bytes(root / "f"), -100, bytes(root / "one"), 1) == -1
+    assert ctypes.get_errno() == errno.EEXIST
+
+
+@pytest.mark.parametrize("flag", [os.O_TRUNC, os.O_APPEND, 0])
+def test_a_lower_file_is_opened_in_every_way(mounted: Mounted, flag: int) -> None:
+    _, root = mounted
+    fd = os.open(root / "d/sub/g", os.O_RDWR | flag)
+    try:
+        os.write(fd, b"XY")
+    finally:
+        os.close(fd)
+    assert (root / "d/sub/g").read_text() == {os.O_TRUNC: "XY", os.O_APPEND: "deepXY", 0: "XYep"}[flag]
+
+
+def test_names_of_aufs_are_refused(mounted: Mounted) -> None:
+    _, root = mounted
+    attempts = (
+        lambda: (root / ".wh.x").touch(),
+        lambda: (root / ".wh..wh.x").mkdir(),
+        lambda: (root / "f").rename(root / ".wh.f"),
+        lambda: os.link(root / "f", root / ".wh.f"),
+        lambda: (root / ".wh.s").symlink_to("f"),
+        lambda: os.mknod(root / "null", stat.S_IFCHR, 0),
+    )
+    for attempt in attempts:
+        with pytest.raises(PermissionError):
+            attempt()
+    assert not (root / ".wh.f").exists()
+
+
+def test_more_directories_and_files_than_descriptors(mounted: Mounted) -> None:
+    _, root = mounted
+    for number in range(1500):
+        write(root, f"deep/{number}/f", str(number))
+    assert [(root / f"deep/{number}/f").read_text() for number in range(1500)] == [str(n) for n in range(1500)]
+    for number in range(1500):
+        append(root, f"deep/{number}/f", "!")
+    assert (root / "deep/0/f").read_text() == "0!"
+
+
+def test_extended_attributes_come_up_with_the_file(mounted: Mounted) -> None:
+    _, root = mounted
+    os.setxattr(root / "d", "user.a", b"1")
+    os.setxattr(root / "f", "user.b", b"x" * 3000)
+    assert (os.listxattr(root / "d"), os.getxattr(root / "f", "user.b")) == (["user.a"], b"x" * 3000)
+    os.removexattr(root / "d", "user.a")
+    with pytest.raises(OSError, match="No data"):
+        os.removexattr(root / "d", "user.a")
+
+
+def test_a_full_disk_is_told_and_the_branch_is_as_it_was(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    sys_mount.mount(b"tmpfs", os.fsencode(small), b"tmpfs", 0, b"size=2m")
+    try:
+        bench = Bench(Aufs(small / "aufs", FUSE), tmp_path)
+        if not bench.driver.probe().usable:
+            pytest.skip(bench.driver.probe().reason)
+        base = bench.layer(lambda root: (root / "big").write_bytes(bytes(range(256)) * 5000))
+        with bench.writing(base) as (stack, root):
+            with pytest.raises(OSError, match="No space"), (root / "big").open("ab") as file:
+                file.write(b"x")
+            assert (root / "big").stat().st_size == 1_280_000
+        assert bench.diff(stack)[1].entries == 0
+    finally:
+        sys_mount.umount2(os.fsencode(small), 0)
+
+
+def test_a_device_that_cannot_be_opened_is_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuse_mount, "DEVICE", str(tmp_path / "fuse"))
+    support = Aufs(tmp_path / "aufs", FUSE).probe()
+    assert not support.usable
+    assert support.reason == f"fuse: cannot open {tmp_path}/fuse: no such file or directory"
+
+
+def test_device_numbers_are_read_as_the_kernel_writes_them() -> None:
+    for major, minor in ((1, 3), (7, 200), (4095, 1_048_575), (8, 300)):
+        word = (minor & 0xFF) | (major << 8) | ((minor & ~0xFF) << 12)
+        assert device(word) == os.makedev(major, minor)
