@@ -92,6 +92,9 @@ class Execs:
         if output is not None:
             streams.collect(output)
         streams.started(master)
+        if terminal and request.get("ConsoleSize"):
+            # A runtime may set it when the program already runs, or not at all.
+            streams.resize(*(int(each) for each in request["ConsoleSize"]))
         self._loop.spawn(self._see_out(found, ended))
         return found
 
