@@ -19,7 +19,7 @@ def write(page: Path, scenes: Sequence[Scene]) -> None:
         _, closed, tail = rest.partition(end)
         if not found or not closed:
             raise ValueError(f"{page} has no place for the scene {scene.name}")
-        text = f"{head}{begin}\n```console\n{scene}\n```\n{end}{tail}"
+        text = f"{head}{begin}\n```text\n{scene}\n```\n{end}{tail}"
     page.write_text(text)
 
 
