@@ -8,7 +8,7 @@ from veneer.errors import NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from veneer.engine.containers.creating import ContainerRequest
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from veneer.engine.containers.logs import Line
     from veneer.engine.containers.processes import Processes
     from veneer.engine.containers.pruning import PrunedThings
+    from veneer.engine.containers.running import Finished
     from veneer.engine.containers.statistics import Sample
     from veneer.engine.engine import Engine
     from veneer.progress import Progress
@@ -65,13 +66,51 @@ class Containers:
 
         return state.read(self._store.containers.folder(container.id))
 
-    def create(self, request: ContainerRequest, *, progress: Progress | None = None) -> Container:
-        """Make a container; nothing runs yet.  Raises as creating.create."""
-        from veneer.engine.containers.creating import create
+    def create(
+        self,
+        image: ContainerRequest | str,
+        command: Sequence[str] | str | None = None,
+        *,
+        progress: Progress | None = None,
+        **fields: Any,
+    ) -> Container:
+        """Make a container; nothing runs yet.
 
-        made = create(self._engine, request, progress)
+        `image` is an image's name, `command` words or a line for its shell, `fields` are those of asking.asked; or it
+        is a whole request in docker's shapes.  Raises as creating.create.
+        """
+        from veneer.engine.containers.creating import ContainerRequest, create
+
+        if not isinstance(image, ContainerRequest) or command or fields:
+            from veneer.engine.containers.asking import requested
+
+            image = requested(image, command, fields)
+        made = create(self._engine, image, progress)
         self._tell(made, "create")
         return made
+
+    def run(
+        self,
+        image: ContainerRequest | str,
+        command: Sequence[str] | str | None = None,
+        *,
+        input: bytes = b"",
+        remove: bool = True,
+        check: bool = False,
+        on_output: Callable[[int, bytes], object] | None = None,
+        **fields: Any,
+    ) -> Finished:
+        """Run a command in a new container to its end; what it printed, and its exit status.
+
+        Fields as for `create`.  The container is removed at its end, unless told not to.  See running.run.
+        """
+        from veneer.engine.containers.asking import requested
+        from veneer.engine.containers.running import run
+
+        return run(
+            self._engine, requested(image, command, fields), input=input, remove=remove, check=check,
+            on_output=on_output,
+        )  # fmt: skip
 
     # ---- life
 
