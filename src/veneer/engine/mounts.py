@@ -197,12 +197,15 @@ def _described(
 
 
 def _lasting(mounts: Sequence[Mount]) -> Sequence[Mount]:
-    """The mounts, if none of them needs a process that ends with this one.  Raises NoLastingMount."""
-    for mount in mounts:
-        if mount.type == "fuse" and not getattr(mount.keeper, "lasting", False):
-            raise NoLastingMount("a FUSE mount of aufs ends with the command that made it",
-                                 hint="set aufs_mounter to overlay-shim, or look with: veneer export")  # fmt: skip
-    return mounts
+    """The mounts, so served that they do not end with this process."""
+    if not any(mount.type == "fuse" for mount in mounts):
+        return mounts
+    from veneer.drivers.aufs.fuse_mount import FuseUnion
+
+    return [
+        mount.replaced(keeper=mount.keeper.replaced(lasting=True)) if isinstance(mount.keeper, FuseUnion) else mount
+        for mount in mounts
+    ]
 
 
 def _target(directory: str) -> str:

@@ -39,12 +39,14 @@ def union(places: Places, lowers: Sequence[str], snapshot: str = "") -> Mount:
 
 
 class FuseUnion(Value):
-    """The keeper of a FUSE mount.  `snapshot` is the one whose branch is written to, "" if none is."""
+    """The keeper of a FUSE mount.  `snapshot` is the one whose branch is written to, "" if none is; `lasting`: it
+    outlives this process."""
 
     __slots__ = ()
     places: Places
     snapshot: str
     lowers: tuple[str, ...]
+    lasting: bool = False
 
     @contextlib.contextmanager
     def making(self, mount: Mount) -> Iterator[Mount]:
@@ -61,7 +63,7 @@ class FuseUnion(Value):
             yield mount.replaced(options=(f"fd={device}", *mount.options))
             work = _opened(mount.work, held) if mount.work is not None else -1
             roots = [*([branch] if branch >= 0 else []), *(_opened(lower, held) for lower in mount.lowers)]
-            _start(device, work, roots, has_upper=branch >= 0)
+            _start(device, work, roots, has_upper=branch >= 0, lasting=self.lasting)
 
     def ended(self) -> None:
         """The mount is gone: its server goes, too, and a branch it wrote to is plain."""
@@ -113,7 +115,7 @@ def _opened(directory: Path, held: contextlib.ExitStack) -> int:
     return fd
 
 
-def _start(device: int, work: int, roots: Sequence[int], *, has_upper: bool) -> None:
+def _start(device: int, work: int, roots: Sequence[int], *, has_upper: bool, lasting: bool) -> None:
     """Have a process serve the device; when this returns it does.  Raises MountFailed."""
     import subprocess
     import sys
@@ -121,8 +123,10 @@ def _start(device: int, work: int, roots: Sequence[int], *, has_upper: bool) -> 
     # As the workers that unpack: isolated, without site, and with no modules but those this process has.
     path = [entry for entry in sys.path if entry.startswith("/")]
     with contextlib.ExitStack() as held:
-        leash = os.pidfd_open(os.getpid())
-        held.callback(os.close, leash)
+        leash = -1
+        if not lasting:
+            leash = os.pidfd_open(os.getpid())
+            held.callback(os.close, leash)
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", _START, *map(str, (device, leash, int(has_upper), work, *roots)), "--",
              *path],

@@ -14,7 +14,7 @@ def main() -> None:
     """`DEVICE LEASH HAS_UPPER WORK BRANCH...`: descriptors that are open, -1 for none.
 
     Returns to whoever started it once the mount answers, and serves on in a child of its own.  LEASH is a descriptor
-    of the process (pidfd) that made the mount: when that ends, so does this one.
+    of the process (pidfd) that made the mount: when that ends, so does this one; -1: it ends with the mount alone.
     """
     import _thread
     import gc
@@ -32,7 +32,8 @@ def main() -> None:
     if os.fork():
         os._exit(0)
     os.dup2(os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC), 2)  # whoever started us reads it to its end
-    _thread.start_new_thread(_end_with, (leash,))
+    if leash >= 0:
+        _thread.start_new_thread(_end_with, (leash,))
     gc.freeze()
     gc.disable()  # nodes are taken apart when they are forgotten
     server.serve()
