@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import os
 import stat
@@ -33,7 +32,7 @@ def bench(driver: Overlay2, tmp_path: Path) -> Bench:
 def naive(driver: Overlay2) -> Overlay2:
     """The same driver where the kernel's own record of changes cannot be trusted."""
     other = Overlay2(driver.root)
-    other._abilities = dataclasses.replace(driver.abilities, native_diff=False)
+    other._abilities = driver.abilities.replaced(native_diff=False)
     return other
 
 

@@ -25,7 +25,7 @@ def mount(given: dict[str, Any]) -> Mount:
 def _plain(value: object) -> object:
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, tuple):
+    if type(value) is tuple:  # and not a value, which is one underneath
         return [_plain(each) for each in value]
     if value is None or isinstance(value, str | bool | int):
         return value
