@@ -6,7 +6,7 @@ same bytes.  Each is unpacked in a worker process while it is being copied.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Semaphore
@@ -66,15 +66,30 @@ def load(
     """
     with store.lease("load") as lease, open_archive(store, lease, source) as archive:
         found = plan(archive, platform)
-        loaded: list[Loaded] = []
-        with store.images.layout.held():
-            for image in found.images:
-                _take_in(store, lease, archive, image, progress)
-                loaded += _name(store, image)
-            for image in found.images:
-                _set_parent(store, image)
-            for index in found.indexes:
-                _keep_index(store, lease, index)
+        return take_in(store, lease, archive, found.images, progress, found.indexes)
+
+
+def take_in(
+    store: Store,
+    lease: Lease,
+    archive: Archive,
+    images: Sequence[PlannedImage],
+    progress: Progress = silent,
+    indexes: Sequence[PlannedIndex] = (),
+) -> list[Loaded]:
+    """Take in `images`, whose layers are members of `archive`, in their order, then what stands for several of them.
+
+    Raises LayerMismatch, NotAParent.  Images before a broken one stay loaded.
+    """
+    loaded: list[Loaded] = []
+    with store.images.layout.held():
+        for image in images:
+            _take_in(store, lease, archive, image, progress)
+            loaded += _name(store, image)
+        for image in images:
+            _set_parent(store, image)
+        for index in indexes:
+            _keep_index(store, lease, index)
     return loaded
 
 

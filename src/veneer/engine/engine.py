@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from veneer.build.events import Event
+    from veneer.distribution.foreign.root import ForeignRoot
     from veneer.drivers.userns import Standing
     from veneer.engine.builds import Build, Builds
     from veneer.engine.composition import Composition
@@ -83,6 +84,17 @@ class Engine:
         from veneer.engine.system import System
 
         return System(self)
+
+    @functools.cached_property
+    def foreign(self) -> ForeignRoot | None:
+        """The data root as another engine's (docker's, containers/storage's), to be read; None if it is ours or new."""
+        import os
+
+        if os.path.exists(f"{self.config.root_name}/oci-layout") or not os.path.isdir(self.config.root_name):
+            return None
+        from veneer.distribution.foreign.root import detect
+
+        return detect(self.config.root_name)
 
     @functools.cached_property
     def mounts(self) -> Mounts:

@@ -163,6 +163,21 @@ class Images(Reworking):
             image_events.happened(self._store, "load", image)
         return loaded
 
+    def import_store(
+        self, directory: str | Path, names: Sequence[str] = (), *, progress: Progress = silent
+    ) -> builtins.list[Loaded]:
+        """Take images out of another engine's data root, which is only read; without names all that have one there.
+
+        Raises NotAForeignRoot, NoSuchForeignImage, ForeignDamaged, LayerMismatch.
+        """
+        from veneer.distribution.foreign.importing import import_images
+        from veneer.distribution.foreign.root import require
+
+        loaded = import_images(self._store, require(directory), names, progress=progress)
+        for image in dict.fromkeys(each.image_id for each in loaded):
+            image_events.happened(self._store, "import", image)
+        return loaded
+
     def save(
         self, names: Sequence[str], out: Path | BinaryIO, *, format: str = "docker", progress: Progress = silent
     ) -> None:

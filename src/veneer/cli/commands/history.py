@@ -59,7 +59,13 @@ def listing(app: App, *, truncate: bool, human: bool) -> Listing[HistoryRow]:
 
 
 def run(app: App, given: Parsed) -> None:
-    rows = app.engine.images.history(given.arguments[0], layers=given.flag("layers"))
+    foreign = app.engine.foreign
+    if foreign is not None:
+        from veneer.engine.foreign import history
+
+        rows = history(foreign, given.arguments[0])
+    else:
+        rows = app.engine.images.history(given.arguments[0], layers=given.flag("layers"))
     format = given.text("format")
     kind = listing(app, truncate=not given.flag("no_trunc"), human=given.flag("human"))
     if given.flag("quiet") and format in ("", "table"):

@@ -10,8 +10,10 @@ from veneer.cli.units import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
+    from veneer.distribution.foreign.root import ForeignLayer
     from veneer.engine.layers import LayerInfo
     from veneer.oci.digest import Digest
     from veneer.store.image import Image
@@ -28,7 +30,7 @@ def _short(digest: Digest | None, *, truncate: bool) -> str:
     return digest.short if truncate else str(digest)
 
 
-def _layer_columns(*, truncate: bool) -> list[Column[Layer]]:
+def _layer_columns(*, truncate: bool) -> list[Column[Layer | ForeignLayer]]:
     return [
         Column("ChainID", "CHAIN ID", lambda layer: _short(layer.chain_id, truncate=truncate)),
         Column("DiffID", "DIFF ID", lambda layer: _short(layer.diff_id, truncate=truncate)),
@@ -40,8 +42,9 @@ def _layer_columns(*, truncate: bool) -> list[Column[Layer]]:
 
 
 def run_list(app: App, given: Parsed) -> None:
-    layers = list(app.engine.layers.list())
-    kind: Listing[Layer] = Listing("layer", _layer_columns(truncate=not given.flag("no_trunc")))
+    foreign = app.engine.foreign
+    layers: Sequence[Layer | ForeignLayer] = app.engine.layers.list() if foreign is None else foreign.layers
+    kind: Listing[Layer | ForeignLayer] = Listing("layer", _layer_columns(truncate=not given.flag("no_trunc")))
     format = given.text("format")
     if given.flag("quiet") and format in ("", "table"):
         app.write("".join(kind.columns["ChainID"].text(layer) + "\n" for layer in layers))

@@ -1,0 +1,189 @@
+"""Data roots of docker and containers/storage, made here by their layouts: listed, explained, imported, not touched."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import json
+import os
+import stat
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Veneer
+from veneer.distribution.foreign.root import ForeignDamaged, NoSuchForeignImage, NotAForeignRoot, detect, require
+from veneer.oci.digest import chain_ids
+from veneer.testing.images import SampleImage, directory, file, image, symlink
+
+pytestmark = pytest.mark.usefixtures("root_only")
+
+
+@pytest.fixture
+def veneer(tmp_path: Path) -> Veneer:
+    return Veneer(tmp_path / "root")
+
+
+def sample() -> SampleImage:
+    return image({"etc": directory(), "etc/name": file(b"one"), "old": file(b"x"), "keep": directory(),
+                  "keep/below": file(b"hidden")},
+                 {"etc": directory(), "etc/name": file(b"two"), ".wh.old": file(), "keep": directory(0o700),
+                  "keep/.wh..wh..opq": file(), "link": symlink("/etc/name")})  # fmt: skip
+
+
+def split(tar: bytes) -> bytes:
+    """The tar-split record of a layer."""
+    lines, at = [], 0
+    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+        for member in archive:
+            lines.append({"type": 2, "payload": base64.b64encode(tar[at : member.offset_data]).decode()})
+            lines.append({"type": 1, "name": member.name, "size": member.size, "payload": ""})
+            at = member.offset_data + member.size
+    lines.append({"type": 2, "payload": base64.b64encode(tar[at:]).decode()})
+    return gzip.compress("".join(json.dumps({**line, "position": n}) + "\n" for n, line in enumerate(lines)).encode())
+
+
+def unpack(tar: bytes, folder: Path, *, aufs: bool) -> None:
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+        for member in archive:
+            path = folder / member.name
+            if not aufs and path.name == ".wh..wh..opq":
+                os.setxattr(path.parent, "trusted.overlay.opaque", b"y")
+            elif not aufs and path.name.startswith(".wh."):
+                os.mknod(path.with_name(path.name[4:]), stat.S_IFCHR, 0)
+            else:
+                archive.extract(member, folder)
+
+
+def docker_root(root: Path, one: SampleImage, driver: str) -> Path:
+    """As docker lays it out; aufs without tar-split."""
+    folder = root / "image" / driver
+    chains = chain_ids(list(one.parsed.diff_ids))
+    for number, (layer, chain) in enumerate(zip(one.layers, chains, strict=True)):
+        row = folder / "layerdb/sha256" / chain.hex
+        row.mkdir(parents=True)
+        cache = f"{number + 1:064x}"
+        facts = {"diff": layer.diff_id, "cache-id": cache, "size": str(6 - number)}
+        for name, text in facts.items():
+            (row / name).write_text(text)
+        if number:
+            (row / "parent").write_text(chains[number - 1])
+        (row / "tar-split.json.gz").write_bytes(split(layer.tar))
+        place = root / "aufs/diff" / cache if driver == "aufs" else root / driver / cache / "diff"
+        unpack(layer.tar, place, aufs=driver == "aufs")
+        if driver == "aufs":
+            (root / "aufs/layers").mkdir(exist_ok=True)
+            (root / "aufs/layers" / cache).write_text("".join(f"{n + 1:064x}\n" for n in reversed(range(number))))
+    (folder / "imagedb/content/sha256").mkdir(parents=True)
+    (folder / "imagedb/content/sha256" / one.image_id.hex).write_bytes(one.config)
+    (folder / "repositories.json").write_text(json.dumps({"Repositories": {"old/app": {"old/app:1": one.image_id}}}))
+    return root
+
+
+def podman_root(root: Path, one: SampleImage) -> Path:
+    """As containers/storage lays it out; a container's layer, which has no diff ID, on top."""
+    chains = chain_ids(list(one.parsed.diff_ids))
+    rows = []
+    for number, (layer, chain) in enumerate(zip(one.layers, chains, strict=True)):
+        rows.append({"id": chain.hex, "diff-digest": layer.diff_id, "diff-size": 6 - number}
+                    | ({"parent": chains[number - 1].hex} if number else {}))  # fmt: skip
+        unpack(layer.tar, root / "overlay" / chain.hex / "diff", aufs=False)
+    rows.append({"id": "f" * 64, "parent": chains[-1].hex})
+    layers, images = root / "overlay-layers", root / "overlay-images"
+    layers.mkdir()
+    (layers / "layers.json").write_text(json.dumps(rows))
+    for layer, chain in zip(one.layers, chains, strict=True):
+        (layers / f"{chain.hex}.tar-split.gz").write_bytes(split(layer.tar))
+    (images / one.image_id.hex).mkdir(parents=True)
+    names = [one.image_id, "manifest"]
+    told = {"id": one.image_id.hex, "names": ["docker.io/old/app:1"], "layer": chains[-1].hex, "big-data-names": names}
+    (images / "images.json").write_text(json.dumps([told]))
+    (images / one.image_id.hex / ("=" + base64.b64encode(one.image_id.encode()).decode())).write_bytes(one.config)
+    return root
+
+
+ROOTS: dict[str, Callable[[Path, SampleImage], Path]] = {
+    "overlay2": lambda root, one: docker_root(root, one, "overlay2"),
+    "aufs": lambda root, one: docker_root(root, one, "aufs"),
+    "overlay": podman_root,
+}
+
+
+def state(root: Path) -> dict[str, tuple[object, ...]]:
+    """Everything about a tree but when it was last read."""
+    found: dict[str, tuple[object, ...]] = {}
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files, "."):
+            status = os.lstat(os.path.join(folder, name))
+            found[os.path.join(folder, name)] = (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return found
+
+
+@pytest.mark.parametrize("kind", ROOTS)
+def test_a_root_is_listed_explained_and_imported_and_not_touched(tmp_path: Path, veneer: Veneer, kind: str) -> None:
+    one = sample()
+    (tmp_path / "theirs").mkdir()
+    theirs = ROOTS[kind](tmp_path / "theirs", one)
+    before = state(theirs)
+    looking = Veneer(theirs)
+    rows = [json.loads(line) for line in looking("layer", "ls", "--no-trunc", "--format", "json").text.splitlines()]
+    assert [row["DiffID"] for row in rows] == list(one.parsed.diff_ids)
+    assert {row["Driver"] for row in rows} == {kind}
+    listed = looking("history", "--layers", "--no-trunc", "old/app:1")
+    assert (listed.code, listed.err) == (0, "")
+    assert str(theirs / ("aufs/diff" if kind == "aufs" else kind)) in listed.text
+    assert one.image_id in listed.text
+
+    done = veneer("import-store", str(theirs))
+    assert (done.text, done.err) == ("Imported image: old/app:1\n", "")
+    assert veneer("images", "-q", "--no-trunc").text.split() == [one.image_id]
+    assert veneer("system", "check", "--deep").code == 0
+    (tmp_path / "m").mkdir()
+    assert veneer("mount", "old/app:1", str(tmp_path / "m")).code == 0
+    assert sorted(os.listdir(tmp_path / "m")) == ["etc", "keep", "link"]
+    assert ((tmp_path / "m/etc/name").read_text(), os.listdir(tmp_path / "m/keep")) == ("two", [])
+    assert veneer("unmount", str(tmp_path / "m")).code == 0
+    assert state(theirs) == before
+
+
+def test_a_layer_whose_files_were_changed_is_not_taken_in(tmp_path: Path, veneer: Veneer) -> None:
+    one = sample()
+    (tmp_path / "theirs").mkdir()
+    theirs = docker_root(tmp_path / "theirs", one, "overlay2")
+    (theirs / f"overlay2/{2:064x}/diff/etc/name").write_text("six")
+    done = veneer("import-store", str(theirs), "old/app:1")
+    assert done.code == 1
+    assert "invalid diffID for layer 1" in done.err
+    (theirs / f"overlay2/{2:064x}/diff/etc/name").write_text("")
+    assert "3 bytes too short" in veneer("import-store", str(theirs)).err
+    assert veneer("images", "-q").text == ""
+
+
+def test_a_link_in_a_layer_leads_nowhere_outside_of_it(tmp_path: Path, veneer: Veneer) -> None:
+    (tmp_path / "theirs").mkdir()
+    theirs = docker_root(tmp_path / "theirs", sample(), "overlay2")
+    (tmp_path / "name").write_text("two")
+    folder = theirs / f"overlay2/{2:064x}/diff/etc"
+    (folder / "name").unlink()
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    assert "cannot be read" in veneer("import-store", str(theirs)).err
+
+
+def test_what_is_no_root_or_has_no_such_image_is_said(tmp_path: Path) -> None:
+    assert detect(tmp_path) is None
+    with pytest.raises(NotAForeignRoot):
+        require(tmp_path)
+    root = docker_root(tmp_path / "theirs", sample(), "overlay2")
+    with pytest.raises(NoSuchForeignImage, match="No such image: other"):
+        require(root).image("other")
+    (
+        root / "image/overlay2/layerdb/sha256" / next(iter(os.listdir(root / "image/overlay2/layerdb/sha256"))) / "diff"
+    ).unlink()
+    with pytest.raises(ForeignDamaged, match="diff is missing"):
+        require(root)
