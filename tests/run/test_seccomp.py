@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.run.conftest import Containers
-from veneer.run.seccomp import BadProfile, converted, profile
+from veneer.run.seccomp import ALWAYS, BadProfile, converted, hardened, profile, refused
 from veneer.run.spec import CAPABILITIES
 
 AMD64 = ("amd64", "SCMP_ARCH_X86_64")
@@ -43,7 +43,9 @@ def test_conditions_are_decided() -> None:
 
 def test_the_administrators_profile_stands_first_and_a_host_may_have_none(tmp_path: Path) -> None:
     paths = (str(tmp_path / "first"), str(tmp_path / "second"))
-    assert profile(("CAP_KILL",), paths) is None
+    none = profile(("CAP_KILL",), paths)
+    assert none is not None and none["defaultAction"] == "SCMP_ACT_ALLOW"
+    assert "mount" in {name for rule in none["syscalls"] for name in rule["names"]}
     profile.cache_clear()
     (tmp_path / "second").write_text('{"defaultAction": "SCMP_ACT_ALLOW"}')
     found = profile(("CAP_KILL",), paths)
@@ -69,3 +71,21 @@ def test_a_profile_is_in_force(containers: Containers) -> None:
 def test_the_hosts_own_profile_lets_a_shell_work(containers: Containers) -> None:
     profile.cache_clear()
     assert containers("sh", "-c", "echo a | cat", seccomp=profile(CAPABILITIES)).out == "a\n"
+
+
+def test_what_docker_refuses_is_refused_whatever_the_hosts_profile_allows() -> None:
+    allowed = {"names": ["read", "mount", "clone", "keyctl", "reboot"], "action": "SCMP_ACT_ALLOW"}
+    made = hardened({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [allowed]}, CAPABILITIES)
+    assert made["syscalls"][0] == {"names": ["read"], "action": "SCMP_ACT_ALLOW"}
+    assert {"mount", "keyctl", "reboot"} <= set(made["syscalls"][1]["names"])
+    [clone] = [rule for rule in made["syscalls"] if rule["names"] == ["clone"]]
+    assert clone["action"] == "SCMP_ACT_ALLOW" and clone["args"][0]["value"] == 0x7E020000
+    [absent] = [rule for rule in made["syscalls"] if rule["names"] == ["clone3"]]
+    assert absent["errnoRet"] == 38
+
+
+def test_a_capability_brings_its_calls_back() -> None:
+    assert {"mount", "bpf", "syslog", "perf_event_open"} <= refused(CAPABILITIES)
+    assert "syslog" not in refused((*CAPABILITIES, "CAP_SYSLOG")) and "mount" in refused((*CAPABILITIES, "CAP_SYSLOG"))
+    assert refused((*CAPABILITIES, "CAP_SYS_ADMIN")) & {"mount", "bpf", "unshare", "clone3"} == set()
+    assert refused((*CAPABILITIES, "CAP_SYS_ADMIN")) >= ALWAYS
