@@ -8,7 +8,6 @@ Source: Linux Documentation/filesystems/fuse.rst.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -96,12 +95,16 @@ class Reader:
                     raise
 
     def _reply(self, unique: int, answer: bytes | memoryview) -> None:
-        with contextlib.suppress(FileNotFoundError):  # who asked was interrupted, and waits no more
+        try:
             os.writev(self._device, (wire.answer(16 + len(answer), 0, unique), answer))
+        except FileNotFoundError:
+            pass  # who asked was interrupted, and waits no more
 
     def _fail(self, unique: int, number: int) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        try:
             os.write(self._device, wire.answer(16, -number, unique))
+        except FileNotFoundError:
+            pass  # as above
 
     # -- looking ---------------------------------------------------------------------------------------------
 
