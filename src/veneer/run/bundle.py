@@ -139,7 +139,13 @@ class Bundle:
 
         def hidden() -> None:
             place = os.fsencode(path)
-            sys_mount.umount2(place, sys_mount.MNT_DETACH)
+            try:
+                sys_mount.umount2(place, sys_mount.MNT_DETACH)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                # What a user namespace was given is locked; the whole directory that it is in is covered.
+                place = os.path.dirname(place)
             sys_mount.mount(b"tmpfs", place, b"tmpfs", sys_mount.MS_NOSUID | sys_mount.MS_NODEV, b"mode=0755")
 
         self.enclosure.inside(hidden)
