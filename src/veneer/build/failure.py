@@ -71,6 +71,6 @@ def located(
 def _look_into(image: ImageID) -> str:
     """What can be done with the image that a failed build leaves."""
     return (
-        f"the last good image is {image.short}: go on from it with FROM {image.short}, "
-        f"or see its files with veneer export {image.short} | tar -tv"
+        f"the last good image is {image.short}: look into it with veneer run --rm -it {image.short} sh, "
+        f"or go on from it with FROM {image.short}"
     )

@@ -51,4 +51,4 @@ def pruned(store: Store, removals: Iterable[Removal], size: int) -> None:
 
 
 def _labels(image: Image) -> Mapping[str, str]:
-    return image.config.run.get("Labels") or {}
+    return image.config.labels

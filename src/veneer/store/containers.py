@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 FOLDER = "containers"
 _COLUMNS = "id, name, image, image_name, top, driver, rw, init, created, document"
 _HEX = frozenset("0123456789abcdef")
+_LONGEST = 1024
+"""Characters of what somebody may call a container; for errors, too."""
 
 
 class NoSuchContainer(NotFound):
@@ -98,6 +100,8 @@ class ContainerStore:
     def find(self, reference: str) -> Container | None:
         """As `get`, None where there is none.  Raises AmbiguousContainer."""
         name = reference.removeprefix("/")
+        if not name.isascii() or len(name) > _LONGEST:
+            return None  # no container is called that
         row = self._catalog.row(
             f"SELECT {_COLUMNS} FROM container WHERE id = ?1 OR name = ?1 ORDER BY id = ?1 DESC LIMIT 1", (name,)
         )
@@ -118,7 +122,7 @@ class ContainerStore:
         """
         found = self.find(reference)
         if found is None:
-            raise NoSuchContainer(f"No such container: {reference}", hint="veneer ps -a shows all of them")
+            raise NoSuchContainer(f"No such container: {reference[:_LONGEST]}", hint="veneer ps -a shows all of them")
         return found
 
     def folder(self, id: str) -> Path:

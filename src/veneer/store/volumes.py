@@ -92,6 +92,9 @@ class VolumeStore:
         return [_volume(row) for row in self._catalog.rows(f"SELECT {_COLUMNS} FROM volume ORDER BY name")]
 
     def find(self, name: str) -> Volume | None:
+        """The volume of that name, or None."""
+        if not name.isascii():
+            return None  # none is called that
         row = self._catalog.row(f"SELECT {_COLUMNS} FROM volume WHERE name = ?", (name,))
         return None if row is None else _volume(row)
 

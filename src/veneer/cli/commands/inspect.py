@@ -142,7 +142,7 @@ def run_any(app: App, given: Parsed) -> int:
             except (NotFound, InvalidRequest) as error:
                 if wanted or not isinstance(error, NotFound | InvalidReference):
                     raise
-        raise NotFound(f"No such object: {name}")
+        raise NotFound(f"No such object: {name[:1024]}")
 
     return show_all(app, given.arguments, given.text("format"), find, _typed_any)
 
