@@ -99,7 +99,7 @@ def test_a_failure_is_shown_in_its_place(based: Veneer, tmp_path: Path) -> None:
     hint = next(line for line in answer.err.splitlines() if line.startswith("hint: the last good image is "))
     words = hint.partition("veneer ")[2].partition(", or")[0].split()
     words[words.index("-it")] = "--network=none"  # no terminal is here
-    assert based(*words, "-c", "echo there").out == "there\n"
+    assert based(*words, "-c", "echo there").text == "there\n"
 
 
 def test_raw_json_is_json_alone(based: Veneer, tmp_path: Path) -> None:
