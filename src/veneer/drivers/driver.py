@@ -66,8 +66,12 @@ DRIVERS: dict[str, str] = {
     "vfs": "veneer.drivers.vfs:Vfs",
     "erofs": "veneer.drivers.erofs.driver:Erofs",
     "aufs": "veneer.drivers.aufs.driver:Aufs",
+    "fuse-overlayfs": "veneer.drivers.fuse_overlayfs:FuseOverlayfs",
 }
-"""The built-in drivers, best first: name -> "module:Class".  Nothing is imported before it is asked for."""
+"""The built-in drivers, best first: name -> "module:Class".  Nothing is imported before it is asked for.
+
+What stands behind vfs, which works everywhere, is used when it is named and not otherwise.
+"""
 
 ENTRY_POINTS = "veneer.drivers"
 """The entry-point group by which other packages add drivers.  They are used when named, never chosen by probing."""

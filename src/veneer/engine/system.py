@@ -13,8 +13,10 @@ from veneer.errors import InvalidRequest, VeneerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
+    from veneer.drivers.driver import Support
     from veneer.engine.engine import Engine
     from veneer.store.accounting import DiskUsage
     from veneer.store.check import Finding
@@ -97,7 +99,8 @@ class System:
         ]
         try:
             driver = self._engine.store.driver
-            return driver.name, [*getattr(driver, "status", ()), *status]
+            why = _why(driver.name, bool(self._engine.config.storage_driver), support)
+            return driver.name, [("Chosen", why), *getattr(driver, "status", ()), *status]
         except VeneerError as error:
             return "", [("no driver", error.message), *status]
 
@@ -135,6 +138,25 @@ class System:
 
         with Registries(self._engine.config) as registries:
             return registries.logout(registry)
+
+
+def _why(chosen: str, named: bool, support: Mapping[str, Support]) -> str:
+    """In words, why this driver and none of the others."""
+    found = support.get(chosen)
+    works = f": {found.reason}" if found else ""
+    cause = "it was asked for" if named else f"it is the first that works or the data root began with it{works}"
+    parts = [f"{chosen} because {cause}"]
+    names = list(support)
+    for name, other in support.items():
+        if name == chosen:
+            continue
+        if not other.usable:
+            parts.append(f"not {name} because {other.reason}")
+        elif not named and chosen in names and names.index(name) > names.index(chosen):
+            parts.append(f"not {name} because {chosen} comes before it")
+        else:
+            parts.append(f"not {name} because it was not asked for")
+    return "; ".join(parts)
 
 
 def _architecture() -> str:
