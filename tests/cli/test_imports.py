@@ -70,6 +70,22 @@ def test_a_plain_list_imports_no_reader_of_documents(root: Path, words: list[str
     assert not _among(_modules("--root", str(root), *words), HEAVY + FOR_PATHS + FOR_DOCUMENTS)
 
 
+@pytest.fixture(scope="module")
+def with_container(root: Path) -> Path:
+    veneer = Veneer(root)
+    assert veneer("create", "--name", "one", "--network", "none", "-v", "vol:/v", "gold/app:1", "true").code == 0
+    return root
+
+
+@pytest.mark.usefixtures("root_only")
+@pytest.mark.parametrize("words", [
+    ["ps"], ["ps", "-a"], ["ps", "-aq"], ["ps", "-a", "--format", "{{.Names}} {{.Status}}"], ["volume", "ls"],
+    ["volume", "inspect", "vol"],
+], ids=" ".join)  # fmt: skip
+def test_lists_of_containers_import_nothing_heavy(with_container: Path, words: list[str]) -> None:
+    assert not _among(_modules("--root", str(with_container), *words), HEAVY)
+
+
 def test_a_command_imports_its_own_module_only(root: Path) -> None:
     commands = {name for name in _modules("--root", str(root), "images") if name.startswith("veneer.cli.commands.")}
     assert commands == {"veneer.cli.commands.images"}

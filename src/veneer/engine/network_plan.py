@@ -6,7 +6,6 @@ Source: moby daemon/container_operations.go, runconfig/hostconfig_unix.go, docke
 from __future__ import annotations
 
 import os
-import socket
 
 from veneer.errors import Conflict, InvalidRequest, NotFound, Unavailable, Unsupported
 from veneer.run.network import publishing, slirp_addresses
@@ -111,6 +110,8 @@ def refuse_endpoint(name: str, settings: Mapping[str, Any]) -> None:
                                         hint="veneer network create --subnet 10.5.0.0/24 NAME")  # fmt: skip
     if settings.get("Links"):
         raise NoLinks("links are a legacy feature that veneer does not have", hint="use aliases: --network-alias")
+    import socket
+
     for key, version in (("IPv4Address", 4), ("IPv6Address", 6)):
         if address := ipam.get(key):
             try:
@@ -153,6 +154,8 @@ def network_entry(
         six = "6" if pool.version == 6 else ""
         entry |= {f"subnet{six}": pool.subnet, f"address{six}": address, f"gateway{six}": pool.gateway}
     if not entry["mac"]:
+        import socket
+
         entry["mac"] = "02:42:" + socket.inet_aton(entry["address"]).hex(":")
     return entry
 

@@ -9,7 +9,6 @@ import os
 
 from veneer.engine.containers.mounts import listed
 from veneer.run.monitor import state as states
-from veneer.run.wanted import security_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +24,8 @@ _SHOWN = ("Type", "Name", "Source", "Destination", "Driver", "Mode", "RW", "Prop
 
 def inspection(engine: Engine, container: Container, *, size: bool = False) -> dict[str, Any]:
     """The object; every key docker 20.10 has, in its order."""
+    from veneer.run.wanted import security_options
+
     store = engine.store
     folder = store.containers.folder(container.id)
     found = states.read(folder)

@@ -67,9 +67,11 @@ def summaries(
 
     Raises InvalidFilter, and NoSuchContainer for a filter that names one.
     """
-    from veneer.engine.containers.listing_filters import parsed
+    wanted = None
+    if filters:
+        from veneer.engine.containers.listing_filters import parsed
 
-    wanted = parsed(engine, filters or {}) if filters else None
+        wanted = parsed(engine, filters)
     found: list[Summary] = []
     names: dict[str, str] = {}
     shows_all = all or last > 0 or (wanted is not None and wanted.shows_all)

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import os
 import posixpath
-from pathlib import Path
 
 from veneer.errors import InvalidRequest, NotFound
 
@@ -297,6 +296,8 @@ def fill_volumes(store: Store, container: Container) -> None:
 
     Links are followed inside the container's tree only: none leads to the host (CVE-2022-23648).
     """
+    from pathlib import Path
+
     from veneer.changeset import syscalls
     from veneer.drivers import treecopy
     from veneer.drivers.mount import opened

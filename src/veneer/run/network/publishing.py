@@ -6,7 +6,6 @@ Sources: docker/go-connections nat.ParsePortSpec, docker/cli opts (the long form
 from __future__ import annotations
 
 import re
-import socket
 
 from veneer.run.network.failures import InvalidPort
 
@@ -90,6 +89,8 @@ def _range(text: str, reason: str) -> tuple[int, int]:
 def _address(text: str) -> str:
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if bare:
+        import socket
+
         try:
             socket.inet_pton(socket.AF_INET6 if ":" in bare else socket.AF_INET, bare)
         except OSError:
