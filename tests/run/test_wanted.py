@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from veneer.run import wanted
-from veneer.run.spec import ALL_CAPABILITIES, CAPABILITIES, Bind, Device, DeviceRule, Host, Limit, Tmpfs
+from veneer.run.spec import (
+    ALL_CAPABILITIES,
+    CAPABILITIES,
+    Bind,
+    Device,
+    DeviceRule,
+    Host,
+    Limit,
+    Process,
+    Throttle,
+    Tmpfs,
+    limits_of,
+)
 from veneer.run.users import Identity
 
 ROOT = Identity(0, 0, (0,), "/root")
@@ -85,7 +99,7 @@ def test_what_is_mounted_comes_parents_first() -> None:
         {"type": "bind", "source": "/x", "target": "/a/b/c", "readonly": True, "propagation": "rslave"},
         {"type": "tmpfs", "target": "/a", "size": 5, "mode": 0o700},
     ]
-    assert wanted.mounts(job(binds=binds, init="/usr/bin/tini")) == [
+    assert wanted.mounts(job(binds=binds, init="/usr/bin/tini"), str) == [
         Tmpfs("/a", 5, False, 0o700, ("noexec",)),
         Bind("/usr/bin/tini", "/sbin/docker-init", True),
         Bind("/x", "/a/b/c", True, "rslave"),
@@ -116,3 +130,33 @@ def test_an_exec_has_the_containers_variables_and_its_own() -> None:
     assert (
         wanted.exec_process(job(), {"Cmd": ["true"], "Privileged": True}, ROOT, HOST).capabilities == ALL_CAPABILITIES
     )
+
+
+def test_a_part_of_a_volume_is_shown_by_its_descriptor(tmp_path: Path) -> None:
+    (tmp_path / "vol/a").mkdir(parents=True)
+    (tmp_path / "vol/out").symlink_to("/etc")
+    seen = []
+
+    def show(fd: int) -> str:
+        seen.append(os.path.basename(os.readlink(f"/proc/self/fd/{fd}")))
+        os.close(fd)
+        return "/shown"
+
+    bind = {"type": "volume", "source": str(tmp_path / "vol"), "target": "/p", "subpath": "a"}
+    assert wanted.mounts(job(binds=[bind]), show) == [Bind("/shown", "/p")] and seen == ["a"]
+    for path in ("out", "nosuch", "a/../../x"):
+        with pytest.raises(wanted.NoSuchSubpath):
+            wanted.mounts(job(binds=[bind | {"subpath": path}]), show)
+
+
+def test_rates_of_devices_are_by_their_numbers() -> None:
+    host = {
+        "BlkioDeviceReadBps": [{"Path": "/dev/null", "Rate": 5}],
+        "BlkioDeviceWriteIOps": [{"Path": "/dev/zero", "Rate": 6}],
+    }
+    found = wanted.resources(host, Host())
+    assert found.throttles == (Throttle("ReadBps", 1, 3, 5), Throttle("WriteIOPS", 1, 5, 6))
+    block = limits_of(Process(("x",), resources=found))["blockIO"]
+    assert block["throttleReadBpsDevice"] == [{"major": 1, "minor": 3, "rate": 5}]
+    with pytest.raises(wanted.NoSuchDevice):
+        wanted.resources({"BlkioDeviceReadBps": [{"Path": "/dev/nosuch", "Rate": 5}]}, Host())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 from veneer.drivers import mount as mounting
@@ -108,6 +109,24 @@ class Bundle:
             return path, os.path.isdir(path)
 
         return self.enclosure.inside(made)
+
+    def shown(self, fd: int) -> str:
+        """The path of what an O_PATH descriptor is of, wherever its name leads by now; it is closed."""
+
+        def mounted() -> str:
+            place = self._place()
+            if stat.S_ISDIR(os.fstat(fd).st_mode):
+                place.mkdir()
+            else:
+                place.touch()
+            flags = sys_mount.MS_BIND | sys_mount.MS_REC
+            sys_mount.mount(f"/proc/self/fd/{fd}".encode(), os.fsencode(place), b"", flags, b"")
+            return os.fspath(place)
+
+        try:
+            return self.enclosure.inside(mounted)
+        finally:
+            os.close(fd)
 
     def socket(self, listener: socket, *, mode: int, uid: int, gid: int) -> str:
         """Bind a Unix socket; its path, to mount in the container."""

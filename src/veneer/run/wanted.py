@@ -27,7 +27,7 @@ from veneer.run.spec import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from veneer.run.spec import Host
@@ -58,11 +58,11 @@ def words(job: Mapping[str, Any]) -> tuple[str, ...]:
     return (INIT, "--", *args) if job.get("init") else args
 
 
-def mounts(job: Mapping[str, Any]) -> list[Bind | Tmpfs]:
+def mounts(job: Mapping[str, Any], show: Callable[[int], str]) -> list[Bind | Tmpfs]:
     """What is mounted besides the system's own, parents before what is in them; the targets are as they were given.
 
-    A part of a volume is given by a descriptor of ours, which stays open: what a link in the volume says meanwhile is
-    nothing to us.  Raises NoSuchSubpath.
+    `show` gives a path for a descriptor of a part of a volume: what a link in the volume says meanwhile is nothing to
+    us.  Raises NoSuchSubpath.
     """
     found: list[Bind | Tmpfs] = []
     for each in job.get("binds") or ():
@@ -72,7 +72,7 @@ def mounts(job: Mapping[str, Any]) -> list[Bind | Tmpfs]:
                       tuple(each.get("options") or ("noexec",)))
             )  # fmt: skip
         else:
-            source = _part(each["source"], each["subpath"]) if each.get("subpath") else each["source"]
+            source = show(_part(each["source"], each["subpath"])) if each.get("subpath") else each["source"]
             found.append(
                 Bind(source, each["target"], bool(each.get("readonly")), each.get("propagation") or "rprivate",
                      each.get("recursive", True), tuple(each.get("options") or ()))
@@ -82,19 +82,18 @@ def mounts(job: Mapping[str, Any]) -> list[Bind | Tmpfs]:
     return sorted(found, key=lambda mount: mount.target.count("/"))
 
 
-def _part(volume: str, path: str) -> str:
-    """A path to what `path` names in a volume, that leads nowhere else.  Source: CVE-2017-1002101."""
+def _part(volume: str, path: str) -> int:
+    """A descriptor of what `path` names in a volume, that leads nowhere else.  Source: CVE-2017-1002101."""
     from veneer.changeset import syscalls
 
     root = os.open(volume, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        found = syscalls.openat2(root, os.fsencode(path.strip("/") or "."), os.O_PATH, syscalls.RESOLVE_IN_ROOT)
+        return syscalls.openat2(root, os.fsencode(path.strip("/") or "."), os.O_PATH, syscalls.RESOLVE_IN_ROOT)
     except OSError as error:
         reason = (error.strerror or "").lower()
         raise NoSuchSubpath(f"cannot access path {path} of the volume: {reason}") from None
     finally:
         os.close(root)
-    return f"/proc/{os.getpid()}/fd/{found}"
 
 
 def process(

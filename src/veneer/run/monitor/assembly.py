@@ -101,7 +101,7 @@ class Assembly:
         self.folder.rmdir()
 
     def _mounts(self) -> list[Bind | Tmpfs]:
-        given = [*wanted.mounts(self._job), *wanted.device_mounts(self.host_config, self._host)]
+        given = [*wanted.mounts(self._job, self._bundle.shown), *wanted.device_mounts(self.host_config, self._host)]
         targets = {each.target for each in given}
         folder = Path(self._job["folder"])
         files = [
