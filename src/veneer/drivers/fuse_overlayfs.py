@@ -61,6 +61,11 @@ class FuseOverlayfs(Overlay2):
         from veneer.drivers import treecopy
 
         below = list(dict.fromkeys(self.directory(lower) for lower in lowers))
+        if len(below) > self.max_lowers:
+            raise TooManyLayers(
+                f"{self.name} can stand on {self.max_lowers} layers, not on {len(below)}",
+                hint="squash the image, or use --storage-driver vfs",
+            )
         if snapshot is None and not below:
             return [Mount.bind(treecopy.empty(self.root), readonly=True)]
         if snapshot is None or readonly:
@@ -90,9 +95,6 @@ class FuseOverlayfs(Overlay2):
             return pack_difference(below, merged, out, index=index, untouched=untouched)
 
     def _union(self, lowers: Sequence[Path], upper: Path | None = None, work: Path | None = None) -> Mount:
-        if len(lowers) > self.max_lowers + (upper is None):
-            raise TooManyLayers(f"{self.name} can stand on {self.max_lowers} layers, not on {len(lowers)}",
-                                hint="squash the image, or use --storage-driver vfs")  # fmt: skip
         return Mount("fuse", PROGRAM, _OPTIONS, tuple(lowers), upper, work, upper is None, keeper=Server(self.root))
 
     def _tried(self) -> str:
