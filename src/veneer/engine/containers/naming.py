@@ -5,7 +5,7 @@ Docker's form, a trait and a scientist; the lists are our own.
 
 from __future__ import annotations
 
-import random
+import os
 import re
 
 from veneer.errors import InvalidRequest
@@ -39,10 +39,12 @@ class InvalidContainerName(InvalidRequest):
 
 
 def random_name(attempt: int = 0) -> str:
-    """A name; with a digit at its end after a few that were taken."""
-    chosen = random.SystemRandom()
-    name = f"{chosen.choice(_TRAITS)}_{chosen.choice(_PEOPLE)}"
-    return f"{name}{chosen.randrange(10 ** max(1, attempt - 5))}" if attempt > 5 else name
+    """A name; with a number at its end after a few that were taken."""
+    number = int.from_bytes(os.urandom(8), "big")
+    number, trait = divmod(number, len(_TRAITS))
+    number, person = divmod(number, len(_PEOPLE))
+    name = f"{_TRAITS[trait]}_{_PEOPLE[person]}"
+    return f"{name}{number % 10 ** max(1, attempt - 5)}" if attempt > 5 else name
 
 
 def checked_name(name: str) -> str:
