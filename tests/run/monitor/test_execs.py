@@ -85,7 +85,7 @@ def test_many_at_once(box: Boxes) -> None:
     one.start(*SLEEP)
     found: list[tuple[int, bytes, bytes]] = []
     threads = [
-        threading.Thread(target=lambda n=n: found.append(one.exec("sh", "-c", f"echo {n}; exit {n}")))  # type: ignore[misc]
+        threading.Thread(target=lambda n=n: found.append(one.exec("sh", "-c", f"echo {n}; exit {n}")))
         for n in range(12)
     ]
     for each in threads:

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -242,7 +243,7 @@ def test_one_that_is_to_go_is_removed_by_the_monitor_unless_somebody_cares(box: 
     for one in (left, kept):
         one.config["OpenStdin"] = True
     mark = tmp_path / "removed"
-    words = {"auto_remove": True, "remove": ["/bin/touch", str(mark)]}
+    words: dict[str, Any] = {"auto_remove": True, "remove": ["/bin/touch", str(mark)]}
     lock = state.hold(kept.folder, state.CARETAKER)
     assert lock is not None
     assert kept.run("true", **words)[0] == 0
