@@ -18,6 +18,8 @@ def run_inspect(app: App, given: Parsed) -> int:
     from veneer.cli.inspected import typed_container
 
     size = given.flag("size")
+    if size:
+        app.enter_namespace()
 
     def find(name: str) -> dict[str, Any]:
         return dict(app.engine.containers.inspect(name, size=size))

@@ -135,6 +135,9 @@ def run_any(app: App, given: Parsed) -> int:
 
         return run_inspect(app, given)
 
+    if given.flag("size"):
+        app.enter_namespace()
+
     def find(name: str) -> dict[str, Any]:
         for kind in (wanted,) if wanted else TYPES[:-1]:
             try:

@@ -74,6 +74,8 @@ def run(app: App, given: Parsed) -> None:
     format = given.text("format")
     last = 1 if given.flag("latest") else number(given.text("last") or "-1", "-n, --last")
     with_size = given.flag("size") or ".Size" in format or format == "json"
+    if with_size:
+        app.enter_namespace()  # whose files they are, a plain user cannot read
     rows = app.engine.containers.summaries(
         all=given.flag("all"), filters=given.filters("filter"), last=max(last, 0), size=with_size
     )

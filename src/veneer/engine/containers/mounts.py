@@ -237,13 +237,13 @@ def _made(store: Store, point: dict[str, Any]) -> None:
             point["Device"] = made.options["device"]
     elif point["Type"] == "bind":
         source = point["Source"]
-        if point.pop("Create", False) and not os.path.lexists(source):
-            os.makedirs(source, mode=0o755, exist_ok=True)
         root, real = os.path.realpath(store.config.root_name), os.path.realpath(source)
         inside = real == root or real.startswith(root + "/")
         if inside and not real.startswith(os.path.join(root, "volumes") + "/"):
             raise InvalidMount(f"{source} is inside veneer's data root, and what is there must not be changed",
                                hint="name a volume instead")  # fmt: skip
+        if point.pop("Create", False) and not os.path.lexists(source):
+            os.makedirs(source, mode=0o755, exist_ok=True)
 
 
 def binds(mounts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
