@@ -24,8 +24,17 @@ if TYPE_CHECKING:
     from veneer.run.monitor.stream import Stream, Streams
     from veneer.store.containers import Container
 
-INITS = ("docker-init", "tini", "catatonit")
-"""Programs that are a container's first process for `--init`, as distributions name them."""
+INITS = ("docker-init", "tini-static", "catatonit", "tini")
+"""Programs that are a container's first process for `--init`, as distributions name them; the last one needs the
+libraries of the image to be the host's."""
+_REMOVER = """import contextlib, json, sys
+sys.path[:] = json.loads(sys.argv[1])
+import veneer
+from veneer.errors import NotFound
+with veneer.open(sys.argv[2]) as engine, contextlib.suppress(NotFound):
+    engine.containers.remove(sys.argv[3], force=True, volumes=True)
+"""
+"""Run by the monitor of a container that is to be removed at its end, where nobody who waits for that does it."""
 
 
 class AlreadyRunning(NotModified):
@@ -103,8 +112,19 @@ def job(engine: Engine, container: Container) -> dict[str, Any]:
         "restart": {"name": policy.get("Name") or "no", "count": policy.get("MaximumRetryCount") or 0},
         "health": health if (health.get("Test") or ["NONE"])[0] not in ("NONE", "") else None,
         "auto_remove": bool(host.get("AutoRemove")),
+        "remove": remover(engine, container) if host.get("AutoRemove") else [],
         "init": init_program() if host.get("Init") else "",
     }
+
+
+def remover(engine: Engine, container: Container) -> list[str]:
+    """The words of a program that removes a container; it finds modules where we do."""
+    import json
+    import sys
+
+    path = json.dumps([os.path.abspath(each) for each in sys.path])
+    root = os.path.realpath(engine.store.config.root_name)
+    return [sys.executable, "-I", "-c", _REMOVER, path, root, container.id]
 
 
 def log(container: Container, folder: os.PathLike[str]) -> dict[str, Any]:

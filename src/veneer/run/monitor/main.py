@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
@@ -29,6 +30,7 @@ def main() -> None:
     os.closerange(3, 1 << 30)
     os.chdir("/")
     os.umask(0o022)
+    _prepare()
     caller = socket.socket(fileno=os.dup(0))
     request = _request(caller)
     if request is None:
@@ -46,6 +48,19 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - the last that can be said of it
         _note(job, error)
         sys.exit(1)
+
+
+def _prepare() -> None:
+    """Load, while the caller still finds out what the job is, what almost every job needs."""
+    import encodings.ascii  # noqa: F401
+
+    from veneer.run import seccomp  # noqa: F401
+    from veneer.run.monitor import logfile  # noqa: F401
+    from veneer.store import events  # noqa: F401
+
+    # What is there stays; looked through by nobody, its pages are not copied for the child.
+    gc.collect()
+    gc.freeze()
 
 
 def _request(caller: socket.socket) -> dict[str, Any] | None:
@@ -77,7 +92,6 @@ def _watch(job: dict[str, Any], attach: list[bool] | None, caller: socket.socket
             connection.answer({"error": failures.told(error)})
             if not isinstance(error, VeneerError):
                 raise
-            await life.remove()
             life.over.set(life.state.exit_code)
 
     task = loop.spawn(begin())
