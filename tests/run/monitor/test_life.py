@@ -182,7 +182,7 @@ def test_its_root_and_its_processes_are_the_hosts_to_see(box: Boxes) -> None:
             os.close(root)
         pids = one.client.pids()
         assert one.state.pid in pids and len(pids) == 2
-        assert {Path(f"/proc/{pid}/comm").read_text() for pid in pids} == {"sh\n", "sleep\n"}
+        until(lambda: {Path(f"/proc/{pid}/comm").read_text() for pid in pids} == {"sh\n", "sleep\n"})
 
 
 def test_policies_start_it_again(box: Boxes) -> None:

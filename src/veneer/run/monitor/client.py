@@ -77,7 +77,7 @@ class Client:
         One that is paused already stays so.
         """
         with self.connection() as connection:
-            ask(connection, {"do": "freeze"})
+            self._asked(connection, {"do": "freeze"})
             yield
 
     def update(self, resources: dict[str, Any] | None = None, restart: dict[str, Any] | None = None) -> None:
@@ -108,7 +108,7 @@ class Client:
     def wait(self, condition: str = "not-running") -> int:
         """Return the exit code when the container is "not-running", at its "next-exit", or when it is "removed"."""
         with self.connection() as connection:
-            code = int(ask(connection, {"do": "wait", "condition": condition})["code"])
+            code = int(self._asked(connection, {"do": "wait", "condition": condition})["code"])
             if condition == "removed":
                 while connection.recv(1 << 10):  # the monitor stays for as long as it has to do with the removal
                     pass
@@ -137,7 +137,7 @@ class Client:
         The caller closes it.
         """
         with self.connection() as connection:
-            ask(connection, {"do": "root"})
+            self._asked(connection, {"do": "root"})
             _, fds, _, _ = socket.recv_fds(connection, 1, 1)
         if not fds:
             raise MonitorGone("the container's monitor ended before it could show the container's files")
@@ -164,12 +164,21 @@ class Client:
 
     def _do(self, verb: str, **arguments: Any) -> dict[str, Any]:
         with self.connection() as connection:
-            return ask(connection, {"do": verb, **arguments})
+            return self._asked(connection, {"do": verb, **arguments})
+
+    def _asked(self, connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return ask(connection, request)
+        except MonitorGone:
+            if state.last_written(self.folder).is_live:
+                raise
+            # It had ended as it should, a moment before it could have been asked.
+            raise NotRunning(f"Container {self.folder.name} is not running") from None
 
     def _stream(self, verb: str, **arguments: Any) -> Stream:
         connection = self.connection()
         try:
-            return Stream(connection, str(ask(connection, {"do": verb, **arguments})["id"]))
+            return Stream(connection, str(self._asked(connection, {"do": verb, **arguments})["id"]))
         except BaseException:
             connection.close()
             raise

@@ -63,6 +63,11 @@ class Connection:
         self._reading = reading
         self._watch()
 
+    def take(self) -> None:
+        """Take what he has sent already."""
+        if self.is_open:
+            self._receive()
+
     def finish(self) -> None:
         """Close when he has taken everything."""
         self._finishing = True

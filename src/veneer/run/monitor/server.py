@@ -75,6 +75,9 @@ class Server:
         """Nobody is let in any more."""
         fd = self._socket.fileno()
         if fd >= 0:
+            with contextlib.suppress(OSError):  # it was never listened at
+                while self._accept():  # whoever was let in by the kernel before is told how it ended
+                    pass
             self._loop.watch(fd, 0, lambda _: None)
             (self._life.folder / state.SOCKET).unlink(missing_ok=True)
             self._socket.close()
@@ -83,6 +86,7 @@ class Server:
         """Let everybody go who waits for nothing that is on its way to him."""
         self._closing = True
         for each in list(self._connections):
+            each.take()
             each.finish()
         self._look()
 
@@ -106,13 +110,17 @@ class Server:
 
         connection.on_frame = asked
 
-    def _accept(self) -> None:
-        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):  # he has gone already
+    def _accept(self) -> bool:
+        """Let one in; whether there was one."""
+        try:
             connected, _ = self._socket.accept()
-            if len(self._connections) >= MAX_CONNECTIONS:
-                connected.close()
-                return
+        except (BlockingIOError, ConnectionAbortedError):  # he has gone already
+            return False
+        if len(self._connections) >= MAX_CONNECTIONS:
+            connected.close()
+        else:
             self._add(Connection(self._loop, connected))
+        return True
 
     def _gone(self, connection: Connection) -> None:
         self._connections.discard(connection)
