@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -59,3 +60,13 @@ def test_what_a_killed_monitor_leaves_is_nothing(user: PlainUser) -> None:
     until(lambda: user.veneer("wait", "box").out == "137\n")
     assert user.veneer("start", "box").out == "box\n"
     assert user.veneer("exec", "box", "true").code == 0
+
+
+@pytest.mark.parametrize("further_ids", [True, False])
+def test_one_that_was_left_alone_is_removed_at_its_end(tmp_path: Path, further_ids: bool) -> None:
+    needs("busybox", "crun")
+    with plain_user(tmp_path, further_ids=further_ids) as user:
+        busybox_tar(tmp_path / "busybox.tar").chmod(0o644)
+        user.veneer("import", "busybox.tar", "busybox:1")
+        user.veneer("run", "-d", "--rm", "--network", "none", "busybox:1", "true")
+        until(lambda: user.veneer("ps", "-aq").out == "")

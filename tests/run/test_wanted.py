@@ -160,3 +160,11 @@ def test_rates_of_devices_are_by_their_numbers() -> None:
     assert block["throttleReadBpsDevice"] == [{"major": 1, "minor": 3, "rate": 5}]
     with pytest.raises(wanted.NoSuchDevice):
         wanted.resources({"BlkioDeviceReadBps": [{"Path": "/dev/nosuch", "Rate": 5}]}, Host())
+
+
+def test_ping_is_for_the_groups_that_this_user_namespace_has() -> None:
+    job = {"args": ["true"], "document": {"Config": {}, "HostConfig": {}}}
+    who = Identity(0, 0, (0,), "/root")
+    for groups, last in ((1 << 32, 2147483647), (65537, 65536), (1, 0)):
+        made = wanted.process(job, who, Host(groups=groups, capabilities=0))
+        assert dict(made.sysctls)["net.ipv4.ping_group_range"] == f"0 {last}"

@@ -40,8 +40,7 @@ PIDS_LIMIT = 4096
 """Of whoever asks for none: a fork bomb ends in its container.  Docker has no such limit; -1 takes it away."""
 SECCOMP, NO_NEW_PRIVILEGES = "seccomp", "no-new-privileges"
 _SYS_RESOURCE = ALL_CAPABILITIES.index("CAP_SYS_RESOURCE")
-_NO_RIGHTS_NEEDED = ("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")
-"""What docker sets in every network namespace of a container's own: ports under 1024 and ping are for everybody."""
+_MAX_PING_GROUP = 2147483647
 
 
 class NoSuchDevice(InvalidRequest):
@@ -146,7 +145,7 @@ def process(
         uts="host" if host.get("UTSMode") == "host" else "",
         cgroupns="host" if host.get("CgroupnsMode") == "host" else "",
         shm=ipc != "none",
-        sysctls=_sysctls(host, network),
+        sysctls=_sysctls(host, network, limits),
         annotations=tuple((host.get("Annotations") or {}).items()),
         oom_score_adj=host.get("OomScoreAdj") or None,
     )
@@ -325,9 +324,13 @@ def _paths(given: Sequence[str] | None, *, privileged: bool) -> tuple[str, ...] 
     return None if given is None else tuple(given)
 
 
-def _sysctls(host: Mapping[str, Any], network: str) -> tuple[tuple[str, str], ...]:
-    own_network = network != "host"
-    wanted = dict(_NO_RIGHTS_NEEDED) if own_network and not host.get("Privileged") else {}
+def _sysctls(host: Mapping[str, Any], network: str, limits: Host) -> tuple[tuple[str, str], ...]:
+    wanted = {}
+    if network != "host" and not host.get("Privileged"):
+        # As docker does in every network of a container's own: ports under 1024 and ping are for everybody.  The
+        # kernel takes groups that this user namespace has, and no others.
+        last = min(_MAX_PING_GROUP, limits.groups - 1)
+        wanted = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": f"0 {last}"}
     return tuple((wanted | (host.get("Sysctls") or {})).items())
 
 
