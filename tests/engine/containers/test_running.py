@@ -183,3 +183,12 @@ def test_inspect_tells_what_runs(engine: Engine, image: str) -> None:
     finally:
         engine.containers.remove("up", force=True, volumes=True)
     assert engine.volumes.list() == []
+
+
+def test_one_on_anothers_network_has_its_name(engine: Engine, image: str) -> None:
+    engine.containers.create(image, ["sleep", "1000"], name="peer", network="none", hostname="theirs")
+    try:
+        engine.containers.start("peer")
+        assert engine.containers.run(image, "hostname; echo $HOSTNAME", network="container:peer").out == b"theirs\n" * 2
+    finally:
+        engine.containers.remove("peer", force=True, volumes=True)

@@ -102,7 +102,7 @@ def job(engine: Engine, container: Container) -> dict[str, Any]:
         "image": container.image,
         "image_name": container.image_name,
         "labels": config.get("Labels") or {},
-        "document": container.document,
+        "document": _named_as_its_network(engine, container.document),
         "args": command(config),
         "mounts": [told(each) for each in store.containers.mounts(container)],
         "binds": mounts.binds(container.document["Mounts"]),
@@ -115,6 +115,16 @@ def job(engine: Engine, container: Container) -> dict[str, Any]:
         "remove": remover(engine, container) if host.get("AutoRemove") else [],
         "init": init_program() if host.get("Init") else "",
     }
+
+
+def _named_as_its_network(engine: Engine, document: dict[str, Any]) -> dict[str, Any]:
+    """A container that shares another's network has its name as well, which /etc/hosts there knows."""
+    word, _, other = str(document["HostConfig"].get("NetworkMode") or "").partition(":")
+    found = engine.store.containers.find(other) if word == "container" else None
+    if found is None:
+        return document
+    names = {key: found.document["Config"].get(key) or "" for key in ("Hostname", "Domainname")}
+    return document | {"Config": document["Config"] | names}
 
 
 def remover(engine: Engine, container: Container) -> list[str]:
