@@ -59,7 +59,7 @@ def _in(app: App, given: Parsed, name: str, from_: str, path: str) -> None:
 
     container = _found(app, name, path)
     if not path:
-        raise Failure("destination path cannot be empty: name a path in the container")
+        raise Failure("no such directory: name a path in the container")
     copying.check_writable(container, path)
     with copying.container_side(app.engine, container, name, path) as (inside, inner):
         if from_ == "-":

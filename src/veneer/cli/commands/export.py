@@ -20,7 +20,11 @@ def run_either(app: App, given: Parsed) -> None:
 
     try:
         app.engine.containers.get(given.arguments[0])
-    except NotFound:
+    except NotFound as missing:
+        try:
+            app.engine.images.get(given.arguments[0])
+        except NotFound:
+            raise missing from None
         run(app, given)
     else:
         run_container(app, given)
