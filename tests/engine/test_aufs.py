@@ -18,11 +18,13 @@ from veneer.run.monitor.mounts import mount, told
 pytestmark = pytest.mark.usefixtures("root_only")
 
 _DOCKERFILE = """
-FROM scratch
+FROM scratch AS tree
 ADD busybox.tar /
 RUN mkdir -p /d/old /e && echo one > /d/old/f && echo two > /e/gone
 RUN rm -r /d && mkdir /d && echo new > /d/f && rm /e/gone
 COPY Dockerfile /e/again
+FROM tree
+RUN --mount=from=tree,target=/mnt,rw rm -r /mnt/e && echo changed > /mnt/d/f && ls /mnt > /seen
 """
 
 
@@ -42,12 +44,15 @@ def test_an_image_is_built_looked_at_moved_and_run(tmp_path: Path, busybox: Path
         return run(Path(sys.executable).with_name("veneer"), *here, *words, env=env).out
 
     veneer("build", "-q", "-t", "demo:1", str(context))
-    assert veneer("history", "-q", "demo:1").count("\n") == 4
+    assert veneer("history", "-q", "demo:1").count("\n") == 5
     assert veneer("image", "inspect", "-f", "{{.GraphDriver.Name}} {{.GraphDriver.Data}}", "demo:1").startswith("aufs ")
     assert f"Backing Mount: {mounter}" in veneer("info")
     veneer("export", "-o", str(tmp_path / "tree.tar"), "demo:1")
     names = run("tar", "tf", str(tmp_path / "tree.tar")).out.split()
     assert {"d/f", "e/again"} <= set(names)
+    seen = set(veneer("run", "--rm", "--network=none", "demo:1", "cat", "/seen").split())
+    assert "d" in seen
+    assert "e" not in seen
     assert not {"d/old/", "e/gone"} & set(names)
     veneer("save", "-o", str(tmp_path / "saved.tar"), "demo:1")
     veneer("load", "-i", str(tmp_path / "saved.tar"), root="other")

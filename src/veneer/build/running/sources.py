@@ -122,6 +122,8 @@ class Source:
         work.mkdir()
         with opened([below]) as root:
             _like(upper, os.fstat(root))
+        if below.type == "fuse":  # its layers are not spelt as overlay spells
+            return [below.replaced(upper=upper, work=work, readonly=False)]
         return [Mount.overlay(lowers, upper=upper, work=work, options=options, data=below.data)]
 
 
