@@ -121,14 +121,16 @@ def opened(mounts: Sequence[Mount]) -> Iterator[int]:
             yield root
         return
     try:
+        # Kept open as well: of a mount that is in no namespace the kernel takes every look through a link for a change
+        # of mounts, and openat2 is told to try again for ever where a link leads upwards.
         try:
             root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=detached)
+            try:
+                yield root
+            finally:
+                os.close(root)
         finally:
             os.close(detached)
-        try:
-            yield root
-        finally:
-            os.close(root)
     finally:
         _ended(mount)
 
