@@ -162,3 +162,62 @@ def test_a_tree_deeper_than_python_recurses_is_removed(tmp_path: Path, root: int
     os.close(fd)
     remove_tree(root, b"d", b"d")
     assert not (tmp_path / "root/d").exists()
+
+
+@pytest.fixture
+def rich(tmp_path: Path) -> Iterator[int]:
+    """A tree with links of every kind in it, /secret beside it."""
+    base = tmp_path / "rich"
+    (base / "a/b").mkdir(parents=True)
+    (base / "a/b/f").write_text("f")
+    (tmp_path / "secret").write_text("secret")
+    for name, target in {
+        "up": "../../../..", "a/b/above": "../../..", "abs": "/a/b", "file": "a/b/f", "loop": "loop", "gone": "nosuch",
+        "out": "../secret", "chain": "abs/above/a",
+    }.items():  # fmt: skip
+        (base / name).symlink_to(target)
+    fd = os.open(base, os.O_RDONLY)
+    yield fd
+    os.close(fd)
+
+
+def opened_as(root: int, path: bytes, flags: int, *, kernel: bool) -> tuple[str, int]:
+    """What a path leads to: the error's name, or its inode."""
+    from veneer.changeset.root_walk import open_in_root
+
+    try:
+        fd = (
+            syscalls.openat2(root, path, flags, syscalls.RESOLVE_IN_ROOT) if kernel else open_in_root(root, path, flags)
+        )
+    except OSError as error:
+        return errno.errorcode[error.errno or 0], 0
+    found = os.fstat(fd).st_ino
+    os.close(fd)
+    return "", found
+
+
+@pytest.mark.parametrize("flags", [os.O_PATH, os.O_RDONLY, os.O_RDONLY | os.O_DIRECTORY, os.O_PATH | os.O_NOFOLLOW])
+def test_a_walk_in_a_root_arrives_where_the_kernel_does(rich: int, flags: int) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for path in (
+        b".", b"/", b"..", b"a", b"/a/b/f", b"a/b/f/", b"a/b/f/.", b"a//b/./f", b"up", b"up/a/b", b"a/b/above/a",
+        b"abs", b"abs/", b"abs/f", b"file", b"file/", b"loop", b"loop/x", b"gone", b"gone/x", b"out", b"chain/b/f",
+        b"a/b/../../a", b"nosuch", b"nosuch/..", b"a/b/f/..",
+    ):  # fmt: skip
+        assert opened_as(rich, path, flags, kernel=False) == opened_as(rich, path, flags, kernel=True), path
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.usefixtures("root_only")
+def test_a_link_upwards_in_a_mount_that_is_attached_nowhere_comes_to_an_end(tmp_path: Path) -> None:
+    """The kernel answers EAGAIN to that, however often it is asked."""
+    from veneer.drivers.mount import Mount, opened
+
+    for name in ("lower/a/b", "upper", "work"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "lower/a/up").symlink_to("../../../..")
+    mount = Mount.overlay([tmp_path / "lower"], upper=tmp_path / "upper", work=tmp_path / "work")
+    with opened([mount]) as root:
+        fd = syscalls.openat2(root, b"a/up/a/b", os.O_PATH, syscalls.RESOLVE_IN_ROOT)
+        assert os.fstat(fd).st_ino == os.stat("a/b", dir_fd=root).st_ino
+        os.close(fd)
