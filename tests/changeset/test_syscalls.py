@@ -209,15 +209,19 @@ def test_a_walk_in_a_root_arrives_where_the_kernel_does(rich: int, flags: int) -
 
 
 @pytest.mark.usefixtures("root_only")
-def test_a_link_upwards_in_a_mount_that_is_attached_nowhere_comes_to_an_end(tmp_path: Path) -> None:
-    """The kernel answers EAGAIN to that, however often it is asked."""
-    from veneer.drivers.mount import Mount, opened
+def test_a_link_upwards_under_a_mount_that_is_gone_comes_to_an_end(tmp_path: Path) -> None:
+    """As when a container ends whose tree is being looked at: the kernel says EAGAIN, however often it is asked."""
+    from veneer.drivers.mount import Mount, mounted
 
-    for name in ("lower/a/b", "upper", "work"):
+    for name in ("lower/a/b", "upper", "work", "target"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "lower/a/up").symlink_to("../../../..")
     mount = Mount.overlay([tmp_path / "lower"], upper=tmp_path / "upper", work=tmp_path / "work")
-    with opened([mount]) as root:
+    with mounted([mount], tmp_path / "target", lazy=True):
+        root = os.open(tmp_path / "target", os.O_RDONLY | os.O_DIRECTORY)
+    try:
         fd = syscalls.openat2(root, b"a/up/a/b", os.O_PATH, syscalls.RESOLVE_IN_ROOT)
         assert os.fstat(fd).st_ino == os.stat("a/b", dir_fd=root).st_ino
         os.close(fd)
+    finally:
+        os.close(root)

@@ -67,7 +67,8 @@ def openat2(dir_fd: int, path: bytes, flags: int, resolve: int, mode: int = 0) -
         # EAGAIN: a rename raced with a walk that has bounds; the manual says try again.
         if result >= 0 or libc.ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR):
             return libc.check(result, path)
-    # In a mount that is attached nowhere, a link with `..` in it is answered so for ever.
+    # Under a mount that is in no namespace any more (its container has ended) a link with `..` in it is answered so for
+    # ever; and a container may rename without a pause.
     from veneer.changeset.root_walk import open_in_root
 
     return open_in_root(dir_fd, path, flags)
