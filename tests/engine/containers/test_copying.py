@@ -31,6 +31,8 @@ def container(engine: Engine) -> Container:
         (root / "f").write_text("f")
         (root / "l").symlink_to("/d")
         (root / "out").symlink_to("/etc")
+        (root / "deep/er").mkdir(parents=True)
+        (root / "deep/er/up").symlink_to("../../../..")
         os.chown(root / "f", 12, 34)
 
     with engine.store.lease("test") as lease:
@@ -163,6 +165,14 @@ def test_links_lead_nowhere_but_into_the_container(engine: Engine, container: Co
     put(engine, container, "a", "/out/planted")
     assert not Path("/etc/planted").exists()
     assert "etc/planted" in tree(engine, container, "/etc")
+
+
+@pytest.mark.timeout(60)
+def test_a_link_that_leads_upwards_ends_at_the_root(engine: Engine, container: Container, here: Path) -> None:
+    get(engine, container, "/deep/er/up/f", "out")
+    assert (here / "out/f").read_text() == "f"
+    put(engine, container, "a", "/deep/er/up/new")
+    assert tree(engine, container, "/new") == {"new": "a"}
 
 
 def test_whoever_flips_links_meanwhile_leads_nobody_out(engine: Engine, container: Container, here: Path) -> None:
