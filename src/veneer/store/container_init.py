@@ -12,7 +12,6 @@ import errno
 import functools
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from veneer.changeset import syscalls
 from veneer.drivers.driver import SnapshotID, new_snapshot_id
@@ -69,25 +68,19 @@ def init_layer(
 
 
 def _fill(driver: StorageDriver, snapshot: SnapshotID, below: Sequence[SnapshotID]) -> None:
-    """Make what the tree lacks, through the union: directories on the way are copied up with what they are."""
-    import tempfile
+    """Make what the tree lacks, through the union: directories on the way are copied up with what they are.
 
-    from veneer.drivers.mount import mounted
+    The union is mounted nowhere, so that whoever is killed leaves no mount.
+    """
+    from veneer.drivers.mount import opened
 
-    with (
-        tempfile.TemporaryDirectory(prefix="veneer-init-") as folder,
-        mounted(driver.mounts(snapshot, below), Path(folder), lazy=True),
-    ):
-        root = os.open(folder, _PARENT)
-        try:
-            for path in _DIRECTORIES:
-                _place(root, path, _directory)
-            for path in _FILES:
-                _place(root, path, _file)
-            for path, target in _LINKS.items():
-                _place(root, path, functools.partial(_link, target))
-        finally:
-            os.close(root)
+    with opened(driver.mounts(snapshot, below)) as root:
+        for path in _DIRECTORIES:
+            _place(root, path, _directory)
+        for path in _FILES:
+            _place(root, path, _file)
+        for path, target in _LINKS.items():
+            _place(root, path, functools.partial(_link, target))
 
 
 def _place(root: int, path: str, make: Callable[[str, int], None]) -> None:
