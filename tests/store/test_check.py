@@ -10,6 +10,7 @@ from veneer.config import Config
 from veneer.drivers.driver import load, new_snapshot_id
 from veneer.oci.reference import Reference
 from veneer.store import check
+from veneer.store.containers import Container, new_id
 from veneer.store.durability import Session
 from veneer.store.layers import Layer
 from veneer.store.store import Store
@@ -73,6 +74,15 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+def make_container(store: Store) -> Container:
+    """A container of the sample, with nothing written."""
+    with store.lease("test") as lease:
+        return store.containers.create(
+            lease, id=new_id(), name="one", image=SAMPLE.image_id, image_name="one", top=SAMPLE.parsed.chain_ids[-1],
+            document={"Config": {}},
+        )  # fmt: skip
+
+
 LAYER = SAMPLE.layers[1]
 QUICK: dict[str, Callable[[Store], object]] = {
     "blob-missing": lambda store: store.blobs.path(LAYER.digest).unlink(),
@@ -85,6 +95,10 @@ QUICK: dict[str, Callable[[Store], object]] = {
     "stray-index": lambda store: (store.root / "indexes" / "sha256" / ("0" * 64)).write_text("stray"),
     "stray-snapshot": lambda store: store.driver.create(new_snapshot_id(), ()),
     "stray-cache-mount": lambda store: (store.root / "cache-mounts" / "abc" / "data").mkdir(parents=True),
+    "stray-container": lambda store: (store.root / "containers" / ("0" * 64)).mkdir(parents=True),
+    "stray-volume": lambda store: (store.root / "volumes" / "abc" / "_data").mkdir(parents=True),
+    "container-missing": lambda store: store.containers.folder(make_container(store).id).rmdir(),
+    "volume-missing": lambda store: store.volumes.directory(store.volumes.create("abc").name).rmdir(),
     "stray-scratch": lambda store: (store.root / "ingest" / "dead").mkdir(),
     "row-dangling": lambda store: store.catalog.connection.execute(
         "PRAGMA foreign_keys = OFF; UPDATE image SET top = 'sha256:0'; PRAGMA foreign_keys = ON"
@@ -96,6 +110,16 @@ QUICK: dict[str, Callable[[Store], object]] = {
 def test_a_quick_check_sees_it(store: Store, code: str) -> None:
     QUICK[code](store)
     assert codes(store, deep=False) == {code}
+
+
+@pytest.mark.parametrize("which", ["rw", "init"])
+def test_a_quick_check_sees_that_a_containers_layer_is_gone(store: Store, which: str) -> None:
+    container = make_container(store)
+    snapshot = getattr(container, which)
+    store.driver.remove(snapshot)
+    (finding,) = store.check()
+    assert (finding.code, finding.subject, finding.damage) == ("snapshot-missing", snapshot, True)
+    assert container.id in finding.fact
 
 
 @pytest.mark.parametrize("damaged", ["config", "manifest", "layer"])

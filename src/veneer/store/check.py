@@ -37,6 +37,8 @@ CODES = {
     "snapshot-untrusted": "a layer was not on the disk when the machine stopped; it is unpacked anew before it is used",
     "layer-lost": "a layer that was built here was not on the disk when the machine stopped, and it has no blob",
     "snapshot-differs": "a layer's files are not those its index tells of",
+    "container-missing": "a container's folder is not there",
+    "volume-missing": "a volume's directory is not there",
     "index-missing": "a layer's index is not there; it is made anew when it is needed",
     "index-damaged": "a layer's index cannot be read; it is made anew when it is needed",
     "index-json": "index.json, which other tools read, is not what the catalogue says",
@@ -44,6 +46,8 @@ CODES = {
     "stray-snapshot": "a layer's directory without a row; collection removes it",
     "stray-index": "a layer's index without a row; collection removes it",
     "stray-cache-mount": "a cache mount's directory without a row; collection removes it",
+    "stray-container": "a container's folder without a row; collection removes it",
+    "stray-volume": "a volume's directory without a row; collection removes it",
     "stray-scratch": "what an operation that was killed left behind; collection removes it",
 }
 """Every code a Finding may have, and what it means.  They are stable."""
@@ -72,6 +76,7 @@ def check(store: Store, *, deep: bool = False) -> list[Finding]:
         return findings
     findings += _blobs(store, deep=deep)
     findings += _snapshots(store)
+    findings += _containers(store)
     findings += _indexes(store)
     if deep:
         findings += _trees(store)
@@ -121,6 +126,28 @@ def _snapshots(store: Store) -> Iterator[Finding]:
             yield Finding("layer-lost", snapshot, f"layer {diff_id}{_needed_by(store, snapshot)}")
         elif snapshot in doubtful:
             yield Finding("snapshot-untrusted", snapshot, f"layer {diff_id}")
+
+
+def _containers(store: Store) -> Iterator[Finding]:
+    """What the rows of containers and volumes name; a row that has gone meanwhile names nothing."""
+    for id, driver_name, rw, init in store.catalog.rows("SELECT id, driver, rw, init FROM container ORDER BY id"):
+        driver = store.driver_named(driver_name)
+        gone = [
+            (snapshot, path)
+            for snapshot in (rw, init)
+            if snapshot and not (path := driver.directory(snapshot)).is_dir()
+        ]
+        folder = store.containers.folder(id)
+        if not gone and folder.is_dir():
+            continue
+        if store.catalog.row("SELECT 1 FROM container WHERE id = ? AND rw = ?", (id, rw)):
+            yield from (Finding("snapshot-missing", snapshot, f"{path} of container {id}") for snapshot, path in gone)
+            if not folder.is_dir():
+                yield Finding("container-missing", id, str(folder))
+    for (name,) in store.catalog.rows("SELECT name FROM volume ORDER BY name"):
+        directory = store.volumes.directory(name)
+        if not directory.is_dir() and store.volumes.find(name) is not None:
+            yield Finding("volume-missing", name, str(directory))
 
 
 def _needed_by(store: Store, snapshot: str) -> str:
