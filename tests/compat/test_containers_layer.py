@@ -11,12 +11,14 @@ import shutil
 import stat
 import tarfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.compat.conftest import Veneer
+from tests.support.containers import until
 from tests.support.peers import Docker
 from tests.support.programs import Output, run
 from tests.support.rootfs import busybox_tar
@@ -256,6 +258,43 @@ def test_a_commits_configuration_is_dockers(written: Engines, options: list[str]
             [(row["CreatedBy"], row["Comment"], row["Size"]) for row in rows],
         ))  # fmt: skip
     assert told[0] == told[1]
+
+
+def has_written(engine: Veneer | Docker) -> bool:
+    """The container that goes on running has done what it does first."""
+    return "A /t/new" in engine("diff", "running").out and "sleep" in engine("top", "running").out
+
+
+@pytest.mark.parametrize("options", [[], ["-p=false"]], ids=["frozen", "running on"])
+def test_a_running_container_is_committed_and_runs_on(both: Engines, options: list[str], tmp_path: Path) -> None:
+    """The image is docker's, to the history and the tree, and the container as it was before."""
+    ours, docker = both
+    told = []
+    for engine in both:
+        script = "echo x > /t/new; rm /t/d/f; exec sleep 600"
+        engine("run", "-d", "--network", "none", "--name", "running", IMAGE, "sh", "-ec", script)
+        try:
+            until(partial(has_written, engine))
+            made = engine("commit", "-a", "Me", "-m", "while it ran", *options, "running", "ran:1").out.strip()
+            found: dict[str, Any] = json.loads(engine("image", "inspect", "ran:1").out)[0]
+            assert found["Id"] == made and found["Parent"] == engine.image_id(IMAGE)
+            assert found["Container"] == engine("inspect", "-f", "{{.Id}}", "running").out.strip()
+            history = engine("history", "--no-trunc", "--format", "{{.CreatedBy}}|{{.Comment}}|{{.Size}}", "ran:1").out
+            state = engine("inspect", "-f", "{{.State.Status}} {{.State.Paused}}", "running").out
+            told.append(
+                (comparable(found["Config"], engine, "running"), found["Author"], found["Comment"], history, state)
+            )
+        finally:
+            engine("rm", "-f", "running")
+    assert told[0] == told[1]
+    trees = []
+    ours("save", "-o", tmp_path / "image.tar", "ran:1")
+    for loads in (False, True):
+        if loads:
+            docker("load", "-i", tmp_path / "image.tar")
+        container = docker("create", "--network", "none", "ran:1", "true").out.strip()
+        trees.append(tree(docker, ["export", container], tmp_path / "tree.tar"))
+    assert trees[0] == trees[1]
 
 
 def comparable(config: dict[str, Any], engine: Veneer | Docker, name: str) -> dict[str, Any]:
