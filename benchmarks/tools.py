@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shlex
 import shutil
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 from benchmarks.corpus import Corpus
 from benchmarks.measure import Measure, measured
 from tests.support.peers import ContainersTool, Docker
-from tests.support.programs import VENEER
+from tests.support.programs import VENEER, run
 
 
 class Tool(ABC):
@@ -74,6 +75,12 @@ class Veneer(Tool):
     def command(self, *words: str | Path) -> tuple[list[str], dict[str, str] | None]:
         return [str(VENEER), "--root", str(self.folder / "veneer"), *map(str, words)], None
 
+    def close(self) -> None:
+        """End the containers of a measurement that broke off."""
+        line, _ = self.command("ps", "--all", "--quiet")
+        if left := run(*line).out.split():
+            self.do("rm", "--force", *left, memory=False)
+
 
 class Dockerd(Tool):
     name = "docker"
@@ -96,6 +103,11 @@ class Dockerd(Tool):
         self._docker.stop()
 
 
+PODMAN_PLAIN = ("--tls-verify=false",)
+PODMAN_RUN = (f"--ulimit=nofile={resource.getrlimit(resource.RLIMIT_NOFILE)[1]}", "--ulimit=nproc=4096")
+"""Podman raises these limits by default, which not every root may."""
+
+
 class Podman(Tool):
     name = "podman"
     has_bridge = False  # Debian's needs CNI plugins that are in no package it asks for
@@ -110,10 +122,13 @@ class Podman(Tool):
         self._podman = ContainersTool("podman", folder)
 
     def command(self, *words: str | Path) -> tuple[list[str], dict[str, str] | None]:
-        insecure = ["--tls-verify=false"] if words[0] in ("pull", "push") else []
-        return self._podman.command(words[0], *insecure, *words[1:])
+        more = {"pull": PODMAN_PLAIN, "push": PODMAN_PLAIN, "run": PODMAN_RUN}.get(str(words[0]), ())
+        # crun, its default, may refuse the machine's control groups; runc is what docker and veneer use then.
+        runtime = ["--runtime", "runc"] if words[0] in ("run", "exec") else []
+        return self._podman.command(*runtime, words[0], *more, *words[1:])
 
     def close(self) -> None:
+        self._podman("rm", "--all", "--force")
         self._podman.stop()
 
 
