@@ -164,6 +164,36 @@ class DiffSuite(DriverFixtures):
             (b"g", Kind.HARDLINK, b"f"),
         ]
 
+    def test_a_file_with_names_in_a_renamed_directory_and_elsewhere_stays_one_file(self, bench: Bench) -> None:
+        if not bench.driver.renames_dirs:
+            pytest.skip("directories from below are not renamed")
+
+        def make(root: Path) -> None:
+            for name in ("d/old", "d/fresh"):
+                write(root, name, name)
+            (root / "elsewhere").mkdir()
+            os.link(root / "d/old", root / "elsewhere/old")
+
+        def change(root: Path) -> None:
+            # A link made of what is only here by its attributes, and one that nobody touches.
+            (root / "d/fresh").chmod(0o600)
+            os.link(root / "d/fresh", root / "a")
+            (root / "d").rename(root / "e")
+
+        stack = bench.layers(make, change)
+        seen = bench.facts(stack)
+        assert (seen[b"e/old"][8], seen[b"a"][8]) == ((b"e/old", b"elsewhere/old"), (b"a", b"e/fresh"))
+        found = _entries(bench, stack)
+        assert [(entry.path, entry.kind, entry.link) for entry in found] == [
+            (b"a", Kind.REGULAR, b""),
+            (b"d", Kind.WHITEOUT, b""),
+            (b"e", Kind.DIRECTORY, b""),
+            (b"e/fresh", Kind.HARDLINK, b"a"),
+            (b"e/old", Kind.REGULAR, b""),
+            (b"elsewhere", Kind.DIRECTORY, b""),
+            (b"elsewhere/old", Kind.HARDLINK, b"e/old"),
+        ]
+
     def test_packing_twice_gives_the_same_bytes(self, bench: Bench) -> None:
         stack = bench.layers(one_of_everything, lambda root: append(root, "file", "x"))
         assert bench.diff(stack) == bench.diff(stack)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -37,9 +38,12 @@ def freeze(tree: Path, index: Path, objects: Objects, merged: Callable[[], Abstr
     unfinished = list(_unfinished(tree))
     if unfinished:
         with merged() as whole:
+            torn = _torn(tree, whole, unfinished)
             done: dict[tuple[int, int], Path] = {}
             for path in unfinished:
                 _finish(tree, whole, path, done)
+            for names in torn:
+                _join(tree, whole, names)
     with tempfile.NamedTemporaryFile(dir=index.parent, prefix=".index-") as file:
         with treecopy.directory(tree) as root:
             try:
@@ -118,15 +122,15 @@ def _finish(tree: Path, whole: Path, path: bytes, done: dict[tuple[int, int], Pa
     if stat.S_ISDIR(source.lstat().st_mode):
         fresh.mkdir()
         treecopy.copy_tree(source, fresh)
-        _keep_links(target, fresh)
+        came = _keep_links(target, fresh, done)
         os.setxattr(fresh, _OPAQUE, b"y")
         old = parent / f".veneer-old-{os.urandom(8).hex()}"
         target.rename(old)
         fresh.rename(target)
         treecopy.delete_tree(old)
+        done |= {inode: target / inside for inode, inside in came.items()}
     else:
-        status = target.lstat()
-        known = done.setdefault((status.st_dev, status.st_ino), target)
+        known = done.setdefault(_inode(target), target)
         if known != target:
             os.link(known, fresh, follow_symlinks=False)
         else:
@@ -135,18 +139,100 @@ def _finish(tree: Path, whole: Path, path: bytes, done: dict[tuple[int, int], Pa
     os.utime(parent, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
-def _keep_links(old: Path, new: Path) -> None:
-    """Have files of the directory `old` that have names elsewhere, too, be the same ones in its whole copy `new`."""
+def _keep_links(old: Path, new: Path, done: Mapping[tuple[int, int], Path]) -> dict[tuple[int, int], Path]:
+    """Have files of the directory `old` that have other names, too, be the same ones in its whole copy `new`.
+
+    Those without content are the files of `done`; the rest of them are returned, by inode, each with where it lies
+    in `new`: names that are still to come will be links to it.
+    """
+    came: dict[tuple[int, int], Path] = {}
     for folder, _, names in os.walk(old):
         for name in names:
             file = Path(folder, name)
             status = file.lstat()
-            if stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and _METACOPY not in os.listxattr(file):
-                twin = new / file.relative_to(old)
-                times = twin.parent.stat()
-                twin.unlink()
-                os.link(file, twin, follow_symlinks=False)
-                os.utime(twin.parent, ns=(times.st_atime_ns, times.st_mtime_ns))
+            inside, inode = file.relative_to(old), (status.st_dev, status.st_ino)
+            if inode in done:  # asked first: its other names are others' by now
+                _become(new / inside, done[inode])
+            elif not stat.S_ISREG(status.st_mode) or status.st_nlink == 1:
+                continue
+            elif _METACOPY not in os.listxattr(file):
+                _become(new / inside, file)
+            elif inode in came:
+                _become(new / inside, new / came[inode])
+            else:
+                came[inode] = inside
+    return came
+
+
+def _torn(tree: Path, whole: Path, unfinished: Sequence[bytes]) -> list[list[Path]]:
+    """Which files of layers below have one name in a renamed directory and another elsewhere: the names of each, in
+    the merged tree, those in renamed directories first.
+
+    Renamed, they are one file still; the copy that the directory is given would be another.
+    """
+    inside: dict[tuple[int, int], list[Path]] = {}
+    whole_of: dict[tuple[int, int], int] = {}
+    renamed = [Path(os.fsdecode(path)) for path in unfinished if (whole / os.fsdecode(path)).is_dir()]
+    for top in renamed:
+        for name, status in _linked(whole, top):
+            inode = status.st_dev, status.st_ino
+            if not os.path.lexists(tree / name):  # else it is the upper directory's own
+                inside.setdefault(inode, []).append(name)
+                whole_of[inode] = status.st_nlink
+    # A name that was deleted counts, too: then all are looked at for nothing.
+    wanted = {inode for inode, names in inside.items() if len(names) < whole_of[inode]}
+    if wanted:
+        for name, status in _linked(whole, Path()):
+            inode = status.st_dev, status.st_ino
+            if inode in wanted and name not in inside[inode]:
+                inside[inode].append(name)
+    return [names for names in inside.values() if len(names) > 1]
+
+
+def _linked(whole: Path, top: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """The regular files with several names below `top` of the merged tree, as paths from its root."""
+    for folder, _, names in os.walk(whole / top):
+        for name in names:
+            status = os.lstat(os.path.join(folder, name))
+            if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+                yield Path(os.path.relpath(folder, whole), name), status
+
+
+def _join(tree: Path, whole: Path, names: Sequence[Path]) -> None:
+    """Make the names one file in the layer; the first is there, others may be in layers below alone."""
+    for name in names[1:]:
+        target = tree / name
+        if os.path.lexists(target):
+            if _inode(target) != _inode(tree / names[0]):
+                _become(target, tree / names[0])
+            continue
+        missing = [parent for parent in name.parents if not (tree / parent).exists()]
+        for parent in reversed(missing):
+            with _times_kept((tree / parent).parent):
+                (tree / parent).mkdir()
+            with treecopy.directory(whole / parent) as source, treecopy.directory(tree / parent) as made:
+                treecopy.copy_attributes(source, made, os.fstat(source))
+        with _times_kept(target.parent):
+            os.link(tree / names[0], target, follow_symlinks=False)
+
+
+@contextlib.contextmanager
+def _times_kept(folder: Path) -> Iterator[None]:
+    times = folder.stat()
+    yield
+    os.utime(folder, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _become(name: Path, file: Path) -> None:
+    """Make the name, which is there, one more of `file`."""
+    with _times_kept(name.parent):
+        name.unlink()
+        os.link(file, name, follow_symlinks=False)
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    status = path.lstat()
+    return status.st_dev, status.st_ino
 
 
 def _copy_file(source: Path, target: Path, fresh: Path) -> None:
