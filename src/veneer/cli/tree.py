@@ -33,6 +33,7 @@ class Group:
         self.aliases = aliases
 
 
+_BADGE = Leaf("badge", "BADGE", "Draw a badge that tells one fact of an image")
 _BUILD = Leaf("build", "BUILD", "Build an image from a Dockerfile")
 _HISTORY = Leaf("history", "HISTORY", "Show the history of an image")
 _IMPORT = Leaf("import_", "IMPORT", "Import the contents from a tarball to create a filesystem image")
@@ -124,6 +125,7 @@ GROUPS: Mapping[str, Group] = {
     "image": Group(
         "Manage images",
         {
+            "badge": _BADGE,
             "base": Leaf("image_origins", "BASE", "Show which image an image was built on"),
             "build": _BUILD,
             "compare": Leaf("image_compare", "COMPARE", "Show which layers several images share"),
@@ -202,6 +204,7 @@ GROUPS: Mapping[str, Group] = {
 
 TOP: Mapping[str, Leaf] = {
     "attach": _ATTACH,
+    "badge": _BADGE,
     "build": _BUILD,
     "check": Leaf("image_check", "CHECK_IMAGE", "Check an image against rules: size, waste, growth, what may be in it"),
     "commit": _COMMIT,
