@@ -5,10 +5,10 @@ Sources: SARIF 2.1.0 (OASIS); the JUnit XML that Jenkins and GitLab read; GitHub
 
 from __future__ import annotations
 
-from veneer.cli.commands.image_waste import remedy
 from veneer.cli.looked import shown_path
 from veneer.cli.tables import align, harmless
 from veneer.cli.units import human_size
+from veneer.view.texts import remedy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ import json
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from veneer.cli.commands.image_waste import remedy
 from veneer.cli.looked import layer_numbers, shown_path
 from veneer.cli.reworked import counted
 from veneer.cli.tables import harmless
 from veneer.cli.units import human_size
+from veneer.view.texts import remedy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

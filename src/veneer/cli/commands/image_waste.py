@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from veneer.cli.app import App, Failure
 from veneer.cli.command import LIST_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
@@ -11,30 +9,18 @@ from veneer.cli.listing import Column, Listing
 from veneer.cli.looked import NO_TRUNC, WHERE, image_and, instruction, layer_numbers, looked_at, path_text
 from veneer.cli.reworked import counted
 from veneer.cli.units import human_size
+from veneer.view.texts import remedy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from veneer.analysis.copies import Cause
     from veneer.analysis.waste import Waste
     from veneer.engine.looking.subject import Subject
 
 KINDS = ("layer", "cause", "path", "duplicate")
 MOST = 20
 MOST_PATHS = 3
-_REMEDIES = {
-    "deleted": "delete it in the same RUN that made it, or do not copy it",
-    "shadowed": "replace the directory in the layer that made it",
-    "replaced": "make it what it becomes at once",
-    "overwritten": "write it once, in the last of these layers",
-    "rewritten": "set owner and mode where the file comes in: COPY --chown, --chmod, or in the same RUN",
-}
-
-
-def remedy(causes: Sequence[Cause]) -> str:
-    """What to do about waste of these causes; of several the one with the most to win stands first in the ledger."""
-    return _REMEDIES[causes[0].shown] if len(causes) == 1 else ""
 
 
 def _listing(subject: Subject, by: str, *, truncate: bool, human: bool) -> Listing[Waste]:
@@ -211,8 +197,8 @@ def _dive_export(app: App, subject: Subject) -> None:
     for number, (origin, index) in enumerate(zip(subject.origins, subject.indexes, strict=True)):
         layer: dict[str, Any] = {
             "index": number,
-            "id": origin.chain_id.hex if origin.chain_id else "",
-            "digestId": str(origin.diff_id or ""),
+            "id": origin.chain_id.hex,
+            "digestId": str(origin.diff_id),
             "sizeBytes": index.bytes_total,
             "command": origin.instruction.raw if origin.instruction else "",
         }
