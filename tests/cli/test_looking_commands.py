@@ -249,6 +249,52 @@ def test_archives_and_registries_are_looked_at_as_the_store_is(app: Veneer, tmp_
     assert len(app("images", "-aq").text.split()) == 2, "nothing was stored"
 
 
+@pytest.fixture
+def web(app: Veneer, tmp_path: Path) -> Veneer:
+    """A container of demo/app:1, called web, that has written."""
+    from veneer.drivers.mount import mounted
+    from veneer.engine.containers.creating import ContainerRequest
+    from veneer.engine.engine import open_engine
+
+    with open_engine(app.root) as engine:
+        container = engine.containers.create(ContainerRequest("demo/app:1", name="web"))
+        target = tmp_path / "tree"
+        target.mkdir()
+        with mounted(engine.store.containers.mounts(container), target):
+            (target / "etc/os").unlink()
+            (target / "etc/log").write_bytes(b"l" * 400)
+    return app
+
+
+@pytest.mark.usefixtures("root_only")
+def test_what_a_container_wrote_is_one_more_layer_everywhere(web: Veneer) -> None:
+    layers = cells(web("image", "layers", "--container", "web").text)
+    assert len(layers) == 5 and layers[4][2:] == ["container", "web", "-", "400B", "350B", "4.3kB", "50B", "-"]
+    assert layers[3][-1] == "demo/app:1"
+    tree = cells(web("image", "tree", "--container", "web", "--layer", "4", "/etc").text)
+    assert [(each[0], each[-1]) for each in tree[2:]] == [("A", "log"), ("D", "os")]
+    assert cells(web("image", "find", "--container", "web", "/etc/os").text)[-1][:3] == ["4", "D", "50B"]
+    assert web("image", "waste", "--container", "web").text.startswith("web: 7.41kB stored, 4.3kB visible")
+    assert (
+        json.loads(web("image", "waste", "--format", "dive-json", "--container", "web").text)["layer"][3]["index"] == 3
+    )
+    assert cells(web("image", "base", "--container", "web").text)[1][0] == "demo/app:1"
+    assert "web is a container for" in web("image", "explain", "--container", "web").text
+    assert "MIT" in web("image", "labels", "--container", "web").text
+    changed = web("image", "diff", "--semantic", "--part", "files", "-q", "demo/app:1", "container:web").text
+    assert changed == "A /etc/log\nD /etc/os\n"
+    rows = [json.loads(line) for line in
+            web("image", "compare", "--format", "json", "demo/app:1", "container:web").text.splitlines()]  # fmt: skip
+    assert [each["Images"] for each in rows] == ["AB", "AB", "AB", "B"]
+    assert web("badge", "layers", "--format", "json", "--container", "web").text.count('"4"') == 1
+    checked = web("check", "--rules", "/dev/null", "--rule", "max-waste=10B", "--container", "web")
+    assert checked.code == 1 and "50B" in checked.text, "what the image wasted is not the container's"
+    assert web("check", "--base", "demo/base:1", "--rules", "/dev/null", "--container", "web").code == 0
+    assert "container web" in web("report", "--container", "web").text
+    assert web("image", "layers", "--container", "nosuch").err.startswith("Error: No such container: nosuch\n")
+    assert "there can be no demo/app:1 beside it" in web("image", "layers", "--container", "web", "demo/app:1").err
+
+
 def test_a_remote_image_is_told_without_its_layers(app: Veneer) -> None:
     with Registry() as registry:
         registry.add("far/app:1", image({"far": b"f" * 9000}, MIDDLE))
@@ -273,7 +319,10 @@ def test_a_remote_image_is_told_without_its_layers(app: Veneer) -> None:
         (["diff", "demo/app:1"], "veneer: 'veneer image diff' requires 2 arguments"),
         (["layers", "nosuch:1"], "Error: No such image: nosuch:1"),
         (["layers", "--archive", "/no/such.tar"], "Error: open /no/such.tar: no such file or directory"),
-        (["layers", "--archive", "x", "--remote"], "Error: --archive and --remote cannot be used together"),
+        (
+            ["layers", "--archive", "x", "--remote"],
+            "Error: only one of --archive, --container and --remote can be used",
+        ),
         (["waste", "--by", "day", "demo/app:1"], "Error: invalid --by 'day': one of layer, cause, path, duplicate"),
         (["waste", "--metric", "x", "demo/app:1"], "Error: invalid --metric 'x': veneer or dive"),
         (["waste", "--squash", "3-9", "demo/app:1"], "Error: invalid --squash '3-9': a range of layers is wanted"),

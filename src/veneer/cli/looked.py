@@ -8,6 +8,10 @@ from collections.abc import Iterator, Sequence
 from veneer.cli.app import App, Failure
 from veneer.cli.flags import Option, Parsed
 from veneer.cli.tables import harmless, shorten
+from veneer.view.texts import layer_numbers as layer_numbers
+from veneer.view.texts import path_bytes as path_bytes
+from veneer.view.texts import path_text as path_text
+from veneer.view.texts import spelled_out as spelled_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,31 +21,42 @@ if TYPE_CHECKING:
 
 ARCHIVE = Option("archive", "string", "Look into this docker archive or OCI layout (a tar, a directory, - for STDIN)")
 REMOTE = Option("remote", "bool", "Look at the image in its registry; nothing is stored")
+CONTAINER = Option("container", "string", "Look at this container: its image's layers, and what it wrote on top")
 PLATFORM = Option("platform", "string", "Of an archive's or a registry's image, the one for this platform")
 NO_TRUNC = Option("no-trunc", "bool", "Don't truncate output")
-WHERE = (ARCHIVE, REMOTE, PLATFORM)
+SEVERAL = (ARCHIVE, REMOTE, PLATFORM)
+"""Where several images are; one of them may be `container:NAME`."""
+WHERE = (*SEVERAL, CONTAINER)
 INSTRUCTION_WIDTH = 45
-_ARCHIVE_PREFIX, _REMOTE_PREFIX = "archive:", "remote:"
-SOURCES_HELP = "IMAGE may be archive:PATH, archive:PATH#NAME or remote:NAME"
+_ARCHIVE_PREFIX, _REMOTE_PREFIX, _CONTAINER_PREFIX = "archive:", "remote:", "container:"
+SOURCES_HELP = "IMAGE may be archive:PATH, archive:PATH#NAME, remote:NAME or container:NAME"
 
 
 @contextlib.contextmanager
 def looked_at(app: App, given: Parsed, name: str) -> Iterator[Subject]:
-    """The image that a command line means by `name`, and by --archive, --remote and --platform."""
+    """What a command line means by `name`, and by --archive, --container, --remote and --platform."""
     from pathlib import Path
 
-    archive, remote = given.text("archive"), given.flag("remote")
-    if archive and remote:
-        raise Failure("--archive and --remote cannot be used together")
+    archive, remote, container = given.text("archive"), given.flag("remote"), str(given.values.get("container") or "")
+    if sum(map(bool, (archive, remote, container))) > 1:
+        raise Failure("only one of --archive, --container and --remote can be used")
+    if name:
+        container = ""  # another image that an option names, as --base does
     if not archive and name.startswith(_ARCHIVE_PREFIX):
         archive, _, name = name.removeprefix(_ARCHIVE_PREFIX).partition("#")
+    elif name.startswith(_CONTAINER_PREFIX):
+        name = container = name.removeprefix(_CONTAINER_PREFIX)
+        archive, remote = "", False
     elif name.startswith(_REMOTE_PREFIX):
         name, remote = name.removeprefix(_REMOTE_PREFIX), True
+    if container:
+        app.enter_namespace()  # what it wrote belongs to users of its own
     source = app.binary_in() if archive == "-" else Path(archive) if archive else None
     progress: dict[str, Any] = {"progress": _told(app)} if app.err.isatty() else {}
     with app.engine.looking.open(
-        name, archive=source, remote=remote, platform=given.text("platform") or None, **progress
-    ) as subject:
+        container or name, archive=source, remote=remote, container=bool(container),
+        platform=given.text("platform") or None, **progress,
+    ) as subject:  # fmt: skip
         yield subject
 
 
@@ -52,15 +67,27 @@ def _told(app: App) -> Any:
     return Lines(app.err, live=True, columns=app.columns)
 
 
+def alone(given: Parsed, names: Sequence[str]) -> None:
+    """Refuse images beside --container, which says already what is looked at."""
+    if given.text("container") and names:
+        raise Failure(f"--container says what is looked at: there can be no {names[0]} beside it")
+
+
+def needs_no_name(given: Parsed) -> bool:
+    """Whether an option tells already what is looked at."""
+    return bool(given.text("archive") or given.text("container"))
+
+
 def image_and(app: App, given: Parsed, more: int, usage: str = "[OPTIONS] IMAGE") -> tuple[str, list[str]]:
-    """The image's name and the `more` arguments behind it; "" with --archive, which may have but one image.
+    """The image's name and the `more` arguments behind it; "" with --container, or --archive with but one image.
 
     Raises UsageError in docker's words where there are too few.
     """
     words = given.arguments
+    alone(given, words[more:])
     if len(words) > more:
         return words[0], list(words[1:])
-    if given.text("archive") and len(words) == more:
+    if needs_no_name(given) and len(words) == more:
         return "", list(words)
     from veneer.cli.main import UsageError
 
@@ -70,25 +97,6 @@ def image_and(app: App, given: Parsed, more: int, usage: str = "[OPTIONS] IMAGE"
                      f"Run '{app.path} --help' for more information\n", 1)  # fmt: skip
 
 
-def path_bytes(text: str) -> bytes:
-    """A path as somebody typed it, as layers have it."""
-    import os
-
-    return b"/".join(part for part in os.fsencode(text).split(b"/") if part not in (b"", b"."))
-
-
-def spelled_out(path: bytes) -> bytes:
-    """A path copied from veneer's output: `\\n`, `\\t`, `\\r`, `\\xNN` and `\\uNNNN` are what they stand for."""
-    import re
-
-    named = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"\\": b"\\"}
-
-    def plain(found: re.Match[bytes]) -> bytes:
-        if found[1]:
-            return bytes([int(found[1], 16)])
-        return chr(int(found[2], 16)).encode() if found[2] else named[found[3]]
-
-    return re.sub(rb"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|([ntr\\]))", plain, path)
 
 
 def shown_path(path: bytes) -> str:
@@ -96,21 +104,6 @@ def shown_path(path: bytes) -> str:
     return harmless("/" + path.decode("utf-8", "backslashreplace"))
 
 
-def path_text(path: bytes) -> str:
-    """A path in an image for programs: absolute; bytes that are no UTF-8 as \\xNN."""
-    return "/" + path.decode("utf-8", "backslashreplace")
-
-
-def layer_numbers(layers: Sequence[int]) -> str:
-    """Layers as people count them, from 1: `1,3`; many as `1-3,5`."""
-    spans: list[list[int]] = []
-    for layer in layers:
-        if spans and layer == spans[-1][1] + 1:
-            spans[-1][1] = layer
-        else:
-            spans.append([layer, layer])
-    return ",".join(f"{first + 1}" if first == last else f"{first + 1}{',' if last == first + 1 else '-'}{last + 1}"
-                    for first, last in spans)  # fmt: skip
 
 
 def instruction(text: str, *, truncate: bool) -> str:

@@ -10,7 +10,6 @@ from typing import BinaryIO
 
 import pytest
 
-from tests.analysis.test_tree import file, layer
 from tests.support.finished import row
 from veneer.distribution.client import WrongDigest
 from veneer.engine.engine import Engine
@@ -201,16 +200,6 @@ def test_a_layer_that_is_another_one_is_refused(engine: Engine, tmp_path: Path) 
 def _archive_with(lying: SampleImage, honest: SampleImage) -> bytes:
     """An archive with the config of `honest` and the layers of `lying`."""
     return docker_archive((replace(lying, config=honest.config), ["x:1"]))
-
-
-def test_what_a_container_wrote_is_one_more_layer(engine: Engine) -> None:
-    engine.images.load(io.BytesIO(docker_archive((APP, [NAME]))))
-    with engine.looking.open(NAME) as subject:
-        running = subject.with_layer(layer(file(b"etc/os", 20), file(b"log", 7)), "container web")
-        assert [origin.shown for origin in running.origins] == [*EXPECTED_ROWS, "container web"]
-        assert running.origins[2].diff_id is None
-        assert (running.account.stored, running.account.layers[2].made) == (1537, 10)
-        assert len(subject.indexes) == 2, "the image stays as it is"
 
 
 def test_layers_without_rows_and_images_without_history(engine: Engine, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from veneer.cli.app import App, Failure
 from veneer.cli.command import Command
 from veneer.cli.flags import Option, Parsed
-from veneer.cli.looked import WHERE, image_and, looked_at
+from veneer.cli.looked import WHERE, alone, image_and, looked_at, needs_no_name
 
 
 def run(app: App, given: Parsed) -> None:
@@ -19,7 +19,8 @@ def run(app: App, given: Parsed) -> None:
     kind = words[0] if words else ""
     if kind and kind not in badges.kinds():
         raise badges.UnknownBadge(f"no badge {kind!r}", hint=f"there are: {', '.join(badges.kinds())}")
-    if len(words) < 2 and not (words and given.text("archive")):
+    alone(given, words[1:])
+    if len(words) < 2 and not (words and needs_no_name(given)):
         image_and(app, given, 1, BADGE.usage)
     format, style = given.text("format") or "svg", given.text("style") or badges.STYLES[0]
     if format not in ("svg", "json"):

@@ -9,7 +9,7 @@ from veneer.cli.app import App, Failure
 from veneer.cli.command import LIST_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
 from veneer.cli.listing import Column, Listing
-from veneer.cli.looked import NO_TRUNC, WHERE, instruction, looked_at
+from veneer.cli.looked import NO_TRUNC, SEVERAL, instruction, looked_at
 from veneer.cli.reworked import counted
 from veneer.cli.tables import align, harmless
 from veneer.cli.units import human_size
@@ -122,7 +122,7 @@ COMPARE = Command(
     "[OPTIONS] IMAGE IMAGE [IMAGE...]",
     least=2,
     most=None,
-    options=(Option("format", "string", LIST_FORMAT), NO_TRUNC, *WHERE),
+    options=(Option("format", "string", LIST_FORMAT), NO_TRUNC, *SEVERAL),
     only_looks=True,
 )
 

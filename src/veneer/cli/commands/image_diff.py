@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from veneer.cli.app import App, Failure
 from veneer.cli.command import Command
 from veneer.cli.flags import Option, Parsed
-from veneer.cli.looked import NO_TRUNC, WHERE, looked_at, mode_text, objects, owner, path_text, shown_path
+from veneer.cli.looked import NO_TRUNC, SEVERAL, looked_at, mode_text, objects, owner, path_text, shown_path
 from veneer.cli.reworked import counted
 from veneer.cli.tables import align, all_harmless, shorten
 from veneer.cli.units import human_size
@@ -161,7 +161,7 @@ DIFF = Command(
         Option("part", "list", 'Only "files", "config" or "history"', many=True),
         Option("q,quiet", "bool", "Only show operations and paths of files"),
         Option("semantic", "bool", "Do not look at times, nor at what only tells how an image was made"),
-        *WHERE,
+        *SEVERAL,
     ),
     only_looks=True,
 )

@@ -50,7 +50,8 @@ def identity(app: App, subject: Subject) -> Section:
     created = timestamp.parse(config.created)
     age = ago(created, app.now)
     made = f", made {age[0].lower()}{age[1:]}" if age != "N/A" else ""
-    lines = [f"{subject.name} is an image for {config.platform}{made}, of {counted(len(config.diff_ids), 'layer')}."]
+    what = "a container" if documents.where == "container" else "an image"
+    lines = [f"{subject.name} is {what} for {config.platform}{made}, of {counted(len(config.diff_ids), 'layer')}."]
     pull = sum(blob.size for blob in documents.blobs if blob is not None)
     sizes = [f"{human_size(pull)} to download"] if pull else []
     if inside(subject):
@@ -61,6 +62,7 @@ def identity(app: App, subject: Subject) -> Section:
     base = app.engine.looking.stands_on(subject)
     if base is not None:
         how = {"label": "its labels say so", "annotation": "its manifest says so", "parent": "it was built here",
+               "container": "it is a container of it",
                "layers": "its lowest layers are that image's"}[base.how]  # fmt: skip
         of = f", with {counted(base.layers, 'layer')} of it" if base.layers else ""
         lines.append(f"It stands on {base.name}{of}: {how}.")
@@ -136,7 +138,7 @@ def _done(figure: Any) -> str:
 def waste(subject: Subject) -> Section:
     """What is stored in vain, and what to do about it."""
     from veneer.analysis.waste import by_path
-    from veneer.cli.commands.image_waste import remedy
+    from veneer.view.texts import remedy
 
     account = subject.account
     if not account.wasted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from veneer.cli.app import App, Failure
 from veneer.cli.command import Command
 from veneer.cli.flags import Option, Parsed
-from veneer.cli.looked import WHERE, looked_at
+from veneer.cli.looked import WHERE, alone, looked_at, needs_no_name
 from veneer.cli.units import human_size
 
 TYPE_CHECKING = False
@@ -19,7 +19,8 @@ def run(app: App, given: Parsed) -> int:
     from veneer.cli import report_html
     from veneer.cli.outfile import archive_out
 
-    names = given.arguments or ([""] if given.text("archive") else [])
+    alone(given, given.arguments)
+    names = given.arguments or ([""] if needs_no_name(given) else [])
     if not names:
         from veneer.cli.looked import image_and
 

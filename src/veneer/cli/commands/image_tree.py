@@ -14,6 +14,7 @@ from veneer.cli.looked import (
     layer_numbers,
     looked_at,
     mode_text,
+    needs_no_name,
     owner,
     path_bytes,
     path_text,
@@ -202,7 +203,7 @@ def _table(view: View, path: bytes, shown: list[Shown], wanted: Wanted, human: b
 
 
 def run(app: App, given: Parsed) -> None:
-    if given.text("archive") and len(given.arguments) == 1 and given.arguments[0].startswith("/"):
+    if needs_no_name(given) and len(given.arguments) == 1 and given.arguments[0].startswith("/"):
         name, paths = "", given.arguments
     else:
         name, paths = image_and(app, given, 0, TREE.usage)

@@ -39,7 +39,7 @@ class RowChange(Value):
 
 def files(first: Subject, second: Subject, *, semantic: bool = False, expand: bool = False) -> Iterator[Difference]:
     """The paths that differ, by path; see `analysis.comparison`."""
-    names = tuple(tuple(origin.diff_id or object() for origin in subject.origins) for subject in (first, second))
+    names = tuple(tuple(origin.diff_id for origin in subject.origins) for subject in (first, second))
     return compare(first.table, second.table, (names[0], names[1]), semantic=semantic, expand=expand)
 
 

@@ -34,8 +34,8 @@ class Label(Value):
 class StandsOn(Value):
     """What an image stands on.
 
-    `how` it is known: "label", "annotation", "parent" or "layers"; `layers` it has of it, 0 where that is not known;
-    `image` None where it is not in the store.
+    `how` it is known: "label", "annotation", "parent", "layers" or, of a container, "container"; `layers` it has of it,
+    0 where that is not known; `image` None where it is not in the store.
     """
 
     __slots__ = ()
@@ -78,6 +78,13 @@ def stands_on(engine: Engine, subject: Subject) -> StandsOn | None:
 
     None where nothing tells.
     """
+    if subject.documents.where == "container":
+        from veneer.engine.looking.containers import image_of
+
+        container = engine.containers.get(subject.name)
+        image = image_of(engine, container)
+        digest = str(image.manifest) if image is not None else ""
+        return StandsOn(container.image_name, digest, "container", len(subject.config.diff_ids) - 1, image)
     if subject.documents.where == "store":
         from veneer.engine.rework.bases import find_base
 

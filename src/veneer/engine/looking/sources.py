@@ -1,4 +1,4 @@
-"""Where images to be looked at are found: in the store, in an archive or a layout, in a registry.
+"""Where images to be looked at are found: in the store, in an archive or a layout, in a registry; or a container.
 
 Whatever the source, a layer that the store has is read from its index there; any other is read once, as a stream, and
 its index kept in memory for as long as it is looked at.
@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from veneer.changeset.index import LayerIndex
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from veneer.changeset.compression import Source
     from veneer.distribution.archive_plan import PlannedImage
     from veneer.engine.engine import Engine
-    from veneer.oci.digest import DiffID
+    from veneer.engine.looking.contents import LayerBytes
+    from veneer.oci.digest import ChainID, DiffID
     from veneer.oci.manifest import Index, Manifest
     from veneer.store.images import Image
 
@@ -50,19 +52,24 @@ def opened(
     *,
     archive: Path | BinaryIO | None = None,
     remote: bool = False,
+    container: bool = False,
     platform: str | None = None,
     progress: Progress = silent,
 ) -> Iterator[Subject]:
-    """The image called `name`, in the store unless `archive` or `remote` say otherwise.
+    """The image called `name`, in the store unless `archive` or `remote` say otherwise, or the `container` called so.
 
     `archive` is a docker archive or an OCI layout, as a tar or a directory; `name` may be "" where it has one image.
     `remote` asks the registry, for `platform` (None: this machine's); its layers are downloaded only if somebody looks
-    into them, and not kept.
+    into them, and not kept.  A container is its image with what it wrote as one more layer; see `containers`.
     """
     wanted = Platform.parse(platform) if platform else None
     with contextlib.ExitStack() as stack:
         if archive is not None:
             yield _archived(engine, stack, archive, name, wanted, progress)
+        elif container:
+            from veneer.engine.looking.containers import of_container
+
+            yield of_container(engine, stack, name)
         elif remote:
             yield _remote(engine, stack, name, wanted or host(), progress)
         else:
@@ -86,10 +93,23 @@ def _local(engine: Engine, stack: contextlib.ExitStack, image: Image, name: str)
     def open_() -> Sequence[LayerIndex]:
         return [stack.enter_context(layers.index(diff_id)) for diff_id in config.diff_ids]
 
+    def bytes_(position: int) -> LayerBytes:
+        return stored_bytes(engine, config.chain_ids[position])
+
     return Subject(
         Documents(name, "store", config, image.references, manifest, _index_of(engine, image), image.manifest, blobs),
         open_,
+        bytes_,
     )
+
+
+def stored_bytes(engine: Engine, chain_id: ChainID) -> LayerBytes:
+    """Where the store has a layer's files."""
+    from veneer.engine.looking.contents import LayerBytes
+
+    layers = engine.store.layers
+    layer = layers.get(chain_id)
+    return LayerBytes(os.fspath(layers.directory(layer)), layers.tar(layer).open)
 
 
 def _index_of(engine: Engine, image: Image) -> Index | None:
@@ -129,7 +149,11 @@ def _archived(
     documents = Documents(
         shown, "archive", config, tuple(image.references), manifest, None, manifest.digest if manifest else None, blobs
     )
-    return Subject(documents, lambda: _indexes(engine, stack, config.diff_ids, stream, archive.what, threads=2))
+    return Subject(
+        documents,
+        lambda: _indexes(engine, stack, config.diff_ids, stream, archive.what, threads=2),
+        lambda position: _elsewhere(engine, config.diff_ids[position], stream, position),
+    )
 
 
 def chosen(images: Sequence[PlannedImage], name: str, what: str) -> PlannedImage:
@@ -176,10 +200,22 @@ def _remote(engine: Engine, stack: contextlib.ExitStack, name: str, platform: Pl
         name, "registry", config, (image.reference,), image.manifest, image.index, image.digest, image.manifest.layers
     )
     threads = engine.config.max_downloads
-    return Subject(documents, lambda: _indexes(engine, stack, config.diff_ids, stream, name, threads=threads))
+    return Subject(
+        documents,
+        lambda: _indexes(engine, stack, config.diff_ids, stream, name, threads=threads),
+        lambda position: _elsewhere(engine, config.diff_ids[position], stream, position),
+    )
 
 
 # -- layers that are not in the store -------------------------------------------------------------------------
+
+
+def _elsewhere(engine: Engine, diff_id: DiffID, stream: Stream, position: int) -> LayerBytes:
+    """Where the files of an archive's or a registry's layer are: in the store if it has it, else in its stream."""
+    from veneer.engine.looking.contents import LayerBytes
+
+    here = engine.store.layers.by_diff_id(diff_id) if os.path.isdir(engine.config.root_name) else []
+    return stored_bytes(engine, here[0].chain_id) if here else LayerBytes("", partial(stream, position))
 
 
 def _indexes(

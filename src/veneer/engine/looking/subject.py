@@ -14,24 +14,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from veneer.analysis.waste import Account
     from veneer.changeset.index import LayerIndex
+    from veneer.engine.looking.contents import LayerBytes
     from veneer.oci.digest import BlobDigest, ChainID, DiffID
     from veneer.oci.manifest import Descriptor, Index, Manifest
     from veneer.oci.reference import Reference
 
     Open = Callable[[], Sequence[LayerIndex]]
+    Bytes = Callable[[int], LayerBytes]
 
 
 class Origin(Value):
     """Where a layer comes from.  `before`: the rows since the layer below that made none.
 
-    All but `before` may be None: a row or a blob that nobody knows, and the writable layer of a container.
+    The row and the blob may be None, where nobody knows them; a container's own layer has no blob.
     """
 
     __slots__ = ()
     instruction: Instruction | None
     before: tuple[Instruction, ...]
-    diff_id: DiffID | None
-    chain_id: ChainID | None
+    diff_id: DiffID
+    chain_id: ChainID
     blob: Descriptor | None
 
     @property
@@ -43,8 +45,8 @@ class Origin(Value):
 class Documents(Value):
     """What is known of an image without its layers.
 
-    `name` is what it was asked for by, `where` "store", "archive" or "registry"; `digest` what its name stands for, an
-    index where there is one; `blobs` one for each layer, None where nobody says.
+    `name` is what it was asked for by, `where` "store", "archive", "registry" or "container"; `digest` what its name
+    stands for, an index where there is one; `blobs` one for each layer, None where nobody says.
     """
 
     __slots__ = ()
@@ -59,12 +61,15 @@ class Documents(Value):
 
 
 class Subject:
-    """An image to be looked at.  Its indexes are opened (or read from afar) when first asked for."""
+    """An image to be looked at.  Its indexes are opened (or read from afar) when first asked for.
 
-    def __init__(self, documents: Documents, open_: Open, top: tuple[tuple[LayerIndex, str], ...] = ()) -> None:
+    `bytes_` tells where the files of a layer of the image are; without it there are no contents to be had.
+    """
+
+    def __init__(self, documents: Documents, open_: Open, bytes_: Bytes | None = None) -> None:
         self.documents = documents
         self._open = open_
-        self._top = top
+        self._bytes = bytes_
 
     @property
     def name(self) -> str:
@@ -74,14 +79,16 @@ class Subject:
     def config(self) -> ImageConfig:
         return self.documents.config
 
-    def with_layer(self, index: LayerIndex, what: str) -> Subject:
-        """The same with one more layer on top, such as what a container wrote; `what` says what made it."""
-        return Subject(self.documents, lambda: self.indexes[: len(self.config.diff_ids)], (*self._top, (index, what)))
-
     @functools.cached_property
     def indexes(self) -> tuple[LayerIndex, ...]:
         """The table of contents of each layer, base first."""
-        return (*self._open(), *(index for index, _ in self._top))
+        return tuple(self._open())
+
+    def bytes_of(self, layer: int) -> LayerBytes:
+        """Where the files of a layer (0 is the base) are."""
+        from veneer.engine.looking.contents import NOWHERE
+
+        return self._bytes(layer) if self._bytes is not None else NOWHERE
 
     @functools.cached_property
     def table(self) -> Table:
@@ -124,6 +131,4 @@ class Subject:
         before.clear()
         while len(made) < len(config.diff_ids):
             layer(None)
-        for _, what in self._top:
-            made.append(Origin(Instruction("", what, what), (), None, None, None))
         return tuple(made), after

@@ -31,13 +31,17 @@ class Looking:
         *,
         archive: Path | BinaryIO | None = None,
         remote: bool = False,
+        container: bool = False,
         platform: str | None = None,
         progress: Progress = silent,
     ) -> contextlib.AbstractContextManager[Subject]:
-        """An image to be looked at; see `sources.opened`.  Use it in a `with`."""
+        """An image, or a container, to be looked at; see `sources.opened`.  Use it in a `with`."""
         from veneer.engine.looking.sources import opened
 
-        return opened(self._engine, name, archive=archive, remote=remote, platform=platform, progress=progress)
+        return opened(
+            self._engine, name, archive=archive, remote=remote, container=container, platform=platform,
+            progress=progress,
+        )  # fmt: skip
 
     def stands_on(self, subject: Subject) -> StandsOn | None:
         """What the image was built on, None where nothing tells."""
