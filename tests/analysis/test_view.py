@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
+from random import Random
 
 import pytest
 
+from tests.analysis.stacks import random_stack
 from tests.analysis.test_tree import file, folder, gone, hard, layer
 from tests.analysis.test_waste import other
 from veneer.analysis.copies import Cause
+from veneer.analysis.depths import Depths
 from veneer.analysis.events import Op, history_of, matching
 from veneer.analysis.table import Table
 from veneer.analysis.view import NoSuchDepth, NotThere, View
@@ -115,3 +119,21 @@ def test_one_layer_on_top_is_one_more() -> None:
     writable = layer(gone(b"etc/a"), file(b"tmp", 3))
     view = View(Table((*LAYERS, writable)), 5, 4)
     assert {line.path: str(line.state) for line in view.level() if line.state} == {b"etc": "M", b"tmp": "A"}
+
+
+def test_views_that_share_one_pass_say_what_each_says_alone(tmp_path: Path) -> None:
+    for seed in range(25):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        table = Table(random_stack(Random(seed), folder, 6, size=30).indexes)
+        depths, layers = Depths(table), len(table.indexes)
+        for at in range(layers + 1):
+            for since in range(at + 1):
+                alone, shared = View(table, at, since), View(table, at, since, depths)
+                assert alone.total() == shared.total()
+                pending = [b""]
+                while pending:
+                    path = pending.pop()
+                    lines = shared.level(path)
+                    assert lines == alone.level(path), (seed, at, since, path)
+                    pending += [line.path for line in lines if line.place is not None]

@@ -2,8 +2,8 @@
 
 A view looks at the lowest `at` layers and tells what differs from the lowest `since` of them: since = at - 1 is what
 the top layer did, since = 0 the whole image so far, anything between a range.  Sizes and waste of what is beneath are
-those of `at`.  The sums of directories in which layers meet are made once, in one pass, when first asked for; all
-others are ranges of one layer's columns.
+those of `at`.  The sums of directories in which layers meet are made in one pass, when first asked for; all others are
+ranges of one layer's columns.  Views of one table can share that pass: `Depths`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from bisect import bisect_left
 from collections.abc import Iterator
 
 from veneer.analysis.copies import NEVER, Cause, Copy, Place, Run
+from veneer.analysis.depths import Depths, Names, Sums
 from veneer.analysis.events import Op, changed_fields
 from veneer.analysis.table import Table
-from veneer.analysis.waste import adoptions, fates_of
 from veneer.changeset.entry import Entry, Kind
 from veneer.errors import InvalidRequest, NotFound
 from veneer.values import Value
@@ -29,24 +29,6 @@ class NoSuchDepth(InvalidRequest):
 
 class NotThere(NotFound):
     """A path that no layer has, or that is no directory where one is wanted."""
-
-
-class Sums(Value):
-    """What is at and beneath a path: `size` bytes to be seen, `waste` bytes stored and hidden, `entries` to be seen,
-    `changed` how many paths differ from before; `holders`: bit n is set if layer n stores some of the bytes.
-    """
-
-    __slots__ = ()
-    size: int = 0
-    waste: int = 0
-    entries: int = 0
-    changed: int = 0
-    holders: int = 0
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """The layers that store some of the bytes, ascending."""
-        return tuple(layer for layer in range(self.holders.bit_length()) if self.holders >> layer & 1)
 
 
 _NOTHING = Sums()
@@ -85,9 +67,12 @@ class Line(Value):
 
 
 class View:
-    """The tree of the lowest `at` layers, beside that of the lowest `since`.  Raises NoSuchDepth."""
+    """The tree of the lowest `at` layers, beside that of the lowest `since`.  Raises NoSuchDepth.
 
-    def __init__(self, table: Table, at: int | None = None, since: int = 0) -> None:
+    `depths` are those of the whole table, for whoever makes several views of it.
+    """
+
+    def __init__(self, table: Table, at: int | None = None, since: int = 0, depths: Depths | None = None) -> None:
         layers = len(table.indexes)
         self.at = layers if at is None else at
         self.since = since
@@ -97,8 +82,7 @@ class View:
                 hint=f"give 0 <= since <= at <= {layers}",
             )
         self.table = table.up_to(self.at)
-        self._names: _Names | None = None
-        self._meeting: dict[bytes, Sums] | None = None
+        self._depths = depths
 
     # -- asking ----------------------------------------------------------------------------------------------
 
@@ -139,7 +123,9 @@ class View:
         if place is None:
             return own
         run = self.table.run(place)
-        return _together(own, self._of_run(run) if run is not None else self._sums_of_meeting()[path])
+        if run is not None:
+            return _together(own, self._of_run(run))
+        return _together(own, self.depths.sums(path, self.since, self.at))
 
     # -- states ----------------------------------------------------------------------------------------------
 
@@ -183,11 +169,16 @@ class View:
     # -- sums ------------------------------------------------------------------------------------------------
 
     @property
-    def names(self) -> _Names:
+    def depths(self) -> Depths:
+        """The sums of directories in which layers meet."""
+        if self._depths is None:
+            self._depths = Depths(self.table)
+        return self._depths
+
+    @property
+    def names(self) -> Names:
         """The files that outlive the name they are stored under."""
-        if self._names is None:
-            self._names = _Names(self.table)
-        return self._names
+        return self.depths.names(self.at)
 
     def _own(self, copies: tuple[Copy, ...]) -> Sums:
         """What the copies of one path store."""
@@ -214,67 +205,15 @@ class View:
         holders = 1 << run.layer if stored else 0
         before = run.layer < self.since <= run.ended
         if run.ended != NEVER:
-            kept = self.names.sum_of(self.names.kept_in, run)
+            kept = _sum_of(self.names.kept_in[run.layer], run)
             return Sums(0, stored - kept, 0, entries if before else 0, holders)
-        given = self.names.sum_of(self.names.given_in, run)
+        given = _sum_of(self.names.given_in[run.layer], run)
         return Sums(stored + given, 0, entries, 0 if before else entries, holders)
 
-    def _sums_of_meeting(self) -> dict[bytes, Sums]:
-        """The sums beneath each directory in which layers meet."""
-        if self._meeting is None:
-            found: dict[bytes, Sums] = {}
-            above: list[tuple[bytes, Sums]] = []
 
-            def close() -> None:
-                path, sums = above.pop()
-                found[path] = sums
-                if above:
-                    above[-1] = (above[-1][0], _together(above[-1][1], sums))
-
-            for row in self.table.walk():
-                while len(above) > row.depth:
-                    close()
-                own = self._own(row.copies)
-                if row.run is not None:
-                    own = _together(own, self._of_run(row.run))
-                if above:
-                    above[-1] = (above[-1][0], _together(above[-1][1], own))
-                if row.place is not None and row.run is None:
-                    above.append((row.path, _NOTHING))
-            while above:
-                close()
-            self._meeting = found
-        return self._meeting
-
-
-class _Names:
-    """Files with several names, where the name they are stored under is hidden and another one is not.
-
-    `kept`: the entries that store them, which are no waste.  `given`: bytes by the entry of the name to be seen, which
-    stores nothing itself.  Both also by layer, as sorted (number, bytes).
-    """
-
-    def __init__(self, table: Table) -> None:
-        self.kept: dict[tuple[int, int], int] = {}
-        self.given: dict[tuple[int, int], int] = {}
-        self.kept_in: list[list[tuple[int, int]]] = [[] for _ in table.indexes]
-        self.given_in: list[list[tuple[int, int]]] = [[] for _ in table.indexes]
-        if not any(index.count(Kind.HARDLINK) for index in table.indexes):
-            return
-        for file in adoptions(table, fates_of(table)):
-            if file.name is not None:
-                size = table.indexes[file.layer].sizes[file.number]
-                self.kept[file.layer, file.number] = size
-                self.given[file.name] = size
-        for flat, by_layer in ((self.kept, self.kept_in), (self.given, self.given_in)):
-            for (layer, number), size in sorted(flat.items()):
-                by_layer[layer].append((number, size))
-
-    @staticmethod
-    def sum_of(by_layer: list[list[tuple[int, int]]], run: Run) -> int:
-        """The bytes among those that are in a run."""
-        numbered = by_layer[run.layer]
-        if not numbered:
-            return 0
-        start, end = bisect_left(numbered, (run.start, 0)), bisect_left(numbered, (run.end, 0))
-        return sum(size for _, size in numbered[start:end])
+def _sum_of(numbered: list[tuple[int, int]], run: Run) -> int:
+    """The bytes among those (number, bytes) that are in a run."""
+    if not numbered:
+        return 0
+    start, end = bisect_left(numbered, (run.start, 0)), bisect_left(numbered, (run.end, 0))
+    return sum(size for _, size in numbered[start:end])

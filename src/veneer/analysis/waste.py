@@ -128,11 +128,8 @@ class Adopted(Value):
     name: tuple[int, int] | None
 
 
-def adoptions(table: Table, fates: Fates) -> list[Adopted]:
-    """The files with several names that outlive the name they are stored under, by layer and number."""
-    lowest = fates.lowest
-    if lowest == NEVER:
-        return []
+def links_of(table: Table, lowest: int) -> dict[tuple[int, int], list[tuple[int, int]]]:
+    """The hard links of layer `lowest` and those above it, as (layer, number) ascending, by the entry of their file."""
     names: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for layer in range(lowest, len(table.indexes)):
         kinds = table.indexes[layer].kinds
@@ -140,8 +137,13 @@ def adoptions(table: Table, fates: Fates) -> list[Adopted]:
         while number >= 0:
             names.setdefault(table.content(layer, number), []).append((layer, number))
             number = kinds.find(_HARDLINK, number + 1)
+    return names
+
+
+def adoptions(table: Table, fates: Fates) -> list[Adopted]:
+    """The files with several names that outlive the name they are stored under, by layer and number."""
     found = []
-    for (layer, number), links in sorted(names.items()):
+    for (layer, number), links in sorted(links_of(table, fates.lowest).items()):
         own = fates.of(layer, number)
         if table.indexes[layer].kinds[number] != _REGULAR or own[0] == NEVER:
             continue
