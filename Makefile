@@ -15,10 +15,10 @@ TEST_PROGRAMS := docker-registry=docker-registry skopeo=skopeo runc=runc crun=cr
 # The big peers that `make compat` and `make bench` stand beside.
 PEERS := dockerd=docker.io iptables=iptables podman=podman buildah=buildah
 
-.PHONY: help setup demo test conformance types lint format arch docs bench compat buildtable lock clean
+.PHONY: help setup demo test conformance types lint format arch docs bench compat buildtable bench-drivers lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv/.ready: requirements.lock requirements-dev.lock pyproject.toml
 	@python=$$(scripts/python.sh); \
@@ -73,6 +73,11 @@ bench: .venv/.ready ## the table of docs/benchmarks.md; ROUNDS=3, ARGS="--help" 
 	@scripts/debian.sh docker-registry=docker-registry mkfs.ext4=e2fsprogs mount=mount curl=curl $(PEERS)
 	@$(BIN)/python -m compileall -q src
 	@$(BIN)/python -m benchmarks --rounds $(or $(ROUNDS),3) $(ARGS)
+
+bench-drivers: .venv/.ready ## what mounts of each storage driver cost; writes the tables of docs/drivers.md; ROUNDS=9
+	@scripts/debian.sh mkfs.ext4=e2fsprogs mount=mount fuse-overlayfs=fuse-overlayfs newuidmap=uidmap setpriv=util-linux
+	@$(BIN)/python -m compileall -q src
+	@$(BIN)/python -m benchmarks.drivers --rounds $(or $(ROUNDS),9) $(ARGS)
 
 lock: ## write the pinned dependencies anew from pyproject.toml
 	@scripts/lock.sh

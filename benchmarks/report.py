@@ -21,7 +21,7 @@ from tests.support.programs import run
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [" | ".join(head), " | ".join(["---", *["---:"] * (len(head) - 1)]), *(" | ".join(row) for row in rows)]
     return "\n".join(f"| {line} |" for line in lines) + "\n"
 
@@ -48,7 +48,7 @@ def journeys_table(corpus: Corpus, results: Results, absent: Mapping[str, str]) 
                              f"{series.peak / 1e6:.0f}"])  # fmt: skip
     text = (f"The image: {corpus.bytes / 1e6:,.0f} MB in {corpus.files:,} files, {len(corpus.blobs)} layers, "
             f"{compressed / 1e6:,.0f} MB compressed.\n\n")  # fmt: skip
-    text += _table(["operation", "median s", "best s", "times veneer", "peak MB"], rows)
+    text += table(["operation", "median s", "best s", "times veneer", "peak MB"], rows)
     for tool, reason in absent.items():
         text += f"\n{tool} was not measured: {reason}.\n"
     return text
@@ -66,10 +66,10 @@ def builds_table(context: Context, taken: Builds, absent: Mapping[str, str]) -> 
                 rows.append([f"{operation}, {tool}", f"{series.median:.2f}", f"{series.best:.2f}", times,
                              f"{series.peak / 1e6:.0f}", f"{size / 1e6:,.0f}" if size else ""])  # fmt: skip
     text = (f"The context: {context.bytes / 1e6:,.0f} MB in {context.files:,} files, in four COPYs, and one RUN.\n\n"
-            + _table(["operation", "median s", "best s", "times veneer", "peak MB", "pushed MB"], rows))  # fmt: skip
+            + table(["operation", "median s", "best s", "times veneer", "peak MB", "pushed MB"], rows))  # fmt: skip
     bare = taken.results["runc alone", "runc"].median / RUNS * 1e3
     text += f"\nA RUN beyond its command ({bare:.0f} ms by runc alone):\n\n"
-    text += _table(["tool", "ms a RUN"], [[tool, f"{extra:.0f}"] for tool, extra in overheads(taken.results).items()])
+    text += table(["tool", "ms a RUN"], [[tool, f"{extra:.0f}"] for tool, extra in overheads(taken.results).items()])
     for tool, reason in absent.items():
         text += f"\n{tool} was not measured: {reason}.\n"
     return text
@@ -80,7 +80,7 @@ def metadata_table(results: Results) -> str:
     rows = [[f"{operation} images" if operation[-1].isdigit() else operation, tool,
              f"{series.median * 1e3:.0f}", f"{series.best * 1e3:.0f}"]
             for (operation, tool), series in results.items()]  # fmt: skip
-    return _table(["command", "tool", "median ms", "best ms"], rows)
+    return table(["command", "tool", "median ms", "best ms"], rows)
 
 
 def looking_table(results: Mapping[tuple[str, str], Series]) -> str:
@@ -89,14 +89,14 @@ def looking_table(results: Mapping[tuple[str, str], Series]) -> str:
     for (what, operation), series in results.items():
         peak = f"{series.peak / 1e6:.0f}" if series.peak else "-"
         rows.append([f"{operation}: {what}", f"{series.median:.2f}", f"{series.best:.2f}", peak])
-    return _table(["question", "median s", "best s", "peak MB"], rows)
+    return table(["question", "median s", "best s", "peak MB"], rows)
 
 
 def growth_table(points: Sequence[Point]) -> str:
     """One pull for each amount on each axis."""
     rows = [[f"{point.axis}: {point.amount:,}", f"{point.measure.seconds:.2f}", f"{point.measure.peak / 1e6:.0f}"]
             for point in points]  # fmt: skip
-    return _table(["pull of", "s", "peak MB"], rows)
+    return table(["pull of", "s", "peak MB"], rows)
 
 
 def containers_table(taken: Containers) -> str:
@@ -106,9 +106,9 @@ def containers_table(taken: Containers) -> str:
         mine = taken.results.get((operation, "veneer"))
         times = f"{series.median / mine.median:.2f}" if mine else ""
         rows.append([f"{operation}, {tool}", f"{series.median * 1e3:.0f}", f"{series.best * 1e3:.0f}", times])
-    text = _table(["command", "median ms", "best ms", "times veneer"], rows)
+    text = table(["command", "median ms", "best ms", "times veneer"], rows)
     text += f"\n{MANY} containers of one image, started one after the other, none has written anything yet:\n\n"
-    text += _table(["tool", "started a second", "kB of disk each", "MB of memory beside each"], [
+    text += table(["tool", "started a second", "kB of disk each", "MB of memory beside each"], [
         [tool, f"{MANY / crowd.seconds:.1f}", f"{crowd.disk / 1e3:.0f}", f"{crowd.memory / 1e6:.1f}"]
         for tool, crowd in taken.crowds.items()
     ])  # fmt: skip

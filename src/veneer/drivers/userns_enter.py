@@ -77,7 +77,7 @@ def enter(ranges: Ranges | None) -> tuple[int, str]:
         ask(b"m")
         outside = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            _join(pid)
+            join(pid)
         except OSError as error:
             os.close(outside)
             raise Refused(_explained(error)) from error
@@ -109,7 +109,8 @@ def _treacherous() -> bool:
         return False
 
 
-def _join(pid: int) -> None:
+def join(pid: int) -> None:
+    """Enter the user namespace of a process, and a mount namespace of this one's own in it.  Raises OSError."""
     namespace = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     try:
         kernel.setns(namespace, kernel.CLONE_NEWUSER)
