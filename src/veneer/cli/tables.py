@@ -1,73 +1,26 @@
 """Columns of text, laid out as docker does, and texts from strangers made harmless.
 
 docker writes rows through Go's tabwriter (minimum cell 10, padding 3, spaces), so that every cell but the last is
-padded, trailing spaces included.  Widths are those of a terminal: East Asian wide characters take two cells.
-Sources: go/src/text/tabwriter, docker/cli formatter/{formatter,displayutils}.go and formatter/tabwriter.
+padded, trailing spaces included.
+Sources: go/src/text/tabwriter, docker/cli formatter/formatter.go and formatter/tabwriter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from veneer.view.cells import harmless as harmless
+from veneer.view.cells import shorten as shorten
+from veneer.view.cells import width as width
+
 MINIMUM_WIDTH = 10
 PADDING = 3
-ELLIPSIS = "…"
-_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-
-
-def _escape(char: str) -> str:
-    code = ord(char)
-    return _NAMED.get(char) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
-
-
-def _is_dangerous(char: str) -> bool:
-    # C0, DEL, C1, and the marks that reorder what follows them (bidirectional overrides and isolates).
-    return char < " " or "\x7f" <= char <= "\x9f" or "\u202a" <= char <= "\u202e" or "\u2066" <= char <= "\u2069"
-
-
-def harmless(text: str, *, keep: str = "") -> str:
-    """`text` with control characters written out (\\x1b), but for those in `keep`.
-
-    Names, comments and commands of an image are anybody's: raw, they could redraw a terminal or forge a row.
-    """
-    if text.isprintable() and text.isascii():
-        return text
-    text = "".join(_escape(char) if _is_dangerous(char) and char not in keep else char for char in text)
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def all_harmless(texts: list[str]) -> list[str]:
     """Each of `texts` made harmless."""
     together = "".join(texts)
     return texts if together.isascii() and together.isprintable() else [harmless(text) for text in texts]
-
-
-def width(text: str) -> int:
-    """How many cells of a terminal `text` takes."""
-    if text.replace(ELLIPSIS, "").isascii():
-        return len(text)
-    import unicodedata
-
-    return sum(0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
-               for char in text)  # fmt: skip
-
-
-def shorten(text: str, limit: int) -> str:
-    """`text` if it fits into `limit` cells, else its beginning with an ellipsis in the last cell."""
-    if text.isascii():
-        return text if len(text) <= limit else text[: limit - 1] + ELLIPSIS
-    import unicodedata
-
-    # As in docker, a combining mark takes a cell here: a thousand of them must not pass for one character.
-    taken = 0
-    fitting = 0
-    for position, char in enumerate(text):
-        taken += 2 if unicodedata.east_asian_width(char) in "WF" else 1
-        if taken <= limit - 1:
-            fitting = position + 1
-        if taken > limit:
-            return text[:fitting] + ELLIPSIS
-    return text
 
 
 def _layout(lines: Sequence[Sequence[str]], widths: list[int], out: list[str]) -> None:

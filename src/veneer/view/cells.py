@@ -1,0 +1,59 @@
+"""Texts from strangers made harmless, and cut to the cells of a terminal.
+
+Widths are those of a terminal: East Asian wide characters take two cells.
+Source: docker/cli cli/command/formatter/displayutils.go.
+"""
+
+from __future__ import annotations
+
+ELLIPSIS = "…"
+_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    return _NAMED.get(char) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
+
+def _is_dangerous(char: str) -> bool:
+    # C0, DEL, C1, and the marks that reorder what follows them (bidirectional overrides and isolates).
+    return char < " " or "\x7f" <= char <= "\x9f" or "\u202a" <= char <= "\u202e" or "\u2066" <= char <= "\u2069"
+
+
+def harmless(text: str, *, keep: str = "") -> str:
+    """`text` with control characters written out (\\x1b), but for those in `keep`.
+
+    Names, comments and commands of an image are anybody's: raw, they could redraw a terminal or forge a row.
+    """
+    if text.isprintable() and text.isascii():
+        return text
+    text = "".join(_escape(char) if _is_dangerous(char) and char not in keep else char for char in text)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def width(text: str) -> int:
+    """How many cells of a terminal `text` takes."""
+    if text.replace(ELLIPSIS, "").isascii():
+        return len(text)
+    import unicodedata
+
+    return sum(0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+               for char in text)  # fmt: skip
+
+
+def shorten(text: str, limit: int) -> str:
+    """`text` if it fits into `limit` cells, else its beginning with an ellipsis in the last cell."""
+    if text.isascii():
+        return text if len(text) <= limit else text[: limit - 1] + ELLIPSIS
+    import unicodedata
+
+    # As in docker, a combining mark takes a cell here: a thousand of them must not pass for one character.
+    taken = 0
+    fitting = 0
+    for position, char in enumerate(text):
+        taken += 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        if taken <= limit - 1:
+            fitting = position + 1
+        if taken > limit:
+            return text[:fitting] + ELLIPSIS
+    return text
