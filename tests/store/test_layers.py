@@ -18,7 +18,7 @@ from veneer.store.durability import Session
 from veneer.store.intake import NotFed
 from veneer.store.layers import Layer, LayerLost, NoSuchLayer
 from veneer.store.leases import Lease
-from veneer.store.store import OtherDriver, Store
+from veneer.store.store import Store
 from veneer.testing.images import SampleLayer, Tree, directory, file, hardlink, layer_tar, symlink
 
 BASE: Tree = {"bin": directory(), "bin/tool": b"tool\n", "etc": directory(0o700), "etc/name": b"base\n"}
@@ -330,14 +330,19 @@ def test_a_path_on_disk_leads_back_to_its_layer(store: Store, tmp_path: Path) ->
     assert store.layers.owner_of(store.root / "blobs" / "sha256") is None
 
 
-def test_a_store_begun_with_one_driver_is_not_used_with_another(store: Store) -> None:
+def test_another_driver_takes_new_stacks_and_goes_on_with_old_ones_where_they_are(store: Store) -> None:
+    begun = store.driver.name
     with store.lease("test") as lease:
         take_in(store, lease, layer(BASE))
-    other = "vfs" if store.driver.name == "overlay2" else "overlay2"
-    with Store.open(store.config.replaced(storage_driver=other)) as again, pytest.raises(OtherDriver, match=other):
-        _ = again.driver
+    other = "vfs" if begun == "overlay2" else "overlay2"
+    with Store.open(store.config.replaced(storage_driver=other)) as again, again.lease("test") as lease:
+        above = take_in(again, lease, layer(BASE), layer(ABOVE))
+        aside = take_in(again, lease, layer(ASIDE), layer(ABOVE))
+        assert [each.driver for each in above] == [begun, begun]
+        assert [each.driver for each in aside] == [other, other]
     with Store.open(store.config.replaced(storage_driver="")) as again:
-        assert again.driver.name == store.driver.name
+        assert again.driver.name == begun, "once asked for is not for ever"
+        assert again.check(deep=True) == []
 
 
 def after_a_reboot(store: Store) -> Store:

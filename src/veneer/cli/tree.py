@@ -185,6 +185,7 @@ GROUPS: Mapping[str, Group] = {
             "df": Leaf("disk_usage", "DISK_USAGE", "Show disk usage"),
             "events": Leaf("events", "EVENTS", "Get real time events from the store"),
             "info": _INFO,
+            "migrate": Leaf("migrate", "MIGRATE", "Move all layers and stopped containers to another storage driver"),
             "prune": Leaf("prune", "PRUNE_SYSTEM", "Remove unused data"),
         },
         {},

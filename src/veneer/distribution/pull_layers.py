@@ -62,7 +62,7 @@ class LayerDownloads:
             layer = layers[position]
             return lambda: self._bring(layer, lambda blob: intake.feed(position, blob, layer.media_type))
 
-        work: dict[int, Callable[[], None]] = {position: bring(position) for position in self._order(layers, missing)}
+        work: dict[int, Callable[[], None]] = {position: bring(position) for position in self._order(layers, intake)}
         for position, layer in enumerate(layers):
             # A row without its file: the layer is here, but the blob must be had again to be pushed or saved.
             known = position not in missing and layer.digest in self._store.blobs
@@ -94,9 +94,10 @@ class LayerDownloads:
         # As many download at a time as the configuration says; as many again may wait for their blob to be on the disk.
         return Crew(self._registries, 2 * self._registries.config.max_downloads, "download")
 
-    def _order(self, layers: Sequence[Descriptor], missing: set[int]) -> list[int]:
+    def _order(self, layers: Sequence[Descriptor], intake: LayerIntake) -> list[int]:
         """Which to begin with: the biggest where layers may be unpacked in any order, for they take longest."""
-        if missing and self._store.driver.any_order:
+        missing = intake.missing
+        if missing and intake.driver.any_order:
             return sorted(missing, key=lambda position: (-layers[position].size, position))
         return sorted(missing)
 

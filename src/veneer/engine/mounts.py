@@ -75,7 +75,9 @@ class Mounts:
             with self._store.catalog.transaction(durable=False) as transaction:
                 if top:
                     lease.hold_layer(transaction, top)
-            below = self._below(top, own)
+            if kind == "image" and top:  # which is settled from here on
+                driver = self._store.working(self._store.layers.get(top).driver)
+            below = self._below(top, own, driver.name)
             scratch = ""
             if writable:
                 from veneer.drivers.driver import new_snapshot_id
@@ -164,12 +166,12 @@ class Mounts:
         shown = image.tags[0].familiar if image.tags else image.id.short
         if image.top is None:
             return "image", shown, None, (), self._store.driver
-        return "image", shown, image.top, (), self._store.driver_named(self._store.layers.get(image.top).driver)
+        return "image", shown, image.top, (), self._store.layers.driver_of(image.top)
 
-    def _below(self, top: ChainID | None, own: Sequence[SnapshotID]) -> builtins.list[SnapshotID]:
+    def _below(self, top: ChainID | None, own: Sequence[SnapshotID], driver: str) -> builtins.list[SnapshotID]:
         from veneer.store.layers import lowers
 
-        return [*own, *(lowers(self._store.layers.ensure(top)) if top else [])]
+        return [*own, *(lowers(self._store.layers.ensure(top, driver)) if top else [])]
 
     def _keeper(self, held: HeldMount) -> Keeper | None:
         """Who puts things right after a writable mount, None if nobody has to."""
@@ -180,7 +182,7 @@ class Mounts:
         if held.snapshot:
             container = next((each for each in self._store.containers.list() if each.rw == held.snapshot), None)
             own = [held.snapshot, *([container.init] if container and container.init else [])]  # type: ignore[list-item]
-        [mount] = _described(driver, own, held.scratch, self._below(held.top, own))
+        [mount] = _described(driver, own, held.scratch, self._below(held.top, own, held.driver))
         return mount.keeper
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from veneer import __version__
 from veneer.errors import InvalidRequest, VeneerError
+from veneer.progress import silent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
 
     from veneer.drivers.driver import Support
     from veneer.engine.engine import Engine
+    from veneer.progress import Progress
     from veneer.store.accounting import DiskUsage
     from veneer.store.check import Finding
     from veneer.store.gc import Collected
+    from veneer.store.moving import Moved
+    from veneer.store.moving_plan import Held
 
 API_VERSION = "1.41"
 """The Engine API whose shapes `inspect` and `version` have."""
@@ -87,9 +91,24 @@ class System:
             },
         }
 
+    def migrate(self, to: str, *, keep: bool = False, dry_run: bool = False, progress: Progress = silent) -> Moved:
+        """Move all layers, and the containers that do not run, to the storage driver `to`; new ones go to it too.
+
+        What stays, and why, is in the answer's `left`.  May be cut off at any moment and done again.
+        Raises NoSuchDriver, NoUsableDriver, AlreadyMoving, NotEnoughRoom, StoreFull.
+        """
+        from veneer.run.monitor import state
+        from veneer.store.moving import migrate
+
+        return migrate(
+            self._engine.store, to, is_running=lambda folder: state.read(folder).is_live, keep=keep, dry_run=dry_run,
+            progress=progress,
+        )  # fmt: skip
+
     def _driver(self) -> tuple[str, builtins.list[tuple[str, str]]]:
-        """The driver in use, or why there is none, in words."""
+        """The driver in use, or why there is none, in words; and what each has."""
         from veneer.drivers.driver import DRIVERS, load
+        from veneer.store.moving_plan import held
 
         root = self._engine.config.root
         support = {name: load(name, root, self._engine.config).probe() for name in DRIVERS}
@@ -97,9 +116,17 @@ class System:
             (f"{name} usable" if found.usable else f"{name} not usable", found.reason)
             for name, found in support.items()
         ]
+        store, config = self._engine.store, self._engine.config
+        status = [(f"{each.driver} holds", _told(each, support)) for each in held(store)] + status
+        asked = (
+            f"it was asked for ({config.origins.get('storage_driver', 'by the program')})"
+            if config.storage_driver
+            else ""
+        )
+        begun = "it is this data root's: the first that took layers in, or the one they were migrated to"
         try:
-            driver = self._engine.store.driver
-            why = _why(driver.name, bool(self._engine.config.storage_driver), support)
+            driver = store.driver
+            why = _why(driver.name, asked or (begun if store.catalog.setting("driver") else ""), support)
             return driver.name, [("Chosen", why), *getattr(driver, "status", ()), *status]
         except VeneerError as error:
             return "", [("no driver", error.message), *status]
@@ -140,23 +167,39 @@ class System:
             return registries.logout(registry)
 
 
-def _why(chosen: str, named: bool, support: Mapping[str, Support]) -> str:
-    """In words, why this driver and none of the others."""
+def _why(chosen: str, given: str, support: Mapping[str, Support]) -> str:
+    """In words, why this driver and none of the others; `given`: the reason to take no other, "" if it was tried out
+    which one works."""
     found = support.get(chosen)
     works = f": {found.reason}" if found else ""
-    cause = "it was asked for" if named else f"it is the first that works or the data root began with it{works}"
-    parts = [f"{chosen} because {cause}"]
+    parts = [f"{chosen} because {given or 'it is the first that works'}{works}"]
     names = list(support)
     for name, other in support.items():
         if name == chosen:
             continue
         if not other.usable:
             parts.append(f"not {name} because {other.reason}")
-        elif not named and chosen in names and names.index(name) > names.index(chosen):
+        elif not given and names.index(name) > names.index(chosen):
             parts.append(f"not {name} because {chosen} comes before it")
         else:
             parts.append(f"not {name} because it was not asked for")
     return "; ".join(parts)
+
+
+def _told(each: Held, support: Mapping[str, Support]) -> str:
+    """What a driver has, in words."""
+    parts = [_several(each.layers, "layer", "layers")]
+    if each.containers:
+        parts.append(_several(each.containers, "container", "containers"))
+    if each.copies:
+        parts.append(_several(each.copies, "copy of a layer", "copies of layers") + " that another serves")
+    found = support.get(each.driver)
+    broken = "" if found is None or found.usable else "; it does not work here: veneer system migrate --to DRIVER"
+    return ", ".join(parts) + broken
+
+
+def _several(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
 
 
 def _architecture() -> str:

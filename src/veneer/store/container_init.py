@@ -62,7 +62,7 @@ def init_layer(
                 " SET snapshot = excluded.snapshot",
                 (made, driver.name, key),
             )
-            store.remember_driver(transaction)
+            store.remember_driver(transaction, driver.name)
             transaction.execute("DELETE FROM lease_snapshot WHERE lease = ? AND snapshot = ?", (lease.id, made))
         return made
 

@@ -15,13 +15,14 @@ from veneer.errors import Corrupt
 from veneer.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from veneer.changeset.index import LayerIndex
     from veneer.changeset.pack import Packed
     from veneer.drivers.driver import SnapshotID
+    from veneer.drivers.protocol import StorageDriver
     from veneer.store.containers import Container
-    from veneer.store.drafts import Draft
     from veneer.store.layers import Layer
     from veneer.store.leases import Lease
     from veneer.store.store import Store
@@ -175,41 +176,51 @@ def capture(store: Store, lease: Lease, container: Container) -> tuple[Layer | N
     # Of a driver whose trees are whole the init layer's files are in the container's, and have to be in what is below.
     below = store.containers.lowers(container, init=not driver.any_order)
     with store.layers.draft(lease, container.top) as draft:
-        packed = _poured(container.rw, below, draft)
+        with draft.index_file() as index:
+            packed = poured(
+                lambda out: driver.diff(container.rw, below, out, index=index), draft.directory, draft.driver,
+                draft.lowers,
+            )  # fmt: skip
         if packed.entries == 0:
             return None, packed
         return draft.publish(packed, standalone=False), packed
 
 
-def _poured(rw: SnapshotID, below: Sequence[SnapshotID], draft: Draft) -> Packed:
-    """Unpack into a draft what is packed from a container's layer, both at once."""
+def poured(
+    pack: Callable[[BinaryIO], Packed], directory: Path, driver: StorageDriver, lowers: Sequence[SnapshotID]
+) -> Packed:
+    """Unpack what `pack` packs of a container's layer into `directory`, a new snapshot of `driver` on `lowers`, both
+    at once.  Raises CaptureFailed."""
     from veneer.changeset.unpack import settle, unpack
+    from veneer.store.drafts import directories
 
     reading, writing = os.pipe2(os.O_CLOEXEC)
     _widen(reading)
     done: list[Packed] = []
     failures: list[BaseException] = []
 
-    def pack() -> None:
+    def work() -> None:
         try:
-            with open(writing, "wb", buffering=0) as out, draft.index_file() as index:
-                done.append(draft.driver.diff(rw, below, out, index=index))
+            with open(writing, "wb", buffering=0) as out:
+                done.append(pack(out))
         except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that asked
             failures.append(error)
 
-    packing = threading.Thread(target=pack, name="veneer-capture")
+    packing = threading.Thread(target=work, name="veneer-capture")
     packing.start()
-    root = os.open(draft.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    style, what = driver.whiteouts, "the container's layer"
     try:
         with open(reading, "rb", buffering=0) as stream:
-            unpacked = unpack(stream, root, draft.style, index=None, what="the container's layer")
+            unpacked = unpack(stream, root, style, index=None, what=what)
             while stream.read(_READABLE):  # what follows the archive's end
                 pass
         packing.join()
         if failures:
             raise failures[0]
-        with draft.below() as lowers:
-            settle(root, unpacked, lowers, draft.style, what="the container's layer", true=draft.true)
+        with directories(driver, lowers) as below:
+            settle(root, unpacked, below, style, what=what,
+                   true=lambda number, path: driver.attributes(lowers[number], path))  # fmt: skip
     finally:
         packing.join()
         os.close(root)

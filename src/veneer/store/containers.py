@@ -144,19 +144,25 @@ class ContainerStore:
     # ---- the tree
 
     def driver(self, container: Container) -> StorageDriver:
-        """The storage driver that its layers are of."""
+        """The storage driver that its layers are of; it need not be the one that serves its image."""
         return self._store.driver_named(container.driver)
 
     def lowers(self, container: Container, *, init: bool = True) -> builtins.list[SnapshotID]:
         """The snapshots it stands on, nearest first; without `init` those of the image alone.  Raises LayerLost."""
         from veneer.store.layers import lowers
 
-        below = lowers(self._store.layers.ensure(container.top)) if container.top else []
+        below = lowers(self._store.layers.ensure(container.top, container.driver)) if container.top else []
         return [container.init, *below] if init and container.init else below  # type: ignore[list-item]
 
     def mounts(self, container: Container, *, readonly: bool = False) -> Sequence[Mount]:
         """What to mount to have its tree.  One writable mount at a time: whoever starts it has its lock."""
         return self.driver(container).mounts(container.rw, self.lowers(container), readonly=readonly)
+
+    def mounted_at(self, container: Container) -> builtins.list[str]:
+        """The directories where people have it mounted."""
+        if self._catalog.row("SELECT 1 FROM mount WHERE snapshot = ? LIMIT 1", (container.rw,)) is None:
+            return []  # nothing more need be loaded to say so
+        return [each.target for each in self._store.mounts.of_container(container.rw)]
 
     # ---- making and unmaking
 
@@ -180,7 +186,7 @@ class ContainerStore:
         from veneer.store.layers import lowers
 
         self._check_name(name)
-        driver = self._store.driver
+        driver = self._store.layers.driver_on(lease, top)
         below = lowers(self._store.layers.ensure(top)) if top else []
         init = init_layer(self._store, lease, driver, top, below)
         rw = new_snapshot_id()
@@ -204,7 +210,7 @@ class ContainerStore:
                     (id, name, image, image_name, top, driver.name, rw, init, made.created,
                      json.dumps(made.document, separators=(",", ":"))),
                 )  # fmt: skip
-                self._store.remember_driver(transaction)
+                self._store.remember_driver(transaction, driver.name)
                 transaction.execute("DELETE FROM lease_snapshot WHERE lease = ? AND snapshot = ?", (lease.id, rw))
         except BaseException:
             driver.remove(rw)

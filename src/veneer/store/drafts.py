@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from veneer.drivers.driver import SnapshotID, new_snapshot_id
+from veneer.errors import Conflict
 from veneer.oci.digest import ChainID, chain_id
 from veneer.store.durability import crashpoint, file_errors
 from veneer.store.layers import Layer, LayerStore, lowers
@@ -30,29 +31,32 @@ if TYPE_CHECKING:
     from veneer.store.leases import Lease
 
 
+class ServedByAnother(Conflict):
+    """Two processes took in layers of one stack for two storage drivers at the same time."""
+
+
 class Draft:
     """A snapshot that is still written to; made by LayerStore.draft.  Leaving without `publish` leaves nothing.
 
     `directory` is where its own files go, in the driver's spelling (`style`); or write through the union (`mounts`).
+    `driver` is the one that serves its parent, `lowers` the snapshots below, nearest first.
     """
 
     def __init__(self, layers: LayerStore, lease: Lease, parent: ChainID | None) -> None:
         self._layers = layers
         self._lease = lease
         self.parent = parent
-        self.driver = layers.store.driver
-        self._lowers = lowers(layers.ensure(parent)) if parent else []
+        self.driver = layers.driver_on(lease, parent)
+        self.lowers = lowers(layers.ensure(parent)) if parent else []
         self.snapshot: SnapshotID = new_snapshot_id()
         self._published = False
         self._index = lease.file("index")
         with layers.catalog.transaction(durable=False) as transaction:
-            if parent:
-                lease.hold_layer(transaction, parent)
             # Said before it is made, so that a collection does not take it for rubbish.
             lease.hold_snapshot(transaction, self.snapshot, self.driver.name, "")
         try:
             with file_errors(layers.store.root):
-                self.directory: Path = self.driver.create(self.snapshot, self._lowers)
+                self.directory: Path = self.driver.create(self.snapshot, self.lowers)
         except BaseException:
             self.close()
             raise
@@ -65,34 +69,24 @@ class Draft:
 
     def mounts(self) -> Sequence[Mount]:
         """What to mount to write to the draft through its union with the layers below."""
-        return self.driver.mounts(self.snapshot, self._lowers)
+        return self.driver.mounts(self.snapshot, self.lowers)
 
     @contextlib.contextmanager
     def below(self) -> Iterator[list[int]]:
-        """Descriptors of the directories below, nearest first, in the driver's spelling; of a driver whose layers
-        are whole trees the nearest one only."""
-        from veneer.store.intake_slot import allow_files
-
-        nearest = self._lowers if self.driver.any_order else self._lowers[:1]
-        allow_files(len(nearest))
-        with contextlib.ExitStack() as opened:
-            found = []
-            for lower in nearest:
-                fd = os.open(self.driver.directory(lower), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                opened.callback(os.close, fd)
-                found.append(fd)
+        """Descriptors of the directories below, see `directories`."""
+        with directories(self.driver, self.lowers) as found:
             yield found
 
     def true(self, number: int, path: bytes) -> Entry | None:
         """What a regular file of one of `below` really is, where its directory does not tell; see `settle`."""
-        return self.driver.attributes(self._lowers[number], path)
+        return self.driver.attributes(self.lowers[number], path)
 
     @contextlib.contextmanager
     def merged(self) -> Iterator[int]:
         """A descriptor of the tree below the draft, read-only."""
         from veneer.drivers.mount import opened
 
-        with opened(self.driver.mounts(None, self._lowers)) as root:
+        with opened(self.driver.mounts(None, self.lowers)) as root:
             yield root
 
     def index_file(self) -> BinaryIO:
@@ -102,7 +96,7 @@ class Draft:
     def measure(self) -> Packed:
         """Pack what the draft changes into nothing: its diff ID, sizes, and its index."""
         with self.index_file() as index, file_errors(self._layers.store.root):
-            return self.driver.diff(self.snapshot, self._lowers, Nowhere(), index=index)  # type: ignore[arg-type]
+            return self.driver.diff(self.snapshot, self.lowers, Nowhere(), index=index)  # type: ignore[arg-type]
 
     def publish(self, packed: Packed, parent: ChainID | None = None, *, standalone: bool) -> Layer:
         """Make the draft the layer on top of its parent; `packed` is what `measure` said, or what filled it knows.
@@ -127,7 +121,7 @@ class Draft:
                 self._insert(transaction, packed, named, below, standalone=standalone)
             else:
                 if shared is not None:
-                    _place(transaction, named, packed.diff_id, below, shared)
+                    place(layers, transaction, named, packed.diff_id, below, shared, self.driver.name)
                 if not layers.has_index(packed.diff_id):
                     self._index.replace(layers.index_path(packed.diff_id))
             self._lease.hold_layer(transaction, named)
@@ -142,13 +136,13 @@ class Draft:
         # The file is there before its row; if the row fails, it is one more index with the same content, or a stray.
         with file_errors(layers.store.root):
             self._index.replace(layers.index_path(packed.diff_id))
-        layers.store.remember_driver(transaction)
+        layers.store.remember_driver(transaction, self.driver.name)
         transaction.execute(
             "INSERT INTO snapshot VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?)",
             (self.snapshot, self.driver.name, packed.diff_id, packed.size, packed.tar_size, packed.entries,
              int(standalone and self.driver.any_order), session.boot_id, session.mount_id, time.time()),
         )  # fmt: skip
-        _place(transaction, named, packed.diff_id, below, self.snapshot)
+        place(layers, transaction, named, packed.diff_id, below, self.snapshot, self.driver.name)
         transaction.execute("DELETE FROM trash WHERE kind = 'index' AND key = ?", (packed.diff_id,))
         transaction.execute(
             "DELETE FROM lease_snapshot WHERE lease = ? AND snapshot = ?", (self._lease.id, self.snapshot)
@@ -164,13 +158,13 @@ class Draft:
 
 def share(layers: LayerStore, lease: Lease, diff_id: DiffID, parent: ChainID | None) -> Layer | None:
     """See LayerStore.share."""
-    named = chain_id(parent, diff_id)
+    named, driver = chain_id(parent, diff_id), layers.driver_on(lease, parent)
     with layers.catalog.transaction(durable=False) as transaction:
         if not _is_here(layers, transaction, named):
-            snapshot = shareable(layers, transaction, layers.store.driver, diff_id)
+            snapshot = shareable(layers, transaction, driver, diff_id)
             if snapshot is None:
                 return None
-            _place(transaction, named, diff_id, parent, snapshot)
+            place(layers, transaction, named, diff_id, parent, snapshot, driver.name)
         lease.hold_layer(transaction, named)
     return layers.get(named)
 
@@ -198,14 +192,46 @@ def _is_here(layers: LayerStore, connection: apsw.Connection, named: ChainID) ->
     return row is not None and layers.trusted(*row)
 
 
-def _place(
-    connection: apsw.Connection, named: ChainID, diff_id: DiffID, below: ChainID | None, snapshot: SnapshotID
+def place(
+    layers: LayerStore,
+    connection: apsw.Connection,
+    named: ChainID,
+    diff_id: DiffID,
+    below: ChainID | None,
+    snapshot: SnapshotID,
+    driver: str,
 ) -> None:
-    # A layer that was here but could not be trusted gets its new snapshot.
+    """Have a layer, with these files of `driver`, on top of `below`, which the caller's lease keeps.
+
+    A layer that was here but could not be trusted gets its new snapshot.  Raises ServedByAnother.
+    """
+    for other in (layers.serving(named), layers.serving(below) if below else None):
+        if other not in (None, driver):
+            raise ServedByAnother(
+                f"layer {diff_id.short} was made for {driver}, and another process had it or what is below it with "
+                f"{other} meanwhile", hint="do it again",
+            )  # fmt: skip
     connection.execute(
         "INSERT INTO layer VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET snapshot = excluded.snapshot",
         (named, diff_id, below, snapshot, time.time()),
     )
+
+
+@contextlib.contextmanager
+def directories(driver: StorageDriver, lowers: Sequence[SnapshotID]) -> Iterator[list[int]]:
+    """Descriptors of the directories of `lowers`, nearest first, in the driver's spelling; of a driver whose layers are
+    whole trees the nearest one only."""
+    from veneer.store.intake_slot import allow_files
+
+    nearest = lowers if driver.any_order else lowers[:1]
+    allow_files(len(nearest))
+    with contextlib.ExitStack() as opened:
+        found = []
+        for lower in nearest:
+            fd = os.open(driver.directory(lower), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            opened.callback(os.close, fd)
+            found.append(fd)
+        yield found
 
 
 class Nowhere:

@@ -40,11 +40,24 @@ _UNNEEDED_LAYER = """
     AND NOT EXISTS (SELECT 1 FROM lease_layer WHERE lease_layer.chain_id = layer.chain_id)"""
 _UNNEEDED_SNAPSHOT = """
     NOT EXISTS (SELECT 1 FROM layer WHERE snapshot = snapshot.id)
+    AND NOT EXISTS (SELECT 1 FROM layer_copy WHERE layer_copy.snapshot = snapshot.id)
     AND NOT EXISTS (SELECT 1 FROM lease_snapshot WHERE lease_snapshot.snapshot = snapshot.id)"""
-# Kept for the next container while the layers it stands on are there.
+# Of a driver that serves the layers no more: needed by what was made when it did, and by what stands on it.
+_UNNEEDED_COPY = """
+    kept = 0
+    AND NOT EXISTS (SELECT 1 FROM container WHERE top = layer_copy.chain_id AND container.driver = layer_copy.driver)
+    AND NOT EXISTS (SELECT 1 FROM lease_layer WHERE lease_layer.chain_id = layer_copy.chain_id)
+    AND NOT EXISTS (
+        SELECT 1 FROM layer AS above JOIN layer_copy AS other ON other.chain_id = above.chain_id
+        WHERE above.parent = layer_copy.chain_id AND other.driver = layer_copy.driver)"""
+# Kept for the next container while the layers it stands on are there, with its driver.
 _UNNEEDED_INIT = """
     NOT EXISTS (SELECT 1 FROM container WHERE init = init_layer.snapshot)
-    AND NOT EXISTS (SELECT 1 FROM layer WHERE chain_id = init_layer.top)"""
+    AND NOT EXISTS (
+        SELECT 1 FROM layer JOIN snapshot ON snapshot.id = layer.snapshot
+        WHERE chain_id = init_layer.top AND snapshot.driver = init_layer.driver)
+    AND NOT EXISTS (
+        SELECT 1 FROM layer_copy WHERE chain_id = init_layer.top AND layer_copy.driver = init_layer.driver)"""
 _UNNAMED_BLOB = """
     NOT EXISTS (SELECT 1 FROM blob_ref WHERE child = {0})
     AND NOT EXISTS (SELECT 1 FROM image WHERE manifest = {0})
@@ -150,10 +163,10 @@ def tidy(store: Store) -> None:
         collect(store, extent=Extent.ROWS)
     from veneer.drivers.protocol import Recovering
 
-    begun = store.catalog.setting("driver")
-    driver: object = store.driver_named(begun) if begun in DRIVERS else None
-    if isinstance(driver, Recovering):
-        driver.recover()
+    for name in store.drivers_in_use():
+        driver: object = store.driver_named(name) if name in DRIVERS else None
+        if isinstance(driver, Recovering):
+            driver.recover()
 
 
 def _unfinished(store: Store) -> bool:
@@ -223,6 +236,8 @@ def _drop_rows(store: Store, transaction: apsw.Connection) -> None:
         "SELECT parent FROM layer WHERE chain_id = ? AND parent IS NOT NULL",
         "DELETE FROM layer WHERE chain_id = ?",
     )
+    while transaction.execute(f"DELETE FROM layer_copy WHERE {_UNNEEDED_COPY} RETURNING 1").fetchall():
+        pass
     snapshots: list[Any] = transaction.execute(
         f"SELECT id, diff_id, driver, size FROM snapshot WHERE {_UNNEEDED_SNAPSHOT}"
     ).fetchall()
@@ -374,7 +389,7 @@ def suspects(store: Store) -> list[Suspect]:
         folders = _entries(store.root / folder)
         known = {row[0] for row in store.catalog.rows(sql)} if folders else set()
         found += [(kind, "", path.name, path) for path in folders if path.name not in known]
-    for name in {*DRIVERS, *(row[0] for row in store.catalog.rows("SELECT DISTINCT driver FROM snapshot"))}:
+    for name in {*DRIVERS, *store.drivers_in_use()}:
         if (store.root / name).is_dir():
             driver = store.driver_named(name)
             snapshots = list(driver.snapshots())

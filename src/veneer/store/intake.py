@@ -15,14 +15,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from veneer.drivers.driver import SnapshotID, new_snapshot_id
 from veneer.errors import InvalidRequest
 from veneer.oci.digest import BlobDigest, ChainID, DiffID, chain_ids
 from veneer.progress import Progress, Report
 from veneer.store.blob_writer import BlobWriter
-from veneer.store.drafts import shareable
+from veneer.store.drafts import place, shareable
 from veneer.store.durability import crashpoint, file_errors
 from veneer.store.intake_slot import Slot, allow_files, is_settled, media_type_of
 
@@ -62,6 +62,14 @@ class LayerIntake:
     _turn: threading.Lock = field(default_factory=threading.Lock)
     _made: list[SnapshotID] = field(default_factory=list)
     _committed: bool = False
+    _driver: StorageDriver | None = None
+
+    @property
+    def driver(self) -> StorageDriver:
+        """What unpacks here: the driver that has the layers that are here already, else the store's."""
+        if self._driver is None:
+            self._driver = self._chosen()
+        return self._driver
 
     @property
     def missing(self) -> list[int]:
@@ -70,7 +78,7 @@ class LayerIntake:
 
     # ---- who unpacks what
 
-    def __enter__(self) -> LayerIntake:
+    def __enter__(self) -> Self:
         with self._stack:
             self._plan()
             wanted = [slot.diff_id for slot in self._slots if not slot.here]
@@ -87,37 +95,53 @@ class LayerIntake:
 
     def _plan(self) -> None:
         """Find out what is here, and keep it in the same step."""
-        # Probing a driver mounts things: not for an image whose layers are all here, and not in a transaction.
-        driver = None if self._all_here() else self.layers.store.driver
-        slots: list[Slot] = []
+        while True:
+            # Probing a driver mounts things: not for an image whose layers are all here, and not in a transaction.
+            self._driver = None if self._all_here() else self._chosen()
+            with self.layers.catalog.transaction(durable=False) as transaction:
+                if self._planned(transaction):
+                    return
+
+    def _chosen(self) -> StorageDriver:
+        return self.layers.driver_of(chain_ids(list(self.diff_ids[:1]))[0])
+
+    def _fits(self) -> bool:
+        """Whether the driver is still the one to unpack with; what is here is kept from now on."""
+        assert self._driver is not None
+        return self.layers.serving(self._slots[0].chain_id) in (None, self._driver.name)
+
+    def _planned(self, transaction: apsw.Connection) -> bool:
+        """Plan by what is here now; False if that calls for another driver than a moment ago."""
+        self._slots = []
         first: dict[DiffID, int] = {}
-        with self.layers.catalog.transaction(durable=False) as transaction:
-            here = True
-            for position, (diff_id, chain_id) in enumerate(
-                zip(self.diff_ids, chain_ids(list(self.diff_ids)), strict=True)
-            ):
-                slot = Slot(position, diff_id, chain_id, new_snapshot_id())
-                slots.append(slot)
-                if here and (snapshot := self._layer_here(transaction, chain_id)):
-                    slot.here, slot.snapshot = True, snapshot
-                    self.lease.hold_layer(transaction, chain_id)
-                    continue
-                here = False
-                driver = driver or self.layers.store.driver
-                if snapshot := shareable(self.layers, transaction, driver, diff_id):
-                    slot.shared, slot.snapshot = True, snapshot
-                    self.lease.hold_snapshot(transaction, snapshot, driver.name, diff_id)
-                elif diff_id in first:
-                    slot.twin = first[diff_id]
-                else:
-                    first[diff_id] = position
-        self._slots = slots
+        here = True
+        for position, (diff_id, chain_id) in enumerate(zip(self.diff_ids, chain_ids(list(self.diff_ids)), strict=True)):
+            slot = Slot(position, diff_id, chain_id, new_snapshot_id())
+            self._slots.append(slot)
+            if position == 0:  # be it whole or not: as long as it is kept, its stacks stay with their driver
+                self.lease.hold_layer(transaction, chain_id)
+            if here and (snapshot := self._layer_here(transaction, chain_id)):
+                slot.here, slot.snapshot = True, snapshot
+                self.lease.hold_layer(transaction, chain_id)
+                continue
+            here = False
+            if self._driver is None or not self._fits():
+                return False
+            if snapshot := shareable(self.layers, transaction, self._driver, diff_id):
+                slot.shared, slot.snapshot = True, snapshot
+                self.lease.hold_snapshot(transaction, snapshot, self._driver.name, diff_id)
+            elif diff_id in first:
+                slot.twin = first[diff_id]
+            else:
+                first[diff_id] = position
+        return True
 
     def _all_here(self) -> bool:
         with self.layers.catalog.reading() as connection:
             return all(self._layer_here(connection, chain_id) for chain_id in chain_ids(list(self.diff_ids)))
 
     def _layer_here(self, connection: apsw.Connection, chain_id: ChainID) -> SnapshotID | None:
+        """The files of a layer that is here, if they are whole."""
         row = connection.execute(
             "SELECT snapshot.id, durable, boot_id, mount_id FROM layer JOIN snapshot ON snapshot.id = layer.snapshot"
             " WHERE chain_id = ?",
@@ -127,7 +151,7 @@ class LayerIntake:
 
     def _claim(self) -> None:
         """Say which snapshots are about to be made, so that a collection does not take them for rubbish."""
-        name = self.layers.store.driver.name
+        name = self.driver.name
         with self.layers.catalog.transaction(durable=False) as transaction:
             for slot in self._slots:
                 if not slot.here:
@@ -153,21 +177,21 @@ class LayerIntake:
                 with self.layers.store.blobs.open(blob) as file:
                     slot.blob_fd = os.dup(file.fileno())
             slot.blob, slot.media_type = blob, descriptor_media_type
-            if self.layers.store.driver.any_order:
+            if self.driver.any_order:
                 self._start(slot)
 
     def _reset(self, slot: Slot) -> None:
         if slot.future is not None:
             wait([slot.future])
             slot.future = slot.unpacked = None
-            self.layers.store.driver.remove(slot.snapshot)
+            self.driver.remove(slot.snapshot)
             slot.snapshot = new_snapshot_id()
             self._claim()
         slot.close()
 
     def _start(self, slot: Slot) -> None:
         """Hand the layer to an unpacking process."""
-        driver = self.layers.store.driver
+        driver = self.driver
         slot.index = self.lease.file("index")
         with file_errors(self.layers.store.root), contextlib.ExitStack() as opened:
             self._made.append(slot.snapshot)
@@ -216,7 +240,7 @@ class LayerIntake:
         if not self._needs(self._slots[position]):
             return
         slot = self._slots[position]
-        if not self.layers.store.driver.any_order:
+        if not self.driver.any_order:
             with self._turn:
                 for each in self._slots[: position + 1]:
                     self._finish(each)
@@ -254,7 +278,7 @@ class LayerIntake:
         """
         new = [slot for slot in self._slots if not slot.here]
         if new:
-            driver = self.layers.store.driver
+            driver = self.driver
             for slot in self._slots:
                 if slot.twin is not None and driver.any_order and is_settled(self._unpacked(slot.twin)):
                     slot.shared, slot.snapshot = True, self._slots[slot.twin].snapshot
@@ -286,7 +310,7 @@ class LayerIntake:
         """Give each layer what it needs from those below, base first."""
         from veneer.changeset.unpack import settle
 
-        driver = self.layers.store.driver
+        driver = self.driver
         allow_files(len(self._slots))
         with contextlib.ExitStack() as opened:
             below: dict[SnapshotID, int] = {}
@@ -302,32 +326,36 @@ class LayerIntake:
                 below[slot.snapshot] = fd
 
     def _insert(self, transaction: apsw.Connection, new: Sequence[Slot]) -> None:
-        now, store = time.time(), self.layers.store
-        name, session = store.driver.name, self.layers.session
-        durable = int(store.config.durability == "sync")
-        store.remember_driver(transaction)
+        store = self.layers.store
+        store.remember_driver(transaction, self.driver.name)
         for slot in new:
             if not slot.shared and slot.unpacked is not None:
-                assert slot.index is not None
-                slot.index.replace(self.layers.index_path(slot.diff_id))
-                transaction.execute(
-                    "INSERT INTO snapshot VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (slot.snapshot, name, slot.diff_id, slot.unpacked.size, slot.unpacked.tar_size,
-                     slot.unpacked.entries, int(store.driver.any_order and is_settled(slot.unpacked)),
-                     durable, session.boot_id, session.mount_id, now),
-                )  # fmt: skip
-                self._record_blob(transaction, slot)
-            parent = self._slots[slot.position - 1].chain_id if slot.position else None
-            # A layer that was here but could not be trusted gets its new snapshot.
-            transaction.execute(
-                "INSERT INTO layer VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET snapshot = excluded.snapshot",
-                (slot.chain_id, slot.diff_id, parent, slot.snapshot, now),
-            )
+                self._insert_snapshot(transaction, slot, slot.unpacked)
+            self._place(transaction, slot)
             transaction.execute("DELETE FROM trash WHERE kind = 'index' AND key = ?", (slot.diff_id,))
             transaction.execute(
                 "DELETE FROM lease_snapshot WHERE lease = ? AND snapshot = ?", (self.lease.id, slot.snapshot)
             )
         self.lease.hold_layer(transaction, self._slots[-1].chain_id)
+
+    def _insert_snapshot(self, transaction: apsw.Connection, slot: Slot, unpacked: Unpacked) -> None:
+        assert slot.index is not None
+        slot.index.replace(self.layers.index_path(slot.diff_id))
+        self._snapshot_row(transaction, slot, unpacked)
+        self._record_blob(transaction, slot)
+
+    def _snapshot_row(self, transaction: apsw.Connection, slot: Slot, unpacked: Unpacked) -> None:
+        store, session = self.layers.store, self.layers.session
+        transaction.execute(
+            "INSERT INTO snapshot VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (slot.snapshot, self.driver.name, slot.diff_id, unpacked.size, unpacked.tar_size, unpacked.entries,
+             int(self.driver.any_order and is_settled(unpacked)), int(store.config.durability == "sync"),
+             session.boot_id, session.mount_id, time.time()),
+        )  # fmt: skip
+
+    def _place(self, transaction: apsw.Connection, slot: Slot) -> None:
+        parent = self._slots[slot.position - 1].chain_id if slot.position else None
+        place(self.layers, transaction, slot.chain_id, slot.diff_id, parent, slot.snapshot, self.driver.name)
 
     def _record_blob(self, transaction: apsw.Connection, slot: Slot) -> None:
         digest = slot.blob.digest if isinstance(slot.blob, BlobWriter) else slot.blob
@@ -351,7 +379,7 @@ class LayerIntake:
                     slot.close()
             if not self._committed:
                 for snapshot in self._made:
-                    self.layers.store.driver.remove(snapshot)
+                    self.driver.remove(snapshot)
 
 
 def _truth(driver: StorageDriver, lowers: Sequence[SnapshotID]) -> Callable[[int, bytes], Entry | None]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from veneer.changeset.pool import UnpackPool
     from veneer.drivers.driver import SnapshotID
     from veneer.drivers.mount import Mount
+    from veneer.drivers.protocol import StorageDriver
     from veneer.oci.manifest import Descriptor
     from veneer.store.blob_writer import BlobWriter
     from veneer.store.drafts import Draft
@@ -165,6 +166,31 @@ class LayerStore:
         """Where the layer's own files are.  Before reading them, `ensure` that they are whole."""
         return self.store.driver_named(layer.driver).directory(layer.snapshot)
 
+    # ---- which driver
+
+    def serving(self, chain_id: ChainID) -> str | None:
+        """The name of the driver that serves a layer, and with it all layers that share its base; None if it is not
+        here."""
+        name: str | None = self.catalog.value(
+            "SELECT driver FROM layer JOIN snapshot ON snapshot.id = layer.snapshot WHERE chain_id = ?", (chain_id,)
+        )
+        return name
+
+    def driver_of(self, chain_id: ChainID | None) -> StorageDriver:
+        """The driver that serves a layer, probed; the store's for one that is not here, and for None.
+
+        Raises DriverGone, NoUsableDriver.
+        """
+        name = self.serving(chain_id) if chain_id else None
+        return self.store.working(name) if name else self.store.driver
+
+    def driver_on(self, lease: Lease, parent: ChainID | None) -> StorageDriver:
+        """The driver for what is to stand on `parent`, which the lease keeps from now on, and with it its driver."""
+        if parent:
+            with self.catalog.transaction(durable=False) as transaction:
+                lease.hold_layer(transaction, parent)
+        return self.driver_of(parent)
+
     def owner_of(self, path: str | os.PathLike[str]) -> Layer | None:
         """The layer that a path on this machine belongs to, or None; the oldest where several share it."""
         root, real = os.path.realpath(self.store.root), os.path.realpath(path)
@@ -202,9 +228,16 @@ class LayerStore:
         rows = self.catalog.rows("SELECT id, durable, boot_id, mount_id FROM snapshot WHERE durable = 0")
         return {row[0] for row in rows if not self.trusted(*row[1:])}
 
-    def ensure(self, chain_id: ChainID) -> builtins.list[Layer]:
-        """The stack of `chain_id`, base first, after unpacking anew what cannot be trusted.  Raises LayerLost."""
+    def ensure(self, chain_id: ChainID, driver: str = "") -> builtins.list[Layer]:
+        """The stack of `chain_id`, base first, after unpacking anew what cannot be trusted.
+
+        `driver`: with that one's files, though another serves the layers (copies.py).  Raises LayerLost.
+        """
         stack = self.stack(chain_id)
+        if driver and stack[-1].driver != driver:
+            from veneer.store.copies import ensure
+
+            return ensure(self, chain_id, driver)
         if all(layer.durable for layer in stack):
             return stack
         doubtful = self.untrusted()
@@ -244,10 +277,12 @@ class LayerStore:
         return done
 
     def lost(self) -> set[SnapshotID]:
-        """The snapshots that a power cut may have damaged and that no blob can be unpacked into again."""
+        """The snapshots that serve layers, that a power cut may have damaged and that no blob can be unpacked into
+        again."""
         rows = self.catalog.rows(
             "SELECT id, durable, boot_id, mount_id FROM snapshot WHERE durable = 0 AND NOT EXISTS"
             " (SELECT 1 FROM blob_diff WHERE blob_diff.diff_id = snapshot.diff_id)"
+            " AND EXISTS (SELECT 1 FROM layer WHERE layer.snapshot = snapshot.id)"
         )
         return {row[0] for row in rows if not self.trusted(*row[1:])}
 
@@ -321,7 +356,7 @@ class LayerStore:
         if chain_id is None:
             return self.store.driver.mounts(None, ())
         stack = self.ensure(chain_id)
-        return self.store.driver_named(stack[-1].driver).mounts(None, lowers(stack))
+        return self.store.working(stack[-1].driver).mounts(None, lowers(stack))
 
     # ---- taking in
 

@@ -121,6 +121,11 @@ def layer_of(layers: LayerStore, diff_id: DiffID) -> Layer:
     for layer in layers.by_diff_id(diff_id):
         if layer.snapshot not in doubtful:
             return layer
+    from veneer.store.copies import copies_of
+
+    for layer in copies_of(layers, diff_id):
+        if layer.snapshot not in doubtful:
+            return layer
     raise LayerLost(f"layer {diff_id} has neither a blob nor files that can be trusted",
                     hint="build, pull or load the image again")  # fmt: skip
 

@@ -10,11 +10,12 @@ seconds; flags are 0 or 1.
 from __future__ import annotations
 
 APPLICATION_ID = 0x766E6572  # "vner": file(1) and a person with a hex dump can tell whose database this is
-VERSION = 4
+VERSION = 5
 """`PRAGMA user_version` of the newest schema this veneer writes; MIGRATIONS has as many steps."""
 
 _FIRST = """
--- Facts about the store as a whole: `driver` is the storage driver its layers were unpacked for.
+-- Facts about the store as a whole: `driver` is the storage driver that new stacks of layers go to, `mapping` whose ids
+-- the files of all layers have.
 CREATE TABLE setting (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -77,7 +78,8 @@ CREATE TABLE snapshot (
 CREATE INDEX snapshot_diff ON snapshot (diff_id);
 CREATE INDEX snapshot_undurable ON snapshot (id) WHERE durable = 0;
 
--- A layer in its place: diff_id on top of parent (NULL: a base layer).
+-- A layer in its place: diff_id on top of parent (NULL: a base layer).  Its snapshot is of the driver that its parent's
+-- is of: one driver serves a stack.
 CREATE TABLE layer (
     chain_id TEXT PRIMARY KEY,
     diff_id  TEXT NOT NULL,
@@ -299,5 +301,20 @@ CREATE TABLE mount (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _BUILDS, _CONTAINERS, _MOUNTS)
+_COPIES = """
+-- A layer's files once more, with another driver than the one that serves it (layer.snapshot); a layer has a copy only
+-- where the one below it has the same driver's, as copy or as what serves it.  kept = 1: until somebody says otherwise
+-- (`system migrate`: being made, or --keep); 0: as long as a container, a lease or a mount stands on it.
+CREATE TABLE layer_copy (
+    chain_id TEXT NOT NULL REFERENCES layer ON DELETE CASCADE,
+    driver   TEXT NOT NULL,
+    snapshot TEXT NOT NULL REFERENCES snapshot,
+    kept     INTEGER NOT NULL CHECK (kept IN (0, 1)),
+    PRIMARY KEY (chain_id, driver)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX layer_copy_snapshot ON layer_copy (snapshot);
+CREATE INDEX snapshot_driver ON snapshot (driver);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _BUILDS, _CONTAINERS, _MOUNTS, _COPIES)
 """MIGRATIONS[n] brings a catalogue of user_version n to n + 1."""

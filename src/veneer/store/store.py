@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 
-from veneer.errors import Conflict, Denied, InvalidRequest
+from veneer.errors import Denied, InvalidRequest, Unsupported
 from veneer.store import reserve
 from veneer.store.blobs import BlobStore
 from veneer.store.catalog import Catalog
@@ -43,7 +43,7 @@ _OURS = frozenset(
     {"blobs", "indexes", "ingest", "partial", "trash", "locks", "index.json", ".index.json.new", LAYOUT_FILE,
      ".oci-layout.new", "state.db", "state.db-wal", "state.db-shm", "reserve", "overlay2", "vfs", "cache-mounts",
      "contexts", "containers", "volumes", "networks", "events.jsonl", "events.jsonl.1", "aufs", "erofs",
-     "fuse-overlayfs", "lost+found"}
+     "fuse-overlayfs", "filters", "lost+found"}
 )  # fmt: skip
 
 
@@ -55,8 +55,8 @@ class NotAStore(InvalidRequest):
     """The data root is a directory with something else in it."""
 
 
-class OtherDriver(Conflict):
-    """The store's layers were unpacked for another storage driver than the one asked for."""
+class DriverGone(Unsupported):
+    """Layers are kept by a storage driver that cannot work here."""
 
 
 class Store:
@@ -68,6 +68,7 @@ class Store:
         _check_root(root)
         self.catalog = Catalog(f"{root}/state.db", f"{root}/locks")
         self.blobs = BlobStore(root, self.catalog, sync=config.durability != "none")
+        self._drivers: dict[str, StorageDriver] = {}
         self.notes: list[str] = []
         """What layers unpacked by a plain user could not keep, in words, each fact once."""
 
@@ -155,21 +156,35 @@ class Store:
 
     @functools.cached_property
     def driver(self) -> StorageDriver:
-        """The driver that unpacks and mounts layers here, probed.
+        """The driver that new stacks of layers go to, probed: the one asked for, else the one the store was begun with
+        or migrated to, else the best that works.  Layers there are stay with theirs (`working`).
 
-        The one the store was begun with, for a stack cannot mix two.  Raises OtherDriver, NoUsableDriver.
+        Raises NoUsableDriver.
         """
         from veneer.drivers.driver import choose
 
         self.require_ids()
-        begun = self.catalog.setting("driver")
-        wanted = self.config.storage_driver
-        if begun and wanted and begun != wanted and self.catalog.row("SELECT 1 FROM snapshot LIMIT 1"):
-            raise OtherDriver(
-                f"{self.root} holds layers unpacked for {begun}, not {wanted}",
-                hint=f"use --storage-driver {begun}, or another --root for {wanted}",
+        name = self.config.storage_driver or self.catalog.setting("driver") or ""
+        chosen = choose(self.root, name, self.config)
+        return self._drivers.setdefault(chosen.name, chosen)
+
+    def working(self, name: str) -> StorageDriver:
+        """The driver called `name`, probed, to unpack beside its layers and to mount them.  Raises DriverGone."""
+        chosen: StorageDriver | None = self.__dict__.get("driver")
+        if chosen is not None and chosen.name == name:
+            return chosen
+        self.require_ids()
+        driver = self.driver_named(name)
+        support = driver.probe()
+        if not support.usable:
+            from veneer.drivers.driver import usable_elsewise
+
+            others = usable_elsewise(self.root, name)
+            raise DriverGone(
+                f"layers in {self.root} are kept by {name}, which does not work here: {support.reason}",
+                hint=f"veneer system migrate --to DRIVER moves them; usable here: {others}",
             )
-        return choose(self.root, wanted or begun or "", self.config)
+        return driver
 
     @property
     def mapping(self) -> str:
@@ -195,19 +210,35 @@ class Store:
         if facts and not privileged():
             self.notes += sorted(facts.difference(self.notes))
 
-    def remember_driver(self, transaction: apsw.Connection) -> None:
-        """Note, with a layer's rows, what unpacked it: the driver, and with whose ids."""
+    def remember_driver(self, transaction: apsw.Connection, name: str) -> None:
+        """Note, with a layer's rows, what unpacked it: the driver, as the store's if no other is that and holds
+        something, and with whose ids."""
         from veneer.drivers.userns import standing
 
-        rows = [("driver", self.driver.name), ("mapping", standing().recorded())]
-        transaction.executemany("INSERT OR REPLACE INTO setting VALUES (?, ?)", rows)
+        transaction.execute("INSERT OR REPLACE INTO setting VALUES ('mapping', ?)", (standing().recorded(),))
+        begun = self.catalog.setting("driver")
+        if begun is None or (begun != name and not self._holds_something(begun)):
+            transaction.execute("INSERT OR REPLACE INTO setting VALUES ('driver', ?)", (name,))
+
+    def _holds_something(self, name: str) -> bool:
+        sql = "SELECT 1 FROM snapshot WHERE driver = ?1 UNION ALL SELECT 1 FROM container WHERE driver = ?1 LIMIT 1"
+        return self.catalog.row(sql, (name,)) is not None
+
+    def drivers_in_use(self) -> list[str]:
+        """The names of the drivers that have something here; nothing is imported or tried for it."""
+        rows = self.catalog.rows(
+            "SELECT driver FROM snapshot UNION SELECT driver FROM container UNION SELECT driver FROM lease_snapshot"
+        )
+        return [row[0] for row in rows]
 
     def driver_named(self, name: str) -> StorageDriver:
         """A driver to look at or remove what it made, unprobed."""
-        from veneer.drivers.driver import load
+        known = self._drivers.get(name)
+        if known is None:
+            from veneer.drivers.driver import load
 
-        chosen: StorageDriver | None = self.__dict__.get("driver")
-        return chosen if chosen is not None and chosen.name == name else load(name, self.config.root_name, self.config)
+            known = self._drivers.setdefault(name, load(name, self.config.root_name, self.config))
+        return known
 
     def lease(self, purpose: str) -> contextlib.AbstractContextManager[Lease]:
         """A claim on what an operation needs, with a scratch folder; ends with the `with`.

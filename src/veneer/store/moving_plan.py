@@ -1,0 +1,138 @@
+"""What a migration to another storage driver has before it: which layers, how much room, who has what now."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from veneer.oci.digest import ChainID, Digest
+from veneer.values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from veneer.drivers.protocol import StorageDriver
+    from veneer.store.store import Store
+
+_PER_ENTRY = 3072
+"""Bytes that a file or directory takes beside its content, about: half a block, or a block, and its inode."""
+
+
+class Left(Value):
+    """What stays with its driver: `kind` is container, layers or mount, `name` what it is called; and why, and what to
+    do about it."""
+
+    __slots__ = ()
+    kind: str
+    name: str
+    reason: str
+    hint: str
+
+
+class Held(Value):
+    """How much a driver has: the layers it serves, those it has beside the driver that does, and containers."""
+
+    __slots__ = ()
+    driver: str
+    layers: int
+    copies: int
+    containers: int
+
+
+class Stack(Value):
+    """Layers that share a base, served by another driver than they are to be: `tops` are those nothing stands on;
+    `missing` are to be made, which takes about `needed` bytes and `inodes`, and `frees` bytes are free when all is
+    done."""
+
+    __slots__ = ()
+    base: ChainID
+    layers: int
+    missing: int
+    needed: int
+    inodes: int
+    frees: int
+
+
+def held(store: Store) -> list[Held]:
+    """What each driver has, by name; from the catalogue alone."""
+    counts: dict[str, list[int]] = {}
+    for column, sql in enumerate((
+        "SELECT driver, count(*) FROM layer JOIN snapshot ON snapshot.id = layer.snapshot GROUP BY driver",
+        "SELECT driver, count(*) FROM layer_copy GROUP BY driver",
+        "SELECT driver, count(*) FROM container GROUP BY driver",
+    )):  # fmt: skip
+        for driver, count in store.catalog.rows(sql):
+            counts.setdefault(driver, [0, 0, 0])[column] = count
+    return [Held(driver, *numbers) for driver, numbers in sorted(counts.items())]
+
+
+def stacks_to_move(store: Store, driver: StorageDriver) -> Iterator[Stack]:
+    """The layers that `driver` does not serve, by their bases."""
+    rows = store.catalog.rows(
+        "SELECT layer.chain_id, layer.parent, layer.diff_id, old.driver, old.id, old.size, old.entries, copy.id"
+        " FROM layer JOIN snapshot AS old ON old.id = layer.snapshot"
+        " LEFT JOIN layer_copy ON layer_copy.chain_id = layer.chain_id AND layer_copy.driver = ?"
+        " LEFT JOIN snapshot AS copy ON copy.id = layer_copy.snapshot ORDER BY layer.created, layer.chain_id",
+        (driver.name,),
+    )
+    known = {row[0]: row for row in rows}
+    bases: dict[str, str] = {}
+
+    def base_of(chain_id: str) -> str:
+        path = []
+        while chain_id not in bases and known[chain_id][1] is not None:
+            path.append(chain_id)
+            chain_id = known[chain_id][1]
+        base = bases.get(chain_id, chain_id)
+        bases.update(dict.fromkeys([*path, chain_id], base))
+        return base
+
+    groups: dict[str, list[Any]] = {}
+    for row in rows:
+        if row[3] != driver.name:
+            groups.setdefault(base_of(row[0]), []).append(row)
+    seen: set[str] = set()
+    for base, members in groups.items():
+        missing = [row for row in members if row[7] is None]
+        needed = inodes = 0
+        for row in missing:
+            if driver.any_order and row[2] in seen:
+                continue  # most often one snapshot serves both
+            seen.add(row[2])
+            # Of a driver whose layers are whole trees, each has all that is below it as well.
+            parts = [row] if driver.any_order else _down(known, row)
+            needed += sum(part[5] + part[6] * _PER_ENTRY for part in parts)
+            inodes += sum(part[6] for part in parts)
+        old = {row[4]: row[5] for row in members}
+        yield Stack(ChainID(Digest(base)), len(members), len(missing), needed, inodes, sum(old.values()))
+
+
+def _down(known: dict[str, Any], row: Any) -> Iterator[Any]:
+    while True:
+        yield row
+        if row[1] is None:
+            return
+        row = known[row[1]]
+
+
+def on_disk(folder: Path) -> int:
+    """The bytes of the blocks that all below a directory takes, each inode once; 0 if it is not there."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    waiting = [os.fspath(folder)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif status.st_nlink > 1:
+                        if (status.st_dev, status.st_ino) in seen:
+                            continue
+                        seen.add((status.st_dev, status.st_ino))
+                    total += status.st_blocks * 512
+        except FileNotFoundError:
+            continue  # it went meanwhile, or never was
+    return total
