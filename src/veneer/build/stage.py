@@ -80,6 +80,7 @@ class StageRun:
         self._config: ImageConfig | None = None
         self._pending: list[Pending] = []
         self._pending_bytes = 0
+        self._pending_since = 0.0
         self._first = True
         self._base: ImageID | None = None
         self._imagined = False  # a dry run whose image would come from elsewhere
@@ -326,6 +327,8 @@ class StageRun:
             facts = {**facts, "note": {**facts.get("note", {}), "base": self.planned.image}}
         self._first = False
         if not self.session.request.dry_run:
+            if not self._pending:
+                self._pending_since = time.monotonic()
             self._pending.append(Pending(made, config, self.image, facts))
             self._pending_bytes += len(config.raw)
         self.image, self._config = made, config
@@ -333,9 +336,9 @@ class StageRun:
         if self._pending_bytes > MAX_PENDING:
             self.flush()
 
-    def flush(self) -> None:
-        """Put the images made so far into the store, all at once."""
-        if not self._pending:
+    def flush(self, *, waiting: float = 0.0) -> None:
+        """Put the images made so far into the store, all at once; nothing if all wait for less than so many seconds."""
+        if not self._pending or time.monotonic() - self._pending_since < waiting:
             return
         pending, self._pending, self._pending_bytes = self._pending, [], 0
         store, lease = self.store, self.session.lease

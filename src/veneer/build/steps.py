@@ -36,9 +36,13 @@ def perform(stage: StageRun, instruction: i.Instruction) -> bool:
 
 
 @contextlib.contextmanager
-def drafted(stage: StageRun) -> Iterator[Draft]:
-    """A layer to write, on the file system so far.  What is pending is written first: this may take long or fail."""
-    stage.flush()
+def drafted(stage: StageRun, *, waiting: float = 0.0) -> Iterator[Draft]:
+    """A layer to write, on the file system so far.
+
+    What is pending is written first, for this may take long or fail; unless it is pending for less than so many
+    seconds.
+    """
+    stage.flush(waiting=waiting)
     with stage.store.layers.draft(stage.session.lease, stage.top) as draft:
         yield draft
 

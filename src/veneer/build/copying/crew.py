@@ -1,16 +1,16 @@
 """Processes that copy for one build: entry after entry is Python, which only processes do side by side.
 
-They are started when a copy is large enough to be worth it, and kept for the next.  Jobs are dealt out in turn and
-their answers taken in order, so the layer's hash sees its tar from start to end; a process that is ahead waits when
-its buffers are full.
+They are started when a copy is large enough to be worth it, and kept for the next.  A job goes to whoever has the
+least to do, and the answers are taken in the order of the jobs, so the layer's hash sees its tar from start to end.
+What a process is ahead by lies in its buffers; it waits when they are full.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import mmap
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -31,9 +31,12 @@ if TYPE_CHECKING:
 LEAST_ITEMS = 1000
 LEAST_BYTES = 32 << 20
 """What is less in both ways is copied faster than processes start."""
-_BUFFERS = 4
+_BUFFERS = 16
+"""Of each process: while one is at a large file, the other goes on with what comes after it."""
 _AHEAD = 3
 """Jobs a process has been given and not yet answered."""
+_UNREAD = 64
+"""Jobs whose results may wait for those of one before them."""
 _SHOWN = 2000
 _START = "import sys; sys.path[:] = sys.argv[1:]; from veneer.build.copying.worker import main; main()"
 
@@ -55,14 +58,19 @@ class _Process:
         try:
             os.ftruncate(memory, _BUFFERS * BUFFER)
             self._memory = memoryview(mmap.mmap(memory, _BUFFERS * BUFFER))
-            os.write(self._free, bytes(_BUFFERS - 1))  # the process has one in hand
             self.say(("memory", _BUFFERS), memory, reading)
         finally:
             os.close(memory)
             os.close(reading)
-        self._next = 0
         self._most = ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 3  # the kernel counts more than the bytes
         self._owed: deque[int] = deque()
+        self.arrived: deque[Message] = deque()
+        """What it said and nobody has looked at: of each of its jobs the pieces, then what became of it."""
+
+    @property
+    def owes(self) -> int:
+        """How many jobs it has not answered."""
+        return len(self._owed)
 
     def has_room(self, length: int) -> bool:
         """Whether a job of so many bytes can be given without waiting for the process to take it.
@@ -73,7 +81,7 @@ class _Process:
         return not owed or (len(owed) < _AHEAD and sum(owed) + length <= self._most)
 
     def give(self, job: bytes) -> None:
-        """Have a job done; `answer` once for each."""
+        """Have a job done."""
         self._owed.append(len(job))
         try:
             self.socket.sendall(job)
@@ -86,23 +94,26 @@ class _Process:
         except OSError:
             raise self._death() from None
 
-    def answer(self, piece: Callable[[memoryview], None]) -> Message:
-        """The results of its next job; its pieces go to `piece`."""
-        while True:
-            try:
-                received = receive(self.socket)
-            except OSError:
-                received = None
-            if received is None:
-                raise self._death()
-            message = received[0]
-            if message[0] != "piece":
-                self._owed.popleft()
-                return message
-            begin = self._next * BUFFER
-            piece(self._memory[begin : begin + message[1]])
-            self._next = (self._next + 1) % _BUFFERS
-            os.write(self._free, b"\0")
+    def hear(self) -> None:
+        """Take what it says next; waits for it."""
+        try:
+            received = receive(self.socket)
+        except OSError:
+            received = None
+        if received is None:
+            raise self._death()
+        message = received[0]
+        if message[0] != "piece":
+            self._owed.popleft()
+        self.arrived.append(message)
+
+    def buffer(self, number: int) -> memoryview:
+        """One of its buffers; it is left alone until `release`."""
+        return self._memory[number * BUFFER : (number + 1) * BUFFER]
+
+    def release(self, buffer: int) -> None:
+        """Let it fill a buffer again."""
+        os.write(self._free, bytes((buffer,)))
 
     def _death(self) -> WorkerDied:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -134,6 +145,10 @@ class Crew:
         except BaseException:
             self.close()
             raise
+        self._by_fd = {process.socket.fileno(): process for process in self._processes}
+        self._poll = select.poll()
+        for fd in self._by_fd:
+            self._poll.register(fd, select.POLLIN)
 
     def begin(self, target: int, trees: Sequence[tuple[int, Rules]], *, latest_ns: int | None, replacing: bool) -> None:
         """Say what is to be filled, and from what."""
@@ -150,16 +165,28 @@ class Crew:
         Raises what copying raises, and WorkerDied.
         """
         waiting: deque[tuple[_Process, Job]] = deque()
-        for job, process in zip(jobs, itertools.cycle(self._processes), strict=False):
-            told = packed(("copy", tuple((*run[:3], tuple(run[3])) for run in job.runs)))
-            while not process.has_room(len(told)):
-                yield _done(*waiting.popleft(), piece)
-            process.give(told)
-            waiting.append((process, job))
-        while waiting:
-            yield _done(*waiting.popleft(), piece)
+        todo = ((job, packed(("copy", tuple((*run[:3], tuple(run[3])) for run in job.runs)))) for job in jobs)
+        following = next(todo, None)
+        while following is not None or waiting:
+            while following is not None and len(waiting) < _UNREAD:
+                process = min(self._processes, key=lambda each: each.owes)
+                if not process.has_room(len(following[1])):
+                    break
+                process.give(following[1])
+                waiting.append((process, following[0]))
+                following = next(todo, None)
+            process, job = waiting[0]
+            self._hear(None if not process.arrived else 0)
+            if process.arrived and (copied := _next(process, piece)) is not None:
+                waiting.popleft()
+                yield job, copied
         for process in self._processes:
             process.say(("end",))
+
+    def _hear(self, patience: int | None) -> None:
+        """Take what the processes say within so many milliseconds; None: until one says something."""
+        for fd, _ in self._poll.poll(patience):
+            self._by_fd[fd].hear()
 
     def close(self) -> None:
         for process in self._processes:
@@ -167,10 +194,16 @@ class Crew:
         self._processes = []
 
 
-def _done(process: _Process, job: Job, piece: Callable[[memoryview], None]) -> tuple[Job, list[Copied]]:
-    message = process.answer(piece)
+def _next(process: _Process, piece: Callable[[memoryview], None]) -> list[Copied] | None:
+    """Take what has arrived of a job: its results, or None after one of its pieces."""
+    message = process.arrived.popleft()
+    if message[0] == "piece":
+        _, buffer, length = message
+        piece(process.buffer(buffer)[:length])
+        process.release(buffer)
+        return None
     if message[0] == "done":
-        return job, list(message[1])
+        return list(message[1])
     if message[0] == "os":
         _, number, text, name = message
         raise OSError(number, text, name)

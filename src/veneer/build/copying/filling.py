@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 _JOB_ITEMS = 128
 _JOB_BYTES = BUFFER
+_TOLD_BYTES = 32 << 20
 _NOTHING = bytes(32)
 
 
@@ -70,22 +71,25 @@ class Filling:
         self._started = time.time_ns()
         self._index = IndexBuilder()
         self._hash = hashlib.sha256()
-        self._tar_size = self._size = self._entries = 0
+        self._tar_size = self._size = self._entries = self._told = 0
         self._firsts: dict[tuple[int, int], list[tuple[bytes, Child]]] = {}
         self._links: list[tuple[bytes, bytes]] = []
         self._rows: dict[bytes, tuple[int, ...]] = {}
         self._places: list[Place] = []
         self._replacing = draft.style is WhiteoutStyle.ERASE
         self._root = -1
+        self._wrote: Callable[[int], None]
 
     def run(
-        self, index: BinaryIO, crew: Callable[[int, int], contextlib.AbstractContextManager[Crew | None]]
-    ) -> Packed:
-        """Fill the draft; its index goes to `index`.  `crew` lends processes for so many entries and bytes.
+        self, index: BinaryIO, crew: Lend, wrote: Callable[[int], None] = lambda size: None
+    ) -> Packed:  # fmt: skip
+        """Fill the draft; its index goes to `index`.  `crew` lends processes for so many entries and bytes, `wrote` is
+        told now and then how many bytes went into files since.
 
         Raises SourceNotFound, SourceChanged, BadContext, Unpackable, OSError.
         """
         self._root = os.open(self._draft.directory, DIRECTORY)
+        self._wrote = wrote
         try:
             drop_default_acl(self._root)
             for origin in self._plan.origins:
@@ -124,6 +128,9 @@ class Filling:
     def _hashed(self, piece: memoryview) -> None:
         self._hash.update(piece)
         self._tar_size += len(piece)
+        if self._tar_size - self._told >= _TOLD_BYTES:
+            self._wrote(self._tar_size - self._told)
+            self._told = self._tar_size
 
     # ---- who copies
 

@@ -6,15 +6,17 @@
     ("copy", runs)                     answered by any number of pieces, then by what the items became
     ("end",)
 
-    ("piece", length)   ("done", items)   ("failed", module, class, message, hint)   ("os", errno, text, name)
+    ("piece", buffer, length)   ("done", items)   ("failed", module, class, message, hint)   ("os", errno, text, name)
 
-A piece is the start of the next buffer in turn; for each that it is done with the crew writes a byte to the pipe.
+A piece is the start of one of the buffers; the crew writes the number of each that it is done with to the pipe.
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
+import select
 import signal
 import socket
 import sys
@@ -33,7 +35,8 @@ class Worker:
         self._connection = connection
         self._memory = memoryview(b"")
         self._free = -1
-        self._buffers = self._next = 0
+        self._free_buffers: list[int] = []
+        self._buffer = 0
         self._target = -1
         self._latest_ns: int | None = None
         self._replacing = False
@@ -46,10 +49,11 @@ class Worker:
         while (received := receive(self._connection)) is not None:
             (word, *values), fds = received
             if word == "memory":
-                self._buffers = values[0]
-                self._memory = memoryview(mmap.mmap(fds[0], self._buffers * BUFFER))
+                self._memory = memoryview(mmap.mmap(fds[0], values[0] * BUFFER))
                 os.close(fds[0])
                 self._free = fds[1]
+                os.set_blocking(self._free, False)
+                self._free_buffers = list(range(values[0] - 1, 0, -1))
                 self._tar = Tar(self._memory[:BUFFER], self._full)
             elif word == "begin":
                 [self._target] = fds
@@ -77,12 +81,22 @@ class Worker:
         return ("done", tuple(done))
 
     def _full(self, piece: memoryview) -> memoryview:
-        """Hand a piece over; the next buffer, once it is free."""
-        send(self._connection, ("piece", len(piece)))
-        self._next = (self._next + 1) % self._buffers
-        if not os.read(self._free, 1):
+        """Hand a piece over; another buffer, once one is free."""
+        send(self._connection, ("piece", self._buffer, len(piece)))
+        with contextlib.suppress(BlockingIOError):
+            self._take_back()
+        while not self._free_buffers:
+            select.select([self._free], (), ())
+            self._take_back()
+        # The one that came back last: it is still in the processor's cache.
+        self._buffer = self._free_buffers.pop()
+        return self._memory[self._buffer * BUFFER : (self._buffer + 1) * BUFFER]
+
+    def _take_back(self) -> None:
+        freed = os.read(self._free, 256)
+        if not freed:
             os._exit(0)  # nobody is there to work for
-        return self._memory[self._next * BUFFER : (self._next + 1) * BUFFER]
+        self._free_buffers += freed
 
     def _end(self) -> None:
         if self._copier is not None:
