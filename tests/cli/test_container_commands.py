@@ -15,6 +15,7 @@ import pytest
 from tests.support.containers import IMAGE, OnTerminal, Yard, until
 from veneer.run.cgroups import hierarchies
 from veneer.run.monitor import state
+from veneer.run.runtime import choose
 
 pytestmark = pytest.mark.usefixtures("root_only")
 
@@ -306,3 +307,33 @@ def test_after_a_boot_those_are_started_whose_policy_says_so(yard: Yard) -> None
     assert sorted(yard("start", "--all").out.split()) == ["n1", "u2"]
     assert yard("start", check=False).code == 1
     assert yard("start", "--all", "u1", check=False).code == 1
+
+
+def test_a_monitor_forked_from_run_has_its_own_name_and_none_of_the_callers_secrets(yard: Yard) -> None:
+    """`ps` is not to show the words of a command that has ended, nor /proc its variables."""
+    env = {**os.environ, "TOKEN": "a-secret-of-the-caller"}
+    words = yard.command("run", "-d", "--network", "none", "--name", "quiet", IMAGE, "sleep", "1000")
+    id = subprocess.run(words, env=env, check=True, capture_output=True, text=True).stdout.strip()
+    pid = state.read(yard.root / "containers" / id).monitor
+    assert Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0") == b"veneer-monitor"
+    assert b"a-secret" not in Path(f"/proc/{pid}/environ").read_bytes()
+    assert resident(pid) < 20 << 20
+    descriptors = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    assert not [name for name in descriptors if "state.db" in name or name == "/dev/tty"]
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that the process has for itself and shares."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def test_the_second_container_gets_its_system_call_filter_as_the_first_ones_was_compiled(yard: Yard) -> None:
+    """And is held by it as the first is, and so is what `exec` starts in it."""
+    for name in ("first", "second"):
+        yard.run(name, "sleep", "1000")
+        look = "grep ^Seccomp: /proc/1/status /proc/self/status; unshare -m true"
+        found = yard("exec", name, "sh", "-c", look, check=False)
+        assert found.code != 0
+        assert [line.split()[-1] for line in found.out.splitlines()] == ["2", "2"]
+    if choose(hiding=True).name == "crun":
+        assert list((yard.root / "filters").iterdir())

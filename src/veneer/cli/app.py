@@ -31,11 +31,13 @@ class App:
     """One call of `veneer`.
 
     `settings` are what the global options set, for Config.  `now` is the moment ages are counted from.
+    `owns_process`: this call is all that the process is there for.
     """
 
     def __init__(
-        self, out: TextIO, err: TextIO, stdin: TextIO, settings: dict[str, Any], now: float | None = None
-    ) -> None:
+        self, out: TextIO, err: TextIO, stdin: TextIO, settings: dict[str, Any], now: float | None = None,
+        *, owns_process: bool = False,
+    ) -> None:  # fmt: skip
         self.out = out
         self.err = err
         self.stdin = stdin
@@ -43,6 +45,7 @@ class App:
         self.now = time.time() if now is None else now
         self.path = "veneer"
         self.debug = False
+        self._owns_process = owns_process
         self._engine: Engine | None = None
 
     @property
@@ -53,6 +56,11 @@ class App:
 
             self._engine = open_engine(**self.settings)
         return self._engine
+
+    @property
+    def may_fork(self) -> bool:
+        """Whether a fork of this process holds nothing but what was imported."""
+        return self._owns_process and self._engine is None
 
     def enter_namespace(self) -> None:
         """Become root of a user namespace if this is a plain user: what follows works on layers' files."""

@@ -188,13 +188,17 @@ def _dispatch(app: App, words: Sequence[str]) -> int:
     return code
 
 
-def run(words: Sequence[str], out: TextIO, err: TextIO, stdin: TextIO, *, now: float | None = None) -> int:
+def run(
+    words: Sequence[str], out: TextIO, err: TextIO, stdin: TextIO,
+    *, now: float | None = None, owns_process: bool = False,
+) -> int:  # fmt: skip
     """Run one command line (without the program's name) on these streams; gives the exit status.
 
-    `now` is the moment ages are counted from, in Unix seconds (None: this one).
+    `now` is the moment ages are counted from, in Unix seconds (None: this one); `owns_process`: nothing else is done in
+    this process.
     Everything expected to go wrong ends here as a sentence on `err`; BrokenPipeError is left to the caller.
     """
-    app = App(out, err, stdin, {}, now)
+    app = App(out, err, stdin, {}, now, owns_process=owns_process)
     try:
         code = _dispatch(app, words)
         out.flush()
@@ -268,7 +272,7 @@ def main() -> NoReturn:
         # Names are bytes of any kind and docker prints UTF-8 whatever the locale says.
         stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
     try:
-        code = run(sys.argv[1:], sys.stdout, sys.stderr, sys.stdin)
+        code = run(sys.argv[1:], sys.stdout, sys.stderr, sys.stdin, owns_process=True)
         sys.stdout.flush()
         sys.stderr.flush()
     except BrokenPipeError:

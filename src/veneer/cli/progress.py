@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TextIO
 
 from veneer.cli.tables import harmless
 from veneer.cli.units import human_size
 from veneer.progress import Report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
 
 BAR_WIDTH = 50
 WIDE_ENOUGH_FOR_BAR = 110

@@ -5,7 +5,7 @@ Sources: moby libnetwork ipam, ipamutils; RFC 4193 (local IPv6 addresses).
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import ipaddress
 
 from veneer.errors import Conflict, InvalidRequest, Unavailable
@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
-# Docker goes up through the same ranges: coming from above, we meet late.
-_POOLS = [
-    *(ipaddress.IPv4Network(((172 << 24) + (second << 16), 16)) for second in range(31, 16, -1)),
-    *(ipaddress.IPv4Network(((192 << 24) + (168 << 16) + (third << 8), 20)) for third in range(240, -1, -16)),
-]
+
+@functools.cache
+def _pools() -> Sequence[ipaddress.IPv4Network]:
+    """What networks of version 4 are given, in this order."""
+    # Docker goes up through the same ranges: coming from above, we meet late.
+    return [
+        *(ipaddress.IPv4Network(((172 << 24) + (second << 16), 16)) for second in range(31, 16, -1)),
+        *(ipaddress.IPv4Network(((192 << 24) + (168 << 16) + (third << 8), 20)) for third in range(240, -1, -16)),
+    ]
 
 
 class InvalidSubnet(InvalidRequest):
@@ -117,7 +121,7 @@ def refuse_overlap(subnet: str, others: Iterable[str]) -> None:
 def choose(taken: Iterable[str]) -> dict[str, Any]:
     """docker's IPAMConfig of a subnet that overlaps with none of `taken`.  Raises NoPoolLeft."""
     used = [ipaddress.ip_network(each, strict=False) for each in taken if version(each) == 4]
-    for pool in _POOLS:
+    for pool in _pools():
         if not any(pool.overlaps(each) for each in used if isinstance(each, ipaddress.IPv4Network)):
             return {"Subnet": str(pool), "Gateway": str(pool.network_address + 1)}
     raise NoPoolLeft(
@@ -128,6 +132,8 @@ def choose(taken: Iterable[str]) -> dict[str, Any]:
 
 def choose_ipv6(root: str, network: str, taken: Iterable[str]) -> dict[str, Any]:
     """docker's IPAMConfig of a local IPv6 subnet: 40 bits that stand for the data root, 16 for the network."""
+    import hashlib
+
     globally = hashlib.sha256(root.encode()).digest()[:5]
     for attempt in range(1 << 10):
         locally = hashlib.sha256(f"{network} {attempt}".encode()).digest()[:2]

@@ -41,7 +41,7 @@ def run(app: App, given: Parsed) -> int:
 
     try:
         # Its interpreter starts while we find out what it is to do.
-        with Launch() as launch:
+        with Launch(by_fork=app.may_fork) as launch:
             return _run(app, given, launch)
     except (CommandMissing, NotExecutable):
         raise

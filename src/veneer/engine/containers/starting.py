@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 
 from veneer.engine.containers import mounts
 from veneer.engine.containers.inspecting import command, log_path
@@ -45,6 +44,10 @@ class PausedContainer(Conflict):
     """The container that was to be started is paused."""
 
 
+class StillMounted(Conflict):
+    """A container that somebody has mounted to look at it would change, or go, below the mount."""
+
+
 class NoInit(Unsupported):
     """No program is installed that could be a container's first process."""
 
@@ -66,12 +69,13 @@ def start(
 
     store = engine.store
     with store.locked(f"container-{container.id}"):
-        found = states.read(store.containers.folder(container.id))
+        found = states.settled(store.containers.folder(container.id))
         if found.status == states.PAUSED:
             raise PausedContainer("cannot start a paused container, try unpause instead")
         if found.is_live:
             raise AlreadyRunning(f"container {container.name} is running")
         reconcile(engine, container)
+        require_unmounted(engine, container)
         if attach is not None:
             from veneer.engine.containers.lifecycle import tell
 
@@ -184,13 +188,21 @@ def parsed_size(text: str) -> int:
 
 def init_program() -> str:
     """The program for `--init`.  Raises NoInit."""
-    from veneer.run.runtime import SEARCHED
+    from veneer.run.runtime import program
 
     for name in INITS:
-        path = shutil.which(name, path=SEARCHED)
+        path = program(name)
         if path is not None:
             return path
     raise NoInit(f"--init needs one of {', '.join(INITS)}, and none is installed", hint="apt-get install tini")
+
+
+def require_unmounted(engine: Engine, container: Container) -> None:
+    """Raise StillMounted for a container that people have mounted somewhere."""
+    found = engine.store.containers.mounted_at(container)
+    if found:
+        raise StillMounted(f"container {container.name} is mounted at {', '.join(found)}",
+                           hint=f"veneer unmount {found[0]}")  # fmt: skip
 
 
 def to_start(engine: Engine, policies: Sequence[str]) -> list[Container]:
@@ -216,15 +228,17 @@ def reconcile(engine: Engine, container: Container) -> None:
     """Make the state written down the true one, and take away what a killed monitor left.  With the lock held."""
     from veneer.engine.containers import lifecycle
     from veneer.run.monitor import groups
+    from veneer.run.network.names import SAVED
 
     store = engine.store
     folder = store.containers.folder(container.id)
     written, true = states.last_written(folder), states.read(folder)
-    if written == true:
-        return
+    if not (written.is_live or written.monitor or (folder / SAVED).exists()):
+        return  # whoever wrote it last has put everything away
     if written.cgroup and written.boot_id == states.boot_id():
         groups.remove(written.cgroup)
     engine.networks.release(container)
-    states.write(folder, true)
-    # Nobody was left who could have told.
-    lifecycle.tell(engine, container, "die", exitCode=str(true.exit_code))
+    states.write(folder, true.replaced(monitor=0, cgroup="", networks={}))
+    if written.is_live:
+        # Nobody was left who could have told.
+        lifecycle.tell(engine, container, "die", exitCode=str(true.exit_code))

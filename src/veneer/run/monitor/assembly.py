@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+from binascii import b2a_base64
 from pathlib import Path
 
 from veneer.drivers import mount as mounting
 from veneer.errors import InvalidRequest
 from veneer.run import wanted
 from veneer.run.bundle import Bundle, Here
+from veneer.run.filters import ANNOTATION, Filter
 from veneer.run.monitor import groups, state
 from veneer.run.monitor.mounts import mount
 from veneer.run.mountpoints import MountPoints
@@ -57,6 +59,7 @@ class Assembly:
         self.folder = place
         self._fd = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.root = self._bundle.root
+        self._filter: Filter | None = None
         parent = str(self.host_config.get("CgroupParent") or "")
         self.cgroup = groups.path_of(parent, job["id"]) if host.cgroups else ""
         if hides := job["runtime"].get("hides"):
@@ -78,7 +81,22 @@ class Assembly:
         finally:
             points.keep()
         made = document(process, os.fspath(self._bundle.rootfs), self._host)
+        self._use_filter(made)
         self._bundle.write("config.json", json.dumps(made).encode("utf-8", "surrogateescape"))
+
+    def _use_filter(self, made: dict[str, Any]) -> None:
+        """Have the runtime take a system call filter as it was compiled for another container."""
+        runtime, rules = self._job["runtime"], made["linux"].get("seccomp")
+        if rules is None or runtime["name"] != "crun" or ANNOTATION in made.get("annotations", {}):
+            return
+        self._filter = Filter(self._job["root"], rules, runtime["path"])
+        if program := self._filter.program:
+            made.setdefault("annotations", {})[ANNOTATION] = b2a_base64(program, newline=False).decode()
+
+    def keep_filter(self, name: str) -> None:
+        """The container runs, and the runtime calls it so: others need not compile its filter again."""
+        if self._filter is not None and not self._filter.program:
+            self._filter.keep(f"{self.folder}/state/{name}")
 
     def exec_process(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """What an exec's runtime is given.  Raises UnknownUser, BadWorkingDirectory."""

@@ -5,6 +5,7 @@ Source: cgroups(7); Linux Documentation/admin-guide/cgroup-v2.rst (memory.events
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import select
@@ -33,6 +34,24 @@ def pids(group: str) -> list[int]:
         with contextlib.suppress(OSError):  # gone meanwhile
             found.update(map(int, Path(folder, "cgroup.procs").read_text().split()))
     return sorted(found - {0})
+
+
+def hasten() -> None:
+    """Have the kernel ready for a process to enter a group, while we do other things.
+
+    It lets no process fork meanwhile, and tells every processor so, which takes a grace period of 10 ms; for some time
+    after one move the next begins at once.  So we move where we are already.  Source: Linux kernel/cgroup/cgroup.c
+    (cgroup_threadgroup_rwsem), kernel/rcu/sync.c.
+    """
+    _thread.start_new_thread(_stay, ())
+
+
+def _stay() -> None:
+    with contextlib.suppress(OSError, ValueError), open("/proc/self/cgroup", encoding="utf-8") as lines:
+        _, controllers, path = lines.readline().rstrip("\n").split(":", 2)
+        name = controllers.removeprefix("name=")
+        with open(f"{CGROUPS}/{name}{path}/cgroup.procs", "w", encoding="ascii") as file:
+            file.write("0")
 
 
 def remove(group: str) -> None:

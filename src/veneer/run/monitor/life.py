@@ -102,6 +102,7 @@ class Life:
         """
         self._alive = state.hold(self.folder, state.ALIVE)
         try:
+            groups.hasten()
             self._assemble()
             await self._start(reader, wanted, answer)
         except BaseException as error:
@@ -150,6 +151,7 @@ class Life:
             stdin, stdout, stderr = wanted
             streams.attach(reader, stdin=stdin, stdout=stdout, stderr=stderr)
         streams.started(terminal)
+        self.assembly.keep_filter(name)
         self._watch_memory()
         if health is not None:
             self._watch_health(health)
@@ -203,7 +205,10 @@ class Life:
 
     def _finish(self, code: int, *, status: str, error: str = "") -> None:
         """Nothing of it is left, and the state says so; who comes now finds nobody."""
-        self.network.close(self.folder)
+        try:
+            self.network.close(self.folder)
+        except (VeneerError, OSError) as failure:
+            self.loop.report(failure)  # its plan stays, by which the next one who looks takes away what is left
         if hasattr(self, "assembly"):
             if self.assembly.cgroup:
                 groups.remove(self.assembly.cgroup)
@@ -212,8 +217,12 @@ class Life:
             self._log.close()
             if self._log.lost and not error:
                 error = f"{self._log.lost} bytes could not be written to its log: {self._log.problem}"
-        self._note(status=status, pid=0, monitor=0, exit_code=code, error=error or self.state.error, networks={},
-                   cgroup="")  # fmt: skip
+        try:
+            self._note(status=status, pid=0, monitor=0, exit_code=code, error=error or self.state.error, networks={},
+                       cgroup="")  # fmt: skip
+        except OSError as failure:
+            # A disk that failed.  What was written last is read, without us, as that it has ended.
+            self.loop.report(failure)
         self.on_end()
         if self._alive is not None:
             os.close(self._alive)

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import socket
 import sys
-import traceback
-from pathlib import Path
 
 from veneer.errors import VeneerError
 from veneer.run.monitor import failures, protocol
 from veneer.run.monitor.connection import Connection
 from veneer.run.monitor.life import Life
 from veneer.run.monitor.loop import Loop
-from veneer.run.monitor.namespaces import enter
+from veneer.run.monitor.namespaces import enter, rename
 from veneer.run.monitor.server import Server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+TITLE = b"veneer-monitor"
 LOG = "monitor.log"
 """In the container's folder: what went wrong with the monitor itself."""
 
@@ -48,6 +48,14 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - the last that can be said of it
         _note(job, error)
         sys.exit(1)
+
+
+def forked() -> None:
+    """As `main`, in a child of a command that had a name, variables and standard streams of its own."""
+    rename(TITLE)
+    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115 - as long as we live
+    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+    main()
 
 
 def _prepare() -> None:
@@ -102,5 +110,8 @@ def _watch(job: dict[str, Any], attach: list[bool] | None, caller: socket.socket
 
 
 def _note(job: dict[str, Any], error: BaseException) -> None:
-    with open(Path(job["folder"]) / LOG, "a", encoding="utf-8") as log:
+    import traceback
+
+    # On a disk that is full, or gone, nobody is left to tell it to.
+    with contextlib.suppress(OSError), open(f"{job['folder']}/{LOG}", "a", encoding="utf-8") as log:
         log.write("".join(traceback.format_exception(error)))
