@@ -100,6 +100,9 @@ QUICK: dict[str, Callable[[Store], object]] = {
     "container-missing": lambda store: store.containers.folder(make_container(store).id).rmdir(),
     "volume-missing": lambda store: store.volumes.directory(store.volumes.create("abc").name).rmdir(),
     "stray-scratch": lambda store: (store.root / "ingest" / "dead").mkdir(),
+    "layer-mixed": lambda store: store.catalog.connection.execute(
+        "INSERT INTO layer_copy VALUES (?, 'overlay2', ?, 1)", (top(store).chain_id, top(store).snapshot)
+    ),
     "row-dangling": lambda store: store.catalog.connection.execute(
         "PRAGMA foreign_keys = OFF; UPDATE image SET top = 'sha256:0'; PRAGMA foreign_keys = ON"
     ),

@@ -31,6 +31,11 @@ _BLOBS_OF = """
     SELECT coalesce(sum(size), 0) FROM blob WHERE digest IN kept
 """
 
+_COPIES = """
+    SELECT snapshot, max(kept) FROM layer_copy
+    WHERE NOT EXISTS (SELECT 1 FROM layer WHERE layer.snapshot = layer_copy.snapshot) GROUP BY snapshot
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageUsage:
@@ -55,7 +60,9 @@ class DiskUsage:
 
     `images` are the listed ones, newest first.  `layers` is the sum of all unpacked layers (docker's LayersSize):
     `unique` is what a single listed image has, `shared` what several have, `hidden` what none has (left by
-    intermediate images, or on its way in).  `blobs` is what the stored blobs take beside them.
+    intermediate images, or on its way in).  `copies` is what layers take once more with drivers that do not serve
+    them; `copies_kept` of that stays until a migration says otherwise, the rest while containers stand on it.  `blobs`
+    is what the stored blobs take beside them.
     """
 
     images: tuple[ImageUsage, ...]
@@ -66,6 +73,8 @@ class DiskUsage:
     layers_reclaimable: int
     blobs: int
     blobs_reclaimable: int
+    copies: int = 0
+    copies_kept: int = 0
 
     @property
     def active(self) -> int:
@@ -74,7 +83,7 @@ class DiskUsage:
 
     @property
     def total(self) -> int:
-        return self.layers + self.blobs
+        return self.layers + self.copies + self.blobs
 
     @property
     def reclaimable(self) -> int:
@@ -136,9 +145,11 @@ def disk_usage(store: Store, *, users_of: UsersOf = nobody) -> DiskUsage:
         images = store.images.list()
         rows = catalog.rows("SELECT chain_id, parent, snapshot FROM layer")
         sizes = dict(catalog.rows("SELECT id, size FROM snapshot"))
+        copies = dict(catalog.rows(_COPIES))
         blobs = catalog.value("SELECT coalesce(sum(size), 0) FROM blob")
         used = {image.id: count for image in images if (count := len(users_of(image.id)))}
         kept_blobs = _blobs_of(store, used) if used else 0
+    copied = {snapshot: sizes.pop(snapshot) for snapshot in copies}
     layers = _Layers({row[0]: row[1] for row in rows}, {row[0]: row[2] for row in rows}, sizes)
     owner = layers.owners((image.id, image.top) for image in images if image.top is not None)
     unique: dict[str, int] = dict.fromkeys((image.id for image in images), 0)
@@ -160,6 +171,8 @@ def disk_usage(store: Store, *, users_of: UsersOf = nobody) -> DiskUsage:
         layers_reclaimable=total - sum(sizes[snapshot] for snapshot in kept),
         blobs=blobs,
         blobs_reclaimable=blobs - kept_blobs,
+        copies=sum(copied.values()),
+        copies_kept=sum(size for snapshot, size in copied.items() if copies[snapshot]),
     )
 
 

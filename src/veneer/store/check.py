@@ -37,6 +37,7 @@ CODES = {
     "snapshot-untrusted": "a layer was not on the disk when the machine stopped; it is unpacked anew before it is used",
     "layer-lost": "a layer that was built here was not on the disk when the machine stopped, and it has no blob",
     "snapshot-differs": "a layer's files are not those its index tells of",
+    "layer-mixed": "a layer is served by another driver than the one below it",
     "container-missing": "a container's folder is not there",
     "volume-missing": "a volume's directory is not there",
     "index-missing": "a layer's index is not there; it is made anew when it is needed",
@@ -76,6 +77,7 @@ def check(store: Store, *, deep: bool = False) -> list[Finding]:
         return findings
     findings += _blobs(store, deep=deep)
     findings += _snapshots(store)
+    findings += _mixed(store)
     findings += _containers(store)
     findings += _indexes(store)
     if deep:
@@ -126,6 +128,23 @@ def _snapshots(store: Store) -> Iterator[Finding]:
             yield Finding("layer-lost", snapshot, f"layer {diff_id}{_needed_by(store, snapshot)}")
         elif snapshot in doubtful:
             yield Finding("snapshot-untrusted", snapshot, f"layer {diff_id}")
+
+
+def _mixed(store: Store) -> Iterator[Finding]:
+    """Stacks that no driver can mount, for a union cannot mix two."""
+    for chain_id, name, below in store.catalog.rows(
+        "SELECT layer.chain_id, snapshot.driver, other.driver FROM layer JOIN snapshot ON snapshot.id = layer.snapshot"
+        " JOIN layer AS parent ON parent.chain_id = layer.parent JOIN snapshot AS other ON other.id = parent.snapshot"
+        " WHERE snapshot.driver != other.driver ORDER BY layer.chain_id"
+    ):
+        yield Finding("layer-mixed", chain_id, f"{name} serves it, {below} what is below it")
+    for chain_id, name in store.catalog.rows(
+        "SELECT layer.chain_id, layer_copy.driver FROM layer_copy JOIN layer ON layer.chain_id = layer_copy.chain_id"
+        " JOIN layer AS parent ON parent.chain_id = layer.parent"
+        " WHERE NOT EXISTS (SELECT 1 FROM layer_copy AS other WHERE other.chain_id = parent.chain_id"
+        " AND other.driver = layer_copy.driver) ORDER BY layer.chain_id"
+    ):
+        yield Finding("layer-mixed", chain_id, f"{name} has a copy of it, and none of what is below it")
 
 
 def _containers(store: Store) -> Iterator[Finding]:
@@ -216,9 +235,18 @@ def _trees(store: Store) -> Iterator[Finding]:
 
 def _below(store: Store, snapshot: str) -> list[Path]:
     """The directories under a snapshot in one of its stacks."""
-    chain_id = store.catalog.value("SELECT chain_id FROM layer WHERE snapshot = ?", (snapshot,))
-    stack = store.layers.stack(ChainID(Digest(chain_id)))[:-1] if chain_id else []
-    return [store.layers.directory(layer) for layer in stack]
+    from veneer.store.copies import copied
+
+    row = store.catalog.row(
+        "SELECT chain_id, driver FROM snapshot JOIN layer ON layer.snapshot = snapshot.id WHERE snapshot.id = ?1"
+        " UNION ALL SELECT chain_id, driver FROM layer_copy WHERE snapshot = ?1 LIMIT 1", (snapshot,)
+    )  # fmt: skip
+    if row is None:
+        return []
+    chain_id = ChainID(Digest(row[0]))
+    serves = store.layers.serving(chain_id) == row[1]
+    stack = store.layers.stack(chain_id) if serves else copied(store.layers, chain_id, row[1]) or []
+    return [store.layers.directory(layer) for layer in stack[:-1]]
 
 
 def _differences(directory: Path, index: LayerIndex, below: Sequence[Path], driver: StorageDriver) -> Iterator[str]:

@@ -198,7 +198,9 @@ class LayerStore:
         if not real.startswith(root + "/") or len(parts) < 2:
             return None
         row = self.catalog.row(
-            _LAYER + "WHERE layer.snapshot = ? AND snapshot.driver = ? ORDER BY layer.created LIMIT 1",
+            _LAYER + "WHERE layer.snapshot = ?1 AND snapshot.driver = ?2 OR chain_id IN"
+            " (SELECT chain_id FROM layer_copy WHERE layer_copy.snapshot = ?1 AND layer_copy.driver = ?2)"
+            " ORDER BY layer.created LIMIT 1",
             (parts[1], parts[0]),
         )
         return None if row is None else _layer(row)

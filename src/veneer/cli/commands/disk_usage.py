@@ -33,11 +33,13 @@ class Total:
 
 
 def totals(usage: DiskUsage, live: ContainersUsage, cache: Sequence[Record]) -> list[Total]:
-    """docker's four lines, and one for the blobs, which docker does not keep.
+    """docker's four lines, and one for the blobs, which docker does not keep; one more for copies of layers with
+    another driver, where there are any.
 
     Of the build cache only what no image with a name has counts as its size: the rest is the images'.
     """
     own = [record for record in cache if not record.shared]
+    copies = [Total("Layer Copies", None, None, usage.copies, usage.copies_kept)] if usage.copies else []
     return [
         Total("Images", len(usage.images), usage.active, usage.layers, usage.layers_reclaimable),
         Total(
@@ -62,6 +64,7 @@ def totals(usage: DiskUsage, live: ContainersUsage, cache: Sequence[Record]) -> 
             sum(record.size for record in own if record.reclaimable),
         ),
         Total("Blobs", None, None, usage.blobs, usage.blobs_reclaimable),
+        *copies,
     ]
 
 
@@ -145,11 +148,12 @@ def _verbose(app: App, usage: DiskUsage, live: ContainersUsage, cache: Sequence[
     volumes.show(app, live.volumes, "", tuple(volumes.columns))
     own = sum(record.size for record in cache if not record.shared)
     hidden = f" + {_size(usage.hidden)} of intermediate images" if usage.hidden else ""
+    copies = f"Copies of layers with another driver: {_size(usage.copies)}\n" if usage.copies else ""
     written = live.size + live.volumes_size
     app.write(
         f"\nBuild cache usage: {_size(own)}\n"
         f"\nLayers usage: {_size(usage.layers)} = {_size(usage.unique)} unique + {_size(usage.shared)} shared{hidden}\n"
-        f"Blobs usage: {_size(usage.blobs)}\n"
+        f"Blobs usage: {_size(usage.blobs)}\n{copies}"
         f"Containers usage: {_size(live.size)}, volumes usage: {_size(live.volumes_size)}\n"
         f"Total: {_size(usage.total + written)}, reclaimable: "
         f"{_size(usage.reclaimable + live.reclaimable + live.volumes_reclaimable)}\n"
