@@ -15,9 +15,6 @@ RULES: dict[str, object] = {
     "defaultAction": "SCMP_ACT_ALLOW",
     "syscalls": [{"names": ["reboot"], "action": "SCMP_ACT_ERRNO"}],
 }
-    "defaultAction": "SCMP_ACT_ALLOW",
-    "syscalls": [{"names": ["reboot"], "action": "SCMP_ACT_ERRNO"}],
-}
 PROGRAM = bytes(range(64))
 
 
