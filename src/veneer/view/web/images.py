@@ -1,0 +1,181 @@
+"""Images as documents: the list of them, one with its layers, and what is told of it beside its files."""
+
+from __future__ import annotations
+
+from veneer.oci import timestamp
+from veneer.view.web import words
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from veneer.engine.engine import Engine
+    from veneer.engine.looking.origins import SharedWith
+    from veneer.engine.looking.subject import Origin, Subject
+    from veneer.store.images import Image
+    from veneer.view.web.query import Query
+    from veneer.view.web.subjects import Looked, Subjects
+    from veneer.view.web.words import Json
+
+MOST_ELSEWHERE = 20
+"""Images that are named for one layer."""
+
+
+def ref_of(image: Image) -> str:
+    """What to call an image: its first tag, its first digest, or its ID."""
+    names = [*image.tags[:1], *image.digests[:1]]
+    return names[0].familiar if names else str(image.id)
+
+
+def short(subjects: Subjects, image: Image, layers: int) -> Json:
+    """One image of a list."""
+    return {
+        "ref": ref_of(image), "id": str(image.id), "tags": [tag.familiar for tag in image.tags],
+        "platform": str(image.platform), "created": words.moment(image.created or None), "stored": image.size,
+        "visible": subjects.visible(image), "blob_size": subjects.pull_size(image), "layers": layers,
+    }  # fmt: skip
+
+
+def image_list(subjects: Subjects, query: Query) -> list[Json]:
+    """The images of the store, newest first; with `q` those that say it in a name, an ID or a label."""
+    from veneer.engine.looking.origins import stacks
+    from veneer.view.web.query import page_of
+
+    images = subjects.engine.images.list(all=query.flag("all"))
+    wanted = query.text("q").lower().strip()
+    if wanted:
+        images = [image for image in images if says(image, wanted)]
+    first = page_of(query.text("after"))
+    images = images[first : first + query.number("limit", 10_000, most=10_000)]
+    found = stacks(subjects.engine, images)
+    return [short(subjects, image, len(stack.chain_ids)) for image, stack in zip(images, found, strict=True)]
+
+
+def says(image: Image, wanted: str) -> bool:
+    """Whether a name, the ID or a label of an image has `wanted` (lower case) in it."""
+    if any(wanted in name.familiar.lower() for name in image.references) or image.id.hex.startswith(wanted):
+        return True
+    return any(wanted in key.lower() or wanted in value.lower() for key, value in image.labels.items())
+
+
+def image_document(subjects: Subjects, looked: Looked, ref: str) -> Json:
+    """All that is told of one image but its files; its layers come with what they store, show and waste."""
+    engine, subject = subjects.engine, looked.subject
+    documents, config = subject.documents, subject.config
+    account = subject.account
+    blobs = {blob.digest: blob.size for blob in documents.blobs if blob is not None}
+    manifest = documents.manifest
+    platforms = [str(each.platform) for each in documents.index.images()] if documents.index else []
+    return {
+        "ref": ref, "id": str(config.image_id), "digest": str(documents.digest or ""),
+        "platform": str(config.platform), "platforms": platforms or [str(config.platform)],
+        "created": words.moment(timestamp.parse(config.created)), "author": _text(config.document.get("author")),
+        "labels": config.labels, "annotations": dict(manifest.annotations) if manifest else {}, "config": config.run,
+        "tags": [reference.familiar for reference in documents.references if reference.digest is None],
+        "where": documents.where, "stored": account.stored, "visible": account.visible, "wasted": account.wasted,
+        "efficiency": account.efficiency, "blob_size": sum(blobs.values()) if None not in documents.blobs else None,
+        "layers": layer_documents(engine, subject), "after": [words.instruction(row) for row in subject.after],
+        "base": base_document(engine, subject),
+        "history": [{"created": row.created, "created_by": row.created_by, "comment": row.comment,
+                     "author": row.author, "empty_layer": row.empty_layer} for row in config.history],
+    }  # fmt: skip
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def base_document(engine: Engine, subject: Subject) -> Json | None:
+    """What the image stands on; None where nothing tells."""
+    base = engine.looking.stands_on(subject)
+    if base is None:
+        return None
+    here = ref_of(base.image) if base.image is not None else None
+    return {"ref": base.name, "digest": base.digest, "layers": base.layers, "how": base.how, "here": here}
+
+
+def layer_documents(engine: Engine, subject: Subject) -> list[Json]:
+    """The layers, base first."""
+    shared: Sequence[SharedWith] = engine.looking.shared_with(subject)
+    elsewhere = _Elsewhere(engine, subject)
+    found = []
+    for number, (origin, figure, who) in enumerate(
+        zip(subject.origins, subject.account.layers, shared, strict=True), 1
+    ):
+        found.append(origin_document(origin, number) | {
+            "stored": figure.stored, "net": figure.net, "cumulative": figure.total,
+            "n": {"A": figure.added, "M": figure.modified, "P": figure.metadata, "D": figure.deleted,
+                  "O": figure.exchanged},
+            "waste_made": figure.made, "waste_held": figure.held,
+            "instr": words.instruction(origin.instruction) if origin.instruction else None,
+            "empty_before": [words.instruction(row) for row in origin.before],
+            "same_chain": {"base": who.base, "others": who.others}, "same_diff": elsewhere.of(origin),
+        })  # fmt: skip
+    return found
+
+
+def origin_document(origin: Origin, number: int) -> Json:
+    """What is known of a layer without looking into it."""
+    made, blob = origin.instruction, origin.blob
+    return {
+        "index": number, "chain_id": str(origin.chain_id or ""), "diff_id": str(origin.diff_id or ""),
+        "blob_digest": str(blob.digest) if blob else "", "media_type": blob.media_type if blob else "",
+        "blob_size": blob.size if blob else None, "created": words.moment(made.created if made else None),
+        "created_by": made.raw if made else "", "instruction": origin.shown, "keyword": made.keyword if made else "",
+    }  # fmt: skip
+
+
+class _Elsewhere:
+    """Which images have a layer's content on something else."""
+
+    def __init__(self, engine: Engine, subject: Subject) -> None:
+        self._engine = engine
+        self._own = {str(chain_id) for chain_id in subject.config.chain_ids}
+        self._names: dict[str, str] = {}
+
+    def of(self, origin: Origin) -> list[str]:
+        layers = self._engine.store.layers
+        found: dict[str, None] = {}
+        for layer in layers.by_diff_id(origin.diff_id) if origin.diff_id else ():
+            if str(layer.chain_id) in self._own:
+                continue
+            for image_id in layers.users(layer.chain_id):
+                if len(found) < MOST_ELSEWHERE:
+                    found[self._name(str(image_id))] = None
+        return list(found)
+
+    def _name(self, image_id: str) -> str:
+        if image_id not in self._names:
+            self._names[image_id] = ref_of(self._engine.images.get(image_id))
+        return self._names[image_id]
+
+
+def layer_images(subjects: Subjects, text: str) -> Json:
+    """A layer by its diff ID: what it holds, its blobs, and every image that has it, wherever in the stack.
+
+    Raises InvalidDigest, NoSuchLayer.
+    """
+    from veneer.oci.digest import DiffID, Digest
+    from veneer.store.layers import NoSuchLayer
+
+    engine = subjects.engine
+    diff_id = DiffID(Digest.parse(text if ":" in text else f"sha256:{text}"))
+    layers = engine.store.layers
+    places = layers.by_diff_id(diff_id)
+    if not places:
+        raise NoSuchLayer(f"No such layer: {diff_id}", hint="veneer layer ls shows all of them")
+    images = []
+    for place in places:
+        depth = len(layers.stack(place.chain_id))
+        for image_id in layers.users(place.chain_id):
+            image = engine.images.get(str(image_id))
+            images.append({"ref": ref_of(image), "id": str(image_id), "layer": depth,
+                           "chain_id": str(place.chain_id)})  # fmt: skip
+    with layers.index(diff_id) as index:
+        stored, entries = index.bytes_total, len(index)
+    return {
+        "diff_id": str(diff_id), "stored": stored, "entries": entries,
+        "blobs": [{"digest": str(blob.digest), "size": blob.size, "media_type": blob.media_type}
+                  for blob in layers.blobs(diff_id)],
+        "images": sorted(images, key=lambda each: (each["ref"], each["layer"])),
+    }  # fmt: skip

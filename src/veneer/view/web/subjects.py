@@ -1,0 +1,181 @@
+"""Images kept open while people look at them: the last few, each with the views that were asked for.
+
+An image never changes, its names do: so it is looked up by name each time, and kept by what it is and what it is
+called.  One question at a time is answered of one image; several images are looked at side by side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from veneer.errors import NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from veneer.analysis.view import View
+    from veneer.engine.engine import Engine
+    from veneer.engine.looking.subject import Subject
+    from veneer.store.images import Image
+
+MOST_SUBJECTS = 48
+MOST_VIEWS = 12
+"""Of one image: pairs of depths whose sums are kept."""
+MOST_LISTS = 8
+"""Of one image: sorted directories that are kept while somebody pages through them."""
+CONTAINER = "container:"
+
+
+class NotThatPlatform(NotFound):
+    """The image is not in the store for that platform."""
+
+
+class Looked:
+    """One image that is looked at.  Hold `lock` while asking it anything that is not in its documents."""
+
+    def __init__(self, subject: Subject, image: Image | None, stack: contextlib.ExitStack) -> None:
+        self.subject = subject
+        self.image = image
+        self.lock = threading.RLock()
+        self.users = 0
+        self._stack = stack
+        self._views: OrderedDict[tuple[int, int], View] = OrderedDict()
+        self._kept: OrderedDict[Any, Any] = OrderedDict()
+
+    @property
+    def etag(self) -> str:
+        """What changes when an answer about the image itself could; "" for what may change any time."""
+        return self.image.id.hex[:32] if self.image is not None else ""
+
+    def view(self, at: int | None = None, since: int = 0) -> View:
+        """The tree between two depths.  Raises NoSuchDepth."""
+        from veneer.analysis.view import View
+
+        layers = len(self.subject.table.indexes)
+        key = (layers if at is None else at, since)
+        found = self._views.get(key)
+        if found is None:
+            found = self._views[key] = View(self.subject.table, at, since)
+        self._views.move_to_end(key)
+        while len(self._views) > MOST_VIEWS:
+            self._views.popitem(last=False)
+        return found
+
+    def kept(self, key: Any, make: Any) -> Any:
+        """What `make` gives, remembered under `key` for a while."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        self._kept.move_to_end(key)
+        while len(self._kept) > MOST_LISTS:
+            self._kept.popitem(last=False)
+        return self._kept[key]
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+class Subjects:
+    """The images of one engine that are open."""
+
+    def __init__(self, engine: Engine, most: int = MOST_SUBJECTS) -> None:
+        self.engine = engine
+        self._most = most
+        self._guard = threading.Lock()
+        self._open: OrderedDict[tuple[str, ...], Looked] = OrderedDict()
+        self.pull_sizes: dict[str, int] = {}
+        """Bytes to pull, by manifest."""
+
+    def image(self, ref: str, platform: str = "") -> Image:
+        """The image of the store called `ref`, for `platform` if that is given.
+
+        Raises NoSuchImage, AmbiguousID, InvalidReference, NotThatPlatform.
+        """
+        image = self.engine.images.get(ref)
+        return self._of_platform(image, ref, platform) if platform else image
+
+    def _of_platform(self, image: Image, ref: str, platform: str) -> Image:
+        from veneer.engine.looking.sources import of_image
+        from veneer.oci.platform import Platform
+
+        wanted = Platform.parse(platform)
+        if str(image.platform) == str(wanted):
+            return image
+        with contextlib.ExitStack() as stack:
+            index = of_image(self.engine, stack, image).documents.index
+        digests = {str(each.digest) for each in index.images() if str(each.platform) == str(wanted)} if index else set()
+        for other in self.engine.images.list(all=True):
+            if str(other.manifest) in digests:
+                return other
+        raise NotThatPlatform(f"{ref}: the store does not have it for {wanted}",
+                              hint=f"veneer pull --platform {wanted} {ref}")  # fmt: skip
+
+    @contextlib.contextmanager
+    def opened(self, ref: str, platform: str = "") -> Iterator[Looked]:
+        """The image called `ref`, or the container called `container:NAME`, open for as long as it is needed.
+
+        Raises what `image` raises, and NoSuchContainer.
+        """
+        if ref.startswith(CONTAINER):
+            with self._container(ref.removeprefix(CONTAINER)) as looked:
+                yield looked
+            return
+        looked = self._taken(self.image(ref, platform))
+        try:
+            yield looked
+        finally:
+            self._given_back(looked)
+
+    @contextlib.contextmanager
+    def _container(self, name: str) -> Iterator[Looked]:
+        with self.engine.looking.open(name, container=True) as subject:
+            yield Looked(subject, None, contextlib.ExitStack())
+
+    def _taken(self, image: Image) -> Looked:
+        from veneer.engine.looking.sources import of_image
+
+        key = (str(image.id), *map(str, image.references))
+        with self._guard:
+            looked = self._open.get(key)
+            if looked is None:
+                stack = contextlib.ExitStack()
+                looked = self._open[key] = Looked(of_image(self.engine, stack, image), image, stack)
+            self._open.move_to_end(key)
+            looked.users += 1
+        return looked
+
+    def _given_back(self, looked: Looked) -> None:
+        with self._guard:
+            looked.users -= 1
+            for key in [key for key, each in self._open.items() if not each.users][: len(self._open) - self._most]:
+                self._open.pop(key).close()
+
+    def pull_size(self, image: Image) -> int | None:
+        """The bytes to download for an image of the store, each blob once; None where its manifest does not tell."""
+        from veneer.oci import manifest as oci
+
+        digest = str(image.manifest)
+        found = self.pull_sizes.get(digest)
+        if found is None:
+            manifest = oci.parse(self.engine.store.blobs.read(image.manifest), what=f"manifest {digest}")
+            layers = manifest.layers if isinstance(manifest, oci.Manifest) else ()
+            found = self.pull_sizes[digest] = sum({layer.digest: layer.size for layer in layers}.values())
+        return found
+
+    def visible(self, image: Image) -> int | None:
+        """The bytes to be seen, if somebody has asked for them already."""
+        key = (str(image.id), *map(str, image.references))
+        with self._guard:
+            looked = self._open.get(key)
+        account = looked.subject.__dict__.get("account") if looked is not None else None
+        return account.visible if account is not None else None
+
+    def close(self) -> None:
+        """Close all images; nothing may be asked any more."""
+        with self._guard:
+            for looked in self._open.values():
+                looked.close()
+            self._open.clear()

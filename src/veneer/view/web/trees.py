@@ -1,0 +1,236 @@
+"""Files as documents: one directory at a time, maps of sizes, the history of a path."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from veneer.view.texts import path_text, spelled_out
+from veneer.view.web import words
+from veneer.view.web.query import BadQuery, page_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from veneer.analysis.copies import Place
+    from veneer.analysis.events import Event
+    from veneer.analysis.table import Table
+    from veneer.analysis.view import Line, View
+    from veneer.engine.looking.subject import Subject
+    from veneer.view.web.query import Query
+    from veneer.view.web.subjects import Looked
+    from veneer.view.web.words import Json
+
+SORTS = ("size", "name", "waste", "layer")
+STATES = "AMPDOU"
+DEEPEST = 8
+MOST_BOXES = 4000
+"""Of one map, "other" ones not counted."""
+FOLDED = 300
+"""A map folds what is less than one of so many parts of the whole."""
+MOST_KEPT = 100_000
+"""Rows of a directory that are kept, sorted, for its next page."""
+
+
+def view_of(looked: Looked, query: Query) -> View:
+    """The tree that a URL asks for, by `at` and `since`.  Raises BadQuery, NoSuchDepth."""
+    at = query.number("at", len(looked.subject.table.indexes))
+    return looked.view(at, query.number("since", 0))
+
+
+def found_path(table: Table, path: bytes) -> bytes:
+    """`path`, or where no layer has that, what it means with its escapes understood."""
+    if path and not table.find(path)[0]:
+        meant = spelled_out(path)
+        if meant != path and table.find(meant)[0]:
+            return meant
+    return path
+
+
+# -- one directory --------------------------------------------------------------------------------------------
+
+
+def tree(looked: Looked, query: Query) -> Json:
+    """One page of one directory.  Raises BadQuery, NoSuchDepth, NotThere."""
+    view = view_of(looked, query)
+    path = found_path(view.table, query.path())
+    sort, name = query.choice("sort", SORTS), query.text("q").lower()
+    show, hidden = query.text("show").upper().replace("·", "U"), query.flag("hidden")
+    if not set(show) <= set(STATES):
+        raise BadQuery(f"show={show[:20]}: letters of {STATES} are wanted")
+    first, limit = page_of(query.text("after")), query.limit()
+    place = view.table.find(path)[1]
+    if place is None:
+        view.level(path)  # says why not
+        raise AssertionError("a directory has a place")
+
+    def wanted(line: Line) -> bool:
+        return _is_wanted(line, show, hidden) and (not name or name in words.text(line.name).lower())
+
+    key = (view.at, view.since, path, sort, show, hidden, name)
+    total, lines = _page(looked, view, path, place, key, sort, wanted, first, limit)
+    following = first + len(lines)
+    return words.path_document(path) | {
+        "at": view.at, "since": view.since, "sort": sort, "total": total,
+        "entries": [line_document(line) for line in lines], "next": str(following) if following < total else None,
+    }  # fmt: skip
+
+
+def _page(
+    looked: Looked, view: View, path: bytes, place: Place, key: Any, sort: str, wanted: Callable[[Line], bool],
+    first: int, limit: int,
+) -> tuple[int, list[Line]]:  # fmt: skip
+    """(how many rows there are, those of the page)."""
+    total = 0
+
+    def counted() -> Iterator[Line]:
+        nonlocal total
+        for line in view.beneath(path, place):
+            if wanted(line):
+                total += 1
+                yield line
+
+    def all_lines() -> list[Line] | None:
+        lines = list(islice(counted(), MOST_KEPT + 1))
+        return sorted(lines, key=_key(sort)) if len(lines) <= MOST_KEPT else None
+
+    kept = looked.kept(key, all_lines)
+    if kept is not None:
+        return len(kept), kept[first : first + limit]
+    # Too many to keep: of a million names no more are held than the page and those before it.
+    total = 0
+    return total, heapq.nsmallest(first + limit, counted(), key=_key(sort))[first:]
+
+
+def _key(sort: str) -> Callable[[Line], Any]:
+    return {
+        "name": lambda line: line.path,
+        "size": lambda line: (-line.sums.size, -line.sums.waste, line.path),
+        "waste": lambda line: (-line.sums.waste, -line.sums.size, line.path),
+        "layer": lambda line: (-line.sums.holders, line.path),
+    }[sort]  # fmt: skip
+
+
+def _is_wanted(line: Line, show: str, hidden: bool) -> bool:
+    state = str(line.state) or words.UNCHANGED
+    if not line.is_there and not hidden and state not in show:
+        return bool(line.place is not None and show and line.sums.changed)
+    # A directory stays where something in it is wanted.
+    return not show or state in show or bool(line.place is not None and line.sums.changed and show != words.UNCHANGED)
+
+
+def line_document(line: Line) -> Json:
+    """One path of a directory."""
+    entry = line.entry
+    return {"name": words.text(line.name)} | words.path_document(line.path) | {
+        "type": words.kind(entry), "op": str(line.state) or words.UNCHANGED, "there": line.is_there,
+        "size": line.sums.size, "waste": line.sums.waste, "layers": words.numbers(line.sums.layers),
+        "mode": f"{entry.mode:04o}", "uid": entry.uid, "gid": entry.gid, "mtime": words.mtime(entry.mtime_ns),
+        "link": words.text(entry.link), "changed": list(line.changed),
+        "children": max(line.sums.entries - line.is_there, 0) if line.place is not None else 0,
+    }  # fmt: skip
+
+
+# -- maps -----------------------------------------------------------------------------------------------------
+
+
+def rollup(looked: Looked, query: Query) -> Json:
+    """Sizes of a directory and what is in it, as deep as wanted, the largest first; small things folded.
+
+    Raises BadQuery, NoSuchDepth, NotThere.
+    """
+    view = view_of(looked, query)
+    path = found_path(view.table, query.path())
+    copies, place = view.table.find(path)
+    if not copies and place is None:
+        view.level(path)  # says why not
+    depth = min(query.number("depth", 3), DEEPEST)
+    sums = view.sums(path, copies, place)
+    whole = sums.size + sums.waste
+    least = max(query.number("min", whole // FOLDED), 1)
+    if path:
+        top = box(view.line(path, copies, place))
+    else:
+        top = {"name": "/", "path": "/", "type": "directory", "op": words.UNCHANGED, "size": sums.size,
+               "waste": sums.waste, "entries": sums.entries, **_holders(sums.layers)}  # fmt: skip
+    if place is not None:
+        _fill(view, top, path, place, depth, least)
+    return top | {"at": view.at, "since": view.since, "min": least}
+
+
+def box(line: Line) -> Json:
+    return {"name": words.text(line.name)} | words.path_document(line.path) | {
+        "type": words.kind(line.entry), "op": str(line.state) or words.UNCHANGED, "size": line.sums.size,
+        "waste": line.sums.waste, "entries": line.sums.entries, **_holders(line.sums.layers),
+    }  # fmt: skip
+
+
+def _holders(layers: tuple[int, ...]) -> Json:
+    return {"layer": layers[0] + 1 if len(layers) == 1 else 0, "layers": words.numbers(layers)}
+
+
+def _fill(view: View, top: Json, path: bytes, place: Place, depth: int, least: int) -> None:
+    """Put the children of a directory into its box, and theirs, level by level, until there are enough boxes."""
+    pending: list[tuple[Json, bytes, Place]] = [(top, path, place)]
+    boxes = 0
+    for _ in range(depth):
+        deeper: list[tuple[Json, bytes, Place]] = []
+        for into, above, inside in pending:
+            shown, folded, size, waste = [], 0, 0, 0
+            for line in view.beneath(above, inside):
+                if line.sums.size + line.sums.waste >= least:
+                    shown.append(line)
+                elif line.sums.size or line.sums.waste:
+                    folded, size, waste = folded + 1, size + line.sums.size, waste + line.sums.waste
+            shown.sort(key=lambda line: (-line.sums.size - line.sums.waste, line.path))
+            children = []
+            for line in shown:
+                children.append(box(line))
+                if line.place is not None and line.is_directory:
+                    deeper.append((children[-1], line.path, line.place))
+            boxes += len(children)
+            into["children"] = children
+            if folded:
+                into["other"] = {"n": folded, "size": size, "waste": waste}
+            if boxes >= MOST_BOXES:
+                return
+        pending = deeper
+
+
+# -- one path -------------------------------------------------------------------------------------------------
+
+
+def history(looked: Looked, query: Query) -> Json:
+    """What each layer did to a path, lowest layer first.  Raises NotThere."""
+    from veneer.analysis.copies import NEVER
+    from veneer.analysis.events import events_of
+    from veneer.analysis.view import NotThere
+
+    subject = looked.subject
+    table = subject.table
+    path = found_path(table, query.path())
+    copies, _ = table.find(path)
+    events = events_of(table, path, copies)
+    if not events:
+        raise NotThere(f"{path_text(path)} is in no layer of {subject.name}")
+    stored = sum(table.indexes[copy.layer].sizes[copy.number] for copy in copies)
+    seen = [copy for copy in copies if copy.ended == NEVER]
+    visible = sum(table.entry(copy, path).size for copy in seen)
+    return words.path_document(path) | {
+        "events": [event_document(subject, event) for event in events],
+        "verdict": {"stored": stored, "visible": visible},
+    }
+
+
+def event_document(subject: Subject, event: Event) -> Json:
+    import base64
+
+    entry = event.entry
+    xattrs = {words.text(name): base64.b64encode(value).decode() for name, value in entry.xattrs}
+    return words.path_document(event.path) | {"layer": event.layer + 1, "op": str(event.op)} | words.stat(entry) | {
+        "sha256": entry.digest.hex(), "xattrs": xattrs, "fields_changed": list(event.changed),
+        "cause": event.cause.shown if event.cause else "", "by": path_text(event.by) if event.by else "",
+        "instruction": subject.origins[event.layer].shown,
+    }  # fmt: skip
