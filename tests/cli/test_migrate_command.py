@@ -1,0 +1,93 @@
+"""`veneer system migrate`, and what `info` and `system df` say of stores with several drivers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Veneer
+
+DATA = Path(__file__).parent / "golden"
+
+pytestmark = pytest.mark.usefixtures("root_only")
+
+
+@pytest.fixture
+def app(veneer: Veneer) -> Veneer:
+    """A store with gold/app:1 of two layers, with overlay2."""
+    if "overlay2 usable" not in veneer("info").text:
+        pytest.skip("overlay2 does not work here")
+    assert veneer("--storage-driver", "overlay2", "load", "-i", str(DATA / "chain.tar.gz")).code == 0
+    return veneer
+
+
+def info(app: Veneer, *words: str) -> dict[str, str]:
+    lines = app(*words, "info").text.splitlines()
+    return {key.strip(): value for key, _, value in (line.partition(": ") for line in lines)}
+
+
+def test_a_dry_run_tells_what_it_takes(app: Veneer) -> None:
+    told = app("system", "migrate", "--to", "vfs", "--dry-run")
+    assert told.code == 0
+    first, disk, free = told.text.splitlines()
+    assert first == "Would move 2 layers and 0 containers to vfs"
+    assert disk.startswith("On the disk: ") and " now, and up to " in disk
+    assert free.startswith("Free: ")
+    assert info(app)["Storage Driver"] == "overlay2"
+
+
+def test_everything_moves_and_info_says_where_to(app: Veneer) -> None:
+    told = app("system", "migrate", "--to", "vfs")
+    assert (told.code, told.err) == (0, "")
+    assert "Moved 2 layers and 0 containers to vfs\nOn the disk: " in told.text
+    facts = info(app)
+    assert facts["Storage Driver"] == "vfs"
+    assert facts["vfs holds"] == "2 layers"
+    assert facts["Chosen"].startswith("vfs because it is this data root's: ")
+    assert "overlay2 holds" not in facts
+    assert app("history", "gold/app:1").code == app("system", "check", "--deep").code == 0
+
+
+def test_quiet_is_quiet_and_json_is_json(app: Veneer) -> None:
+    assert app("system", "migrate", "--to", "vfs", "-q").text == ""
+    document = json.loads(app("system", "migrate", "--to", "overlay2", "--format", "json").text)
+    assert (document["To"], document["Layers"], document["Left"], document["DryRun"]) == ("overlay2", 2, [], False)
+    assert document["BytesAfter"] > 0
+    assert app("system", "migrate", "--to", "vfs", "--dry-run", "--format", "{{.Layers}}").text == "2\n"
+
+
+def test_kept_copies_are_counted(app: Veneer) -> None:
+    assert "Layer Copies" not in app("system", "df").text
+    app("system", "migrate", "--to", "vfs", "--keep", "-q")
+    assert info(app)["overlay2 holds"] == "0 layers, 2 copies of layers that another serves"
+    (line,) = [line for line in app("system", "df").text.splitlines() if line.startswith("Layer Copies")]
+    assert line.split()[-2:] == ["11B", "(100%)"]
+    assert "Copies of layers with another driver: 11B" in app("system", "df", "-v").text
+    app("system", "migrate", "--to", "vfs", "-q")
+    assert "overlay2 holds" not in info(app)
+
+
+def test_one_store_many_drivers(app: Veneer) -> None:
+    other = app("--storage-driver", "vfs", "import", str(DATA / "rows.tar.gz"), "other:1")
+    assert other.code == 0
+    facts = info(app, "--storage-driver", "vfs")
+    assert (facts["Storage Driver"], facts["vfs holds"], facts["overlay2 holds"]) == ("vfs", "1 layer", "2 layers")
+    assert facts["Chosen"].startswith("vfs because it was asked for (flag): ")
+    assert info(app)["Storage Driver"] == "overlay2"
+    assert json.loads(app("inspect", "other:1").text)[0]["GraphDriver"]["Name"] == "vfs"
+    assert json.loads(app("inspect", "gold/app:1").text)[0]["GraphDriver"]["Name"] == "overlay2"
+
+
+def test_a_setting_that_says_otherwise_is_told(app: Veneer) -> None:
+    told = app("--storage-driver", "overlay2", "system", "migrate", "--to", "vfs", "-q")
+    assert told.code == 0
+    assert told.err == "Warning: new layers go to overlay2 as long as that is asked for (flag)\n"
+
+
+def test_what_cannot_be_is_said(app: Veneer) -> None:
+    nowhere = app("system", "migrate")
+    assert nowhere.code == 1 and "say where to: --to DRIVER" in nowhere.err
+    unknown = app("system", "migrate", "--to", "zfs")
+    assert unknown.code == 1 and "unknown storage driver 'zfs'" in unknown.err and "known drivers: " in unknown.err
