@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import heapq
 import sys
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate, islice
 from struct import Struct
 from struct import error as StructError
@@ -27,12 +26,12 @@ from veneer.changeset.index_format import (
     MAGIC,
     OPAQUE,
     SECTION,
-    TOP,
     TRAILER,
     VERSION,
     XATTR,
     aligned,
 )
+from veneer.changeset.index_order import Rows, in_order, put_in_order
 from veneer.errors import InvalidRequest
 
 # directory, end of name, meta, uid, gid, link, size, mtime, digest; in the host's byte order, so that
@@ -42,8 +41,6 @@ _ROW_U32 = _ROW.size // 4
 _ROW_U64 = _ROW.size // 8
 _DIGEST_AT = 40
 _CHUNK = 8192
-_RUN = 1 << 16
-"""So many names of one directory are sorted at once."""
 _Piece: TypeAlias = "array[int] | bytes"
 _I64 = 1 << 63
 
@@ -130,22 +127,6 @@ class IndexBuilder:
         _Writer(self).write(out)
 
 
-class _Frame:
-    """A directory whose children are being numbered."""
-
-    __slots__ = ("at", "children", "directories", "number", "path", "rows", "since", "slot")
-
-    def __init__(self, path: bytes, number: int, slot: int, since: int, rows: array[int]) -> None:
-        self.path = path
-        self.number = number
-        self.slot = slot
-        self.since = since
-        self.rows = rows
-        self.at = 0
-        self.children = array("I")
-        self.directories: Iterator[int] = iter(())
-
-
 class _Writer:
     """The sorted view of a builder's rows, column by column."""
 
@@ -158,9 +139,7 @@ class _Writer:
         self.i64 = memoryview(builder._rows).cast("q")
         self.metas = self.u32[2::_ROW_U32]
         self.name_ends = self.u32[1::_ROW_U32]
-        self.replaced: dict[int, int] = {}
-        self._group_by_directory()
-        self._sort()
+        self._put_in_order()
 
     def _add_missing_directories(self) -> None:
         """Give every directory that something is in, and that was not added, a row of its own at the end."""
@@ -194,98 +173,20 @@ class _Writer:
                 self.builder.add(path, Kind.DIRECTORY, 0o755, implied=True)
         self.is_directory += b"\1" * missing
 
-    def _group_by_directory(self) -> None:
-        """Counting sort of the row numbers by directory; within one directory in the order of adding."""
-        owners = self.u32[0::_ROW_U32]
-        free = array("I", bytes(4 * (len(self.builder._directories) + 1)))
-        for number in owners:
-            free[number + 1] += 1
-        free = array("I", accumulate(free))
-        self.grouped = array("I", bytes(4 * len(owners)))
-        for row, number in enumerate(owners):
-            at = free[number]
-            self.grouped[at] = row
-            free[number] = at + 1
-        self.group_ends = free  # each has moved up to the start of the next
-
-    def _frame(self, directory: int, path: bytes, number: int, slot: int, since: int) -> _Frame:
-        """What is finally in a directory, by name; rows before `since` do not count."""
-        real, is_directory = self.real, self.is_directory
-        final = array("I")
-        last = b""
-        for row in self._by_name(
-            self.grouped[self.group_ends[directory - 1] if directory else 0 : self.group_ends[directory]]
-        ):
-            if row < since:
-                continue
-            name = self._name(row)
-            if name != last or not final:
-                final.append(row)
-                last = name
-            elif row < real:
-                before = final[-1]
-                if not is_directory[before]:
-                    self.replaced[row] = before
-                elif before in self.replaced:
-                    self.replaced[row] = self.replaced[before]
-                final[-1] = row
-        frame = _Frame(path, number, slot, since, final)
-        frame.directories = iter([at for at, row in enumerate(final) if is_directory[row]])
-        return frame
-
-    def _by_name(self, rows: array[int]) -> Iterable[int]:
-        """The rows by name; of one name in the order of adding."""
-        if len(rows) <= _RUN:
-            return sorted(rows, key=self._name)
-        # A million names at once are a hundred megabytes; sorted runs, merged, keep a few of them in sight.
-        runs = [array("I", sorted(rows[at : at + _RUN], key=self._name)) for at in range(0, len(rows), _RUN)]
-        return heapq.merge(*runs, key=self._name)
-
-    def _sort(self) -> None:
-        """Number the entries: every directory right before all that is beneath it, siblings by name.
-
-        `order` is entry number -> row, `parents` entry number -> that of its directory; `dirs`, `ends`,
-        `child_starts` and `child_counts` go by slot: 0 is the top, then the directories as they are numbered.
-        """
-        self.order, self.parents, self.children = order, parents, children = array("I"), array("I"), array("I")
-        self.dirs, self.ends = dirs, ends = array("I", [TOP]), array("I", [0])
-        self.child_starts, self.child_counts = array("I", [0]), array("I", [0])
-        numbers = self.builder._directories
-        stack = [self._frame(0, b"", TOP, 0, 0)]
-        while stack:
-            frame = stack[-1]
-            at = next(frame.directories, -1)
-            first, count = len(order), (at + 1 if at >= 0 else len(frame.rows)) - frame.at
-            order.extend(frame.rows[frame.at : frame.at + count])
-            parents.extend([frame.number] * count)
-            frame.children.extend(range(first, first + count))
-            frame.at += count
-            if at < 0:
-                ends[frame.slot] = len(order)
-                self.child_starts[frame.slot] = len(children)
-                self.child_counts[frame.slot] = len(frame.children)
-                children.extend(frame.children)
-                stack.pop()
-                continue
-            row = frame.rows[at]
-            name = self._name(row)
-            dirs.append(len(order) - 1)
-            for column in (ends, self.child_starts, self.child_counts):
-                column.append(0)
-            ends[-1] = len(order)
-            child = frame.path + b"/" + name if frame.path else name
-            number = numbers.pop(child, None) if name else None  # popped to give its path back
-            if number is not None:
-                since = max(frame.since, self.replaced.get(row, 0))
-                stack.append(self._frame(number, child, len(order) - 1, len(dirs) - 1, since))
-        self.has_root = len(order) > 0 and not self._name_length(order[0])
+    def _put_in_order(self) -> None:
+        """Number the entries; `order` is entry number -> row, the rest see Order."""
+        builder = self.builder
+        rows = Rows(self.u32[0::_ROW_U32], self.name_ends, builder._names, self.is_directory, builder._directories)
+        found = in_order(rows) or put_in_order(rows, self.real)
+        self.order, self.parents, self.dirs, self.ends = found.order, found.parents, found.dirs, found.ends
+        self.child_starts, self.child_counts, self.children = found.child_starts, found.child_counts, found.children
+        self.has_root = len(self.order) > 0 and not self._name_length(self.order[0])
         if self.has_root:
             # The root's entry is not a child of the root, and everything is beneath it.
-            ends[1] = len(order)
+            self.ends[1] = len(self.order)
             self.child_starts[0] += 1
             self.child_counts[0] -= 1
-        del self.grouped, self.group_ends, self.is_directory
-        self.builder._directories = {}
+        builder._directories = {}
 
     def _name_length(self, row: int) -> int:
         return self.name_ends[row] - (self.name_ends[row - 1] if row else 0)
