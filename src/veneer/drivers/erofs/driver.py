@@ -138,6 +138,7 @@ class Erofs:
         self, snapshot: SnapshotID | None, lowers: Sequence[SnapshotID], *, readonly: bool = False
     ) -> Sequence[Mount]:
         from veneer.drivers import treecopy
+        from veneer.drivers.erofs import verity
         from veneer.drivers.mount import Mount
 
         if snapshot is not None and self._index(snapshot).exists():
@@ -147,14 +148,15 @@ class Erofs:
         if len(below) > self.max_lowers:
             raise self._too_many(len(below))
         data = (self.objects.prepare(),)
+        options = (*_OPTIONS, *(verity.OPTIONS if self.objects.seals else ()))
         if snapshot is None:
-            return [Mount.overlay(below or [treecopy.empty(self.root)], options=_OPTIONS, data=data)]
+            return [Mount.overlay(below or [treecopy.empty(self.root)], options=options, data=data)]
         folder = self._folder(snapshot)
         if not below and not readonly:
             return [Mount.bind(folder / "diff")]
         if readonly:
-            return [Mount.overlay([folder / "diff", *below], options=_OPTIONS, data=data)]
-        return [Mount.overlay(below, upper=folder / "diff", work=folder / "work", options=_OPTIONS, data=data)]
+            return [Mount.overlay([folder / "diff", *below], options=options, data=data)]
+        return [Mount.overlay(below, upper=folder / "diff", work=folder / "work", options=options, data=data)]
 
     @contextlib.contextmanager
     def _looked_at(self, snapshot: SnapshotID, lowers: Sequence[SnapshotID]) -> Iterator[Path]:
@@ -185,11 +187,14 @@ class Erofs:
         import hashlib
 
         names = "".join(f"{lower}\n" for lower in lowers)
-        path = self.root / "stacks" / f"{hashlib.sha256(names.encode()).hexdigest()}.erofs"
+        sealed = self.objects.sealed if self.objects.seals else None
+        # Another image where it has to say the contents' digests, too.
+        named = hashlib.sha256((names + ("sealed\n" if sealed else "")).encode()).hexdigest()
+        path = self.root / "stacks" / f"{named}.erofs"
         if not path.exists():
             from veneer.drivers.erofs.stacks import make
 
-            make(path, names, [(self._index(lower), self.directory(lower)) for lower in reversed(lowers)])
+            make(path, names, [(self._index(lower), self.directory(lower)) for lower in reversed(lowers)], sealed)
         return path
 
     def _too_many(self, count: int) -> VeneerError:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import BinaryIO
 
+from veneer.drivers.erofs import verity
 from veneer.errors import Unsupported
 from veneer.values import Value
 
@@ -45,7 +46,7 @@ class CannotDescribe(Unsupported):
 class Node(Value):
     """One inode.  `mode` is a st_mode; `link` a symbolic link's target; `names` a directory's, each with the position
     of its node; `content` is where a regular file's bytes lie below the root of the data layer (b"ab/cdef..."), b""
-    for an empty one."""
+    for an empty one, and `sealed` their fs-verity digest, b"" where they have none."""
 
     __slots__ = ()
     mode: int
@@ -58,6 +59,7 @@ class Node(Value):
     link: bytes = b""
     xattrs: tuple[tuple[bytes, bytes], ...] = ()
     content: bytes = b""
+    sealed: bytes = b""
     names: Mapping[bytes, int] = MappingProxyType({})
 
 
@@ -191,7 +193,8 @@ def _xattrs(node: Node) -> bytes:
     """The attributes as they stand behind an inode; b"" for none."""
     wanted = node.xattrs
     if node.content:
-        wanted = (*wanted, (b"trusted.overlay.metacopy", b""), (b"trusted.overlay.redirect", b"/" + node.content))
+        wanted = (*wanted, (b"trusted.overlay.metacopy", verity.metacopy(node.sealed)),
+                  (b"trusted.overlay.redirect", b"/" + node.content))  # fmt: skip
     if not wanted:
         return b""
     made = bytearray(_XATTR_HEADER.pack(_NO_FILTER, 0))

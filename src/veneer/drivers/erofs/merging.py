@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from veneer.changeset.entry import Entry, Kind
 from veneer.drivers.erofs.image import Node
@@ -33,15 +33,19 @@ class _Place:
         self.names: dict[bytes, _Place | Entry] = {}
 
 
-def merged(layers: Iterable[tuple[LayerIndex, os.stat_result]]) -> list[Node]:
+def merged(
+    layers: Iterable[tuple[LayerIndex, os.stat_result]], sealed: Callable[[bytes], bytes] | None = None
+) -> list[Node]:
     """The inodes of the tree that `layers`, base first, make together; the first is the root.
+
+    `sealed` tells a content's fs-verity digest by its SHA-256.
 
     With each layer comes the status of its root directory, for an index need not have an entry for it.
     """
     root = _Place(Entry(b"", Kind.DIRECTORY, 0o755))
     for index, status in layers:
         _apply(root, index, status)
-    return _numbered(root)
+    return _numbered(root, sealed or (lambda digest: b""))
 
 
 def _apply(root: _Place, index: LayerIndex, status: os.stat_result) -> None:
@@ -90,7 +94,7 @@ def _way(place: _Place, below: bytes, here: list[tuple[bytes, _Place]]) -> _Plac
     return place
 
 
-def _numbered(root: _Place) -> list[Node]:
+def _numbered(root: _Place, sealed: Callable[[bytes], bytes]) -> list[Node]:
     """Number the inodes; directories before what is in them."""
     nodes: list[Node] = []
     links: dict[int, int] = {}
@@ -116,7 +120,7 @@ def _numbered(root: _Place) -> list[Node]:
             known = numbers.get(id(found))
             if known is None:
                 known = numbers[id(found)] = len(nodes)
-                nodes.append(_node(found))
+                nodes.append(_node(found, sealed(found.digest) if found.kind is Kind.REGULAR and found.size else b""))
             own[name] = known
             links[known] = links.get(known, 0) + 1
         nodes[number] = nodes[number].replaced(names=own, links=2 + subdirectories)
@@ -126,7 +130,7 @@ def _numbered(root: _Place) -> list[Node]:
     return nodes
 
 
-def _node(entry: Entry) -> Node:
+def _node(entry: Entry, sealed: bytes = b"") -> Node:
     content = inside(entry.digest) if entry.kind is Kind.REGULAR and entry.size else b""
     return Node(
         mode=_FORMATS[entry.kind] | (0o777 if entry.kind is Kind.SYMLINK else entry.mode),
@@ -138,6 +142,7 @@ def _node(entry: Entry) -> Node:
         link=entry.link if entry.kind is Kind.SYMLINK else b"",
         xattrs=_own(entry.xattrs),
         content=content,
+        sealed=sealed,
     )
 
 

@@ -27,6 +27,27 @@ class Objects:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._seals: bool | None = None
+
+    @property
+    def seals(self) -> bool:
+        """Whether contents are sealed by fs-verity here."""
+        if self._seals is None:
+            from veneer.drivers.erofs import verity
+
+            self._seals = verity.usable(self.prepare())
+        return self._seals
+
+    def sealed(self, digest: bytes) -> bytes:
+        """The fs-verity digest of a content, which is sealed if that was not done when it came."""
+        from veneer.drivers.erofs import verity
+
+        path = self.path(digest)
+        found = verity.measured(path)
+        if not found:
+            verity.seal(path)
+            found = verity.measured(path)
+        return found
 
     def prepare(self) -> Path:
         """The directory, there."""
@@ -81,6 +102,8 @@ class Objects:
         place = self.path(digest)
         try:
             os.link(name, place, src_dir_fd=fd, follow_symlinks=False)
+            if self.seals:
+                self.sealed(digest)
             return
         except FileNotFoundError:
             with contextlib.suppress(FileExistsError):

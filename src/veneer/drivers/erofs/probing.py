@@ -25,7 +25,7 @@ def probe(driver: Erofs) -> Support:
     key = f"{os.uname().release} {os.stat(driver.root.parent).st_dev if driver.root.parent.exists() else 0}\n"
     with contextlib.suppress(OSError):
         if note.read_text() == key:
-            return Support(True, "contents are shared, and one image describes a stack")
+            return _found(driver)
     try:
         driver.root.mkdir(mode=0o710, parents=True, exist_ok=True)
         driver.objects.prepare()
@@ -38,7 +38,12 @@ def probe(driver: Erofs) -> Support:
         return Support(False, reason)
     with contextlib.suppress(OSError):  # to try it again costs milliseconds
         note.write_text(key)
-    return Support(True, "contents are shared, and one image describes a stack")
+    return _found(driver)
+
+
+def _found(driver: Erofs) -> Support:
+    sealed = "sealed by fs-verity" if driver.objects.seals else "not sealed, the kernel or the disk has no fs-verity"
+    return Support(True, f"contents are shared ({sealed}), and one image describes a stack")
 
 
 def _tried(folder: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from veneer.changeset.index import LayerIndex
@@ -12,13 +12,16 @@ from veneer.drivers.erofs import image
 from veneer.drivers.erofs.merging import merged
 
 
-def make(path: Path, names: str, layers: Sequence[tuple[Path, Path]]) -> None:
+def make(
+    path: Path, names: str, layers: Sequence[tuple[Path, Path]], sealed: Callable[[bytes], bytes] | None = None
+) -> None:
     """Write the image of `layers` (an index and a directory each, base first) at `path`, whole or not at all.
 
+    `sealed` is as for `merged`.
     Beside it, as `.of`, lies which snapshots are in it: `names`, a line each.  Several may make it at once.
     """
     path.parent.mkdir(mode=0o710, parents=True, exist_ok=True)
-    nodes = merged(_opened(layers))
+    nodes = merged(_opened(layers), sealed)
     of = path.with_suffix(".of")
     if not of.exists():
         _put(of, lambda file: file.write(names.encode()))
