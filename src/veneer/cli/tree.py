@@ -251,6 +251,7 @@ TOP: Mapping[str, Leaf] = {
     "update": _UPDATE,
     "version": Leaf("version", "VERSION", "Show the veneer version information"),
     "wait": _WAIT,
+    "watch": Leaf("watch", "WATCH", "Tell when tags move in their registry, and what that changes"),
 }
 HIDDEN: Mapping[str, Leaf] = {"__complete": Leaf("completion", "COMPLETE", "Words that may come next")}
 

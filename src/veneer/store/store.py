@@ -43,7 +43,7 @@ _OURS = frozenset(
     {"blobs", "indexes", "ingest", "partial", "trash", "locks", "index.json", ".index.json.new", LAYOUT_FILE,
      ".oci-layout.new", "state.db", "state.db-wal", "state.db-shm", "reserve", "overlay2", "vfs", "cache-mounts",
      "contexts", "containers", "volumes", "networks", "events.jsonl", "events.jsonl.1", "aufs", "erofs",
-     "fuse-overlayfs", "filters", "lost+found"}
+     "fuse-overlayfs", "filters", "watches", "lost+found"}
 )  # fmt: skip
 
 

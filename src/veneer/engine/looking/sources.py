@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from veneer.changeset.compression import Source
     from veneer.distribution.archive_plan import PlannedImage
+    from veneer.distribution.client import Registries
+    from veneer.distribution.streaming import RemoteImage
     from veneer.engine.engine import Engine
     from veneer.engine.looking.contents import LayerBytes
     from veneer.oci.digest import ChainID, DiffID
@@ -186,11 +188,20 @@ def chosen(images: Sequence[PlannedImage], name: str, what: str) -> PlannedImage
 
 def _remote(engine: Engine, stack: contextlib.ExitStack, name: str, platform: Platform, progress: Progress) -> Subject:
     from veneer.distribution.client import Registries
-    from veneer.distribution.streaming import layer_stream, resolve
+    from veneer.distribution.streaming import resolve
     from veneer.oci.reference import Reference
 
     registries = stack.enter_context(Registries(engine.config))
-    image = resolve(registries, Reference.parse(name), platform)
+    return from_afar(engine, stack, registries, resolve(registries, Reference.parse(name), platform), name, progress)
+
+
+def from_afar(
+    engine: Engine, stack: contextlib.ExitStack, registries: Registries, image: RemoteImage, name: str,
+    progress: Progress = silent, *, beside: Subject | None = None,
+) -> Subject:  # fmt: skip
+    """An image of a registry whose documents are known; what it has in common with `beside` is read only once."""
+    from veneer.distribution.streaming import layer_stream
+
     config = image.config
 
     def stream(position: int) -> contextlib.AbstractContextManager[Source]:
@@ -200,9 +211,14 @@ def _remote(engine: Engine, stack: contextlib.ExitStack, name: str, platform: Pl
         name, "registry", config, (image.reference,), image.manifest, image.index, image.digest, image.manifest.layers
     )
     threads = engine.config.max_downloads
+
+    def open_() -> Sequence[LayerIndex]:
+        known = dict(zip(beside.config.diff_ids, beside.indexes, strict=True)) if beside is not None else {}
+        return _indexes(engine, stack, config.diff_ids, stream, name, threads=threads, known=known)
+
     return Subject(
         documents,
-        lambda: _indexes(engine, stack, config.diff_ids, stream, name, threads=threads),
+        open_,
         lambda position: _elsewhere(engine, config.diff_ids[position], stream, position),
     )
 
@@ -219,12 +235,13 @@ def _elsewhere(engine: Engine, diff_id: DiffID, stream: Stream, position: int) -
 
 
 def _indexes(
-    engine: Engine, stack: contextlib.ExitStack, diff_ids: Sequence[DiffID], stream: Stream, what: str, *, threads: int
-) -> list[LayerIndex]:
+    engine: Engine, stack: contextlib.ExitStack, diff_ids: Sequence[DiffID], stream: Stream, what: str, *, threads: int,
+    known: Mapping[DiffID, LayerIndex] | None = None,
+) -> list[LayerIndex]:  # fmt: skip
     """One index for each layer: the store's where it has one, else read from the layer itself, each layer once."""
     from concurrent.futures import ThreadPoolExecutor
 
-    found: dict[DiffID, LayerIndex] = {}
+    found: dict[DiffID, LayerIndex] = dict(known or {})
     missing: dict[DiffID, int] = {}
     for position, diff_id in enumerate(diff_ids):
         if diff_id not in found and diff_id not in missing:
