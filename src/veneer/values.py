@@ -4,8 +4,8 @@
         status: str
         total: int | None = None
 
-A value is a tuple underneath, as a typing.NamedTuple is, but neither `dataclasses` nor `typing` is imported for it:
-see docs/decisions/0010-what-a-short-command-imports.md.
+A value is a tuple underneath, as a typing.NamedTuple is, but neither `dataclasses` nor `typing` is imported for it, and
+what makes one is compiled when the first is made: see docs/decisions/0010-what-a-short-command-imports.md.
 """
 
 from __future__ import annotations
@@ -22,19 +22,51 @@ if TYPE_CHECKING:
             """The same value but for these fields."""
 
 else:
-    from collections import namedtuple
+    from _collections import _tuplegetter
 
     class Value(tuple):
         __slots__ = ()
+        _fields = ()
+        _defaults = {}
 
         def __init_subclass__(cls) -> None:
-            names = [*getattr(cls, "_fields", ()), *cls.__annotations__]
-            defaults = [cls.__dict__[name] for name in names if name in cls.__dict__]
-            made = namedtuple(cls.__name__, names, defaults=defaults, module=cls.__module__)
-            for name in ("__new__", "__repr__", "__getnewargs__", "_replace", "_fields", *names):
-                setattr(cls, name, made.__dict__[name])
-            cls._make = made.__dict__["_make"]
-            cls.__match_args__ = cls._fields
+            names = (*cls._fields, *cls.__annotations__)
+            own = {name: cls.__dict__[name] for name in names if name in cls.__dict__}
+            defaults = cls._defaults | own
+            first = next((index for index, name in enumerate(names) if name in defaults), len(names))
+            for name in names[first:]:
+                if name not in defaults:
+                    raise TypeError(f"{cls.__name__}: {name} has no default, and follows one that has")
+            cls._fields = cls.__match_args__ = names
+            cls._defaults = defaults
+            for index, name in enumerate(names):
+                setattr(cls, name, _tuplegetter(index, ""))
+            cls.__new__ = _first(cls)
+
+        def __repr__(self) -> str:
+            fields = (f"{name}={value!r}" for name, value in zip(self._fields, self, strict=True))
+            return f"{type(self).__name__}({', '.join(fields)})"
+
+        def __getnewargs__(self):
+            return tuple(self)
 
         def replaced(self, **changes):
-            return self._replace(**changes)
+            made = tuple.__new__(type(self), map(changes.pop, self._fields, self))
+            if changes:
+                raise TypeError(f"{type(self).__name__} has no {', '.join(changes)}")
+            return made
+
+    def _first(owner):
+        """The `__new__` of a class of which there is no value yet: it puts a quicker one in its place."""
+
+        def __new__(cls, *given, **named):
+            names = owner._fields
+            scope = {"_made": tuple.__new__, "__builtins__": {}}
+            words, fields = ", ".join(("_cls", *names)), "".join(f"{name}, " for name in names)
+            made = eval(f"lambda {words}: _made(_cls, ({fields}))", scope)
+            made.__defaults__ = tuple(owner._defaults[name] for name in names if name in owner._defaults)
+            made.__name__, made.__qualname__ = "__new__", f"{owner.__qualname__}.__new__"
+            owner.__new__ = made
+            return made(cls, *given, **named)
+
+        return __new__
