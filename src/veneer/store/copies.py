@@ -103,7 +103,10 @@ def bring(
         with CopyIntake(layers, lease, diff_ids, progress, kept=kept, _driver=driver) as intake:
             intake.take(stack)
             crashpoint("copies-unpacked")
+            brought = [stack[position] for position in intake.missing]
             intake.commit()
+        for layer in brought:
+            progress(Report(layer.diff_id.short, "Brought over"))
         crashpoint("copies-committed")
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from veneer.errors import Conflict, Corrupt, Unavailable
+from veneer.errors import Conflict, Corrupt, Unavailable, Unsupported
 from veneer.oci.digest import ChainID, Digest
 from veneer.progress import Progress, Report, silent
 from veneer.store.copies import bring
@@ -23,7 +23,7 @@ from veneer.store.gc import Extent
 from veneer.store.leases import is_alive
 from veneer.store.locks import hold_key
 from veneer.store.moving_container import left_of, move_container
-from veneer.store.moving_plan import Left, Stack, on_disk, stacks_to_move
+from veneer.store.moving_plan import Left, Stack, on_disk, room_of, stacks_to_move
 from veneer.values import Value
 
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ _TREE = """
     WITH RECURSIVE tree (chain_id) AS (
         SELECT chain_id FROM layer WHERE chain_id = :base
         UNION ALL SELECT layer.chain_id FROM tree JOIN layer ON layer.parent = tree.chain_id)"""
+_TOPS = (
+    _TREE
+    + """
+    SELECT chain_id FROM tree WHERE NOT EXISTS (SELECT 1 FROM layer WHERE layer.parent = tree.chain_id)"""
+)
 _SERVED = (
     _TREE
     + """
@@ -147,6 +152,7 @@ class _Migration:
             )
         with store.catalog.transaction() as transaction:
             transaction.execute("INSERT OR REPLACE INTO setting VALUES ('driver', ?)", (to,))
+        store.__dict__.pop("driver", None)  # chosen when another one was the store's
         moved = sum(self._stack(stack) for stack in stacks)
         self._all_containers(store.containers.list())
         self._mounts()
@@ -181,10 +187,18 @@ class _Migration:
 
     def _room(self, stacks: Iterable[Stack]) -> int:
         """The most bytes that are taken at a time beside what is here now."""
-        taken = most = 0
+        taken = 0
+        most = max(
+            (
+                room_of(self._store.containers.driver(each), each.rw)
+                for each in self._store.containers.list()
+                if each.driver != self._driver.name
+            ),
+            default=0,
+        )
         for stack in stacks:
             taken += stack.needed
-            most = max(most, taken)
+            most = max(most, taken + stack.beside)
             taken -= 0 if self._keep else min(stack.frees, stack.needed)
         return most
 
@@ -200,7 +214,7 @@ class _Migration:
         while True:
             try:
                 self._bring(stack.base)
-            except Corrupt as error:
+            except (Corrupt, Unsupported) as error:
                 self._stays("layers", stack.base, error.message, error.hint)
                 return 0
             crashpoint("migrate-brought")
@@ -224,15 +238,15 @@ class _Migration:
     def _bring(self, base: ChainID) -> None:
         """Have copies of all layers on a base, on the disk."""
         layers = self._store.layers
-        tops = self._store.catalog.rows(
-            f"{_TREE} SELECT chain_id FROM tree WHERE NOT EXISTS"
-            " (SELECT 1 FROM layer WHERE layer.parent = tree.chain_id)",
-            {"base": base},
-        )
         with self._store.lease("migrate") as lease:
-            for (top,) in tops:
+            with self._store.catalog.transaction(durable=False) as transaction:
+                rows: list[Any] = transaction.execute(_TOPS, {"base": base}).fetchall()
+                tops = [ChainID(Digest(row[0])) for row in rows]
+                for top in tops:
+                    lease.hold_layer(transaction, top)
+            for top in tops:
                 if layers.serving(top) != self._driver.name:
-                    bring(layers, lease, ChainID(Digest(top)), self._driver, kept=True, progress=self._progress)
+                    bring(layers, lease, top, self._driver, kept=True, progress=self._progress)
             layers.prove_durable(all=True)
 
     def _serve(self, base: ChainID) -> str | None:
@@ -273,7 +287,7 @@ class _Migration:
                 continue
             try:
                 left = move_container(self._store, container.id, self._driver, self._is_running)
-            except Corrupt as error:
+            except (Corrupt, Unsupported) as error:
                 left = (error.message, error.hint)
             if left is None:
                 self._containers.append(container.name)

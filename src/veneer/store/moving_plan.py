@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from veneer.drivers.driver import SnapshotID
     from veneer.drivers.protocol import StorageDriver
     from veneer.store.store import Store
 
@@ -41,9 +42,8 @@ class Held(Value):
 
 
 class Stack(Value):
-    """Layers that share a base, served by another driver than they are to be: `tops` are those nothing stands on;
-    `missing` are to be made, which takes about `needed` bytes and `inodes`, and `frees` bytes are free when all is
-    done."""
+    """Layers that share a base, served by another driver than they are to be: `missing` are to be made, which takes
+    about `needed` bytes and `inodes`, for a moment `beside` bytes more; `frees` bytes are free when all is done."""
 
     __slots__ = ()
     base: ChainID
@@ -51,6 +51,7 @@ class Stack(Value):
     missing: int
     needed: int
     inodes: int
+    beside: int
     frees: int
 
 
@@ -69,8 +70,12 @@ def held(store: Store) -> list[Held]:
 
 def stacks_to_move(store: Store, driver: StorageDriver) -> Iterator[Stack]:
     """The layers that `driver` does not serve, by their bases."""
+    from veneer.store.copies import BATCH
+
     rows = store.catalog.rows(
-        "SELECT layer.chain_id, layer.parent, layer.diff_id, old.driver, old.id, old.size, old.entries, copy.id"
+        "SELECT layer.chain_id, layer.parent, layer.diff_id, old.driver, old.id, old.size, old.entries, copy.id,"
+        " CASE WHEN EXISTS (SELECT 1 FROM blob_diff WHERE blob_diff.diff_id = layer.diff_id) THEN 0"
+        " ELSE old.tar_size END"
         " FROM layer JOIN snapshot AS old ON old.id = layer.snapshot"
         " LEFT JOIN layer_copy ON layer_copy.chain_id = layer.chain_id AND layer_copy.driver = ?"
         " LEFT JOIN snapshot AS copy ON copy.id = layer_copy.snapshot ORDER BY layer.created, layer.chain_id",
@@ -104,8 +109,10 @@ def stacks_to_move(store: Store, driver: StorageDriver) -> Iterator[Stack]:
             parts = [row] if driver.any_order else _down(known, row)
             needed += sum(part[5] + part[6] * _PER_ENTRY for part in parts)
             inodes += sum(part[6] for part in parts)
+        # What has no blob is written down as a tar first, not much at a time.
+        beside = max((row[8] for row in missing), default=0) + min(BATCH, sum(row[8] for row in missing))
         old = {row[4]: row[5] for row in members}
-        yield Stack(ChainID(Digest(base)), len(members), len(missing), needed, inodes, sum(old.values()))
+        yield Stack(ChainID(Digest(base)), len(members), len(missing), needed, inodes, beside, sum(old.values()))
 
 
 def _down(known: dict[str, Any], row: Any) -> Iterator[Any]:
@@ -114,6 +121,15 @@ def _down(known: dict[str, Any], row: Any) -> Iterator[Any]:
         if row[1] is None:
             return
         row = known[row[1]]
+
+
+def room_of(driver: StorageDriver, snapshot: SnapshotID) -> int:
+    """About how many bytes it takes to have what a container wrote once more."""
+    try:
+        used = driver.usage(snapshot)
+    except FileNotFoundError:
+        return 0  # removed meanwhile, or lost
+    return used.size + used.inodes * _PER_ENTRY
 
 
 def on_disk(folder: Path) -> int:
