@@ -7,7 +7,7 @@ import zlib
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import accumulate, islice
+from itertools import accumulate, chain, islice
 from struct import Struct
 from struct import error as StructError
 from typing import BinaryIO, TypeAlias
@@ -41,7 +41,7 @@ _ROW_U32 = _ROW.size // 4
 _ROW_U64 = _ROW.size // 8
 _DIGEST_AT = 40
 _CHUNK = 8192
-_Piece: TypeAlias = "array[int] | bytes"
+_Piece: TypeAlias = "array[int] | bytes | bytearray"
 _I64 = 1 << 63
 
 
@@ -174,10 +174,12 @@ class _Writer:
         self.is_directory += b"\1" * missing
 
     def _put_in_order(self) -> None:
-        """Number the entries; `order` is entry number -> row, the rest see Order."""
+        """Number the entries, see Order; `straight`: their rows are in that order."""
         builder = self.builder
         rows = Rows(self.u32[0::_ROW_U32], self.name_ends, builder._names, self.is_directory, builder._directories)
-        found = in_order(rows) or put_in_order(rows, self.real)
+        sorted_already = in_order(rows)
+        self.straight = sorted_already is not None
+        found = sorted_already or put_in_order(rows, self.real)
         self.order, self.parents, self.dirs, self.ends = found.order, found.parents, found.dirs, found.ends
         self.child_starts, self.child_counts, self.children = found.child_starts, found.child_counts, found.children
         self.has_root = len(self.order) > 0 and not self._name_length(self.order[0])
@@ -206,7 +208,17 @@ class _Writer:
 
     def _later(self, code: str, column: memoryview[int]) -> Iterator[array[int]]:
         for start in range(0, len(self.order), _CHUNK):
-            yield array(code, map(column.__getitem__, self.order[start : start + _CHUNK]))
+            if self.straight:
+                piece = array(code)
+                piece.frombytes(column[start : start + _CHUNK].tobytes())
+                yield piece
+            else:
+                yield array(code, map(column.__getitem__, self.order[start : start + _CHUNK]))
+
+    def _name_offsets(self) -> Iterator[array[int]]:
+        if self.straight:
+            return chain((array("I", [0]),), self._later("I", self.name_ends))
+        return self._offsets(map(self._name_length, self.order))
 
     def _offsets(self, lengths: Iterator[int]) -> Iterator[array[int]]:
         """Where each of these would start, laid end to end; and the end."""
@@ -228,7 +240,7 @@ class _Writer:
         """tag -> (length in bytes, the content piece by piece), made when asked for to hold one column at a time."""
         builder, order, n = self.builder, self.order, len(self.order)
         links = self.u32[5::_ROW_U32].__getitem__
-        names_length = sum(map(self._name_length, order))
+        names_length = len(builder._names) if self.straight else sum(map(self._name_length, order))
         links_length = sum(map(self._link_length, map(links, order)))
         devices, attributed = self._sparse(builder._devices), self._sparse(builder._xattrs)
         blobs = [builder._xattrs[order[number]] for number in attributed]
@@ -245,8 +257,8 @@ class _Writer:
             b"SIZE": (8 * n, self._later("Q", self.u64[3::_ROW_U64])),
             b"TIME": (8 * n, self._later("q", self.i64[4::_ROW_U64])),
             b"PARN": kept(self.parents),
-            b"NAMO": (4 * n + 4, self._offsets(map(self._name_length, order))),
-            b"NAME": (names_length, self._joined(self._name)),
+            b"NAMO": (4 * n + 4, self._name_offsets()),
+            b"NAME": (names_length, iter((builder._names,)) if self.straight else self._joined(self._name)),
             b"LNKO": (4 * n + 4, self._offsets(map(self._link_length, map(links, order)))),
             b"LINK": (links_length, self._joined(self._link) if links_length else iter(())),
             b"HASH": (32 * n, self._joined(self._digest)),

@@ -50,13 +50,16 @@ _NOTHING = bytes(32)
 
 
 class Job:
-    """A stretch of the layer: what a worker is told, and what each of its answers is about."""
+    """A stretch of the layer: what a worker is told, and what each of its answers is about.
+
+    `children` are its entries: directories, which are made already, and what is copied; the first `items` are noted.
+    """
 
     __slots__ = ("children", "items", "runs", "size")
 
     def __init__(self) -> None:
         self.runs: list[Run] = []
-        self.children: list[tuple[bytes, Child, tuple[int, ...]]] = []
+        self.children: list[tuple[bytes, Child, tuple[int, ...]] | Place] = []
         self.items = 0
         self.size = 0
 
@@ -150,6 +153,7 @@ class Filling:
             for job in self._jobs():
                 for run in job.runs:
                     self._took(job, copier.run(run))
+                self._listed(job)
         tar.flush()
 
     def _by(self, crew: Crew) -> None:
@@ -157,12 +161,26 @@ class Filling:
         crew.begin(self._root, trees, latest_ns=self._latest_ns, replacing=self._replacing)
         for job, copied in crew.work(self._jobs(), self._hashed):
             self._took(job, copied)
+            self._listed(job)
+
+    def _listed(self, job: Job) -> None:
+        """Note the directories that come next in a job, before what is in them: the index has the layer's order."""
+        children = job.children
+        while job.items < len(children) and isinstance(place := children[job.items], Place):
+            job.items += 1
+            if place.listed:
+                self._entries += 1
+                fields = (place.path, Kind.DIRECTORY, place.mode, place.uid, place.gid, 0, place.mtime_ns)
+                self._index.add(*fields, xattrs=place.xattrs)
+            else:
+                self._index.add(place.path, Kind.DIRECTORY, 0o755, implied=True)
 
     def _took(self, job: Job, copied: list[Copied]) -> None:
         """Note what items became; answers come in the order of their items."""
         add = self._index.add
         for each in copied:
-            path, child, listed = job.children[job.items]
+            self._listed(job)
+            path, child, listed = job.children[job.items]  # type: ignore[misc]
             job.items += 1
             kind, mode, uid, gid, size, mtime_ns, link, rdev, xattrs, total, content, row = each
             add(
@@ -198,6 +216,7 @@ class Filling:
         for place, name, child in self._plan.walk():
             if child is None:
                 block = self._directory(place)
+                job.children.append(place)
                 if block:
                     job.runs.append((-1, block, b"", ()))
                     run = None
@@ -215,7 +234,7 @@ class Filling:
             if len(job.children) >= _JOB_ITEMS or job.size >= _JOB_BYTES:
                 yield job
                 job, run = Job(), None
-        if job.runs:
+        if job.children:
             yield job
 
     def _item(
@@ -271,11 +290,8 @@ class Filling:
                 self._replace(place.path)
         self._places.append(place)
         if not place.listed:
-            self._index.add(place.path, Kind.DIRECTORY, 0o755, implied=True)
             return b""
-        self._entries += 1
         fields = (place.path, Kind.DIRECTORY, place.mode, place.uid, place.gid, 0, place.mtime_ns)
-        self._index.add(*fields, xattrs=place.xattrs)
         return header(*fields) if not place.xattrs else member_header(Entry(*fields, xattrs=place.xattrs))
 
     def _replace(self, path: bytes) -> None:
