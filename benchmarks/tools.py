@@ -100,6 +100,9 @@ class Dockerd(Tool):
         return [self._docker.pid]
 
     def close(self) -> None:
+        line, env = self.command("ps", "--all", "--quiet")
+        if left := run(*line, env=env).out.split():
+            self.do("rm", "--force", *left, memory=False)
         self._docker.stop()
 
 
