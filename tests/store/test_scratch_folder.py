@@ -9,7 +9,7 @@ import pytest
 
 import veneer
 from veneer.store import leases
-from veneer.store.gc import dead_scratch
+from veneer.store.strays import dead_scratch
 
 
 def test_a_scratch_folder_is_nobody_elses_to_take_until_it_is_empty(tmp_path: Path, monkeypatch: Any) -> None:

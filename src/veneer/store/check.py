@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from veneer.errors import Corrupt, VeneerError
 from veneer.oci.digest import BlobDigest, ChainID, DiffID, Digest
 from veneer.store.catalog import CatalogDamaged
-from veneer.store.gc import dead_scratch, strays
+from veneer.store.strays import dead_scratch, strays
 
 if TYPE_CHECKING:
     from veneer.changeset.entry import Entry
