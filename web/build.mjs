@@ -1,0 +1,34 @@
+// One call of esbuild: src/ becomes app.js and app.css, and SOURCES says of what they were made.
+import {createHash} from 'node:crypto';
+import {readdirSync, readFileSync, writeFileSync} from 'node:fs';
+import {dirname, join, relative} from 'node:path';
+import {fileURLToPath} from 'node:url';
+import {build} from 'esbuild';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const out = join(here, '../src/veneer/view/web/static');
+
+/** What the bundle depends on, sorted by path. */
+function sources() {
+  const src = readdirSync(join(here, 'src'), {recursive: true, withFileTypes: true})
+    .filter((each) => each.isFile())
+    .map((each) => relative(here, join(each.parentPath, each.name)));
+  return [...src, 'build.mjs', 'package.json', 'package-lock.json'].sort();
+}
+
+await build({
+  entryPoints: {app: join(here, 'src/main.js')},
+  bundle: true,
+  minify: true,
+  format: 'iife',
+  target: ['es2022'],
+  charset: 'ascii', // a report stands in a page of any encoding
+  legalComments: 'eof',
+  outdir: out,
+});
+
+const lines = sources().map((path) => {
+  const digest = createHash('sha256').update(readFileSync(join(here, path))).digest('hex');
+  return `${digest}  ${path}\n`;
+});
+writeFileSync(join(out, 'SOURCES'), lines.join(''));

@@ -1,0 +1,88 @@
+/** One image: what it is in a few figures, and its tabs. */
+
+import {html, nothing} from 'lit-html';
+import {awaited} from '../parts/trouble.js';
+import {ago, counted, day, percent, short, shown, size} from '../words.js';
+import {badges} from './badges.js';
+import {dockerfile} from './dockerfile.js';
+import {labels} from './labels.js';
+import {layers} from './layers.js';
+import {tags} from './tags.js';
+import {waste} from './waste.js';
+
+/** @type {[string, string, (app: import('../app.js').App, image: Image) => unknown][]} */
+const TABS = [
+  ['map', 'Layers', (app, image) => layers(app, image, true)],
+  ['tree', 'Files', (app, image) => layers(app, image, false)],
+  ['waste', 'Waste', waste],
+  ['dockerfile', 'Dockerfile', dockerfile],
+  ['labels', 'Labels', labels],
+  ['tags', 'Tags', tags],
+  ['badges', 'Badges', badges],
+];
+
+/** @param {import('../app.js').App} app */
+export function image(app) {
+  const {router, source} = app;
+  const {ref} = router.route;
+  const platform = router.get('platform');
+  const answer = app.asked.get(`image ${ref} ${platform}`, () => source.image(ref, platform));
+  return {title: `${shown(ref)} · veneer`, body: awaited(answer, (found) => page(app, found))};
+}
+
+/** @param {import('../app.js').App} app @param {Image} found */
+function page(app, found) {
+  const {router} = app;
+  const offered = app.source.embedded ? TABS.filter(([name]) => name !== 'badges') : TABS;
+  const tab = router.choice('tab', offered.map(([name]) => name));
+  offered.forEach(([name], n) => app.keys.set(String(n + 1), () => router.set({tab: n ? name : null})));
+  const draw = /** @type {typeof TABS[number]} */ (offered.find(([name]) => name === tab))[2];
+  return html`<div class="hero">
+      <div class="row">
+        <h1><bdi>${shown(found.ref)}</bdi></h1>
+        ${platforms(app, found)}
+        <span class="grow"></span>
+        ${app.source.embedded ? nothing : html`<a class="button plain" href=${router.href('compare', '', {images: found.ref})}>Compare with …</a>`}
+      </div>
+      <p class="dim under">${line(app, found)}</p>
+      ${figures(found)}
+    </div>
+    <nav class="tabs" aria-label="Views of the image">${offered.map(([name, label], n) => html`<a
+      href=${router.here({tab: n ? name : null})} aria-current=${name === tab ? 'page' : nothing} @click=${(/** @type {MouseEvent} */ event) => {
+        if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+        event.preventDefault();
+        router.set({tab: n ? name : null});
+      }}>${label}</a>`)}</nav>
+    <div class="tab">${draw(app, found)}</div>`;
+}
+
+/** @param {import('../app.js').App} app @param {Image} found */
+function platforms(app, found) {
+  if (found.platforms.length < 2) return html`<span class="chip">${shown(found.platform)}</span>`;
+  return html`<label><span class="sr">Platform</span><select class="chip" @change=${(/** @type {any} */ event) => app.router.set({platform: event.target.value})}>
+    ${found.platforms.map((each) => html`<option value=${each} ?selected=${each === found.platform}>${shown(each)}</option>`)}</select></label>`;
+}
+
+/** @param {import('../app.js').App} app @param {Image} found */
+function line(app, found) {
+  const others = found.tags.filter((tag) => tag !== found.ref);
+  const {base} = found;
+  return html`<code title=${found.id}>${short(found.id)}</code>
+    ${found.created ? html` · <span title=${found.created}>made ${day(found.created)}, ${ago(found.created)}</span>` : nothing}
+    ${base ? html` · on ${base.here ? html`<a href=${app.router.href('image', base.here)}><bdi>${shown(base.ref)}</bdi></a>` : html`<bdi>${shown(base.ref)}</bdi>`},
+      ${counted(base.layers, 'layer')} of it <span class="how">(by ${shown(base.how)})</span>` : nothing}
+    ${others.length ? html` · also ${others.slice(0, 6).map((tag) => html`<span class="tag"><bdi>${shown(tag)}</bdi></span> `)}` : nothing}`;
+}
+
+/** @param {Image} found */
+function figures(found) {
+  const told = [
+    [size(found.visible), 'to be seen'],
+    [size(found.stored), 'stored'],
+    [size(found.blob_size), 'to download'],
+    [String(found.layers.length), found.layers.length === 1 ? 'layer' : 'layers'],
+    [percent(found.visible, found.stored || 1), 'efficiency'],
+    [size(found.wasted), 'in vain'],
+  ];
+  return html`<dl class="figures">${told.map(([value, name], n) => html`<div class=${n === 5 && found.wasted > 0 ? 'warn' : ''}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
+}

@@ -1,0 +1,72 @@
+/** The first page: what images there are, found by name, ID or label, and chosen for comparison. */
+
+import {html, nothing} from 'lit-html';
+import {awaited} from '../parts/trouble.js';
+import {ago, counted, short, shown, size} from '../words.js';
+
+const SORTS = {name: 'Name', created: 'Created', size: 'Stored', layers: 'Layers'};
+
+/** @param {Listed[]} all @param {string} by */
+function sorted(all, by) {
+  const rows = [...all];
+  if (by === 'name') rows.sort((a, b) => (a.ref < b.ref ? -1 : 1));
+  if (by === 'created') rows.sort((a, b) => ((a.created ?? '') < (b.created ?? '') ? 1 : -1));
+  if (by === 'size') rows.sort((a, b) => b.stored - a.stored);
+  if (by === 'layers') rows.sort((a, b) => b.layers - a.layers);
+  return rows;
+}
+
+/** @param {import('../app.js').App} app */
+export function images(app) {
+  const {router, source} = app;
+  const q = router.get('q');
+  const by = router.choice('sort', ['name', 'created', 'size', 'layers']);
+  const answer = app.asked.latest('images', `images ${q}`, () => source.images(q));
+  const chosen = app.memory('chosen', () => /** @type {Set<string>} */ (new Set()));
+  const body = html`
+    <div class="row head">
+      <div><h1>Images</h1><p class="dim">${answer.value ? summary(answer.value, q) : ' '}</p></div>
+      <span class="grow"></span>
+      ${source.embedded ? nothing : html`<label class="search"><span class="sr">Search images</span>
+        <input type="search" placeholder="Name, ID or label" .value=${q} @input=${(/** @type {any} */ event) => router.set({q: event.target.value})}><kbd>/</kbd></label>`}
+    </div>
+    ${chosen.size ? html`<div class="bar row" role="region" aria-label="Chosen for comparison"><span>${counted(chosen.size, 'image')} chosen</span>
+      <a class="button" href=${router.href('compare', '', {images: [...chosen].join(',')})}>Compare</a>
+      <button class="quiet" @click=${() => { chosen.clear(); app.redraw(); }}>None</button></div>` : nothing}
+    ${awaited(answer, (all) => (all.length ? table(app, sorted(all, by), by, chosen) : nothingThere(q)))}`;
+  return {title: 'Images · veneer', body};
+}
+
+/** @param {Listed[]} all @param {string} q */
+function summary(all, q) {
+  const stored = all.reduce((sum, each) => sum + each.stored, 0);
+  return html`${counted(all.length, 'image')}${q ? ` with “${shown(q)}”` : ''}, ${size(stored)} if nothing were shared`;
+}
+
+/** @param {string} q */
+function nothingThere(q) {
+  return html`<div class="empty card">${q ? html`<p>No image has “${shown(q)}” in its name, ID or labels.</p>`
+    : html`<p>There are no images yet.</p><p class="dim"><code>veneer pull</code>, <code>veneer load</code> or <code>veneer build</code> bring one.</p>`}</div>`;
+}
+
+/** @param {import('../app.js').App} app @param {Listed[]} rows @param {string} by @param {Set<string>} chosen */
+function table(app, rows, by, chosen) {
+  const most = Math.max(1, ...rows.map((each) => each.stored));
+  /** @param {keyof typeof SORTS} key @param {string} kind */
+  const head = (key, kind = '') => html`<th scope="col" class=${kind} aria-sort=${by === key ? 'descending' : nothing}>
+    <button class="sort" @click=${() => app.router.set({sort: key === 'name' ? null : key})}>${SORTS[key]}${by === key ? ' ▾' : ''}</button></th>`;
+  return html`<div class="card scroll" tabindex="0" role="region" aria-label="Images"><table class="images">
+    <thead><tr><th scope="col"><span class="sr">Compare</span></th>${head('name')}<th scope="col">Image ID</th><th scope="col">Platform</th>${head('created')}
+      ${head('layers', 'n')}${head('size', 'n')}<th scope="col" class="n">Download</th></tr></thead>
+    <tbody>${rows.map((each) => html`<tr>
+      <td><input type="checkbox" aria-label=${`Choose ${shown(each.ref)}`} .checked=${chosen.has(each.ref)} @change=${() => {
+        if (!chosen.delete(each.ref)) chosen.add(each.ref);
+        app.redraw();
+      }}></td>
+      <th scope="row"><a class="name" href=${app.router.href('image', each.ref)}><bdi>${shown(each.ref)}</bdi></a>
+        ${each.tags.filter((tag) => tag !== each.ref).slice(0, 4).map((tag) => html` <span class="tag"><bdi>${shown(tag)}</bdi></span>`)}</th>
+      <td><code>${short(each.id)}</code></td><td>${shown(each.platform)}</td><td title=${each.created ?? ''}>${ago(each.created)}</td>
+      <td class="n">${each.layers}</td>
+      <td class="n"><span class="meter" .style=${`--share:${(100 * each.stored) / most}%`}>${size(each.stored)}</span></td>
+      <td class="n">${size(each.blob_size)}</td></tr>`)}</tbody></table></div>`;
+}

@@ -1,0 +1,118 @@
+/** The wall of layers: boxes one can point at, walk through by arrow keys, and lock the journal with. */
+
+import {html, nothing} from 'lit-html';
+import {repeat} from 'lit-html/directives/repeat.js';
+import {wall} from '../layout/wall.js';
+import {ago, counted, family, shown, size, told} from '../words.js';
+
+const WIDTH = 236;
+const NARROW = 132;
+const GAP = 10;
+
+/** @typedef {{joint: Joint | null, image: number | null, focus: string, grab: boolean}} State */
+
+/** What is pointed at. @param {import('../app.js').App} app */
+export function joint(app) {
+  return app.memory('wall', () => /** @type {State} */ ({joint: null, image: null, focus: '', grab: false}));
+}
+
+/** Only the images whose number is kept, renumbered. @param {Joint[]} trie @param {Map<number, number>} numbers @returns {Joint[]} */
+function kept(trie, numbers) {
+  return trie.map((each) => ({...each, images: each.images.flatMap((image) => numbers.get(image) ?? []), children: kept(each.children, numbers)}))
+    .filter((each) => each.images.length);
+}
+
+/** @param {import('../app.js').App} app @param {Comparison} found @param {{scale: string, order: string, filter: string}} options */
+export function wallOf(app, found, {scale, order, filter}) {
+  const state = joint(app);
+  const images = found.images.map((image, number) => ({image, number})).filter(({image}) => image.ref.toLowerCase().includes(filter));
+  const numbers = new Map(images.map(({number}, at) => [number, at]));
+  const trie = filter ? kept(found.trie, numbers) : found.trie;
+  const drawn = wall(trie, images.length, {scale: /** @type {any} */ (scale), order: /** @type {any} */ (order)});
+  const width = images.length > 12 ? NARROW : WIDTH;
+  const left = (/** @type {number} */ column) => column * (width + GAP);
+  const lock = app.router.get('lock');
+  const locked = images.findIndex(({image}) => image.ref === lock);
+  const id = (/** @type {import('../layout/wall.js').Box} */ box) => `${box.joint.chain_id} ${box.part}`;
+  if (!drawn.boxes.some((box) => id(box) === state.focus)) state.focus = drawn.boxes.length ? id(drawn.boxes[0]) : '';
+  const at = drawn.boxes.findIndex((box) => id(box) === state.focus);
+  const pointed = state.joint;
+  const point = (/** @type {Joint | null} */ to, /** @type {number | null} */ image) => {
+    if (state.joint === to && state.image === image) return;
+    state.joint = to;
+    state.image = image;
+    app.redraw();
+  };
+  const first = (/** @type {Joint} */ of) => images[of.images[0]];
+  const open = (/** @type {Joint} */ of) => app.router.go(app.router.href('image', first(of).image.ref, {at: of.index, since: of.index > 1 ? of.index - 1 : null}));
+  const lockOn = (/** @type {string} */ ref) => app.router.set({lock: lock === ref ? null : ref});
+  app.after.push(() => {
+    if (state.grab) /** @type {HTMLElement | null} */ (document.querySelector('.wall [tabindex="0"]'))?.focus();
+    state.grab = false;
+  });
+  const key = (/** @type {KeyboardEvent} */ event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const box = drawn.boxes[at];
+    if (!box) return;
+    const to = {ArrowUp: () => above(drawn.boxes, at, 1), ArrowDown: () => above(drawn.boxes, at, -1), ArrowRight: () => beside(drawn.boxes, at, 1), ArrowLeft: () => beside(drawn.boxes, at, -1)}[event.key];
+    if (to) {
+      const next = drawn.boxes[to()];
+      state.focus = id(next);
+      state.grab = true;
+      point(next.joint, null);
+      app.redraw();
+    } else if (event.key === 'l') lockOn(first(box.joint).image.ref);
+    else if (event.key === 'Enter') open(box.joint);
+    else return;
+    event.preventDefault();
+  };
+  return html`<div class="scroll wallscroll" tabindex="-1"><div class="wall" .style=${`width:${left(drawn.columns.length) - GAP}px`}>
+    <div class="heads" .style=${`--width:${width}px;--gap:${GAP}px`}>${drawn.columns.map((image) => head(app, images[image].image, locked === image, () => lockOn(images[image].image.ref), () => point(null, images[image].number)))}</div>
+    <div class="boxes" role="group" aria-label="Layers, the base at the bottom" .style=${`height:${drawn.height}px`} @keydown=${key} @pointerleave=${() => point(null, null)}>
+    ${repeat(drawn.boxes, id, (box) => {
+      const {joint: of} = box;
+      const inLock = locked >= 0 && of.images.includes(locked);
+      const twin = pointed && pointed.chain_id !== of.chain_id && pointed.diff_id === of.diff_id;
+      const letter = family(of.keyword);
+      const others = of.images.length > 1 ? `, in ${counted(of.images.length, 'image')}` : `, in ${shown(first(of).image.ref)}`;
+      return html`<button class=${`box f-${letter === '?' ? 'N' : letter}${inLock ? ' locked' : ''}${twin ? ' twin' : ''}${pointed?.chain_id === of.chain_id ? ' pointed' : ''}${box.scaled ? '' : ' least'}${box.height < 38 ? ' low' : ''}`}
+        tabindex=${id(box) === state.focus ? 0 : -1} data-span=${box.span}
+        aria-label=${`Layer ${of.index}, ${told(of.instruction)}, ${size(of.stored)}${others}${of.also.length ? ', the same content elsewhere' : ''}`} title=${shown(of.instruction)}
+        .style=${`left:${left(box.first)}px;width:${box.span * width + (box.span - 1) * GAP}px;bottom:${box.y}px;height:${box.height - 2}px`}
+        @pointerenter=${() => point(of, null)} @focus=${() => { state.focus = id(box); point(of, null); }} @click=${() => open(of)}>
+        <span class=${`letter f-${letter === '?' ? 'N' : letter}`} aria-hidden="true">${letter}</span><code>${told(of.instruction)}</code>
+        ${of.also.length ? html`<span class="also" title="the same content in another stack">◇</span>` : nothing}<span class="amount">${size(of.stored)}</span></button>`;
+    })}</div></div></div>
+    <p class="dim small">${scale === 'bytes' ? 'Heights are bytes; boxes with a notch are too small to be drawn to scale.' : scale === 'log' ? 'Heights are logarithms of bytes.' : 'All boxes are as high.'} ◇ has the same content as a layer in another stack.</p>`;
+}
+
+/** @param {import('../app.js').App} app @param {Column} image @param {boolean} locked @param {() => void} lock @param {() => void} point */
+function head(app, image, locked, lock, point) {
+  return html`<div class=${`head${locked ? ' locked' : ''}`} @pointerenter=${point}>
+    <a class="name" href=${app.router.href('image', image.ref)} title=${shown(image.ref)}><bdi>${shown(image.ref)}</bdi></a>
+    <button class="quiet" @click=${lock} aria-pressed=${locked ? 'true' : 'false'} aria-label=${`Lock the journal on ${shown(image.ref)}`} title="Lock the journal on this image (l)">${locked ? '◉' : '○'}</button>
+    <span class="dim small">${size(image.stored)} · ${counted(image.layers.length, 'layer')}${image.created ? ` · ${ago(image.created)}` : ''}</span></div>`;
+}
+
+/** The box on a box, or beneath it. @param {import('../layout/wall.js').Box[]} boxes @param {number} from @param {1 | -1} way */
+function above(boxes, from, way) {
+  const here = boxes[from];
+  const edge = way > 0 ? here.y + here.height : here.y;
+  const found = boxes.findIndex((box) => Math.abs((way > 0 ? box.y : box.y + box.height) - edge) < 0.01 && box.first < here.first + here.span && here.first < box.first + box.span);
+  return found < 0 ? from : found;
+}
+
+/** The box to the right or left, at this height if there is one. @param {import('../layout/wall.js').Box[]} boxes @param {number} from @param {1 | -1} way */
+function beside(boxes, from, way) {
+  const here = boxes[from];
+  const column = way > 0 ? here.first + here.span : here.first - 1;
+  const middle = here.y + here.height / 2;
+  let best = from;
+  let least = Infinity;
+  boxes.forEach((box, n) => {
+    if (box.first > column || column >= box.first + box.span) return;
+    const far = middle < box.y ? box.y - middle : middle > box.y + box.height ? middle - box.y - box.height : 0;
+    if (far < least) [best, least] = [n, far];
+  });
+  return best;
+}
