@@ -240,6 +240,9 @@ TOP: Mapping[str, Leaf] = {
     "rmi": _REMOVE,
     "run": _RUN,
     "save": _SAVE,
+    "serve": Leaf(
+        "serve", "SERVE", "Show the images of this store in a browser: layers, files, sizes, histories, side by side"
+    ),
     "start": _START,
     "stats": _STATS,
     "stop": _STOP,

@@ -57,7 +57,7 @@ def tag_of(*parts: bytes | str) -> str:
 
 
 def as_json(document: Any) -> bytes:
-    """A document as UTF-8; halves of characters, which labels may have, are written as escapes."""
+    """A document as UTF-8; what a question had that is no UTF-8 goes back as escapes."""
     try:
         return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:

@@ -101,7 +101,8 @@ def _page(
         return len(kept), kept[first : first + limit]
     # Too many to keep: of a million names no more are held than the page and those before it.
     total = 0
-    return total, heapq.nsmallest(first + limit, counted(), key=_key(sort))[first:]
+    lines = heapq.nsmallest(first + limit, counted(), key=_key(sort))
+    return total, lines[first:]
 
 
 def _key(sort: str) -> Callable[[Line], Any]:
