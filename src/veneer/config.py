@@ -119,6 +119,17 @@ class Config:
         return cls(origins=origins, **settings)
 
 
+def beside(name: str, chosen: str = "") -> str:
+    """The file called `name` in the folder of the configuration file: of `chosen`, if somebody chose one."""
+    env = os.environ
+    system = os.geteuid() == 0 and not env.get(ENTERED)
+    file = chosen or env.get("VENEER_CONFIG") or ""
+    if file:
+        return os.path.join(os.path.dirname(os.path.abspath(file)), name)
+    folder = "/etc" if system else env.get("XDG_CONFIG_HOME") or f"{env.get('HOME') or '/'}/.config"
+    return f"{folder}/veneer/{name}"
+
+
 def mark_entered(inside: int = 0, outside: int = 0) -> None:
     """Tell this process's later configurations, and those of its children, that its root is a plain user outside.
 

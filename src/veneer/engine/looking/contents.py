@@ -17,6 +17,8 @@ from veneer.errors import Corrupt, InvalidRequest, Unavailable
 from veneer.values import Value
 
 if TYPE_CHECKING:
+    import io
+
     from veneer.changeset.compression import Source
     from veneer.changeset.entry import Entry
     from veneer.changeset.tar import TarReader
@@ -109,17 +111,16 @@ def _from_tar(source: Source, entry: Entry, shown: str) -> BinaryIO | None:
         while reader.next():
             if reader.kind is Kind.REGULAR and reader.size == entry.size:
                 found = _copied(reader)
-                if found is not None and hashlib.file_digest(found, "sha256").digest() == entry.digest:
+                if hashlib.file_digest(found, "sha256").digest() == entry.digest:
                     found.seek(0)
                     return found
-                if found is not None:
-                    found.close()
+                found.close()
     finally:
         reader.close()
     return None
 
 
-def _copied(reader: TarReader) -> BinaryIO:
+def _copied(reader: TarReader) -> io.BufferedRandom:
     """A member's content in a nameless file, its holes too."""
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(tempfile.TemporaryFile())
@@ -132,5 +133,5 @@ def _copied(reader: TarReader) -> BinaryIO:
         file.truncate(reader.size)
         file.seek(0)
         stack.pop_all()
-        return file  # type: ignore[return-value]
+        return file
     raise AssertionError("an ExitStack lets errors through")

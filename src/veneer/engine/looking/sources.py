@@ -11,7 +11,7 @@ import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from veneer.changeset.index import LayerIndex
 from veneer.engine.looking.subject import Documents, Subject
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from veneer.distribution.client import Registries
     from veneer.distribution.streaming import RemoteImage
     from veneer.engine.engine import Engine
-    from veneer.engine.looking.contents import LayerBytes
+    from veneer.engine.looking.contents import LayerBytes, Tar
     from veneer.oci.digest import ChainID, DiffID
     from veneer.oci.manifest import Index, Manifest
     from veneer.store.images import Image
@@ -111,7 +111,7 @@ def stored_bytes(engine: Engine, chain_id: ChainID) -> LayerBytes:
 
     layers = engine.store.layers
     layer = layers.get(chain_id)
-    return LayerBytes(os.fspath(layers.directory(layer)), layers.tar(layer).open)
+    return LayerBytes(os.fspath(layers.directory(layer)), cast("Tar", layers.tar(layer).open))
 
 
 def _index_of(engine: Engine, image: Image) -> Index | None:

@@ -1,0 +1,164 @@
+"""`veneer peel`."""
+
+from __future__ import annotations
+
+from veneer.cli.app import App, Failure
+from veneer.cli.command import Command
+from veneer.cli.flags import Option, Parsed
+from veneer.cli.looked import WHERE, image_and, looked_at, needs_no_name, path_bytes, spelled_out
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from veneer.engine.looking.subject import Subject
+    from veneer.view.peel.around import Around
+    from veneer.view.peel.model import Peel
+    from veneer.view.peel.preferences import Preferences
+
+THEMES = ("dark", "light", "contrast")
+
+
+def run(app: App, given: Parsed) -> None:
+    name, path = _named(app, given)
+    at, since = _number(given, "at"), _number(given, "since")
+    if given.text("theme") not in ("", *THEMES):
+        raise Failure(f"invalid --theme {given.text('theme')!r}: one of {', '.join(THEMES)}")
+    if given.flag("plain"):
+        _plain(app, given, name, path, (at, since))
+        return
+    if not (app.on_terminal and app.stdin.isatty()):
+        raise Failure("peel is for a terminal; --plain prints the same tables")
+    try:
+        import textual  # noqa: F401
+    except ModuleNotFoundError:
+        from veneer.view.extras import missing
+
+        raise missing("peel", "Textual", "tui") from None
+    while True:
+        platform = _shown(app, given, name, path, (at, since))
+        if not platform:
+            return
+        given.values["platform"] = platform
+
+
+def _named(app: App, given: Parsed) -> tuple[str, bytes]:
+    words = given.arguments
+    if needs_no_name(given) and len(words) == 1 and words[0].startswith("/"):
+        return "", path_bytes(words[0])
+    name, paths = image_and(app, given, 0, PEEL.usage)
+    return name, path_bytes(paths[0]) if paths else b""
+
+
+def _number(given: Parsed, option: str) -> int | None:
+    text = given.text(option)
+    if text and (not text.isascii() or not text.isdigit() or len(text) > 9):
+        raise Failure(f'invalid argument "{text}" for "--{option}" flag: a number is wanted')
+    return int(text) if text else None
+
+
+def _placed(subject: Subject, ends: tuple[int | None, int | None]) -> Peel:
+    """The image with the slider where it is to be."""
+    from veneer.analysis.view import NoSuchDepth
+    from veneer.view.peel.model import Peel
+
+    peel = Peel(subject)
+    at, since = ends
+    at = peel.layers if at is None else at
+    since = max(at - 1, 0) if since is None else since
+    if not 0 <= since <= at <= peel.layers:
+        raise NoSuchDepth(f"no range from layer {since} to layer {at}: the image has {peel.layers} layers",
+                          hint=f"give 0 <= since <= at <= {peel.layers}")  # fmt: skip
+    if ends != (None, None):
+        peel.go(at, since)
+    return peel
+
+
+def _plain(app: App, given: Parsed, name: str, path: bytes, ends: tuple[int | None, int | None]) -> None:
+    from veneer.view.peel.plain import plain_lines
+
+    with looked_at(app, given, name) as subject:
+        peel = _placed(subject, ends)
+        peel.load()
+        peel.weigh()
+        looking = app.engine.looking
+        peel.base, peel.shared = looking.stands_on(subject), tuple(looking.shared_with(subject))
+        for line in plain_lines(peel, _there(peel, path), app.columns):
+            app.line(line.rstrip())
+
+
+def _there(peel: Peel, path: bytes) -> bytes:
+    """The path as layers have it.  Raises NotThere."""
+    from veneer.analysis.view import NotThere
+    from veneer.cli.looked import shown_path
+
+    for each in (path, spelled_out(path)):
+        copies, place = peel.subject.table.find(each)
+        if copies or place is not None:
+            return each
+    raise NotThere(f"{shown_path(path)} is in no layer of {peel.subject.name}")
+
+
+def _shown(app: App, given: Parsed, name: str, path: bytes, ends: tuple[int | None, int | None]) -> str:
+    """The application, until it is left; the platform that is to be shown instead, "" for none."""
+    from veneer.errors import VeneerError
+    from veneer.view.peel.app import PeelApp
+    from veneer.view.peel.around import News
+
+    if given.text("archive") == "-":
+        raise Failure("standard input is where keys come from: give the archive as a file, or use --plain")
+    news = News()
+    with looked_at(app, given, name, progress=news) as subject:
+        peel = _placed(subject, ends)
+        left = PeelApp(peel, _around(app, given), _preferences(given), news, path=path).run()
+    if isinstance(left, VeneerError):
+        raise left
+    return left[1] if isinstance(left, tuple) else ""
+
+
+def _around(app: App, given: Parsed) -> Around:
+    import os
+
+    from veneer.view.peel.around import Around
+
+    def other(name: str) -> AbstractContextManager[Subject]:
+        alone = Parsed(WHERE)
+        alone.values["platform"] = given.text("platform")
+        return looked_at(app, alone, name)
+
+    def names() -> list[str]:
+        if not os.path.isdir(app.engine.config.root_name):
+            return []
+        return [reference.familiar for image in app.engine.store.images.list() for reference in image.references]
+
+    looking = app.engine.looking
+    return Around(other, names, looking.stands_on, looking.shared_with)
+
+
+def _preferences(given: Parsed) -> Preferences:
+    from veneer.config import beside
+    from veneer.view.peel.preferences import Preferences, read
+
+    file = beside("peel.toml", given.text("config_file") if "config_file" in given.given else "")
+    try:
+        with open(file, encoding="utf-8", errors="surrogateescape") as stream:
+            found = read(stream.read(), file)
+    except FileNotFoundError:
+        found = Preferences()
+    return found.replaced(theme=given.text("theme")) if given.text("theme") else found
+
+
+PEEL = Command(
+    run,
+    "Peel an image in the terminal: layers, files at any depth, histories, waste, a map",
+    "[OPTIONS] IMAGE [PATH]",
+    most=2,
+    options=(
+        Option("at", "int", "Begin with the lowest layers, so many (default: all)"),
+        Option("plain", "bool", "Print the same tables and end"),
+        Option("since", "int", "Begin with what differs from the tree of the lowest layers, so many"),
+        Option("theme", "string", 'Colours: "dark", "light" or "contrast"', shown_default='"dark"'),
+        *WHERE,
+    ),
+    only_looks=True,
+)

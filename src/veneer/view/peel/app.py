@@ -1,0 +1,120 @@
+"""`veneer peel` as a Textual application: its screens, its styles, and work that goes on in threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.worker import get_current_worker
+
+from veneer.errors import VeneerError
+from veneer.view.peel import themes
+from veneer.view.peel.around import Around, News
+from veneer.view.peel.base import PeelScreen
+from veneer.view.peel.keys import ACTIONS, Action, shown
+from veneer.view.peel.model import Peel
+from veneer.view.peel.preferences import Preferences
+
+CSS = """
+Screen { layers: base; background: $background; color: $foreground; }
+Words { width: 1fr; height: 1; background: $surface; }
+#top { height: 2; dock: top; }
+#tabs { dock: top; display: none; }
+#hints { dock: bottom; }
+Pane {
+    border: round $peel-dim; background: $background; width: 1fr; height: 1fr;
+    border-title-color: $foreground; scrollbar-size: 1 1; overflow-x: hidden;
+    scrollbar-color: $peel-dim; scrollbar-background: $background;
+}
+Pane:focus { border: heavy $peel-here; border-title-style: bold; }
+#left { width: 36%; min-width: 42; max-width: 74; }
+#right { width: 1fr; }
+#layers { height: 3fr; }
+#layer { height: 2fr; min-height: 8; }
+#files { height: 3fr; }
+#history { height: 1fr; min-height: 6; }
+Ask { align: left bottom; background: $background 0%; }
+#ask { height: 4; background: $surface; border-top: solid $peel-here; }
+#ask Input { border: none; height: 1; background: $background; }
+""" + themes.meanings_css()
+
+
+class PeelApp(App[Any], inherit_bindings=False):
+    """An image peeled.  Exits with None, with the error that ended it, or with ("platform", NAME)."""
+
+    CSS = CSS
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q,ctrl+c", "quit", "Quit", show=False, priority=True)]
+    TITLE = "veneer peel"
+
+    def __init__(
+        self, peel: Peel, around: Around, preferences: Preferences | None = None, news: News | None = None,
+        *, path: bytes = b"",
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.peel = peel
+        self.around = around
+        self.preferences = preferences or Preferences()
+        self.news = news or News()
+        self.first_path = path
+        for name in themes.NAMES:
+            self.register_theme(themes.theme(name))
+        self.theme = f"veneer-{self.preferences.theme}"
+        self.set_keymap(dict(self.preferences.keys))
+
+    def on_mount(self) -> None:
+        from veneer.view.peel.main_screen import Main
+
+        self.push_screen(Main())
+        for warning in self.preferences.warnings:
+            self.notify(warning, severity="warning", markup=False)
+
+    # -- keys, themes, commands ------------------------------------------------------------------------------
+
+    def keys_of(self, action: Action) -> str:
+        """The keys that do it now."""
+        return self.preferences.keys.get(action.id, action.keys)
+
+    def next_theme(self) -> None:
+        names = themes.NAMES
+        now = self.theme.removeprefix("veneer-")
+        self.theme = f"veneer-{names[(names.index(now) + 1) % len(names)]}"
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        if isinstance(screen, PeelScreen):
+            for action in ACTIONS:
+                do = getattr(screen, f"do_{action.id}", None)
+                if do is not None:
+                    yield SystemCommand(action.about, shown(self.keys_of(action)), do)
+
+    def tell(self, text: str, *, bad: bool = False) -> None:
+        """A word in the corner."""
+        self.notify(text, severity="error" if bad else "information", markup=False, timeout=8 if bad else 4)
+
+    # -- work in threads -------------------------------------------------------------------------------------
+
+    def working(self, screen: Screen[Any], work: Callable[[], Any], done: Callable[[Any], object], group: str) -> None:
+        """In a worker's thread: `work`, and `done` in the application's unless that is over or overtaken by now."""
+        worker = get_current_worker()
+        try:
+            found = work()
+        except VeneerError as error:
+            if not worker.is_cancelled:
+                self._here(screen, self._failed, (error, group))
+            return
+        if not worker.is_cancelled:
+            self._here(screen, done, found)
+
+    def _here(self, screen: Screen[Any], do: Callable[[Any], object], what: Any) -> None:
+        if self.is_running and screen.is_attached:
+            self.call_from_thread(do, what)
+
+    def _failed(self, told: tuple[VeneerError, str]) -> None:
+        error, group = told
+        if group == "load":
+            self.exit(error)
+        else:
+            self.tell(f"{error.message}{f' ({error.hint})' if error.hint else ''}", bad=True)

@@ -1,0 +1,176 @@
+"""What all screens of `veneer peel` share: keys become actions, questions are asked on the last line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Input, Label
+
+from veneer.view.peel.keys import ACTIONS, shown
+from veneer.view.peel.lines import Pane, Words
+from veneer.view.peel.spans import Spans, cut
+
+if TYPE_CHECKING:
+    from veneer.view.peel.app import PeelApp
+
+BINDINGS: list[BindingType] = [
+    Binding(action.keys, f"act('{action.id}')", action.about, show=False, id=action.id) for action in ACTIONS
+]
+
+
+class PeelScreen(Screen[None], inherit_bindings=False):
+    """A screen on which `do_<action>` does what an action of `keys.ACTIONS` is about; others do nothing here."""
+
+    BINDINGS: ClassVar[list[BindingType]] = BINDINGS
+    HINTS: ClassVar[tuple[str, ...]] = ("back", "help", "quit")
+    """The actions that the last line names, as far as there is room."""
+
+    @property
+    def peel_app(self) -> PeelApp:
+        return cast("PeelApp", self.app)
+
+    @property
+    def pane(self) -> Pane | None:
+        """The pane that keys go to."""
+        return self.focused if isinstance(self.focused, Pane) else None
+
+    def action_act(self, action: str) -> None:
+        do: Callable[[], None] | None = getattr(self, f"do_{action}", None)
+        if do is not None:
+            do()
+
+    def hints(self, room: int) -> list[Spans]:
+        """The last line: keys and a word for each."""
+        spans: Spans = [(" ", "")]
+        used = 1
+        told: dict[str, list[str]] = {}
+        for action in ACTIONS:
+            if action.id in self.HINTS:
+                word = action.hint or action.id
+                told.setdefault(word, []).append(shown(self.peel_app.keys_of(action)).split(" ")[0])
+        for word, keys in sorted(told.items(), key=lambda item: self._rank(item[0])):
+            text = f"{' '.join(keys)} "
+            if used + len(text) + len(word) + 2 > room:
+                break
+            spans += [(text, "strong"), (f"{word}  ", "dim")]
+            used += len(text) + len(word) + 2
+        return [spans]
+
+    def _rank(self, word: str) -> int:
+        order = [action.hint or action.id for name in self.HINTS for action in ACTIONS if action.id == name]
+        return order.index(word)
+
+    # -- what is the same everywhere -------------------------------------------------------------------------
+
+    def _move(self, lines: Callable[[Pane], int]) -> None:
+        if self.pane is not None:
+            self.pane.move(lines(self.pane))
+
+    def do_up(self) -> None:
+        self._move(lambda pane: -1)
+
+    def do_down(self) -> None:
+        self._move(lambda pane: 1)
+
+    def do_page_up(self) -> None:
+        self._move(lambda pane: -pane.page)
+
+    def do_page_down(self) -> None:
+        self._move(lambda pane: pane.page)
+
+    def do_first(self) -> None:
+        if self.pane is not None:
+            self.pane.go(0)
+
+    def do_last(self) -> None:
+        if self.pane is not None:
+            self.pane.go(self.pane.count - 1)
+
+    def do_back(self) -> None:
+        if len(self.app.screen_stack) > 2:  # Textual's own and the first of ours stay
+            self.app.pop_screen()
+
+    def do_quit(self) -> None:
+        self.app.exit()
+
+    def do_theme(self) -> None:
+        self.peel_app.next_theme()
+
+    def do_commands(self) -> None:
+        self.app.action_command_palette()
+
+    def do_help(self) -> None:
+        from veneer.view.peel.screens import Help
+
+        if not isinstance(self, Help):
+            self.app.push_screen(Help())
+
+    def ask(self, question: str, answered: Callable[[str], None], value: str = "") -> None:
+        """Ask on the last line; nothing happens where it is left by Escape."""
+
+        def given(answer: str | None) -> None:
+            if answer is not None:
+                answered(answer)
+
+        self.app.push_screen(Ask(question, value), given)
+
+    def in_background(self, work: Callable[[], Any], done: Callable[[Any], object], group: str) -> None:
+        """Do `work` in a thread, then `done` with what it gives here; a later work of the group drops this one's."""
+        app = self.peel_app
+
+        def run() -> None:
+            app.working(self, work, done, group)
+
+        self.run_worker(run, thread=True, exclusive=True, group=group, exit_on_error=False)
+
+
+class Ask(ModalScreen[str | None]):
+    """One line to be written, at the bottom."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
+
+    def __init__(self, question: str, value: str) -> None:
+        super().__init__()
+        self._question = question
+        self._value = value
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="ask"):
+            yield Label(cut(self._question, 200), markup=False)
+            yield Input(self._value, select_on_focus=False)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value)
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+
+class LinesScreen(PeelScreen):
+    """A screen of one pane: a title in its frame, lines in it, hints below."""
+
+    TITLE_TEXT: ClassVar[str] = ""
+    HAS_CURSOR: ClassVar[bool] = True
+
+    def compose(self) -> ComposeResult:
+        yield Pane(id="body", cursor=self.HAS_CURSOR)
+        yield Words(self.hints, id="hints")
+
+    @property
+    def body(self) -> Pane:
+        return self.query_one("#body", Pane)
+
+    def on_mount(self) -> None:
+        self.body.focus()
+        self.update()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self.update)
+
+    def update(self) -> None:
+        """Show what is to be shown now."""

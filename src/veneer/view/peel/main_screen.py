@@ -1,0 +1,335 @@
+"""The first screen of `veneer peel`: layers, files, what is known of a layer, the history of a path."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.events import Resize
+
+from veneer.view.peel import panes
+from veneer.view.peel.base import PeelScreen
+from veneer.view.peel.file_actions import FileActions
+from veneer.view.peel.lines import Pane, Words
+from veneer.view.peel.model import Told
+from veneer.view.peel.panes import LayerRow
+from veneer.view.peel.spans import Spans
+from veneer.view.peel.tree import Row
+
+PANES = ("layers", "files", "layer", "history")
+NAMES = ("Layers", "Files", "Layer", "History")
+NARROW = 100
+"""Cells beneath which one pane is shown at a time."""
+
+
+class Main(FileActions, PeelScreen):
+    """Four panes, the slider above them; when there is little room, one pane at a time."""
+
+    HINTS: ClassVar[tuple[str, ...]] = (
+        "less", "more", "since_less", "since_more", "all", "sort", "find", "filter", "waste", "compare", "map", "view",
+        "export", "diff", "about", "help", "quit", "pane_4",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._unfolded: set[int] = set()
+        self._layer_rows: list[LayerRow] = []
+        self._rows: list[Row] = []
+        self._told: Told | None = None
+        self._log = False
+        self._wrap = True
+        self._news = ""
+        self.shown_pane = "files"
+
+    def compose(self) -> ComposeResult:
+        yield Words(self._top, id="top")
+        yield Words(self._tabs, id="tabs")
+        with Horizontal(id="panes"):
+            with Vertical(id="left"):
+                yield Pane(id="layers")
+                yield Pane(id="layer", cursor=False)
+            with Vertical(id="right"):
+                yield Pane(id="files")
+                yield Pane(id="history")
+        yield Words(self.hints, id="hints")
+
+    def on_mount(self) -> None:
+        self._log = self.peel_app.preferences.log
+        self.peel = self.peel_app.peel
+        self._pane("files").heading = panes.files_heading
+        self._arrange(self.size.width)
+        self._pane("layers").focus()
+        self.update()
+        self.set_interval(0.25, self._tell_news)
+        self.in_background(self.peel.load, self._loaded, "load")
+
+    def _pane(self, name: str) -> Pane:
+        return self.query_one(f"#{name}", Pane)
+
+    # -- what comes in from threads --------------------------------------------------------------------------
+
+    def _loaded(self, _: object) -> None:
+        if self.peel_app.first_path:
+            self.go_to(self.peel_app.first_path)
+        self.update()
+        self.in_background(self.peel.weigh, self._weighed, "load")
+
+    def _weighed(self, _: object) -> None:
+        self.update()
+        around, subject = self.peel_app.around, self.peel.subject
+        self.in_background(
+            lambda: (around.stands_on(subject), tuple(around.shared_with(subject))), self._placed, "base"
+        )
+
+    def _placed(self, found: object) -> None:
+        self.peel.base, self.peel.shared = found  # type: ignore[misc]
+        self.update()
+
+    def _tell_news(self) -> None:
+        news = ""
+        if not self.peel.loaded:
+            news = self.peel_app.news.line(self.peel.layers) or "reading the layers ..."
+        elif not self.peel.weighed:
+            news = "weighing ..."
+        if news != self._news:
+            self._news = news
+            self.query_one("#top").refresh()
+
+    # -- drawing ---------------------------------------------------------------------------------------------
+
+    def _top(self, room: int) -> list[Spans]:
+        peel = self.peel_app.peel
+        return [panes.headline(peel, room), panes.second_line(peel, room, self._news)]
+
+    def _tabs(self, room: int) -> list[Spans]:
+        spans: Spans = []
+        for number, (name, title) in enumerate(zip(PANES, NAMES, strict=True), 1):
+            here = name == self.shown_pane
+            spans += [(f" {number} {title} ", "here" if here else "dim"), ("│", "dim")]
+        return [spans]
+
+    def update(self) -> None:
+        """Everything anew, after the slider moved or something came in."""
+        self.update_layers()
+        self.update_files()
+        self.query_one("#top").refresh()
+
+    def update_layers(self) -> None:
+        peel, pane = self.peel, self._pane("layers")
+        self._layer_rows = panes.layer_rows(peel, self._unfolded)
+        known = self._layer_rows[pane.cursor] if pane.cursor < len(self._layer_rows) else None
+        cursor = pane.cursor
+        if known is None or known.step is None:
+            here = LayerRow(peel.at - 1)
+            cursor = self._layer_rows.index(here) if here in self._layer_rows else 0
+        pane.border_title = f"1 {panes.layers_title(peel)}{' (log)' if self._log else ''}"
+        pane.show(len(self._layer_rows), self._draw_layer, cursor=cursor)
+        self._update_details()
+
+    def _draw_layer(self, line: int, room: int) -> Spans:
+        row = self._layer_rows[line]
+        return panes.layer_spans(self.peel, row, room, log=self._log, unfolded=row.layer in self._unfolded)
+
+    def _update_details(self) -> None:
+        pane = self._pane("layer")
+        lines = panes.layer_details(self.peel, max(pane.room, 20), wrap=self._wrap)
+        pane.border_title = f"3 Layer {self.peel.at}"
+        pane.show(len(lines), lambda line, room: lines[line])
+
+    def update_files(self, path: bytes | None = None) -> None:
+        """The rows of the tree, with the cursor on `path` (None: on the path where it was)."""
+        pane = self._pane("files")
+        if not self.peel.loaded:
+            pane.border_title = "2 Files"
+            pane.show(1, lambda line, room: [("reading the layers ...", "dim")])
+            return
+        self._rows, missing = self.peel.tree.rows()
+        pane.border_title = f"2 {panes.files_title(self.peel)}"
+        pane.show(len(self._rows), self._draw_file, cursor=self._row_of(self.peel.path if path is None else path))
+        self.take_row()
+        if missing:
+            self.in_background(lambda: [self.peel.tree.fill(each) for each in missing],
+                               lambda _: self.update_files(), "fill")  # fmt: skip
+
+    def _draw_file(self, line: int, room: int) -> Spans:
+        return panes.file_spans(self._rows[line], room, self.peel.tree)
+
+    def _row_of(self, path: bytes) -> int | None:
+        """The row of a path, or of the nearest directory above it that has one."""
+        above = {path}
+        known = path
+        while known:
+            known = known.rpartition(b"/")[0]
+            above.add(known)
+        best: tuple[int, int] | None = None
+        for number, row in enumerate(self._rows):
+            if row.line is not None and row.path in above and (best is None or len(row.path) > best[0]):
+                best = (len(row.path), number)
+        return best[1] if best else None
+
+    def row(self) -> Row | None:
+        """The row of the files on which the cursor is."""
+        cursor = self._pane("files").cursor
+        return self._rows[cursor] if cursor < len(self._rows) else None
+
+    def take_row(self) -> None:
+        """The path of the cursor's row is what the history is of."""
+        row = self.row()
+        self.peel.path = row.path if row is not None and row.line is not None else b""
+        self.update_history()
+
+    def update_history(self) -> None:
+        pane = self._pane("history")
+        told = self._told = self.peel.history(self.peel.path)
+        lines = panes.history_lines(self.peel, told, max(pane.room, 20))
+        pane.border_title = f"4 {panes.history_title(self.peel, max(pane.room, 20))}"
+        pane.show(len(lines), lambda line, room: lines[line] if line < len(lines) else [])
+
+    # -- room ------------------------------------------------------------------------------------------------
+
+    def on_resize(self, event: Resize) -> None:
+        self._arrange(event.size.width)
+        self.call_after_refresh(self._redraw)
+
+    def _redraw(self) -> None:
+        self._update_details()
+        self.update_history()
+
+    @property
+    def narrow(self) -> bool:
+        return self.size.width < NARROW
+
+    def _arrange(self, width: int) -> None:
+        narrow = width < NARROW
+        self.query_one("#tabs").display = narrow
+        for name in PANES:
+            self._pane(name).display = not narrow or name == self.shown_pane
+        left = not narrow or self.shown_pane in ("layers", "layer")
+        for side, shown in (("#left", left), ("#right", not narrow or not left)):
+            part = self.query_one(side)
+            part.display = shown
+            part.styles.width = "1fr" if narrow or side == "#right" else None
+            part.styles.max_width = None if not narrow else width
+        self.query_one("#tabs").refresh()
+
+    def to_pane(self, name: str) -> None:
+        self.shown_pane = name
+        self._arrange(self.size.width)
+        self._pane(name).focus()
+
+    def do_pane_1(self) -> None:
+        self.to_pane("layers")
+
+    def do_pane_2(self) -> None:
+        self.to_pane("files")
+
+    def do_pane_3(self) -> None:
+        self.to_pane("layer")
+
+    def do_pane_4(self) -> None:
+        self.to_pane("history")
+
+    def _beside(self, steps: int) -> None:
+        now = self.pane.id if self.pane is not None else None
+        self.to_pane(PANES[(PANES.index(now) + steps) % len(PANES)] if now in PANES else PANES[0])
+
+    def do_next_pane(self) -> None:
+        self._beside(1)
+
+    def do_previous_pane(self) -> None:
+        self._beside(-1)
+
+    # -- the cursor ------------------------------------------------------------------------------------------
+
+    def on_pane_moved(self, event: Pane.Moved) -> None:
+        if event.pane.id == "files":
+            self.take_row()
+        elif event.pane.id == "layers":
+            row = self._layer_rows[event.pane.cursor]
+            if row.step is None and self.peel.move(row.layer + 1):
+                self.update()
+
+    def on_pane_chosen(self, event: Pane.Chosen) -> None:
+        self.do_choose()
+
+    def do_choose(self) -> None:
+        name = self.pane.id if self.pane is not None else ""
+        if name == "layers":
+            if self._layer_rows[self._pane("layers").cursor].step is not None:
+                self._fold()
+            else:
+                self.to_pane("files")
+        elif name == "history":
+            self._to_event()
+        elif name == "files":
+            self.open_row()
+
+    def _to_event(self) -> None:
+        """The slider to the layer that did what the history's line tells."""
+        cursor = self._pane("history").cursor
+        if self._told is not None and cursor < len(self._told.events):
+            path, layer = self.peel.path, self._told.events[cursor].layer
+            self.peel.go(layer + 1, layer)
+            self.go_to(path)
+            self.update()
+
+    def do_last(self) -> None:
+        row = self.row()
+        pane = self._pane("files")
+        if self.pane is pane and row is not None and row.line is None and pane.cursor == pane.count - 1:
+            self.open_row()
+        super().do_last()
+
+    def _fold(self) -> None:
+        pane = self._pane("layers")
+        row = self._layer_rows[pane.cursor]
+        if panes.steps_before(self.peel, row.layer):
+            self._unfolded ^= {row.layer}
+            self.update_layers()
+            pane.go(self._layer_rows.index(LayerRow(row.layer, -1)) if row.step is not None else pane.cursor)
+
+    def do_expand(self) -> None:
+        if self.pane is self._pane("layers"):
+            self._fold()
+        else:
+            self.toggle_row()
+
+    def do_left(self) -> None:
+        self.collapse() if self.pane is self._pane("files") else self.do_less()
+
+    def do_right(self) -> None:
+        self.unfold() if self.pane is self._pane("files") else self.do_more()
+
+    # -- the slider ------------------------------------------------------------------------------------------
+
+    def _to(self, at: int) -> None:
+        if self.peel.move(at):
+            self._pane("layers").cursor = max(self._pane("layers").count, 0)  # to the layer's own row
+            self.update()
+
+    def do_less(self) -> None:
+        self._to(self.peel.at - 1)
+
+    def do_more(self) -> None:
+        self._to(self.peel.at + 1)
+
+    def do_since_less(self) -> None:
+        if self.peel.move_since(self.peel.since - 1):
+            self.update()
+
+    def do_since_more(self) -> None:
+        if self.peel.move_since(self.peel.since + 1):
+            self.update()
+
+    def do_all(self) -> None:
+        self.peel.toggle_all()
+        self.update()
+
+    def do_log(self) -> None:
+        self._log = not self._log
+        self.update_layers()
+
+    def do_wrap(self) -> None:
+        self._wrap = not self._wrap
+        self._update_details()

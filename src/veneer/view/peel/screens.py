@@ -1,0 +1,124 @@
+"""Screens of lines: the waste ledger, what an image says of itself, how two images differ, the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from veneer.analysis.comparison import Difference
+from veneer.view.amounts import size
+from veneer.view.peel.about import about_lines
+from veneer.view.peel.base import LinesScreen
+from veneer.view.peel.keys import ACTIONS, shown
+from veneer.view.peel.ledger import Ledger
+from veneer.view.peel.lines import Pane
+from veneer.view.peel.spans import Spans, cell, cut_middle, path_shown, plain
+
+
+class Waste(LinesScreen):
+    """What is stored in vain; `go` is where a path of it is to be seen."""
+
+    HINTS: ClassVar[tuple[str, ...]] = ("next_pane", "choose", "back", "help", "quit")
+
+    def __init__(self, go: Callable[[bytes, int], None]) -> None:
+        super().__init__()
+        self._go = go
+
+    def on_mount(self) -> None:
+        self.ledger = Ledger(self.peel_app.peel)
+        self.body.heading = self.ledger.heading
+        super().on_mount()
+
+    def update(self) -> None:
+        ledger, rows = self.ledger, self.ledger.rows
+        self.body.border_title = ledger.title()
+        if not rows:
+            self.body.show(1, lambda line, room: [("Nothing: every byte stored is to be seen.", "good")])
+            return
+        most = rows[0].bytes
+        self.body.show(len(rows), lambda line, room: ledger.spans(rows[line], most, room))
+
+    def do_next_pane(self) -> None:
+        self.ledger.turn()
+        self.body.cursor = 0
+        self.update()
+
+    def do_choose(self) -> None:
+        rows = self.ledger.rows
+        if self.body.cursor >= len(rows):
+            return
+        row = rows[self.body.cursor]
+        if self.ledger.into(row):
+            self.body.cursor = 0
+            self.update()
+        else:
+            assert isinstance(row.key, bytes)
+            self.app.pop_screen()
+            self._go(row.key, row.makers[-1])
+
+    def on_pane_chosen(self, event: Pane.Chosen) -> None:
+        self.do_choose()
+
+
+class About(LinesScreen):
+    """Configuration and labels."""
+
+    HAS_CURSOR: ClassVar[bool] = False
+
+    def update(self) -> None:
+        peel = self.peel_app.peel
+        lines = about_lines(peel, max(self.body.room, 20))
+        self.body.border_title = f"{plain(peel.subject.name)}: configuration and labels"
+        self.body.show(len(lines), lambda line, room: lines[line])
+
+
+class Differences(LinesScreen):
+    """The paths that differ between two images."""
+
+    def __init__(self, names: tuple[str, str], found: Sequence[Difference]) -> None:
+        super().__init__()
+        self._names = names
+        self._found = found
+
+    def update(self) -> None:
+        found = self._found
+        self.body.border_title = f"{plain(self._names[0])} → {plain(self._names[1])}: {len(found)} paths differ"
+        self.body.heading = lambda room: [("    BEFORE    AFTER PATH", "dim")]
+        if found:
+            self.body.show(len(found), lambda line, room: difference_spans(found[line], room))
+        else:
+            self.body.show(1, lambda line, room: [("No file differs.", "good")])
+
+
+def difference_spans(each: Difference, room: int) -> Spans:
+    """One path that differs."""
+    before = size(each.size_before) if each.before else "-"
+    after = size(each.size_after) if each.after else "-"
+    changed = f"  ({','.join(each.changed)})" if each.changed else ""
+    beneath = f"  ({each.entries} entries in it)" if each.entries > 0 else ""
+    return [
+        (f"{each.op.value} ", each.op.value), (cell(before, 8, right=True) + " ", ""),
+        (cell(after, 8, right=True) + " ", ""),
+        (cut_middle(path_shown(each.path), max(room - 20 - len(changed) - len(beneath), 10)), "strong"),
+        (changed + beneath, "dim"),
+    ]  # fmt: skip
+
+
+class Help(LinesScreen):
+    """All keys as they are now."""
+
+    HAS_CURSOR: ClassVar[bool] = False
+
+    def update(self) -> None:
+        lines: list[Spans] = []
+        for action in ACTIONS:
+            keys = shown(self.peel_app.keys_of(action))
+            where = "" if action.where == "everywhere" else f"  ({action.where})"
+            lines.append([(cell(keys, 18), "strong"), (action.about, ""), (where, "dim")])
+        lines += [
+            [],
+            [("States: A added, M other content, P only metadata, D deleted, O another kind, · unchanged", "dim")],
+        ]
+        lines += [[("The keys can be others: [keys] of peel.toml, beside veneer's configuration", "dim")]]
+        self.body.border_title = "Keys"
+        self.body.show(len(lines), lambda line, room: lines[line])

@@ -1,0 +1,160 @@
+"""Screens that show what is in a file, and two copies of it side by side."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from veneer.analysis.copies import Copy
+from veneer.engine.looking.contents import content
+from veneer.view.peel.base import LinesScreen
+from veneer.view.peel.model import Peel
+from veneer.view.peel.reading import ARCHIVE, HEX, MODES, TEXT, Content, Pair
+from veneer.view.peel.spans import path_shown
+
+
+class Viewer(LinesScreen):
+    """A file of one layer, as text, in hexadecimal, or as the archive that it is."""
+
+    HAS_CURSOR: ClassVar[bool] = False
+    HINTS: ClassVar[tuple[str, ...]] = ("back", "text", "diff", "help", "quit")
+
+    def __init__(self, path: bytes, copy: Copy) -> None:
+        super().__init__()
+        self.path = path
+        self.copy = copy
+        self.mode = ""
+        self.content: Content | None = None
+
+    @property
+    def peel(self) -> Peel:
+        return self.peel_app.peel
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.in_background(self._open, self._opened, "open")
+
+    def on_unmount(self) -> None:
+        if self.content is not None:
+            self.content.close()
+
+    def _open(self) -> Content:
+        found = Content(content(self.peel.subject, self.copy.layer, self.copy.number))
+        found.read(found.guess())
+        return found
+
+    def _opened(self, found: Content) -> None:
+        self.content = found
+        self.mode = found.guess()
+        self.update()
+
+    def update(self) -> None:
+        where = f"{path_shown(self.path)} in layer {self.copy.layer + 1}"
+        found = self.content
+        if found is None or not self.mode:
+            self.body.border_title = f"{where} · reading ..."
+            self.body.show(0, lambda line, room: [])
+            return
+        mode = self.mode
+        modes = "  ".join(f"[{each}]" if each == mode else each for each in MODES)
+        self.body.border_title = f"{where} · {found.note(mode)} · {modes}"
+        self.body.show(found.count(mode), lambda line, room: found.spans(mode, line, room))
+
+    def do_text(self) -> None:
+        """The next way to show it."""
+        found = self.content
+        if found is None:
+            return
+        mode = {TEXT: HEX, HEX: ARCHIVE, ARCHIVE: TEXT}[self.mode]
+        self.in_background(lambda: found.read(mode), lambda _: self._turned(mode), "open")
+
+    def _turned(self, mode: str) -> None:
+        self.mode = mode
+        self.body.scroll_home(animate=False)
+        self.update()
+
+    def do_diff(self) -> None:
+        copies = [copy for copy in self.peel.copies(self.path) if self.peel.has_content(copy)]
+        below = [copy for copy in copies if copy.layer < self.copy.layer]
+        if below:
+            self.app.switch_screen(Difference(self.path, below[-1], self.copy))
+        else:
+            self.peel_app.tell("no layer below has this file")
+
+
+class Difference(LinesScreen):
+    """Two copies of a file side by side; [ and ] take other layers' copies."""
+
+    HAS_CURSOR: ClassVar[bool] = False
+    HINTS: ClassVar[tuple[str, ...]] = ("back", "since_less", "since_more", "next", "help", "quit")
+
+    def __init__(self, path: bytes, before: Copy, after: Copy) -> None:
+        super().__init__()
+        self.path = path
+        self.before, self.after = before, after
+        self.pair: Pair | None = None
+
+    @property
+    def peel(self) -> Peel:
+        return self.peel_app.peel
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self._read()
+
+    def _read(self) -> None:
+        self.pair = None
+        self.in_background(self._open, self._opened, "open")
+        self.update()
+
+    def _open(self) -> Pair:
+        sides = []
+        for copy in (self.before, self.after):
+            side = Content(content(self.peel.subject, copy.layer, copy.number))
+            try:
+                if side.guess() == TEXT:
+                    side.read(TEXT)
+                    sides.append(side.lines)
+                else:
+                    sides.append([f"({side.note(HEX)} that are no text)"])
+            finally:
+                side.close()
+        return Pair(*sides)
+
+    def _opened(self, pair: Pair) -> None:
+        self.pair = pair
+        self.update()
+        self.body.go(max(pair.first - 3, 0))
+
+    def update(self) -> None:
+        where = f"{path_shown(self.path)}: layer {self.before.layer + 1} ↔ {self.after.layer + 1}"
+        pair = self.pair
+        if pair is None:
+            self.body.border_title = f"{where} · reading ..."
+            self.body.show(0, lambda line, room: [])
+            return
+        changes = f"{pair.changes} lines differ" if pair.changes else "the same bytes"
+        self.body.border_title = f"{where} · {changes}"
+        self.body.show(len(pair.rows), pair.spans)
+
+    def _other(self, step: int) -> None:
+        """The two copies one further down or up."""
+        copies = [copy for copy in self.peel.copies(self.path) if self.peel.has_content(copy)]
+        at = next((number for number, copy in enumerate(copies) if copy.layer == self.after.layer), 0) + step
+        if 1 <= at < len(copies):
+            self.before, self.after = copies[at - 1], copies[at]
+            self._read()
+
+    def do_since_less(self) -> None:
+        self._other(-1)
+
+    def do_since_more(self) -> None:
+        self._other(1)
+
+    def do_next(self) -> None:
+        """To the next line that differs, after one that does not."""
+        if self.pair is not None:
+            rows, top = self.pair.rows, round(self.body.scroll_y) + 3
+            for number in range(top + 1, len(rows)):
+                if rows[number][0] != " " and rows[number - 1][0] == " ":
+                    self.body.go(max(number - 3, 0))
+                    return
