@@ -16,6 +16,7 @@ from benchmarks.journeys import journeys
 from benchmarks.looking import looking
 from benchmarks.metadata import metadata
 from benchmarks.tools import TOOLS, Tool
+from benchmarks.viewing import viewing, viewing_table
 
 HOME = Path(__file__).parents[1]
 
@@ -51,7 +52,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="how often each journey is measured (3)")
     parser.add_argument(
-        "--parts", default="journeys,builds,containers,metadata,looking,growth", help="which tables (all)"
+        "--parts",
+        default="journeys,builds,containers,metadata,looking,viewing,growth",
+        help="which tables (all)",
     )
     parser.add_argument("--tools", default="", help="only these, e.g. veneer,floor (all there are)")
     parser.add_argument("--work", type=Path, default=HOME / ".work" / "bench", help="where the image is made and kept")
@@ -91,6 +94,8 @@ def main() -> None:
         sections["Looking at many images"] = report.metadata_table(metadata(work, engines, chosen.images))
     if "looking" in parts:
         sections["Looking into an image"] = report.looking_table(looking(chosen.work, chosen.rounds))
+    if "viewing" in parts:
+        sections["Looking with a browser"] = viewing_table(viewing(chosen.work, chosen.rounds))
     if "growth" in parts:
         points = growth(work, chosen.growth_layers, chosen.growth_files, chosen.growth_bytes)
         sections["How a pull grows"] = report.growth_table(points)

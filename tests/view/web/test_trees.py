@@ -96,7 +96,7 @@ def test_a_map_adds_up(site: Client) -> None:
         other = box.get("other") or {"size": 0, "waste": 0}
         assert isinstance(other, dict)
         assert sum(child["size"] for child in children) + other["size"] == box["size"]
-        assert sum(child["waste"] for child in children) + other["waste"] <= box["waste"]  # type: ignore[operator]
+        assert sum(child["waste"] for child in children) + other["waste"] <= box["waste"]
         return max([check(child, depth + 1) for child in children] + [depth])
 
     whole = site.ask(f"/images/{APP_REF}/rollup?depth=8&min=1")
