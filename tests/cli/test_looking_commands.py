@@ -295,6 +295,88 @@ def test_what_a_container_wrote_is_one_more_layer_everywhere(web: Veneer) -> Non
     assert "there can be no demo/app:1 beside it" in web("image", "layers", "--container", "web", "demo/app:1").err
 
 
+def test_cost_tells_what_paths_and_layers_take(app: Veneer) -> None:
+    whole = app("image", "cost", "--human=false", "demo/app:1").text.splitlines()
+    assert [each.split()[:2] for each in whole[1:4]] == [["1", "4050"], ["2", "2905"], ["3", "50"]]
+    assert whole[-1].startswith("demo/app:1: 7kB stored")
+    some = app("image", "cost", "demo/app:1", "/srv", "/etc/os").text.splitlines()
+    assert some[-1].startswith("Without /srv and /etc/os: 2.1kB less stored, about ")
+    had = app("image", "cost", "--have", "demo/base:1", "demo/app:1").text
+    assert cells(had)[0][-2:] == ["HAVE", "INSTRUCTION"] and [each[4] for each in cells(had)[1:4]] == [
+        "yes",
+        "no",
+        "no",
+    ]
+    assert "A host with 1 of these 3 layers pulls" in had
+    assert "/nothing is in no layer of demo/app:1" in app("image", "cost", "demo/app:1", "/nothing").err
+
+
+def test_tags_and_identical_images(app: Veneer, tmp_path: Path) -> None:
+    app("tag", "demo/app:1", "demo/app:1.2")
+    other = docker_archive((image(BASE, MIDDLE, TOP, config={"Cmd": ["else"]}), ["demo/other:1"]))
+    assert app("load", stdin=other).code == 0
+    shown = cells(app("image", "tags", "demo/app").text)
+    assert shown[0][:2] == ["TAGS", "DIGEST"] and shown[1][:2] == ["1.2,", "1"]
+    assert app("image", "tags", "-q", "demo/app").text == "1.2\n"
+    assert "no image here has a name in demo/nothing" in app("image", "tags", "demo/nothing").err
+    assert [(each[0], each[2]) for each in cells(app("image", "identical", "demo/app:1").text)[1:]] == [
+        ("demo/other:1", "layers"),
+    ]  # fmt: skip
+    with Registry() as registry:
+        for tag in ("1.9", "1.10"):
+            registry.add(f"far/app:{tag}", APP)
+        words = ["--insecure-registry", registry.host, "image", "tags", "--remote"]
+        assert cells(app(*words, f"{registry.host}/far/app").text)[1][:2] == ["1.10,", "1.9"]
+        assert "... 1 tags more" in app(*words, "--limit", "1", f"{registry.host}/far/app").text
+
+
+def test_labels_lead_somewhere(veneer: Veneer, tmp_path: Path) -> None:
+    said = {
+        "source": "git@example.com:a/b.git",
+        "revision": "0123abc",
+        "licenses": "MIT OR Apache-2.0",
+        "url": "javascript:x",
+    }
+    labels = {f"org.opencontainers.image.{key}": value for key, value in said.items()}
+    archive = tmp_path / "said.tar"
+    archive.write_bytes(docker_archive((image(BASE, config={"Labels": labels}), ["x:1"])))
+    told = cells(veneer("image", "labels", "--links", "--archive", str(archive)).text)
+    assert told == [
+        ["source", "https://example.com/a/b.git"], ["commit_url", "https://example.com/a/b/commit/0123abc"],
+        ["licence", "MIT", "https://spdx.org/licenses/MIT.html"],
+        ["licence", "Apache-2.0", "https://spdx.org/licenses/Apache-2.0.html"],
+    ]  # fmt: skip
+
+
+def test_one_image_for_two_platforms_is_compared(veneer: Veneer) -> None:
+    from veneer.testing.images import index
+
+    one, other = image({"a": b"1"}), image({"a": b"22"}, platform="linux/arm64")
+    with Registry() as registry:
+        for each in (one, other):
+            registry.add("far/app", each)
+        listed = index(one, other)
+        registry.add_manifest("far/app:1", listed.media_type, listed.raw)
+        name = f"remote:{registry.host}/far/app:1"
+        words = ["--insecure-registry", registry.host, "image", "diff", "--platform", "linux/amd64,linux/arm64", "-q"]
+        assert veneer(*words, name, name).text == "M /a\n"
+
+
+def test_dives_published_example_in_an_archive(veneer: Veneer, tmp_path: Path) -> None:
+    """dive's own test of efficiency, as a saved image: half of it is waste, by dive's arithmetic a quarter."""
+    published = image({"etc/nginx/nginx.conf": b"a" * 2000, "etc/nginx/public": b"b" * 3000},
+                      {"etc/nginx/nginx.conf": b"c" * 5000, "etc/athing": b"d" * 10_000},
+                      {"etc/.wh.nginx": b""})  # fmt: skip
+    archive = tmp_path / "published.tar"
+    archive.write_bytes(docker_archive((published, ["dive:1"])))
+    words = ["image", "waste", "--archive", str(archive)]
+    assert veneer(*words).text.startswith("dive:1: 20kB stored, 10kB visible, 10kB wasted, efficiency 50.0%\n")
+    dive = veneer(*words, "--metric", "dive").text.splitlines()
+    assert dive[:2] == ["efficiency: 75.0000 %", "wastedBytes: 7000 bytes (7kB)"]
+    export = json.loads(veneer(*words, "--format", "dive-json").text)["image"]
+    assert (export["sizeBytes"], export["inefficientBytes"], export["efficiencyScore"]) == (20_000, 7000, 0.75)
+
+
 def test_a_remote_image_is_told_without_its_layers(app: Veneer) -> None:
     with Registry() as registry:
         registry.add("far/app:1", image({"far": b"f" * 9000}, MIDDLE))

@@ -18,23 +18,31 @@ if TYPE_CHECKING:
     from typing import Any
 
     from veneer.engine.looking.subject import Subject
+    from veneer.progress import Progress
 
 ARCHIVE = Option("archive", "string", "Look into this docker archive or OCI layout (a tar, a directory, - for STDIN)")
 REMOTE = Option("remote", "bool", "Look at the image in its registry; nothing is stored")
 CONTAINER = Option("container", "string", "Look at this container: its image's layers, and what it wrote on top")
 PLATFORM = Option("platform", "string", "Of an archive's or a registry's image, the one for this platform")
+PLATFORMS = Option("platform", "string", PLATFORM.help + '; "A,B": for A of the first, for B of the next')
 NO_TRUNC = Option("no-trunc", "bool", "Don't truncate output")
-SEVERAL = (ARCHIVE, REMOTE, PLATFORM)
+SEVERAL = (ARCHIVE, REMOTE, PLATFORMS)
 """Where several images are; one of them may be `container:NAME`."""
-WHERE = (*SEVERAL, CONTAINER)
+WHERE = (ARCHIVE, CONTAINER, REMOTE, PLATFORM)
 INSTRUCTION_WIDTH = 45
 _ARCHIVE_PREFIX, _REMOTE_PREFIX, _CONTAINER_PREFIX = "archive:", "remote:", "container:"
 SOURCES_HELP = "IMAGE may be archive:PATH, archive:PATH#NAME, remote:NAME or container:NAME"
 
 
 @contextlib.contextmanager
-def looked_at(app: App, given: Parsed, name: str) -> Iterator[Subject]:
-    """What a command line means by `name`, and by --archive, --container, --remote and --platform."""
+def looked_at(
+    app: App, given: Parsed, name: str, position: int = 0, *, progress: Progress | None = None
+) -> Iterator[Subject]:  # fmt: skip
+    """What a command line means by `name`, and by --archive, --container, --remote and --platform.
+
+    `position` tells which of several platforms is this one's.  `progress` of downloads; None: lines on standard error,
+    if that is a terminal.
+    """
     from pathlib import Path
 
     archive, remote, container = given.text("archive"), given.flag("remote"), str(given.values.get("container") or "")
@@ -52,12 +60,19 @@ def looked_at(app: App, given: Parsed, name: str) -> Iterator[Subject]:
     if container:
         app.enter_namespace()  # what it wrote belongs to users of its own
     source = app.binary_in() if archive == "-" else Path(archive) if archive else None
-    progress: dict[str, Any] = {"progress": _told(app)} if app.err.isatty() else {}
+    if progress is None and app.err.isatty():
+        progress = _told(app)
+    told: dict[str, Any] = {"progress": progress} if progress is not None else {}
     with app.engine.looking.open(
         container or name, archive=source, remote=remote, container=bool(container),
-        platform=given.text("platform") or None, **progress,
+        platform=_platform(given, position), **told,
     ) as subject:  # fmt: skip
         yield subject
+
+
+def _platform(given: Parsed, position: int) -> str | None:
+    words = given.text("platform").split(",")
+    return words[min(position, len(words) - 1)] or None
 
 
 def _told(app: App) -> Any:
@@ -97,13 +112,9 @@ def image_and(app: App, given: Parsed, more: int, usage: str = "[OPTIONS] IMAGE"
                      f"Run '{app.path} --help' for more information\n", 1)  # fmt: skip
 
 
-
-
 def shown_path(path: bytes) -> str:
     """A path in an image for people: absolute, harmless."""
     return harmless("/" + path.decode("utf-8", "backslashreplace"))
-
-
 
 
 def instruction(text: str, *, truncate: bool) -> str:

@@ -87,7 +87,7 @@ def run_compare(app: App, given: Parsed) -> None:
         raise Failure(f"at most {MOST} images can be compared at once")
     format, truncate = given.text("format"), not given.flag("no_trunc")
     with contextlib.ExitStack() as stack:
-        subjects = [stack.enter_context(looked_at(app, given, name)) for name in names]
+        subjects = [stack.enter_context(looked_at(app, given, name, position=at)) for at, name in enumerate(names)]
         # One image in a registry, not downloaded: all are weighed by what they are to pull, or nothing compares.
         inside = all(subject.documents.where != "registry" for subject in subjects)
         stacks = [_stack(subject, letter, inside=inside) for letter, subject in zip(_LETTERS, subjects, strict=False)]

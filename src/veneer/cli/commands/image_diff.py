@@ -87,7 +87,7 @@ def _parts(given: Parsed) -> tuple[str, ...]:
 
 def run(app: App, given: Parsed) -> int:
     one, other = given.arguments
-    with looked_at(app, given, one) as first, looked_at(app, given, other) as second:
+    with looked_at(app, given, one) as first, looked_at(app, given, other, position=1) as second:
         parts = _parts(given)
         semantic = given.flag("semantic")
         found = _found(first, second, parts, semantic=semantic, expand=given.flag("all"))

@@ -7,10 +7,12 @@ from veneer.cli.command import LIST_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
 from veneer.cli.listing import Column, Listing
 from veneer.cli.looked import NO_TRUNC, WHERE, image_and, looked_at
-from veneer.cli.tables import shorten
+from veneer.cli.tables import align, all_harmless, shorten
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from veneer.engine.looking.origins import Label, StandsOn
 
 _WIDTH = 80
@@ -56,6 +58,10 @@ def run_labels(app: App, given: Parsed) -> None:
                 app.line(f"org.opencontainers.image.{key}")
             return
 
+        if given.flag("links"):
+            _links(app, found)
+            return
+
         def value(label: Label) -> str:
             # Cut where it is shown in a table only: programs get it whole.
             return shorten(label.value, _WIDTH) if truncate and format in ("", "table") else label.value
@@ -70,6 +76,20 @@ def run_labels(app: App, given: Parsed) -> None:
                 app.line(label.key)
             return
         kind.show(app, found, format, ("Key", "Value", "Source"))
+
+
+def _links(app: App, found: Sequence[Label]) -> None:
+    """Where labels lead: the commit on its forge, licences, documentation."""
+    from veneer.view.web.accounts import links
+
+    values: dict[str, str] = {}
+    for label in found:
+        values.setdefault(label.key, label.value)
+    told = links(values)
+    rows = [[key, told[key]] for key in ("source", "commit_url", "documentation", "url") if told[key]]
+    rows += [[f"licence {each['id']}", each["url"]] for each in told["licences"]]
+    if rows:
+        app.write(align([all_harmless(row) for row in rows]))
 
 
 BASE = Command(
@@ -92,6 +112,7 @@ LABELS = Command(
     most=1,
     options=(
         Option("format", "string", LIST_FORMAT),
+        Option("links", "bool", "Show where labels lead: commit, documentation, licences"),
         Option("missing", "bool", "Show which of the usual keys nothing says"),
         NO_TRUNC,
         Option("q,quiet", "bool", "Only show keys"),

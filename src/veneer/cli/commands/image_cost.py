@@ -1,0 +1,101 @@
+"""`veneer image cost`: what paths or layers cost on the disk and to pull, and what a host that has something saves."""
+
+from __future__ import annotations
+
+from veneer.cli.app import App
+from veneer.cli.command import LIST_FORMAT, Command
+from veneer.cli.flags import Option, Parsed
+from veneer.cli.listing import Column, Listing
+from veneer.cli.looked import NO_TRUNC, WHERE, image_and, instruction, looked_at, needs_no_name, path_bytes, shown_path
+from veneer.cli.units import human_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from veneer.analysis.cost import Cost
+    from veneer.engine.looking.subject import Subject
+    from veneer.oci.digest import DiffID
+
+
+def _had(app: App, given: Parsed) -> set[DiffID]:
+    """The layers of the images that the host has."""
+    found: set[DiffID] = set()
+    for name in given.texts("have"):
+        with looked_at(app, given, name) as subject:
+            found.update(subject.config.diff_ids)
+    return found
+
+
+def run(app: App, given: Parsed) -> None:
+    from veneer.analysis.cost import cost
+
+    if needs_no_name(given) and all(word.startswith("/") for word in given.arguments):
+        name, words = "", given.arguments
+    else:
+        name, words = image_and(app, given, 0, COST.usage)
+    human = given.flag("human")
+
+    def size(number: int | None) -> str:
+        return "-" if number is None else human_size(number) if human else str(number)
+
+    had = _had(app, given)
+    with looked_at(app, given, name) as subject:
+        paths = [path_bytes(word) for word in words]
+        blobs = [blob.size if blob is not None else None for blob in subject.documents.blobs]
+        rows = cost(subject.indexes, blobs, paths or (b"",))
+        if not rows:
+            from veneer.analysis.view import NotThere
+
+            raise NotThere(f"{shown_path(paths[0])} is in no layer of {subject.name}",
+                           hint="veneer image find IMAGE '*name*' finds it wherever it is")  # fmt: skip
+        is_table = given.text("format") in ("", "table")
+        kind = _listing(subject, had, size, truncate=not given.flag("no_trunc"))
+        kind.show(app, rows, given.text("format"), ("Layer", "Stored", "Pull", "Entries", *(["Have"] if had else []),
+                                                    "Instruction"))  # fmt: skip
+        if is_table:
+            app.line("")
+            _summary(app, subject, rows, paths, had)
+
+
+def _listing(subject: Subject, had: set[DiffID], size: Callable[[int | None], str], *, truncate: bool) -> Listing[Cost]:
+    origins = subject.origins
+    return Listing("layer of an image", (
+        Column("Layer", "LAYER", lambda row: str(row.layer + 1)),
+        Column("Stored", "STORED", lambda row: size(row.stored)),
+        Column("Pull", "PULL", lambda row: size(row.pull)),
+        Column("Entries", "ENTRIES", lambda row: str(row.entries)),
+        Column("Have", "HAVE", lambda row: "yes" if origins[row.layer].diff_id in had else "no"),
+        Column("Instruction", "INSTRUCTION",
+               lambda row: instruction(origins[row.layer].shown, truncate=truncate)),
+    ))  # fmt: skip
+
+
+def _summary(app: App, subject: Subject, rows: list[Cost], paths: list[bytes], had: set[DiffID]) -> None:
+    stored, known = sum(row.stored for row in rows), all(row.pull is not None for row in rows)
+    pull = sum(row.pull or 0 for row in rows)
+    if paths:
+        about = f", about {human_size(pull)} less to pull" if known else ""
+        app.line(f"Without {' and '.join(map(shown_path, paths))}: {human_size(stored)} less stored{about}")
+    else:
+        app.line(f"{subject.name}: {human_size(stored)} stored{f', {human_size(pull)} to pull' if known else ''}")
+    if had:
+        needed = [row for row in rows if subject.origins[row.layer].diff_id not in had]
+        app.line(f"A host with {len(rows) - len(needed)} of these {len(rows)} layers pulls "
+                 f"{human_size(sum(row.pull or 0 for row in needed))} of it")  # fmt: skip
+
+
+COST = Command(
+    run,
+    "Show what an image, or paths in it, cost on the disk and to pull",
+    "[OPTIONS] IMAGE [PATH...]",
+    most=None,
+    options=(
+        Option("format", "string", LIST_FORMAT),
+        Option("have", "list", "An image that the host has already; its layers are not pulled", many=True),
+        Option("H,human", "bool", "Print sizes in human readable format", default=True, shown_default="true"),
+        NO_TRUNC,
+        *WHERE,
+    ),
+    only_looks=True,
+)
