@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from veneer.analysis.view import NotThere
 from veneer.changeset.entry import Entry, Kind
@@ -26,28 +26,36 @@ class InTheWay(Conflict):
 def extract(subject: Subject, path: bytes, at: int, target: str) -> int:
     """Write what is at `path` with the lowest `at` layers to `target`, which must not be there; the bytes written.
 
-    A path that those layers hide is what the last of them had.  A directory becomes a tar of what is to be seen in it,
-    owners and modes as in the image.  Nothing is left where it fails.
-    Raises NotThere, InTheWay, NoContent, ContentGone, OtherContent.
+    See `write`.  Nothing is left where it fails.  Raises InTheWay, and as `write`.
     """
-    tree = subject.table.up_to(at).tree
-    node = tree.find(path) if path else None
     try:
         out = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except FileExistsError:
         raise InTheWay(f"{target} is there already", hint="choose another name") from None
     try:
         with open(out, "wb") as file:
-            if not path or (node is not None and node.kind is Kind.DIRECTORY):
-                return _as_tar(subject, tree, path, file.fileno())
-            layer, number = _entry(subject, path, at) if node is None else (node.layer, node.number)
-            with content(subject, layer, number) as source:
-                shutil.copyfileobj(source, file, 1 << 20)
-            return file.tell()
+            return write(subject, path, at, file)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(target)
         raise
+
+
+def write(subject: Subject, path: bytes, at: int, out: BinaryIO) -> int:
+    """Write what is at `path` with the lowest `at` layers; the bytes written.
+
+    A path that those layers hide is what the last of them had.  A directory becomes a tar of what is to be seen in it,
+    owners and modes as in the image.  Raises NotThere, NoContent, ContentGone, OtherContent.
+    """
+    tree = subject.table.up_to(at).tree
+    node = tree.find(path) if path else None
+    if not path or (node is not None and node.kind is Kind.DIRECTORY):
+        return _as_tar(subject, tree, path, out)
+    layer, number = _entry(subject, path, at) if node is None else (node.layer, node.number)
+    with content(subject, layer, number) as source:
+        size = os.fstat(source.fileno()).st_size
+        shutil.copyfileobj(source, out, 1 << 20)
+    return size
 
 
 def _entry(subject: Subject, path: bytes, at: int) -> tuple[int, int]:
@@ -58,18 +66,11 @@ def _entry(subject: Subject, path: bytes, at: int) -> tuple[int, int]:
     return copies[-1].layer, copies[-1].number
 
 
-def _as_tar(subject: Subject, tree: MergedTree, path: bytes, out: int) -> int:
+def _as_tar(subject: Subject, tree: MergedTree, path: bytes, out: BinaryIO) -> int:
     """The tree beneath a directory; a file with several names there is written once, and linked."""
     from veneer.changeset.tar_writer import TarWriter
 
-    class Raw:
-        def write(self, data: memoryview | bytes, /) -> int:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(out, view) :]
-            return len(data)
-
-    writer = TarWriter(Raw())
+    writer = TarWriter(out)
     written: dict[tuple[int, int], bytes] = {}
     skipped = len(path) + 1 if path else 0
     for node in _beneath(tree, path):
