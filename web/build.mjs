@@ -1,6 +1,6 @@
 // One call of esbuild: src/ becomes app.js and app.css, and SOURCES says of what they were made.
 import {createHash} from 'node:crypto';
-import {readdirSync, readFileSync, writeFileSync} from 'node:fs';
+import {copyFileSync, readdirSync, readFileSync, writeFileSync} from 'node:fs';
 import {dirname, join, relative} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import {build} from 'esbuild';
@@ -26,6 +26,8 @@ await build({
   legalComments: 'eof',
   outdir: out,
 });
+
+copyFileSync(join(here, 'src/icon.svg'), join(out, 'icon.svg'));
 
 const lines = sources().map((path) => {
   const digest = createHash('sha256').update(readFileSync(join(here, path))).digest('hex');

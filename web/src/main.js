@@ -7,10 +7,15 @@ import {apply} from './theme.js';
 apply();
 
 async function start() {
-  const data = document.getElementById('veneer-data');
-  const source = data ? await EmbeddedSource.read(data.textContent ?? '') : new FetchSource();
-  document.body.replaceChildren(); // the tables for whoever has no script
-  new App(source, document.body).start();
+  const carried = [...document.querySelectorAll('script[type="application/octet-stream"]')].map((each) => each.textContent ?? '');
+  const source = carried.length ? await EmbeddedSource.read(carried) : new FetchSource();
+  const root = document.getElementById('veneer') ?? document.body;
+  root.replaceChildren(); // the tables for whoever has no script
+  const app = new App(source, root);
+  if (source instanceof EmbeddedSource && source.found.size === 1 && !location.hash) {
+    location.replace(app.router.href('image', [...source.found.keys()][0]));
+  }
+  app.start();
 }
 
 start();

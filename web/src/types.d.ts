@@ -117,7 +117,7 @@ interface FileEvent {
   instruction: string;
 }
 
-interface History { path: string; events: FileEvent[]; verdict: { stored: number; visible: number } }
+interface PathHistory { path: string; events: FileEvent[]; verdict: { stored: number; visible: number } }
 
 interface WasteRow {
   key: string | number;
@@ -208,7 +208,7 @@ interface DataSource {
   image(ref: string, platform?: string): Promise<Image>;
   tree(ref: string, query: Query): Promise<Level>;
   rollup(ref: string, query: Query): Promise<Rolled>;
-  history(ref: string, path: string): Promise<History>;
+  history(ref: string, path: string): Promise<PathHistory>;
   waste(ref: string, by: string, after?: string): Promise<Wasted>;
   labels(ref: string): Promise<Labels>;
   tags(ref: string): Promise<{ groups: TagGroup[] }>;

@@ -60,9 +60,16 @@ const FAMILIES = new Map(
   }).flatMap(([family, kinds]) => kinds.map((kind) => [kind, family])),
 );
 
-/** ImageLayers' five families by letter, `?` for what is none of them. @param {string} keyword */
-export function family(keyword) {
-  return FAMILIES.get(keyword.toUpperCase()) ?? '?';
+/** The five families of instructions by letter; a bottom layer that says nothing is where the image comes FROM, and
+ * N is what is none of them. @param {{keyword: string, index: number}} layer */
+export function family({keyword, index}) {
+  return FAMILIES.get(keyword.toUpperCase()) ?? (index === 1 ? 'F' : 'N');
+}
+
+/** The letter in a box. @param {{keyword: string, index: number}} layer */
+export function letterOf(layer) {
+  const letter = family(layer);
+  return letter === 'N' ? '·' : letter;
 }
 
 /** Twelve digits of a digest. @param {string | null | undefined} digest */

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import {boxes, hit, icicle, neighbour, SLIVER, spots, sunburst} from '../src/layout/map.js';
+import {boxes, icicle, neighbour, SLIVER, spots, sunburst} from '../src/layout/map.js';
 import {pile} from '../src/layout/pile.js';
+import {lines} from '../src/layout/text.js';
 import {joined, LEAST, runs, walk, wall} from '../src/layout/wall.js';
 
 /** Small numbers that look random and are the same in every run. */
@@ -97,23 +98,23 @@ test('what is smaller than a sliver is one shape, and no byte is lost by that', 
   assert.ok(root.children.every((each) => each.value >= root.value * SLIVER));
 });
 
-test('the shape at a point is the deepest one there; arrow keys reach every shape', () => {
+test('arrow keys reach every shape, and no level has more of them than can be seen', () => {
   for (let seed = 1; seed <= 20; seed += 1) {
-    const root = spots(directory(dice(seed), 3, ''), false);
+    const root = spots(directory(dice(seed), 4, ''), false);
     if (!root.value) continue;
     for (const drawing of [icicle(root, 700, 30), sunburst(root, 400), boxes(root, 700, 500)]) {
-      for (const [n, shape] of drawing.shapes.entries()) {
-        if (area(shape) < 1e-3) continue;
-        let [x, y] = [(shape.x0 + shape.x1) / 2, shape.y0 + (shape.y1 - shape.y0) * (shape.head ? 0.001 : 0.5)];
-        if (drawing.kind === 'sunburst') [x, y] = [200 + y * Math.sin(x), 200 - y * Math.cos(x)];
-        const found = hit(drawing, x, y);
-        assert.ok(found === n || drawing.shapes[found].up === n, `${drawing.kind}: ${found} for ${n}`);
-      }
       const reached = new Set([0]);
       for (const from of reached) for (const way of ['in', 'next', 'before', 'out']) reached.add(neighbour(drawing, from, way));
       assert.equal(reached.size, drawing.shapes.length);
     }
   }
+  const many = (depth, size, path) => ({
+    name: path, path, size, waste: 0, layer: 1, op: 'A', type: 'd', other: {n: 9, size: size / 50, waste: 0},
+    children: depth ? Array.from({length: 40}, (_, n) => many(depth - 1, (size * 0.98) / 40, `${path}/${n}`)) : [],
+  });
+  const perLevel = new Map();
+  for (const {depth} of icicle(spots(many(3, 1e6, ''), false), 900, 20).shapes) perLevel.set(depth, (perLevel.get(depth) ?? 0) + 1);
+  for (const count of perLevel.values()) assert.ok(count <= 1 / SLIVER);
 });
 
 test('a box shared by k images is k columns wide and drawn once when what is shared stands together', () => {
@@ -169,4 +170,17 @@ test('layers in a pile have room for their words, and what is left by bytes', ()
   const heights = pile([100, 0, 300], 490, 30);
   assert.deepEqual(heights, [130, 30, 330]);
   assert.deepEqual(pile([0, 0], 100), [30, 30]);
+});
+
+test('two texts line by line: what went, what came, little around it; put together they are the texts', () => {
+  const roll = dice(7);
+  for (let n = 0; n < 60; n += 1) {
+    const [a, b] = [0, 1].map(() => Array.from({length: roll(9)}, () => `line ${roll(4)}`).join('\n'));
+    const found = lines(a, b);
+    const of = (signs) => found.filter((each) => signs.includes(each.sign)).map((each) => each.text).join('\n');
+    if (!found.some((each) => each.sign === '…')) assert.deepEqual([of(' -'), of(' +')], [a, b]);
+  }
+  const long = Array.from({length: 50}, (_, n) => `${n}`);
+  const found = lines(long.join('\n'), long.with(25, 'x').join('\n'));
+  assert.deepEqual(found.map((each) => each.sign).join(''), '…   -+   …');
 });

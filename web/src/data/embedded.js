@@ -1,6 +1,243 @@
-/** Images that this page carries with it. */
+/** Images that this page carries with it, asked as a server would be. */
+
+import {Refused} from './fetch.js';
+import {Table} from './table.js';
+
+/** @typedef {import('./table.js').Columns & {format: number, least: number, image: Image, labels: Labels, waste: Record<string, Wasted>}} Document */
+
+/** @param {string} packed base64 of gzip of JSON */
+async function unpacked(packed) {
+  const text = atob(packed.replace(/\s+/g, ''));
+  const bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));
+  return JSON.parse(await new Response(stream).text());
+}
 
 /** @implements {DataSource} */
 export class EmbeddedSource {
   embedded = true;
+
+  /** @param {Document[]} documents */
+  constructor(documents) {
+    this.found = new Map(documents.map((each) => [each.image.ref, {
+      document: each, table: new Table(each, each.image.layers.length),
+    }]));
+  }
+
+  /** @param {string[]} packed */
+  static async read(packed) {
+    return new EmbeddedSource(await Promise.all(packed.map(unpacked)));
+  }
+
+  /** @param {string} ref */
+  #of(ref) {
+    const found = this.found.get(ref);
+    if (!found) throw new Refused(404, `This report has no image ${ref}.`, 'It has those of its first page.');
+    return found;
+  }
+
+  async images() {
+    return [...this.found.values()].map(({document: {image}}) => ({...image, layers: image.layers.length}));
+  }
+
+  /** @param {string} q @returns {Promise<Found>} */
+  async search(q) {
+    return {q, images: [], layers: [], files: [], truncated: false};
+  }
+
+  /** @param {string} ref */
+  async image(ref) {
+    return this.#of(ref).document.image;
+  }
+
+  /** @param {string} ref @param {Query} query */
+  async tree(ref, query) {
+    const {table} = this.#of(ref);
+    const [at, since] = [Number(query.at ?? table.layers), Number(query.since ?? 0)];
+    const path = this.#path(table, String(query.path ?? '/'));
+    const show = String(query.show ?? '');
+    const name = String(query.q ?? '').toLowerCase();
+    const changed = table.sums(at, since).changed;
+    const entries = table.children(path).flatMap((child) => {
+      const entry = table.entry(child, at, since);
+      if (!entry || !entry.name.toLowerCase().includes(name)) return [];
+      const inside = entry.type === 'directory' && changed[child] > 0;
+      if (!entry.there && !query.hidden && !show.includes(entry.op)) return inside && show ? [entry] : [];
+      return !show || show.includes(entry.op) || (inside && show !== 'U') ? [entry] : [];
+    });
+    entries.sort(order(String(query.sort ?? 'size')));
+    const rest = table.folded(path, at);
+    if (rest.n && !name) entries.push(smaller(rest, table.pathOf(path)));
+    const limit = Number(query.limit ?? 200);
+    return {path: table.pathOf(path), at, since, total: entries.length, entries: entries.slice(0, limit), next: null};
+  }
+
+  /** @param {Table} table @param {string} text */
+  #path(table, text) {
+    const path = table.find(text);
+    if (path < 0) throw new Refused(404, `${text} is in no layer, or too small to be in this report.`, '');
+    return path;
+  }
+
+  /** @param {string} ref @param {Query} query @returns {Promise<Rolled>} */
+  async rollup(ref, query) {
+    const {table} = this.#of(ref);
+    const [at, since] = [Number(query.at ?? table.layers), Number(query.since ?? 0)];
+    const top = this.#path(table, String(query.path ?? '/'));
+    const sums = table.sums(at, since);
+    const least = Math.max(1, Number(query.min ?? (sums.size[top] + sums.waste[top]) / 300));
+    /** @param {number} path @param {number} depth @returns {Rolled} */
+    const rolled = (path, depth) => {
+      const entry = table.entry(path, at, since);
+      const layers = table.holders(sums, path);
+      const other = table.folded(path, at);
+      /** @type {Rolled[]} */
+      const children = [];
+      for (const child of depth > 0 ? table.children(path) : []) {
+        const [size, waste] = [sums.size[child], sums.waste[child]];
+        if (size + waste >= least) children.push(rolled(child, depth - 1));
+        else if (size + waste) [other.n, other.size, other.waste] = [other.n + 1, other.size + size, other.waste + waste];
+      }
+      return {
+        name: path ? table.names[path] : '/', path: table.pathOf(path), type: entry?.type ?? 'directory', op: entry?.op ?? 'U', size: sums.size[path],
+        waste: sums.waste[path], entries: sums.entries[path], layer: layers.length === 1 ? layers[0] : 0, layers, children,
+        ...(other.n && depth > 0 ? {other} : {}),
+      };
+    };
+    return rolled(top, Number(query.depth ?? 3));
+  }
+
+  /** @param {string} ref @param {string} path */
+  async history(ref, path) {
+    const {table, document} = this.#of(ref);
+    const number = this.#path(table, path);
+    const {copies} = document;
+    const own = table.copiesOf(number, table.layers);
+    const seen = table.seenOf(number, table.layers);
+    return {
+      path, events: table.events(number, (layer) => document.image.layers[layer - 1]?.instruction ?? ''),
+      verdict: {stored: own.reduce((sum, copy) => sum + copies.size[copy], 0), visible: seen < 0 ? 0 : copies.size[seen]},
+    };
+  }
+
+  /** @param {string} ref @param {string} by */
+  async waste(ref, by) {
+    return this.#of(ref).document.waste[by];
+  }
+
+  /** @param {string} ref */
+  async labels(ref) {
+    return {...this.#of(ref).document.labels, identical: []};
+  }
+
+  async tags() {
+    return {groups: []};
+  }
+
+  /** @returns {Promise<Dockerfile>} */
+  async dockerfile() {
+    throw new Refused(404, 'The Dockerfile is not in this report.', '`veneer image dockerfile` tells it.');
+  }
+
+  /** @param {string} ref @param {string} squash */
+  async whatif(ref, squash) {
+    const {table, document} = this.#of(ref);
+    const [first, last] = squash.split('-').map(Number);
+    const saved = table.squashed(first, last);
+    const {stored} = document.image;
+    return {saved, stored: stored - saved, stored_now: stored};
+  }
+
+  /** @param {string[]} refs */
+  async compare(refs) {
+    const here = refs.filter((ref) => this.found.has(ref));
+    const errors = refs.filter((ref) => !this.found.has(ref)).map((ref) => ({ref, error: 'This report does not have it.', hint: ''}));
+    return compared(here.map((ref) => this.#of(ref).document.image), errors);
+  }
+
+  /** @returns {Promise<Difference>} */
+  async diff() {
+    throw new Refused(404, 'Two images are not held against each other in this report.', '`veneer image diff` does that.');
+  }
+
+  /** @param {string} diffId @returns {Promise<Places>} */
+  async layerImages(diffId) {
+    const places = [...this.found.values()].flatMap(({document: {image}}) => image.layers.filter((layer) => layer.diff_id === diffId).map((layer) => ({image, layer})));
+    if (!places.length) throw new Refused(404, `No image of this report has a layer ${diffId}.`, '');
+    const [{layer}] = places;
+    return {
+      diff_id: diffId, stored: layer.stored, entries: layer.n.A + layer.n.M + layer.n.P + layer.n.O,
+      blobs: layer.blob_digest ? [{digest: layer.blob_digest, size: layer.blob_size ?? 0, media_type: layer.media_type}] : [],
+      images: places.map((each) => ({ref: each.image.ref, id: each.image.id, layer: each.layer.index, chain_id: each.layer.chain_id})),
+    };
+  }
+
+  async kinds() {
+    return {kinds: [], styles: []};
+  }
+
+  async text() {
+    return '';
+  }
+
+  file() {
+    return null;
+  }
+
+  badge() {
+    return '';
+  }
+
+  watch() {}
+}
+
+/** @param {string} by @returns {(a: Entry, b: Entry) => number} */
+function order(by) {
+  const name = (/** @type {Entry} */ a, /** @type {Entry} */ b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
+  if (by === 'name') return name;
+  if (by === 'waste') return (a, b) => b.waste - a.waste || b.size - a.size || name(a, b);
+  if (by === 'layer') return (a, b) => (b.layers.at(-1) ?? 0) - (a.layers.at(-1) ?? 0) || name(a, b);
+  return (a, b) => b.size - a.size || b.waste - a.waste || name(a, b);
+}
+
+/** What is too small to be in the page, as one row. @param {{n: number, size: number, waste: number}} rest @param {string} path @returns {Entry} */
+function smaller(rest, path) {
+  return {
+    name: `… ${rest.n} smaller ones, not in this report`, path: `${path}/…`, type: 'folded', op: 'U', there: true, size: rest.size, waste: rest.waste,
+    layers: [], mode: '', uid: 0, gid: 0, mtime: '', link: '', changed: [], children: 0,
+  };
+}
+
+/** The trie of some images' layers. @param {Image[]} images @param {Comparison['errors']} errors @returns {Comparison} */
+export function compared(images, errors) {
+  /** @type {Map<string, Joint>} */
+  const joints = new Map();
+  /** @type {Map<string, Set<number>>} */
+  const contents = new Map();
+  /** @type {Joint[]} */
+  const trie = [];
+  images.forEach((image, number) => {
+    let row = trie;
+    for (const layer of image.layers) {
+      const known = joints.get(layer.chain_id);
+      const joint = known ?? {...layer, images: [], also: [], children: []};
+      if (!known) {
+        joints.set(layer.chain_id, joint);
+        row.push(joint);
+      }
+      joint.images.push(number);
+      const held = contents.get(layer.diff_id) ?? new Set();
+      contents.set(layer.diff_id, held.add(number));
+      row = joint.children;
+    }
+  });
+  for (const joint of joints.values()) joint.also = [...(contents.get(joint.diff_id) ?? [])].filter((image) => !joint.images.includes(image));
+  const all = [...joints.values()];
+  const unshared = images.reduce((sum, image) => sum + image.stored, 0);
+  const unique = all.reduce((sum, joint) => sum + joint.stored, 0);
+  const disk = [...new Map(all.map((joint) => [joint.diff_id, joint.stored])).values()].reduce((sum, stored) => sum + stored, 0);
+  return {
+    images, trie, unshared, unique, saved: unshared - disk, unique_layers: all.length, largest: Math.max(0, ...all.map((joint) => joint.stored)),
+    average: all.length ? Math.floor(unique / all.length) : 0, errors,
+  };
 }

@@ -1,7 +1,8 @@
 /** Where the bytes are, as shapes: an icicle, a treemap or a sunburst of one directory and what is beneath.
  *
  * Pure.  Areas are bytes: of a directory, what is to be seen in it and, if asked, what is stored and hidden.  What is
- * less than `SLIVER` of the whole is one shape with its like, never thousands of slivers.
+ * less than `SLIVER` of the whole is one shape with its like, and blank where even those together are less: no level
+ * has more than 1 / SLIVER shapes, however many files there are, so they can be elements of the page.
  */
 
 import {hierarchy, partition, treemap, treemapSquarify} from 'd3-hierarchy';
@@ -9,7 +10,8 @@ import {hierarchy, partition, treemap, treemapSquarify} from 'd3-hierarchy';
 /** The least share of the whole that is a shape of its own. */
 export const SLIVER = 0.003;
 
-/** @typedef {{name: string, path: string, size: number, waste: number, value: number, layer: number, op: Op, type: string, folded: number, children: Spot[]}} Spot */
+/** `mixed`: of a directory that several layers have bytes in, how many each, as far as the shapes in it tell.
+ * @typedef {{name: string, path: string, size: number, waste: number, value: number, layer: number, op: Op, type: string, folded: number, children: Spot[], mixed: [number, number][]}} Spot */
 /** x0, y0, x1, y1 in pixels; for an arc x are radians from the top, y radii.
  * @typedef {{spot: Spot, depth: number, x0: number, y0: number, x1: number, y1: number, head: number, up: number}} Shape */
 /** @typedef {'icicle' | 'treemap' | 'sunburst'} Kind */
@@ -38,15 +40,29 @@ export function spots(root, hidden) {
     }
     children.sort((a, b) => b.value - a.value || (a.path < b.path ? -1 : 1));
     const rest = value({size, waste});
-    if (folded && rest > 0) {
-      children.push({name: '', path: from.path, size, waste, value: rest, layer: 0, op: 'U', type: 'other', folded, children: []});
+    if (folded && rest >= least && rest > 0) {
+      children.push({name: '', path: from.path, size, waste, value: rest, layer: 0, op: 'U', type: 'other', folded, children: [], mixed: []});
     }
+    // Of a file that several layers have, the highest one's copy is the one to be seen.
+    const layer = from.layer || (from.type === 'directory' ? 0 : (from.layers?.at(-1) ?? 0));
     return {
-      name: from.name, path: from.path, size: from.size, waste: from.waste, value: value(from), layer: from.layer,
-      op: from.op, type: from.type, folded: 0, children,
+      name: from.name, path: from.path, size: from.size, waste: from.waste, value: value(from), layer, op: from.op,
+      type: from.type, folded: 0, children, mixed: layer ? [] : mixture(children),
     };
   }
   return spot(root);
+}
+
+/** Bytes by layer, the lowest layer first. @param {Spot[]} children @returns {[number, number][]} */
+function mixture(children) {
+  /** @type {Map<number, number>} */
+  const found = new Map();
+  const add = (/** @type {number} */ layer, /** @type {number} */ bytes) => found.set(layer, (found.get(layer) ?? 0) + bytes);
+  for (const child of children) {
+    if (child.layer) add(child.layer, child.value);
+    else child.mixed.forEach(([layer, bytes]) => add(layer, bytes));
+  }
+  return [...found].sort((a, b) => a[0] - b[0]);
 }
 
 /** d3's nodes, each with its own value: what is directly in a directory stays blank.  @param {Spot} root */
@@ -107,22 +123,6 @@ export function sunburst(root, width) {
     kind: 'sunburst', width, height: width,
     shapes: shapes(/** @type {any} */ (laid), (node) => ({y0: at(node.depth), y1: at(node.depth + 1)})),
   };
-}
-
-/** Which shape is at a point, -1 for none; the deepest where several are. @param {Drawing} drawing @param {number} x @param {number} y */
-export function hit(drawing, x, y) {
-  let across = x;
-  let down = y;
-  if (drawing.kind === 'sunburst') {
-    const middle = drawing.width / 2;
-    down = Math.hypot(x - middle, y - middle);
-    across = (Math.atan2(x - middle, middle - y) + 2 * Math.PI) % (2 * Math.PI);
-  }
-  for (let n = drawing.shapes.length - 1; n >= 0; n -= 1) {
-    const each = drawing.shapes[n];
-    if (each.x0 <= across && across < each.x1 && each.y0 <= down && down < each.y1) return n;
-  }
-  return -1;
 }
 
 /** Where an arrow key leads from a shape: in and out by depth, along by siblings. @param {Drawing} drawing @param {number} from @param {'in' | 'out' | 'next' | 'before'} way */

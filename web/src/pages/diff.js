@@ -42,7 +42,7 @@ export function differences(app, a, b) {
 function row(each) {
   const {op} = each;
   return html`<tr><td><span class=${`op ${op}`} title=${STATES.get(op) ?? ''}>${op}</span><span class="sr"> ${STATES.get(op)}</span></td>
-    <th scope="row" class="wrapany"><bdi>${shown(each.path)}</bdi>${each.entries > 1 ? html` <span class="dim small">and ${counted(each.entries - 1, 'entry', 'entries')} in it</span>` : nothing}</th>
+    <th scope="row" class="wrapany"><bdi>${shown(each.path)}</bdi>${each.entries > 0 ? html` <span class="dim small">with ${counted(each.entries, 'entry', 'entries')} in it</span>` : nothing}</th>
     <td class="n">${each.before ? size(each.size_before) : ''}</td><td class="n">${each.after ? size(each.size_after) : ''}</td><td class="dim">${each.changed.map(shown).join(', ')}</td></tr>`;
 }
 

@@ -17,7 +17,7 @@ export function dockerfile(app, image) {
       const layer = line.layer ? image.layers[line.layer - 1] : null;
       return html`<li><span class=${`swatch ${line.layer ? ofLayer(line.layer) : 'none'}`} aria-hidden="true"></span>
         <code>${line.comment.map((comment) => html`<span class="comment"># ${shown(comment)}
-</span>`)}<b>${shown(line.keyword)}</b>${rest(line)}</code>
+</span>`)}${line.text ? html`<b>${shown(line.keyword)}</b>${rest(line)}` : nothing}</code>
         <span class="dim small">${layer ? html`layer ${layer.index}, ${size(layer.stored)}` : nothing}</span></li>`;
     })}</ol>`)}</section>`;
 }

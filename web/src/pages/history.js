@@ -13,7 +13,7 @@ export function history(app) {
   return {
     title: `${shown(path)} · veneer`,
     body: html`<div class="hero"><p class="dim under"><a href=${app.router.href('image', ref)}><bdi>${shown(ref)}</bdi></a></p><h1 class="path"><bdi>${shown(path)}</bdi></h1></div>
-      <section class="card">${awaited(answer, (image) => timeline(app, image, path))}</section>`,
+      <section class="card" aria-labelledby="layers-title"><h2 id="layers-title">What the layers did to it</h2>${awaited(answer, (image) => timeline(app, image, path))}</section>`,
   };
 }
 

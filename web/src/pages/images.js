@@ -53,8 +53,8 @@ function nothingThere(q) {
 function table(app, rows, by, chosen) {
   const most = Math.max(1, ...rows.map((each) => each.stored));
   /** @param {keyof typeof SORTS} key @param {string} kind */
-  const head = (key, kind = '') => html`<th scope="col" class=${kind} aria-sort=${by === key ? 'descending' : nothing}>
-    <button class="sort" @click=${() => app.router.set({sort: key === 'name' ? null : key})}>${SORTS[key]}${by === key ? ' ▾' : ''}</button></th>`;
+  const head = (key, kind = '') => html`<th scope="col" class=${kind} aria-sort=${by === key ? (key === 'name' ? 'ascending' : 'descending') : nothing}>
+    <button class="sort" @click=${() => app.router.set({sort: key === 'name' ? null : key})}>${SORTS[key]}${by === key ? (key === 'name' ? ' ▴' : ' ▾') : ''}</button></th>`;
   return html`<div class="card scroll" tabindex="0" role="region" aria-label="Images"><table class="images">
     <thead><tr><th scope="col"><span class="sr">Compare</span></th>${head('name')}<th scope="col">Image ID</th><th scope="col">Platform</th>${head('created')}
       ${head('layers', 'n')}${head('size', 'n')}<th scope="col" class="n">Download</th></tr></thead>

@@ -3,17 +3,17 @@
 import {html, nothing} from 'lit-html';
 import {repeat} from 'lit-html/directives/repeat.js';
 import {wall} from '../layout/wall.js';
-import {ago, counted, family, shown, size, told} from '../words.js';
+import {ago, counted, family, letterOf, shown, size, told} from '../words.js';
 
-const WIDTH = 236;
-const NARROW = 132;
-const GAP = 10;
+const WIDEST = 420;
+const NARROWEST = 148;
+const GAP = 8;
 
-/** @typedef {{joint: Joint | null, image: number | null, focus: string, grab: boolean}} State */
+/** @typedef {{joint: Joint | null, image: number | null, focus: string, grab: boolean, room: number}} State */
 
 /** What is pointed at. @param {import('../app.js').App} app */
 export function joint(app) {
-  return app.memory('wall', () => /** @type {State} */ ({joint: null, image: null, focus: '', grab: false}));
+  return app.memory('wall', () => /** @type {State} */ ({joint: null, image: null, focus: '', grab: false, room: 0}));
 }
 
 /** Only the images whose number is kept, renumbered. @param {Joint[]} trie @param {Map<number, number>} numbers @returns {Joint[]} */
@@ -29,7 +29,7 @@ export function wallOf(app, found, {scale, order, filter}) {
   const numbers = new Map(images.map(({number}, at) => [number, at]));
   const trie = filter ? kept(found.trie, numbers) : found.trie;
   const drawn = wall(trie, images.length, {scale: /** @type {any} */ (scale), order: /** @type {any} */ (order)});
-  const width = images.length > 12 ? NARROW : WIDTH;
+  const width = Math.max(NARROWEST, Math.min(WIDEST, Math.floor((state.room + GAP) / Math.max(1, images.length)) - GAP));
   const left = (/** @type {number} */ column) => column * (width + GAP);
   const lock = app.router.get('lock');
   const locked = images.findIndex(({image}) => image.ref === lock);
@@ -47,6 +47,11 @@ export function wallOf(app, found, {scale, order, filter}) {
   const open = (/** @type {Joint} */ of) => app.router.go(app.router.href('image', first(of).image.ref, {at: of.index, since: of.index > 1 ? of.index - 1 : null}));
   const lockOn = (/** @type {string} */ ref) => app.router.set({lock: lock === ref ? null : ref});
   app.after.push(() => {
+    const room = (document.getElementById('wallscroll')?.clientWidth ?? 0) - 4;
+    if (room > 0 && room !== state.room) {
+      state.room = room;
+      app.redraw();
+    }
     if (state.grab) /** @type {HTMLElement | null} */ (document.querySelector('.wall [tabindex="0"]'))?.focus();
     state.grab = false;
   });
@@ -66,21 +71,21 @@ export function wallOf(app, found, {scale, order, filter}) {
     else return;
     event.preventDefault();
   };
-  return html`<div class="scroll wallscroll" tabindex="-1"><div class="wall" .style=${`width:${left(drawn.columns.length) - GAP}px`}>
+  return html`<div class="scroll" id="wallscroll" tabindex="-1"><div class="wall" .style=${`width:${left(drawn.columns.length) - GAP}px`}>
     <div class="heads" .style=${`--width:${width}px;--gap:${GAP}px`}>${drawn.columns.map((image) => head(app, images[image].image, locked === image, () => lockOn(images[image].image.ref), () => point(null, images[image].number)))}</div>
     <div class="boxes" role="group" aria-label="Layers, the base at the bottom" .style=${`height:${drawn.height}px`} @keydown=${key} @pointerleave=${() => point(null, null)}>
     ${repeat(drawn.boxes, id, (box) => {
       const {joint: of} = box;
       const inLock = locked >= 0 && of.images.includes(locked);
       const twin = pointed && pointed.chain_id !== of.chain_id && pointed.diff_id === of.diff_id;
-      const letter = family(of.keyword);
+      const kind = family(of);
       const others = of.images.length > 1 ? `, in ${counted(of.images.length, 'image')}` : `, in ${shown(first(of).image.ref)}`;
-      return html`<button class=${`box f-${letter === '?' ? 'N' : letter}${inLock ? ' locked' : ''}${twin ? ' twin' : ''}${pointed?.chain_id === of.chain_id ? ' pointed' : ''}${box.scaled ? '' : ' least'}${box.height < 38 ? ' low' : ''}`}
+      return html`<button class=${`box f-${kind}${inLock ? ' locked' : ''}${twin ? ' twin' : ''}${pointed?.chain_id === of.chain_id ? ' pointed' : ''}${box.scaled ? '' : ' least'}${box.height < 46 ? ' low' : ''}`}
         tabindex=${id(box) === state.focus ? 0 : -1} data-span=${box.span}
         aria-label=${`Layer ${of.index}, ${told(of.instruction)}, ${size(of.stored)}${others}${of.also.length ? ', the same content elsewhere' : ''}`} title=${shown(of.instruction)}
-        .style=${`left:${left(box.first)}px;width:${box.span * width + (box.span - 1) * GAP}px;bottom:${box.y}px;height:${box.height - 2}px`}
+        .style=${`--lines:${Math.max(1, Math.floor((box.height - 14) / 19))};left:${left(box.first)}px;width:${box.span * width + (box.span - 1) * GAP}px;bottom:${box.y}px;height:${box.height - 2}px`}
         @pointerenter=${() => point(of, null)} @focus=${() => { state.focus = id(box); point(of, null); }} @click=${() => open(of)}>
-        <span class=${`letter f-${letter === '?' ? 'N' : letter}`} aria-hidden="true">${letter}</span><code>${told(of.instruction)}</code>
+        <span class="letter" aria-hidden="true">${letterOf(of)}</span><code>${told(of.instruction)}</code>
         ${of.also.length ? html`<span class="also" title="the same content in another stack">◇</span>` : nothing}<span class="amount">${size(of.stored)}</span></button>`;
     })}</div></div></div>
     <p class="dim small">${scale === 'bytes' ? 'Heights are bytes; boxes with a notch are too small to be drawn to scale.' : scale === 'log' ? 'Heights are logarithms of bytes.' : 'All boxes are as high.'} ◇ has the same content as a layer in another stack.</p>`;

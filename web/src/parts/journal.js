@@ -1,7 +1,7 @@
 /** The journal: all that was done up to the box one points at, or of the image one has locked. */
 
 import {html, nothing} from 'lit-html';
-import {family, shown, size, told} from '../words.js';
+import {family, letterOf, shown, size, told} from '../words.js';
 
 /** @param {import('../app.js').App} app @param {Comparison} found @param {import('./grid.js').State} state */
 export function journal(app, found, state) {
@@ -16,6 +16,6 @@ export function journal(app, found, state) {
   return html`<div class="row"><h2>Journal</h2><span class="grow"></span>${locked ? html`<button class="quiet" @click=${() => app.router.set({lock: null})}>Unlock</button>` : nothing}</div>
     <p class="dim small"><bdi>${shown(image.ref)}</bdi>${until < image.layers.length ? ` up to layer ${until}` : ''}: ${size(total)}</p>
     <ol class="journal">${rows.map((layer) => html`<li class=${pointed?.chain_id === layer.chain_id ? 'pointed' : pointed?.diff_id === layer.diff_id ? 'twin' : ''}>
-      <span class="number">${layer.index}</span><span class=${`letter f-${family(layer.keyword) === '?' ? 'N' : family(layer.keyword)}`} aria-hidden="true">${family(layer.keyword)}</span>
+      <span class="number">${layer.index}</span><span class=${`letter f-${family(layer)}`} aria-hidden="true">${letterOf(layer)}</span>
       <code>${told(layer.instruction)}</code><span class="amount">${size(layer.stored)}</span></li>`)}</ol>`;
 }

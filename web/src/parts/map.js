@@ -40,10 +40,10 @@ export function map(app, image, range) {
       if (!root.value) return html`<p class="empty dim">No bytes here ${range.at < image.layers.length ? `after layer ${range.at}` : ''}.</p>`;
       if (!state.width) return nothing;
       const drawing = kind === 'icicle' ? icicle(root, state.width, ROW) : kind === 'treemap' ? boxes(root, state.width, Math.min(460, state.width * 0.62))
-        : sunburst(root, Math.min(state.width, 520));
+        : sunburst(root, Math.min(state.width, 620));
       const classed = (/** @type {Spot} */ spot) => (spot.type === 'other' ? 'c-none' : colour === 'layer' ? ofLayer(spot.layer) : colour === 'state' ? `s-${spot.op}` : ofKind(spot));
-      return draw(app, drawing, {
-        classed, label: (spot) => label(spot), hidden, current: Math.min(state.current, drawing.shapes.length - 1),
+      return draw(drawing, {
+        classed, label, hidden, byLayer: colour === 'layer', faint: (spot) => range.since > 0 && spot.op === 'U', current: Math.min(state.current, drawing.shapes.length - 1),
         focus: (n) => {
           state.current = n;
           state.told = drawing.shapes[n]?.spot ?? null;
@@ -128,6 +128,6 @@ function legend(image, range, colour, hidden) {
   const rows = colour === 'layer'
     ? image.layers.slice(0, range.at).filter((layer) => layer.stored).slice(0, 16).map((layer) => [ofLayer(layer.index), `${layer.index} ${told(layer.instruction).slice(0, 28)}`])
     : colour === 'state' ? [...STATES].map(([op, name]) => [`s-${op}`, op === 'U' ? name : `${op} ${name}`]) : LEGEND;
-  return html`<ul class="legend" aria-label="Colours">${rows.map(([kind, name]) => html`<li><span class=${`swatch ${kind}`} aria-hidden="true"></span>${name}</li>`)}
-    ${hidden ? html`<li><span class="swatch hatched" aria-hidden="true"></span>stored, hidden by a later layer</li>` : nothing}</ul>`;
+  return html`<ul class="legend" aria-label="Colours">${rows.map(([kind, name]) => html`<li><span class=${`swatch ${kind}`} aria-hidden="true"></span> ${name}</li>`)}
+    ${hidden ? html`<li><span class="swatch hatched" aria-hidden="true"></span> stored, hidden by a later layer</li>` : nothing}</ul>`;
 }
