@@ -45,6 +45,11 @@ def test_a_subclass_has_the_fields_of_the_class_and_its_own() -> None:
             assert (x, y, name) == (1, 2, "d")
 
 
+def test_the_many_are_as_the_few() -> None:
+    made = [Named(number, name=str(number)) for number in range(30)]
+    assert [(each.x, each.y, each.name) for each in made] == [(number, 7, str(number)) for number in range(30)]
+
+
 def test_it_travels() -> None:
     for made in (Point(1), Named(2, name="e"), Nothing()):
         for found in (pickle.loads(pickle.dumps(made)), copy.copy(made), copy.deepcopy(made)):
@@ -52,10 +57,18 @@ def test_it_travels() -> None:
             assert type(found) is type(made)
 
 
-@pytest.mark.parametrize("given", [{}, {"x": 1, "z": 2}])
-def test_what_does_not_fit_is_refused(given: dict[str, int]) -> None:
-    with pytest.raises(TypeError):
-        Point(**given)
+@pytest.mark.parametrize("times", [1, 30])
+@pytest.mark.parametrize(
+    ("given", "named", "why"),
+    [
+        ((), {}, "missing 1 required positional argument: 'x'"), ((), {"x": 1, "z": 2}, "unexpected keyword"),
+        ((1,), {"x": 1}, "multiple values for argument 'x'"), ((1, 2, 3), {}, "positional arguments"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(times: int, given: tuple[int, ...], named: dict[str, int], why: str) -> None:
+    for _ in range(times):
+        with pytest.raises(TypeError, match=why):
+            Point(*given, **named)
     with pytest.raises(TypeError, match="z"):
         Point(1).replaced(z=2)  # type: ignore[call-arg, unused-ignore]
     with pytest.raises(AttributeError):

@@ -5,7 +5,7 @@
         total: int | None = None
 
 A value is a tuple underneath, as a typing.NamedTuple is, but neither `dataclasses` nor `typing` is imported for it, and
-what makes one is compiled when the first is made: see docs/decisions/0010-what-a-short-command-imports.md.
+what makes them quickly is compiled when they are many: see docs/decisions/0010-what-a-short-command-imports.md.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 else:
     from _collections import _tuplegetter
+
+    _FEW = 8
 
     class Value(tuple):
         __slots__ = ()
@@ -57,16 +59,28 @@ else:
             return made
 
     def _first(owner):
-        """The `__new__` of a class of which there is no value yet: it puts a quicker one in its place."""
+        """The `__new__` of a class of which there are few values yet: with many, it puts a quicker one in its place."""
+        names, count = owner._fields, 0
 
         def __new__(cls, *given, **named):
-            names = owner._fields
-            scope = {"_made": tuple.__new__, "__builtins__": {}}
-            words, fields = ", ".join(("_cls", *names)), "".join(f"{name}, " for name in names)
-            made = eval(f"lambda {words}: _made(_cls, ({fields}))", scope)
-            made.__defaults__ = tuple(owner._defaults[name] for name in names if name in owner._defaults)
-            made.__name__, made.__qualname__ = "__new__", f"{owner.__qualname__}.__new__"
-            owner.__new__ = made
-            return made(cls, *given, **named)
+            nonlocal count
+            count += 1
+            if count > _FEW or len(given) + len(named) > len(names):
+                owner.__new__ = _compiled(owner)  # which also says best what is wrong
+                return owner.__new__(cls, *given, **named)
+            filled = owner._defaults | named
+            rest = names[len(given) :]
+            if not filled.keys() >= {*rest} or not named.keys() <= {*rest}:
+                return _compiled(owner)(cls, *given, **named)
+            return tuple.__new__(cls, (*given, *(filled[name] for name in rest)))
 
         return __new__
+
+    def _compiled(owner):
+        """A `__new__` as quick as can be."""
+        names = owner._fields
+        words, fields = ", ".join(("_cls", *names)), "".join(f"{name}, " for name in names)
+        made = eval(f"lambda {words}: _made(_cls, ({fields}))", {"_made": tuple.__new__, "__builtins__": {}})
+        made.__defaults__ = tuple(owner._defaults[name] for name in names if name in owner._defaults)
+        made.__name__, made.__qualname__ = "__new__", f"{owner.__qualname__}.__new__"
+        return made

@@ -63,7 +63,8 @@ def test_json_is_one_line_for_each_move(veneer: Veneer, registry: RealRegistry) 
 def test_it_goes_on_until_it_is_stopped(registry: RealRegistry, tmp_path: Path) -> None:
     name = registry.put("watch/on:1", OLD)
     seen = tmp_path / "seen"
-    words = ["--root", tmp_path / "root", "watch", "--interval", "1s", "--exec", f"cat >> {seen}", name]
+    words: list[str | Path] = ["--root", tmp_path / "root", "watch", "--interval", "1s"]
+    words += ["--exec", f"cat >> {seen}", name]
     program = Background([VENEER, *words], tmp_path / "log")
     try:
         until(lambda: "will be told" in program.said(), "it is not seen")

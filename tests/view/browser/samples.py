@@ -1,4 +1,4 @@
-"""A small shop's images, as one would find them on a developer's machine: bases, what is built on them, what went wrong.
+"""A small shop's images, as found on a developer's machine: bases, what is built on them, what went wrong.
 
 Sizes are in kilobytes for tests and in megabytes for pictures (`scale`); contents are noise, half of it compressible.
 """
@@ -41,8 +41,15 @@ class Kit:
     def __init__(self, scale: int) -> None:
         self.scale = scale
 
-    def layer(self, sizes: Sizes, *, mode: int = 0o644, owner: int = 0, more: Mapping[str, Member | bytes] | None = None,
-              version: str = "1") -> SampleLayer:  # fmt: skip
+    def layer(
+        self,
+        sizes: Sizes,
+        *,
+        mode: int = 0o644,
+        owner: int = 0,
+        more: Mapping[str, Member | bytes] | None = None,
+        version: str = "1",
+    ) -> SampleLayer:
         """A layer of files by path; directories above them are added."""
         tree: dict[str, Member | bytes] = {}
         for path, size in sizes.items():
@@ -99,7 +106,8 @@ PACKAGES: Sizes = {
     "root/.cache/pip/http/wheels.bin": 14200,
 }  # fmt: skip
 APP: Sizes = {
-    "app/shop/models.py": 210, "app/shop/api.py": 160, "app/shop/static/catalogue.db": 9800, "app/shop/static/logo.png": 480,
+    "app/shop/models.py": 210, "app/shop/api.py": 160,
+    "app/shop/static/catalogue.db": 9800, "app/shop/static/logo.png": 480,
     "app/tests/recordings.json": 5400, "app/.env": 1,
 }  # fmt: skip
 
@@ -109,10 +117,21 @@ def _row(text: str, *, empty: bool = False, day: int = 1) -> HistoryEntry:
 
 
 _ADD = _row("# debian.sh --arch 'amd64' out/ 'bookworm' '@1759104000'")
-_CA = _row("RUN /bin/sh -c apt-get update && apt-get install -y --no-install-recommends ca-certificates libsqlite3-0 # buildkit")
-_PYTHON = _row("RUN /bin/sh -c set -eux; wget -O python.tar.xz https://www.python.org/ftp/python/3.13.1; make -j install # buildkit")
-_LINKS = _row("RUN /bin/sh -c set -eux; for src in idle3 pip3 pydoc3 python3; do ln -svT $src /usr/local/bin/; done # buildkit")
-_NODE = _row("RUN /bin/sh -c set -ex && curl -fsSLO https://nodejs.org/dist/v22.11.0/node-linux-x64.tar.xz && tar -xJf node.tar.xz # buildkit")
+_CA = _row(
+    "RUN /bin/sh -c apt-get update && apt-get install -y "
+    "--no-install-recommends ca-certificates libsqlite3-0 # buildkit"
+)
+_PYTHON = _row(
+    "RUN /bin/sh -c set -eux; wget -O python.tar.xz "
+    "https://www.python.org/ftp/python/3.13.1; make -j install # buildkit"
+)
+_LINKS = _row(
+    "RUN /bin/sh -c set -eux; for src in idle3 pip3 pydoc3 python3; do ln -svT $src /usr/local/bin/; done # buildkit"
+)
+_NODE = _row(
+    "RUN /bin/sh -c set -ex && curl -fsSLO "
+    "https://nodejs.org/dist/v22.11.0/node-linux-x64.tar.xz && tar -xJf node.tar.xz # buildkit"
+)
 _WORKDIR = _row("WORKDIR /app", empty=True, day=12)
 
 
@@ -122,21 +141,36 @@ def images(scale: int) -> list[tuple[str, SampleImage]]:
     base = kit.layer(BASE)
     apt = kit.layer(APT)
     python = kit.layer(PYTHON)
-    links = kit.layer({}, more={f"usr/local/bin/{name}": symlink(f"{name}3.13") for name in ("python3", "python", "idle3")})
+    links = kit.layer(
+        {}, more={f"usr/local/bin/{name}": symlink(f"{name}3.13") for name in ("python3", "python", "idle3")}
+    )
     node = kit.layer(NODE)
     packages = kit.layer(PACKAGES)
     app = kit.layer(APP)
     owned = kit.layer({path: size for path, size in APP.items() if "test" not in path}, owner=1000)
-    gone = kit.layer({}, more={"root/.cache/.wh.pip": b"", "var/lib/apt/.wh.lists": b"", "app/.wh..env": b"", "app/.wh.tests": b""})
+    gone = kit.layer(
+        {}, more={"root/.cache/.wh.pip": b"", "var/lib/apt/.wh.lists": b"", "app/.wh..env": b"", "app/.wh.tests": b""}
+    )
     entry = kit.layer({"usr/local/bin/entrypoint.sh": 4})
     settings = {"Cmd": ["python3"], "Env": ["PATH=/usr/local/bin:/usr/bin:/bin", "PYTHON_VERSION=3.13.1"]}
-    python_rows = [_ADD, _row("CMD [\"bash\"]", empty=True), _CA, _row("ENV PYTHON_VERSION=3.13.1", empty=True), _PYTHON, _LINKS, _row("CMD [\"python3\"]", empty=True)]
+    python_rows = [
+        _ADD,
+        _row('CMD ["bash"]', empty=True),
+        _CA,
+        _row("ENV PYTHON_VERSION=3.13.1", empty=True),
+        _PYTHON,
+        _LINKS,
+        _row('CMD ["python3"]', empty=True),
+    ]
     api_rows = [*python_rows, _WORKDIR, _row("RUN /bin/sh -c pip install -r requirements.txt # buildkit", day=12)]
-    last = [_row("COPY entrypoint.sh /usr/local/bin/entrypoint.sh # buildkit", day=12), _row("USER 1000", empty=True, day=12),
+    last = [
+        _row("COPY entrypoint.sh /usr/local/bin/entrypoint.sh # buildkit", day=12),
+        _row("USER 1000", empty=True, day=12),
             _row("ENTRYPOINT [\"entrypoint.sh\"]", empty=True, day=12)]  # fmt: skip
     labels = {
         "org.opencontainers.image.title": "shop api", "org.opencontainers.image.source": _SOURCE,
-        "org.opencontainers.image.revision": "8f3c2a1d9be04c7f55e6", "org.opencontainers.image.licenses": "BSD-3-Clause",
+        "org.opencontainers.image.revision": "8f3c2a1d9be04c7f55e6",
+        "org.opencontainers.image.licenses": "BSD-3-Clause",
         "org.opencontainers.image.version": "2.4", "org.opencontainers.image.vendor": "Example Shop",
     }  # fmt: skip
     run = {"Cmd": ["serve"], "Entrypoint": ["entrypoint.sh"], "User": "1000", "WorkingDir": "/app", "Labels": labels}
@@ -144,23 +178,51 @@ def images(scale: int) -> list[tuple[str, SampleImage]]:
         _row("COPY . /app # buildkit", day=12), _row("RUN /bin/sh -c chown -R 1000:1000 /app # buildkit", day=12),
         _row("RUN /bin/sh -c rm -rf /root/.cache/pip /var/lib/apt/lists /app/.env /app/tests # buildkit", day=12),
     ]  # fmt: skip
-    web_rows = [_ADD, _CA, _NODE, _row("RUN /bin/sh -c npm ci --omit=dev # buildkit", day=14), _row("COPY dist /srv # buildkit", day=14)]
-    modules = kit.layer({"srv/node_modules/next/dist/all.js": 16800, "srv/node_modules/sharp/vendor/lib.so": 7900, "srv/node_modules/react/index.js": 310})
+    web_rows = [
+        _ADD,
+        _CA,
+        _NODE,
+        _row("RUN /bin/sh -c npm ci --omit=dev # buildkit", day=14),
+        _row("COPY dist /srv # buildkit", day=14),
+    ]
+    modules = kit.layer(
+        {
+            "srv/node_modules/next/dist/all.js": 16800,
+            "srv/node_modules/sharp/vendor/lib.so": 7900,
+            "srv/node_modules/react/index.js": 310,
+        }
+    )
     dist = kit.layer({"srv/dist/app.js": 2100, "srv/dist/pictures/hero.png": 3600})
     old = kit.layer(APP, version="0")
 
-    def made(layers: list[SampleLayer], rows: list[HistoryEntry], config: Mapping[str, object], day: int) -> SampleImage:
+    def made(
+        layers: list[SampleLayer], rows: list[HistoryEntry], config: Mapping[str, object], day: int
+    ) -> SampleImage:
         return image(*layers, history=rows, config=dict(config), created=f"2026-10-{day:02d}T09:31:00Z")
 
     return [
         ("debian:12-slim", made([base], [_ADD], {"Cmd": ["bash"]}, 1)),
         ("python:3.13-slim", made([base, apt, python, links], python_rows, settings, 2)),
         ("node:22-slim", made([base, apt, node], [_ADD, _CA, _NODE], {"Cmd": ["node"]}, 2)),
-        ("shop/api:2.4", made([base, apt, python, links, packages, app, owned, gone, entry], [*api_rows, *api, *last], run, 12)),
-        ("shop/api:2.3", made([base, apt, python, links, packages, old, entry], [*api_rows, api[0], *last], run | {"Labels": {}}, 5)),
-        ("shop/worker:2.4", made([base, apt, python, links, packages, dist], [*api_rows, _row("COPY dist /srv # buildkit", day=13)], settings, 13)),
+        (
+            "shop/api:2.4",
+            made([base, apt, python, links, packages, app, owned, gone, entry], [*api_rows, *api, *last], run, 12),
+        ),
+        (
+            "shop/api:2.3",
+            made([base, apt, python, links, packages, old, entry], [*api_rows, api[0], *last], run | {"Labels": {}}, 5),
+        ),
+        (
+            "shop/worker:2.4",
+            made(
+                [base, apt, python, links, packages, dist],
+                [*api_rows, _row("COPY dist /srv # buildkit", day=13)],
+                settings,
+                13,
+            ),
+        ),
         ("shop/web:2.4", made([base, apt, node, modules, dist, entry], [*web_rows, *last], {"Cmd": ["server.js"]}, 14)),
-    ]  # fmt: skip
+    ]
 
 
 def fill(engine: Engine, scale: int = 1) -> None:

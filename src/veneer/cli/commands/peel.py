@@ -29,12 +29,9 @@ def run(app: App, given: Parsed) -> None:
         return
     if not (app.on_terminal and app.stdin.isatty()):
         raise Failure("peel is for a terminal; --plain prints the same tables")
-    try:
-        import textual  # noqa: F401
-    except ModuleNotFoundError:
-        from veneer.view.extras import missing
+    from veneer.view.extras import need
 
-        raise missing("peel", "Textual", "tui") from None
+    need("peel", "textual", "tui")
     while True:
         platform = _shown(app, given, name, path, (at, since))
         if not platform:

@@ -11,13 +11,11 @@ MOST_PORT = 65535
 
 
 def run(app: App, given: Parsed) -> None:
+    from veneer.view.extras import need
+
     host, port = given.text("host") or HOST, _port(given)
-    try:
-        from veneer.view.web import guard, serving
-    except ModuleNotFoundError as error:
-        if error.name != "aiohttp":
-            raise
-        raise Failure("veneer serve needs aiohttp, which is not installed\nhint: pip install 'veneer[web]'") from None
+    need("serve", "aiohttp", "web")
+    from veneer.view.web import guard, serving
 
     def ready(url: str) -> None:
         app.line(f"The images of {app.engine.config.root_name}: {url}")
