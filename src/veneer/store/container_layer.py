@@ -5,6 +5,7 @@ Source: moby pkg/archive/changes.go for what counts as a change.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import threading
@@ -69,7 +70,36 @@ def changes(store: Store, container: Container) -> list[Change]:
         driver.diff(container.rw, below, cast(BinaryIO, Nowhere()), index=file)
         file.seek(0)
         with LayerIndex.from_bytes(file.read()) as index, opened(driver.mounts(None, below)) as root:
-            return list(_told(index, root))
+            told = list(_told(index, root))
+            sockets = _sockets(driver.directory(container.rw))
+            return _with_sockets(told, sockets, root) if sockets else told
+
+
+def _sockets(directory: Path) -> list[bytes]:
+    """The sockets in a container's layer: no layer holds them, but they are there.  No image has any."""
+    import stat
+
+    found = []
+    top = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for path, _, names, folder in os.fwalk(b".", dir_fd=top):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):  # of a container that runs
+                    if stat.S_ISSOCK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                        found.append(os.path.normpath(os.path.join(path, name)))
+    finally:
+        os.close(top)
+    return found
+
+
+def _with_sockets(told: list[Change], sockets: list[bytes], root: int) -> list[Change]:
+    """Changes with those sockets among them; `root` is the tree below."""
+    kinds = {change.path: change.kind for change in told}
+    for path in sockets:
+        kinds[b"/" + path] = ADDED if _status(root, path) is None else MODIFIED
+        while path := os.path.dirname(path):
+            kinds.setdefault(b"/" + path, MODIFIED)
+    return [Change(kind, path) for path, kind in sorted(kinds.items(), key=lambda pair: pair[0].split(b"/"))]
 
 
 def _told(index: LayerIndex, root: int) -> Iterator[Change]:
@@ -232,7 +262,6 @@ def poured(
 
 
 def _widen(pipe: int) -> None:
-    import contextlib
     import fcntl
 
     with contextlib.suppress(OSError):  # a limit of this user's: the pipe stays small

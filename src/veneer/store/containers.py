@@ -125,6 +125,13 @@ class ContainerStore:
             raise NoSuchContainer(f"No such container: {reference[:_LONGEST]}", hint="veneer ps -a shows all of them")
         return found
 
+    def removed_at_end(self) -> builtins.list[Container]:
+        """Those that are to be removed at their end."""
+        rows = self._catalog.rows(
+            f"SELECT {_COLUMNS} FROM container WHERE json_extract(document, '$.HostConfig.AutoRemove')"
+        )
+        return [_container(row) for row in rows]
+
     def folder(self, id: str) -> Path:
         """Where a container's own files are."""
         return self._store.root / FOLDER / id
@@ -257,6 +264,15 @@ class ContainerStore:
             )
         crashpoint("container-row-gone")
         self._sweep(driver, rw, id)
+
+    def empty(self, container: Container) -> None:
+        """Delete what a container has written, which is about to be removed, on a disk so full that its row cannot go
+        first."""
+        from veneer.drivers import treecopy
+
+        with treecopy.directory(self.driver(container).directory(container.rw)) as folder:
+            for name in os.listdir(folder):
+                treecopy.delete_entry(folder, name)
 
     def _sweep(self, driver: str, snapshot: str, folder: str = "") -> None:
         """Delete what was noted as trash, and strike it off.  Whoever is killed here has it done by the next."""

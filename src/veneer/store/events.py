@@ -8,6 +8,7 @@ Source: docker's API reference, SystemEvents; moby daemon/events.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -36,8 +37,11 @@ def append(
     id: str,
     attributes: Mapping[str, str] | None = None,
     scope: str = "local",
-) -> None:
-    """Write down that `action` happened just now to the thing `id` of that type."""
+) -> bool:
+    """Write down that `action` happened just now to the thing `id` of that type; whether the disk had room for it.
+
+    What was done is not undone, and has not failed, for want of a line about it.
+    """
     given = {key: str(value) for key, value in sorted((attributes or {}).items())}
     nanoseconds = time.time_ns()
     event: Event = {}
@@ -51,13 +55,22 @@ def append(
     }  # fmt: skip
     line = json.dumps(event, separators=(",", ":")).encode() + b"\n"
     path = f"{os.fspath(root)}/{FILE}"
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, line)
-        if os.fstat(fd).st_size > LIMIT:
-            _rotate(os.fspath(root), fd)
-    finally:
-        os.close(fd)
+        fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(fd).st_size
+            if size and os.pread(fd, 1, size - 1) != b"\n":
+                line = b"\n" + line  # a full disk has cut off the last one
+            written = os.write(fd, line)
+            if size > LIMIT:
+                _rotate(os.fspath(root), fd)
+            return written == len(line)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return False
 
 
 def _rotate(root: str, fd: int) -> None:

@@ -53,8 +53,6 @@ def making_room(root: Path) -> Iterator[None]:
 
 
 def _available(root: Path) -> int:
-    from veneer.drivers.userns import privileged
-
+    # Not f_bfree: a part of what is kept back is to be had by nobody, root included.
     found = os.statvfs(root)
-    # Root of a user namespace does not have what file systems keep for root.
-    return (found.f_bfree if privileged() else found.f_bavail) * found.f_frsize
+    return found.f_bavail * found.f_frsize

@@ -80,12 +80,20 @@ class Containers:
         is a whole request in docker's shapes.  Raises as creating.create.
         """
         from veneer.engine.containers.creating import ContainerRequest, create
+        from veneer.store.containers import NameInUse
 
         if not isinstance(image, ContainerRequest) or command or fields:
             from veneer.engine.containers.asking import requested
 
             image = requested(image, command, fields)
-        made = create(self._engine, image, progress)
+        try:
+            made = create(self._engine, image, progress)
+        except NameInUse:
+            from veneer.engine.containers.leftovers import sweep
+
+            if not sweep(self._engine):
+                raise
+            made = create(self._engine, image, progress)
         self._tell(made, "create")
         return made
 

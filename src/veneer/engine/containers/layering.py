@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 
 from veneer.engine.containers import lifecycle
+from veneer.engine.containers.starting import require_unmounted
 from veneer.errors import Conflict
 from veneer.run.monitor import client
 from veneer.run.monitor import state as states
@@ -87,9 +88,12 @@ def standing_still(engine: Engine, container: Container, *, pause: bool = True) 
     """Nobody writes to the container's layer in this `with`: its processes are frozen, or it does not run."""
     folder = engine.store.containers.folder(container.id)
     with contextlib.ExitStack() as stack:
-        if states.read(folder).is_live and pause:
-            with contextlib.suppress(client.NotRunning, MonitorGone):
-                stack.enter_context(client.connect(folder).freeze())
+        if pause:
+            # Or it would be started meanwhile.
+            stack.enter_context(engine.store.locked(f"container-{container.id}"))
+            if states.settled(folder).is_live:
+                with contextlib.suppress(client.NotRunning, MonitorGone):
+                    stack.enter_context(client.connect(folder).freeze())
         yield
 
 
@@ -198,13 +202,14 @@ def snapshot(engine: Engine, container: Container, tag: str) -> ImageID:
 
 
 def reset(engine: Engine, container: Container) -> int:
-    """Drop what a container has written; how many bytes that was.  Raises StillRunning."""
+    """Drop what a container has written; how many bytes that was.  Raises StillRunning, StillMounted."""
     store = engine.store
     with store.locked(f"container-{container.id}"):
         container = store.containers.get(container.id)
         if states.read(store.containers.folder(container.id)).is_live:
             raise StillRunning(f"container {container.name} runs, and its layer is in use",
                                hint=f"veneer stop {container.name}")  # fmt: skip
+        require_unmounted(engine, container)
         dropped = size(store, container)
         with store.lease("reset") as lease:
             container_layer.reset(store, lease, container)

@@ -9,12 +9,14 @@ import contextlib
 import os
 import signal as signals
 
-from veneer.engine.containers.starting import AlreadyRunning, reconcile, start
+from veneer.engine.containers.starting import AlreadyRunning, reconcile, require_unmounted, start
 from veneer.errors import Conflict, InvalidRequest
 from veneer.run.monitor import client
 from veneer.run.monitor import state as states
 from veneer.run.monitor.stream import MonitorGone
 from veneer.store import events
+from veneer.store.catalog import StoreFull
+from veneer.store.reserve import making_room
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from veneer.engine.engine import Engine
     from veneer.run.monitor.state import State
     from veneer.store.containers import Container
+    from veneer.store.volumes import Volume
 
 
 class CannotRemove(Conflict):
@@ -72,6 +75,7 @@ def stop(engine: Engine, container: Container, timeout: float | None = None, sig
     """
     number = parsed_signal(signal) if signal else None
     folder = engine.store.containers.folder(container.id)
+    states.settled(folder)
     with contextlib.suppress(client.NotRunning, MonitorGone):
         client.connect(folder).stop(timeout, number)
     wait_for_monitor(folder)
@@ -148,11 +152,11 @@ def update(engine: Engine, container: Container, changes: Mapping[str, Any]) -> 
 def remove(engine: Engine, container: Container, *, force: bool = False, volumes: bool = False) -> None:
     """Remove a container; with `volumes` also those of its volumes that nobody named and nobody else uses.
 
-    Raises CannotRemove for one that runs, unless by `force`.
+    Raises CannotRemove for one that runs, unless by `force`; StillMounted.
     """
     store = engine.store
     folder = store.containers.folder(container.id)
-    found = states.read(folder)
+    found = states.settled(folder)
     if found.is_live:
         if not force:
             raise _refused(container, found)
@@ -162,14 +166,27 @@ def remove(engine: Engine, container: Container, *, force: bool = False, volumes
     with store.locked(f"container-{container.id}"):
         if store.containers.find(container.id) is None:
             return  # whoever was asked at the same time has done it
-        reconcile(engine, container)
-        engine.networks.release(container)
-        used = store.volumes.used_by(container.id)
-        store.containers.remove(container.id)
+        require_unmounted(engine, container)
+        try:
+            used = _removed(engine, container)
+        except StoreFull:
+            store.containers.empty(container)
+            used = _removed(engine, container)
     tell(engine, container, "destroy")
     for volume in used if volumes else ():
         if volume.anonymous and not store.volumes.users(volume.name):
             store.volumes.remove(volume.name)
+
+
+def _removed(engine: Engine, container: Container) -> list[Volume]:
+    """Take a container that nobody runs out of the store; the volumes that it used."""
+    store = engine.store
+    with making_room(store.root):
+        reconcile(engine, container)
+        engine.networks.release(container)
+        used = store.volumes.used_by(container.id)
+        store.containers.remove(container.id)
+    return used
 
 
 def statistics(engine: Engine, container: Container) -> Sample:

@@ -67,6 +67,9 @@ def summaries(
 
     Raises InvalidFilter, and NoSuchContainer for a filter that names one.
     """
+    from veneer.engine.containers.leftovers import sweep
+
+    sweep(engine)
     wanted = None
     if filters:
         from veneer.engine.containers.listing_filters import parsed

@@ -5,6 +5,7 @@ Source: moby daemon/prune.go, volume/service/service.go.
 
 from __future__ import annotations
 
+from veneer.engine.containers.leftovers import sweep
 from veneer.engine.containers.listing_filters import PRUNE, parsed
 from veneer.errors import Conflict, NotFound
 from veneer.run.monitor import state as states
@@ -30,6 +31,8 @@ def containers(engine: Engine, filters: Mapping[str, Sequence[str]], *, dry_run:
     from veneer.engine.containers.lifecycle import remove
 
     wanted = parsed(engine, filters, PRUNE)
+    if not dry_run:
+        sweep(engine)
     names, freed = [], 0
     for container in engine.store.containers.list():
         state = states.read(engine.store.containers.folder(container.id))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 from veneer.errors import VeneerError
 from veneer.run.monitor.protocol import BadFrame
 
@@ -19,11 +22,17 @@ def told(error: BaseException) -> dict[str, Any]:
     if isinstance(error, VeneerError):
         kind = type(error)
         return {"module": kind.__module__, "name": kind.__qualname__, "message": error.message, "hint": error.hint}
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return {"full": os.path.dirname(os.fsdecode(error.filename or "."))}
     return {"module": "", "name": "", "message": f"{type(error).__name__}: {error}", "hint": ""}
 
 
 def raised(given: dict[str, Any]) -> VeneerError:
     """The error that was told, to be raised."""
+    if "full" in given:
+        from veneer.store.catalog import store_full
+
+        return store_full(str(given["full"]))
     try:
         module, name, message, hint = (str(given[key]) for key in ("module", "name", "message", "hint"))
     except KeyError as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 from veneer.errors import VeneerError
 from veneer.run.failures import ContainerFailed
 from veneer.run.host import host
-from veneer.run.monitor import groups, state
+from veneer.run.monitor import groups, state, volumes
 from veneer.run.monitor.assembly import Assembly
 from veneer.run.monitor.calls import Calls
 from veneer.run.monitor.client import NotRunning
@@ -126,6 +126,7 @@ class Life:
         self._log = _log_of(self.job)
         self.log_path = None if self._log is None else self._log.path
         self._note(cgroup=self.assembly.cgroup, networks=self.network.settings)
+        volumes.tell(self.job, mounted=True)
 
     async def _start(self, reader: Connection | None, wanted: tuple[bool, bool, bool], answer: Any) -> None:
         config = self.assembly.config
@@ -209,6 +210,8 @@ class Life:
             self.network.close(self.folder)
         except (VeneerError, OSError) as failure:
             self.loop.report(failure)  # its plan stays, by which the next one who looks takes away what is left
+        if hasattr(self, "execs"):
+            volumes.tell(self.job, mounted=False)
         if hasattr(self, "assembly"):
             if self.assembly.cgroup:
                 groups.remove(self.assembly.cgroup)
@@ -238,11 +241,22 @@ class Life:
             return
         from veneer.run.monitor.calls import spawn
 
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        null, said = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC), os.memfd_create("removal", os.MFD_CLOEXEC)
         try:
-            await self.loop.child(spawn([str(word) for word in words], (null, null, null)))
+            if await self.loop.child(spawn([str(word) for word in words], (null, null, said))):
+                self._is_left(os.pread(said, 1 << 20, 0).decode(errors="replace"))
         finally:
             os.close(null)
+            os.close(said)
+
+    def _is_left(self, said: str) -> None:
+        """It could not be removed at its end: who looks at it is told why, and who lists containers tries again."""
+        self.loop.report(ContainerFailed(f"the container could not be removed at its end:\n{said}"))
+        alive = state.hold(self.folder, state.ALIVE, wait=False)
+        if alive is not None:
+            why = (said.strip().splitlines() or ["it was killed"])[-1]
+            self._note(error=f"could not be removed at its end: {why}")
+            os.close(alive)
 
     def end_soon(self) -> bool:
         """It is not to be started again; whether it ends by itself now, being between two starts."""

@@ -7,6 +7,7 @@ has the line feed.  Sources: moby daemon/logger/copier.go, jsonfilelog, loggerut
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 from json.encoder import encode_basestring
@@ -92,10 +93,11 @@ class LogFile:
 
     def _append(self, text: bytes) -> None:
         try:
-            written = os.write(self._fd, text)
+            written, why = os.write(self._fd, text), errno.ENOSPC  # what else would make a file take less
         except OSError as error:
-            self.problem, written = os.strerror(error.errno or 0), 0
+            written, why = 0, error.errno or 0
         if written < len(text):
+            self.problem = os.strerror(why)
             # Half a line would spoil the next one as well.
             written = text.rfind(b"\n", 0, written) + 1
             self.lost += len(text) - written
@@ -107,6 +109,13 @@ class LogFile:
         self._size = os.fstat(self._fd).st_size
 
     def _rotate(self) -> None:
+        # First: where there is no room for another file, this one goes on, and takes what it can.
+        new = self.path.with_name(f"{self.path.name}.new")
+        try:
+            os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640))
+        except OSError as error:
+            self.problem = os.strerror(error.errno or 0)
+            return
         os.close(self._fd)
         names = [self.path, *(self.path.with_name(f"{self.path.name}.{n}") for n in range(1, self._max_files))]
         with contextlib.suppress(FileNotFoundError):
@@ -114,6 +123,7 @@ class LogFile:
         for before, after in reversed([*itertools.pairwise(names)]):
             with contextlib.suppress(FileNotFoundError):
                 before.rename(after)
+        new.rename(self.path)
         self._open()
 
 

@@ -3,10 +3,14 @@
 The monitor writes, by renaming, and holds a lock on the file `alive` as long as it lives.  A state that says
 "running" while nobody holds that lock is of a monitor that was killed, and is read as what that means: the kernel has
 ended the container with it.  Source: fcntl(2), "Open file description locks"; moby container/state.go.
+
+Where the disk has no room for another file the new state is written over the old one, whose block is there already,
+between two stamps, so that a reader sees that it has read half of each.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -27,6 +31,8 @@ NEVER = "0001-01-01T00:00:00Z"
 KILLED_CODE, RESTARTED_CODE = 137, 255
 ALIVE, CARETAKER, SOCKET, FILE = "alive", "caretaker", "socket", "state.json"
 _LIVE = (RUNNING, PAUSED, RESTARTING)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_TICK_SECONDS = 0.005
 _OFD_GETLK, _OFD_SETLK, _OFD_SETLKW = 36, 37, 38
 _FLOCK = struct.Struct("hhqqi4x")
 """struct flock on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid and padding."""
@@ -83,24 +89,70 @@ def read(folder: Path) -> State:
     )
 
 
+def settled(folder: Path) -> State:
+    """As `read`, but not in the moments in which a monitor lives and its container does not: it is about to start, by
+    somebody's command that was killed meanwhile, or has just ended."""
+    while not (found := read(folder)).is_live and is_held(folder, ALIVE):
+        time.sleep(_TICK_SECONDS)
+    return found
+
+
 def last_written(folder: Path) -> State:
     """The state as it was written last, whether it is still true or not: what is to be cleaned up."""
-    try:
-        with open(folder / FILE, "rb") as file:
-            found = json.load(file)
-    except FileNotFoundError:
-        return State()
-    return State(**{name: found[name] for name in State._fields if name in found})  # type: ignore[attr-defined]
+    while True:
+        try:
+            with open(folder / FILE, "rb") as file:
+                text = file.read()
+        except FileNotFoundError:
+            return State()
+        try:
+            found = json.loads(text)
+        except ValueError:
+            if b"stamp" not in text:
+                raise
+            continue  # it is being written over
+        if found.get("stamp") == found.get("stamp again"):
+            return State(**{name: found[name] for name in State._fields if name in found})  # type: ignore[attr-defined]
 
 
 def write(folder: Path, state: State) -> None:
-    """Have `state` be what is read from now on.  For the monitor, and where none lives."""
-    text = json.dumps(dict(zip(State._fields, state, strict=True)))  # type: ignore[attr-defined, call-overload]
+    """Have `state` be what is read from now on.  For the monitor, and where none lives.
+
+    On a disk that is full this works where a state was written before.
+    """
+    content = dict(zip(State._fields, state, strict=True))  # type: ignore[attr-defined, call-overload]
     new = folder / f".{FILE}.{os.getpid()}"
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(fd, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(new, folder / FILE)
+    try:
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(fd, "w", encoding="utf-8") as file:
+            file.write(json.dumps(content))
+        os.replace(new, folder / FILE)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        new.unlink(missing_ok=True)
+        if not _written_over(folder / FILE, content):
+            raise
+
+
+def _written_over(path: Path, content: dict[str, Any]) -> bool:
+    """Write a state where the last one is; whether it had room there, if need be without what health checks said."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        status = os.fstat(fd)
+        stamp = time.time_ns()
+        for health in (content["health"], content["health"] and {**content["health"], "Log": []}):
+            text = json.dumps({"stamp": stamp, **content, "health": health, "stamp again": stamp}).encode()
+            if len(text) <= status.st_blocks * 512:
+                # Blanks over what is left of the last one: were it cut off first, a reader could find nothing.
+                os.pwrite(fd, text.ljust(status.st_size), 0)
+                return True
+        return False
+    finally:
+        os.close(fd)
 
 
 def hold(folder: Path, name: str, *, wait: bool = True) -> int | None:

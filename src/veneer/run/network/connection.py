@@ -102,7 +102,7 @@ def _relayed(
 
     found = []
     for each in sockets:
-        if each.family == sockets_module.AF_INET6:
+        if each.family == sockets_module.AF_INET6 and each.proto != sockets_module.IPPROTO_SCTP:
             protocol = "tcp" if each.type == sockets_module.SOCK_STREAM else "udp"
             found.append((each, to(inside[(*each.getsockname()[:2], protocol)])))
     return found

@@ -17,5 +17,9 @@ class PortTaken(Conflict):
     """A port of the host that a container wants to publish is somebody else's."""
 
 
+class NoProtocol(Unsupported):
+    """A port of a protocol that this kernel does not speak, or that cannot be published here."""
+
+
 class InvalidPort(InvalidRequest):
     """A published port that is none."""

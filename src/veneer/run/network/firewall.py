@@ -12,7 +12,7 @@ import errno
 import os
 import socket
 
-from veneer.run.network import netlink
+from veneer.run.network import legacy, netlink
 from veneer.run.network.failures import NetworkFailed, NoNetwork
 
 TYPE_CHECKING = False
@@ -150,6 +150,7 @@ def admit(table: str, network: Mapping[str, Any]) -> None:
                 text += _LET_THROUGH.format(family=name, bridge=bridge, mark=mark)
     if text:
         load(text)
+    legacy.admit(bridge, _mark(table, bridge), ["ip" if family == _IPV4 else "ip6" for family in families])
 
 
 def _mark(table: str, bridge: str) -> str:
@@ -192,6 +193,7 @@ def forget(table: str, network: Mapping[str, Any]) -> None:
             rule, _, handle = line.rpartition("# handle ")
             if f'comment "{_mark(table, bridge)}"' in rule:
                 _unless_gone(f"delete rule {family} filter FORWARD handle {handle}")
+    legacy.forget(_mark(table, bridge))
 
 
 def _unless_gone(line: str) -> None:

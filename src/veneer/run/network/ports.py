@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 
-from veneer.run.network.failures import PortTaken
+from veneer.run.network.failures import NoProtocol, PortTaken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 FIRST, LAST = 32768, 60999
 """Where ports come from that nobody chose: docker's range, and the kernel's own for connections."""
-_KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+_KINDS = {"tcp": (socket.SOCK_STREAM, 0), "udp": (socket.SOCK_DGRAM, 0),
+          "sctp": (socket.SOCK_STREAM, socket.IPPROTO_SCTP)}  # fmt: skip
 _BACKLOG = 128
 
 
@@ -64,8 +65,7 @@ def _hold_group(ports: Sequence[dict[str, Any]], plan: Mapping[str, Any]) -> lis
                     raise _failed(plan, port, number, (error.strerror or "").lower()) from error
                 busy = port
                 break
-            if held is not None:
-                sockets.append(held)
+            sockets.append(held)
         else:
             for port in ports:
                 port["host_port"] = number
@@ -81,29 +81,40 @@ def _is_taken(error: OSError) -> bool:
 
 def _any(port: Mapping[str, Any]) -> list[int]:
     """Ports to try where any will do, in an order of the kernel's choosing: its own free one first."""
-    kind = _KINDS.get(port["proto"], socket.SOCK_STREAM)
-    family = socket.AF_INET6 if ":" in port["host_ip"] else socket.AF_INET
-    with socket.socket(family, kind) as probe:
+    with _socket(port) as probe:
         probe.bind((port["host_ip"], 0))
         free = probe.getsockname()[1]
     return [free, *range(free + 1, LAST + 1), *range(FIRST, free)]
 
 
-def _bind(port: Mapping[str, Any], number: int) -> socket.socket | None:
-    """A socket that has the port; None for protocols whose ports nobody can be told of."""
-    kind = _KINDS.get(port["proto"])
-    if kind is None:
-        return None
+def _socket(port: Mapping[str, Any]) -> socket.socket:
+    """A socket of a port's protocol and family.  Raises NoProtocol."""
+    kind, protocol = _KINDS[port["proto"]]
     family = socket.AF_INET6 if ":" in port["host_ip"] else socket.AF_INET
-    made = socket.socket(family, kind | socket.SOCK_NONBLOCK)
     try:
-        if family == socket.AF_INET6:
+        return socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
+    except OSError as error:
+        if error.errno not in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
+            raise
+        name = port["proto"]
+        raise NoProtocol(
+            f"port {port['container_port']}/{name} cannot be published: this kernel has no {name.upper()}",
+            hint=f"modprobe {name}, or leave the port out",
+        ) from None
+
+
+def _bind(port: Mapping[str, Any], number: int) -> socket.socket:
+    """A socket that has the port."""
+    made = _socket(port)
+    try:
+        if made.family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if kind == socket.SOCK_STREAM:
+        is_stream = made.type == socket.SOCK_STREAM
+        if is_stream:
             # Connections of who had it before, waiting for their end, are no reason to refuse.
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((port["host_ip"], number))
-        if kind == socket.SOCK_STREAM:
+        if is_stream:
             made.listen(_BACKLOG)
     except BaseException:
         made.close()

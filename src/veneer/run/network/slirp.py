@@ -16,7 +16,7 @@ import shutil
 import socket
 from collections.abc import Iterator, Mapping
 
-from veneer.run.network.failures import NetworkFailed, NoNetwork, PortTaken
+from veneer.run.network.failures import NetworkFailed, NoNetwork, NoProtocol, PortTaken
 from veneer.run.network.slirp_addresses import ADDRESS
 from veneer.run.runtime import SEARCHED
 
@@ -113,7 +113,10 @@ class Beside:
             os.unlink(f"{self._folder}/{_API}")
 
     def publish(self, port: Mapping[str, Any]) -> None:
-        """Have what comes for a port of the host go to the container.  Raises PortTaken, NetworkFailed."""
+        """Have what comes for a port of the host go to the container.  Raises PortTaken, NetworkFailed, NoProtocol."""
+        if port["proto"] == "sctp":
+            raise NoProtocol(f"port {port['container_port']}/sctp cannot be published: slirp4netns knows tcp and udp",
+                             hint="run it as root, or leave the port out")  # fmt: skip
         answer = self._ask({
             "execute": "add_hostfwd",
             "arguments": {
