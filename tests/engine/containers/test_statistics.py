@@ -117,7 +117,12 @@ def test_a_limit_that_is_none_is_the_machine(tree: Path) -> None:
 def test_a_controller_that_is_not_there_counts_nothing(tree: Path, gone: str) -> None:
     record(tree, {name: text for name, text in VERSION_2.items() if not name.startswith(f"veneer-0123/{gone}.")})
     found = taken()
-    nothing = {"memory": found.memory, "io": found.read + found.written, "pids": found.processes, "cpu": found.processor}
+    nothing = {
+        "memory": found.memory,
+        "io": found.read + found.written,
+        "pids": found.processes,
+        "cpu": found.processor,
+    }
     assert nothing[gone] == 0
     assert all(count for name, count in nothing.items() if name != gone)
 
