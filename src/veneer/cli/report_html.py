@@ -1,8 +1,8 @@
-"""An image as one HTML page that needs nothing else: no script, no network, no other file.
+"""An image as one HTML page that needs nothing else: no network, no other file.  Without a script it is tables.
 
 Everything a stranger named is escaped twice over: control characters and bidirectional marks are written out, then
 HTML's own characters.  A summary for machines stands in `<script type="application/json" id="veneer-summary">`, which
-no browser runs; the page's policy forbids scripts and everything from elsewhere.
+no browser runs; the page's policy forbids everything from elsewhere and every script but the page's own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from veneer.cli.looked import layer_numbers, shown_path
+from veneer.cli.report_style import Sheet, beneath, hashed
 from veneer.cli.reworked import counted
 from veneer.cli.tables import harmless
 from veneer.cli.units import human_size
@@ -31,40 +32,8 @@ LEVELS = 4
 LEAST_SHARE = 0.004
 """Of the whole; what is smaller is folded into "other"."""
 MOST_WASTE = 40
-
-_STYLE = """
-:root{color-scheme:light dark;--line:#8886;--bg:#fff;--fg:#1b1f24;--dim:#57606a;--bar:#2f6fb3;--bad:#b3261e;
---good:#1a7f37}
-@media(prefers-color-scheme:dark){:root{--bg:#0f1216;--fg:#e6e9ed;--dim:#9aa4af;--bar:#6aa9e9;--bad:#ff8a80;
---good:#6fd08c}}
-body{font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:72rem;padding:1.5rem;background:var(--bg);
-color:var(--fg)}
-section+section{margin-top:3.5rem}
-h1{font-size:1.5rem;margin:0 0 .3rem;overflow-wrap:anywhere}
-h2{font-size:1.1rem;margin:2rem 0 .6rem}
-.facts{display:flex;flex-wrap:wrap;gap:.4rem 1.6rem;margin:.6rem 0;padding:0;list-style:none}
-.facts b{font-size:1.15rem}
-.facts span,.dim{color:var(--dim)}
-table{border-collapse:collapse;width:100%}
-td,th{padding:.28rem .6rem;text-align:left;border-bottom:1px solid var(--line);vertical-align:top;
-overflow-wrap:anywhere}
-th{font-weight:600}
-td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
-code{font:13px/1.4 ui-monospace,monospace}
-.bar{height:.6rem;min-width:1px;background:var(--bar);display:block}
-.bar.w{background:var(--bad)}
-.map,.map div{display:flex}
-.map{border:1px solid var(--line)}
-.map .d{flex-direction:column;min-width:0;overflow:hidden}
-.map .k{flex-direction:row}
-.map .b{display:block;padding:.15rem .3rem;border:1px solid var(--bg);white-space:nowrap;overflow:hidden;
-text-overflow:ellipsis;font-size:12px;color:#fff;min-height:1.2rem}
-.FAIL{color:var(--bad);font-weight:600}
-.PASS{color:var(--good);font-weight:600}
-@media print{body{max-width:none;padding:0}
-h2{break-after:avoid}
-tr{break-inside:avoid}}
-""".strip().replace("\n", "")
+_AROUND = 32 << 10
+"""Bytes of a page that are neither an image's nor the script's."""
 
 
 def text(value: str) -> str:
@@ -77,9 +46,9 @@ def _hue(layer: int) -> int:
     return layer * 137 % 360
 
 
-def _bar(value: int, most: int, kind: str = "") -> str:
+def _bar(sheet: Sheet, value: int, most: int, kind: str = "") -> str:
     share = 100 * value / most if most else 0
-    return f'<span class="bar{" " + kind if kind else ""}" style="width:{share:.2f}%"></span>'
+    return f'<span class="bar{kind} {sheet.of(f"width:{share:.1f}%")}"></span>'
 
 
 def _table(head: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:
@@ -107,25 +76,25 @@ def facts(subject: Subject) -> str:
     return f'<ul class="facts">{items}</ul>\n<p class="dim"><code>{subject.config.image_id}</code></p>'
 
 
-def layers(subject: Subject) -> str:
+def layers(subject: Subject, sheet: Sheet) -> str:
     figures = subject.account.layers
     most = max((each.stored for each in figures), default=0)
     rows = []
     for number, (origin, figure) in enumerate(zip(subject.origins, figures, strict=True), 1):
         before = "".join(f'<br><span class="dim">{text(each.shown)}</span>' for each in origin.before)
         rows.append([
-            f'<span style="color:hsl({_hue(number - 1)} 60% 45%)">&#9632;</span> {number}',
+            f'<span class="{sheet.of(f"color:hsl({_hue(number - 1)} 60% 45%)")}">&#9632;</span> {number}',
             f"<code>{text(origin.shown)}</code>{before}",
-            human_size(figure.stored) + _bar(figure.stored, most),
+            human_size(figure.stored) + _bar(sheet, figure.stored, most),
             ("-" if figure.net < 0 else "") + human_size(abs(figure.net)),
-            human_size(figure.made) + (_bar(figure.made, most, "w") if figure.made else ""),
+            human_size(figure.made) + (_bar(sheet, figure.made, most, " w") if figure.made else ""),
             f"{figure.added} / {figure.modified} / {figure.metadata} / {figure.deleted}",
         ])  # fmt: skip
     return _table([("n", "#"), ("", "Instruction"), ("n", "Stored"), ("n", "Net"), ("n", "Waste made"),
                    ("n", "Added / changed / metadata / deleted")], rows)  # fmt: skip
 
 
-def waste(subject: Subject) -> str:
+def waste(subject: Subject, sheet: Sheet) -> str:
     from veneer.analysis.waste import by_path
 
     rows = by_path(subject.account.losses)
@@ -137,7 +106,7 @@ def waste(subject: Subject) -> str:
         assert isinstance(row.key, bytes)
         causes = ", ".join(cause.shown for cause in row.causes)
         cells.append([
-            human_size(row.bytes) + _bar(row.bytes, most, "w"), f"<code>{escape(shown_path(row.key))}</code>",
+            human_size(row.bytes) + _bar(sheet, row.bytes, most, " w"), f"<code>{escape(shown_path(row.key))}</code>",
             causes, layer_numbers(row.holders), layer_numbers(row.makers), escape(remedy(row.causes)),
         ])  # fmt: skip
     left = rows[MOST_WASTE:]
@@ -146,7 +115,7 @@ def waste(subject: Subject) -> str:
                   cells) + more  # fmt: skip
 
 
-def size_map(subject: Subject) -> str:
+def size_map(subject: Subject, sheet: Sheet) -> str:
     """Where the bytes are, level by level: a box is as wide as its share, and has its layer's colour if that is one."""
     from veneer.analysis.view import View
 
@@ -156,37 +125,47 @@ def size_map(subject: Subject) -> str:
         return "<p>There are no bytes.</p>"
     place = subject.table.root()
     label = "sizes of directories; the same as a tree: veneer image tree"
-    boxes = "".join(_boxes(view, b"", place, whole, whole, 1))
+    boxes = "".join(_Map(view, sheet, whole).boxes(b"", place, whole, 1))
     return f'<div class="map" role="img" aria-label="{label}">{boxes}</div>'
 
 
-def _boxes(view: View, path: bytes, place: Place, of: int, whole: int, level: int) -> Iterator[str]:
-    lines = sorted((line for line in view.beneath(path, place) if line.sums.size), key=lambda line: -line.sums.size)
-    small = [line for line in lines if line.sums.size < LEAST_SHARE * whole]
-    for line in lines[: len(lines) - len(small)]:
-        yield _box(view, line, of, whole, level)
-    if small:
-        size = sum(line.sums.size for line in small)
-        yield _wide(size, of, f'<span class="b" style="background:#777" title="{counted(len(small), "other")}, '
-                              f'{human_size(size)}">other ({len(small)})</span>')  # fmt: skip
+class _Map:
+    """The boxes of one image, whose bytes are `whole`."""
 
+    def __init__(self, view: View, sheet: Sheet, whole: int) -> None:
+        self._view = view
+        self._sheet = sheet
+        self._whole = whole
 
-def _box(view: View, line: Line, of: int, whole: int, level: int) -> str:
-    size = line.sums.size
-    (layer, *others) = line.sums.layers or (0,)
-    title = escape(f"{shown_path(line.path)}  {human_size(size)}, layers {layer_numbers(line.sums.layers)}")
-    name = text(line.name.decode("utf-8", "backslashreplace") + ("/" if line.is_directory else ""))
-    colour = "background:#4b5563" if others else f"background:hsl({_hue(layer)} 45% 38%)"
-    own = f'<span class="b" style="{colour}" title="{title}">{name} {human_size(size)}</span>'
-    inner = ""
-    if line.place is not None and line.is_directory and level < LEVELS:
-        inner = '<div class="k">' + "".join(_boxes(view, line.path, line.place, size, whole, level + 1)) + "</div>"
-    return _wide(size, of, own + inner)
+    def boxes(self, path: bytes, place: Place, of: int, level: int) -> Iterator[str]:
+        """What is in a directory of `of` bytes, the largest first."""
+        lines = sorted((line for line in self._view.beneath(path, place) if line.sums.size),
+                       key=lambda line: -line.sums.size)  # fmt: skip
+        small = [line for line in lines if line.sums.size < LEAST_SHARE * self._whole]
+        for line in lines[: len(lines) - len(small)]:
+            yield self._box(line, of, level)
+        if small:
+            size, number = sum(line.sums.size for line in small), len(small)
+            title = f"{counted(number, 'other')}, {human_size(size)}"
+            yield self._wide(size, of, self._label("background:#777", title, f"other ({number})"))
 
+    def _box(self, line: Line, of: int, level: int) -> str:
+        size = line.sums.size
+        (layer, *others) = line.sums.layers or (0,)
+        title = escape(f"{shown_path(line.path)}  {human_size(size)}, layers {layer_numbers(line.sums.layers)}")
+        name = text(line.name.decode("utf-8", "backslashreplace") + ("/" if line.is_directory else ""))
+        colour = "background:#4b5563" if others else f"background:hsl({_hue(layer)} 45% 38%)"
+        inner = ""
+        if line.place is not None and line.is_directory and level < LEVELS:
+            inner = f'<div class="k">{"".join(self.boxes(line.path, line.place, size, level + 1))}</div>'
+        return self._wide(size, of, self._label(colour, title, f"{name} {human_size(size)}") + inner)
 
-def _wide(size: int, of: int, inner: str) -> str:
-    """A box as wide as its share of the one it is in."""
-    return f'<div class="d" style="flex:0 1 {100 * size / of:.3f}%">{inner}</div>'
+    def _label(self, colour: str, title: str, inner: str) -> str:
+        return f'<span class="b {self._sheet.of(colour)}" title="{title}">{inner}</span>'
+
+    def _wide(self, size: int, of: int, inner: str) -> str:
+        """A box as wide as its share of the one it is in."""
+        return f'<div class="d {self._sheet.of(f"flex:0 1 {100 * size / of:.1f}%")}">{inner}</div>'
 
 
 def rules(found: Judgement) -> str:
@@ -228,33 +207,64 @@ def summary(subject: Subject, found: Judgement | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def section(subject: Subject, found: Judgement | None) -> str:
-    """One image's part of the page."""
-    parts = [f"<h1>{text(subject.name)}</h1>", facts(subject)]
-    if found is not None:
-        parts += ["<h2>Rules</h2>", rules(found)]
-    parts += [
-        "<h2>Layers</h2>", layers(subject), "<h2>Where the bytes are</h2>", size_map(subject),
-        "<h2>Stored in vain</h2>", waste(subject), "<h2>Worth knowing</h2>", noteworthy(subject),
-        "<h2>Labels</h2>", labels(subject),
+def section(subject: Subject, sheet: Sheet) -> str:
+    """One image's part of the page, whose style sheet is `sheet`."""
+    parts = [
+        f"<h1>{text(subject.name)}</h1>", facts(subject), "<h2>Layers</h2>", layers(subject, sheet),
+        "<h2>Where the bytes are</h2>", size_map(subject, sheet), "<h2>Stored in vain</h2>", waste(subject, sheet),
+        "<h2>Worth knowing</h2>", noteworthy(subject), "<h2>Labels</h2>", labels(subject),
     ]  # fmt: skip
     return "<section>\n" + "\n".join(parts) + "\n</section>"
 
 
-def page(sections: Sequence[str], summaries: Sequence[dict[str, Any]]) -> str:
-    """The whole page."""
+def verdict(name: str, found: Judgement) -> str:
+    """What the rules say of an image; it stays on the page whatever a script draws below it."""
+    word = "PASS" if found.passed else "FAIL"
+    return (f'<section><h2>Rules for {text(name)}: <span class="{word}">{word}</span></h2>\n{rules(found)}'
+            "</section>")  # fmt: skip
+
+
+def page(
+    sections: Sequence[str], summaries: Sequence[dict[str, Any]], sheet: Sheet, *, verdicts: Sequence[str] = (),
+    packs: Sequence[bytes] = (),
+) -> str:  # fmt: skip
+    """The whole page.  With `packs`, one for each image as `view.web.embedded` makes them, a script draws them."""
     from veneer import __version__
+    from veneer.view.web import bundle
 
     title = ", ".join(each["image"] for each in summaries)
     # In a script element only "</" and "<!--" could end what stands there.
     data = json.dumps({"version": 1, "veneer": __version__, "images": list(summaries)}).replace("<", "\\u003c")
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    script = bundle.inline_script() if packs else ""
+    styles = [beneath(bundle.inline_style()), sheet.text] if script else [sheet.text]
+    policy = f"default-src 'none'; style-src {' '.join(map(hashed, styles))}"
+    if script:
+        policy += f"; script-src {hashed(script)}"
+    judged = f'<div class="plain verdict">\n{"".join(verdicts)}</div>\n' if verdicts else ""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>veneer report: {text(title)}</title><style>{_STYLE}</style></head><body>\n"
-        + "\n".join(sections)
-        + f'\n<p class="dim">Made by veneer {__version__}: {counted(len(summaries), "image")}.</p>\n'
-        f'<script type="application/json" id="veneer-summary">{data}</script>\n</body></html>\n'
+        f"<title>veneer report: {text(title)}</title>{''.join(f'<style>{style}</style>' for style in styles)}"
+        f'</head><body>\n{judged}<div id="veneer"><div class="plain">\n' + "\n".join(sections)
+        + f'\n<p class="dim">Made by veneer {__version__}: {counted(len(summaries), "image")}.</p>\n</div></div>\n'
+        f'<script type="application/json" id="veneer-summary">{data}</script>\n'
+        + (_carried(packs) + f"<script>{script}</script>" if script else "") + "</body></html>\n"
+    )  # fmt: skip
+
+
+def _carried(packs: Sequence[bytes]) -> str:
+    """What a script draws, in elements that no browser runs."""
+    import base64
+
+    return "".join(
+        f'<script type="application/octet-stream">{base64.b64encode(pack).decode()}</script>\n' for pack in packs
     )
+
+
+def room(limit: int, images: int, section: str) -> int:
+    """How large an image's pack may be on a page of `limit` bytes with so many images, where this is its part."""
+    from veneer.view.web import bundle
+
+    around = len(bundle.inline_script()) + len(bundle.inline_style()) + _AROUND
+    return max(((limit - around) // max(images, 1) - len(section.encode("utf-8", "backslashreplace"))) * 3 // 4, 0)

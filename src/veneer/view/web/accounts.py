@@ -13,9 +13,11 @@ from veneer.view.web.trees import found_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from veneer.analysis.waste import Waste
+    from veneer.engine.looking.origins import Label
+    from veneer.engine.looking.subject import Subject
     from veneer.store.images import Image
     from veneer.view.web.query import Query
     from veneer.view.web.subjects import Looked, Subjects
@@ -33,12 +35,16 @@ _COMMIT_PATHS = {"gitlab": "/-/commit/", "bitbucket": "/commits/"}
 
 def waste(looked: Looked, query: Query) -> Json:
     """What is stored and not to be seen, by path, layer or cause, the most bytes first.  Raises BadQuery."""
+    by = query.choice("by", ("path", "layer", "cause"))
+    return ledger(looked.subject, by, page_of(query.text("after")), query.limit())
+
+
+def ledger(subject: Subject, by: str, first: int, limit: int) -> Json:
+    """A page of it, `limit` rows from `first` on."""
     from veneer.analysis.waste import by_cause, by_maker, by_path
 
-    by = query.choice("by", ("path", "layer", "cause"))
-    account = looked.subject.account
+    account = subject.account
     rows = {"path": by_path, "layer": by_maker, "cause": by_cause}[by](account.losses)
-    first, limit = page_of(query.text("after")), query.limit()
     shown = rows[first : first + limit]
     following = first + len(shown)
     return {
@@ -68,15 +74,20 @@ def _waste(row: Waste) -> Json:
 def labels(subjects: Subjects, looked: Looked) -> Json:
     """Labels and annotations, where they lead, which are missing, and images of the same layers."""
     from veneer.engine.looking.origins import labels as said
+
+    return labels_document(said(looked.subject)) | {"identical": _identical(subjects, looked)}
+
+
+def labels_document(found: Sequence[Label]) -> Json:
+    """The same without other images."""
     from veneer.engine.looking.origins import missing_labels
 
-    found = said(looked.subject)
     values: dict[str, str] = {}
     for label in found:
         values.setdefault(label.key, label.value)
     return {
         "labels": [{"key": label.key, "value": label.value, "source": label.source} for label in found],
-        "missing": missing_labels(found), "links": links(values), "identical": _identical(subjects, looked),
+        "missing": missing_labels(found), "links": links(values),
     }  # fmt: skip
 
 
@@ -119,12 +130,10 @@ def commit_address(source: str, revision: str) -> str:
 
 def _identical(subjects: Subjects, looked: Looked) -> list[Json]:
     """Other images of the same layers, with another configuration."""
-    own = looked.image
-    if own is None or own.top is None:
-        return []
-    images = subjects.engine.images.list(all=False)
-    same = [image for image in images if image.top == own.top and image.id != own.id]
-    return [{"ref": ref_of(image), "id": str(image.id), "how": "layers"} for image in same]
+    from veneer.engine.looking.twins import twins
+
+    found = twins(subjects.engine, looked.subject)
+    return [{"ref": ref_of(twin.image), "id": str(twin.image.id), "how": twin.how} for twin in found]
 
 
 def tags(subjects: Subjects, looked: Looked) -> Json:
@@ -189,14 +198,19 @@ def _squashed(looked: Looked, wanted: str) -> Json:
 
 
 def _without(looked: Looked, query: Query) -> Json:
-    view = looked.view()
-    path = found_path(view.table, query.path("without"))
-    copies, place = view.table.find(path)
-    if not copies and place is None:
-        view.level(path)  # says why not
-    sums, stored = view.sums(path, copies, place), looked.subject.account.stored
-    saved = sums.size + sums.waste
-    return {"without": path_text(path), "saved": saved, "stored": stored - saved, "stored_now": stored}
+    from veneer.analysis.cost import cost
+    from veneer.analysis.view import NotThere
+
+    subject = looked.subject
+    path = found_path(subject.table, query.path("without"))
+    blobs = [origin.blob.size if origin.blob else None for origin in subject.origins]
+    costs = cost(subject.indexes, blobs, (path,))
+    if not costs:
+        raise NotThere(f"{path_text(path)} is in no layer of {subject.name}")
+    stored, saved = subject.account.stored, sum(each.stored for each in costs)
+    pull = [each.pull for each in costs]
+    return {"without": path_text(path), "saved": saved, "stored": stored - saved, "stored_now": stored,
+            "pull_saved": None if None in pull else sum(filter(None, pull))}  # fmt: skip
 
 
 def _having(subjects: Subjects, looked: Looked, name: str) -> Json:

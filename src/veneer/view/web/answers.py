@@ -7,7 +7,6 @@ browser that has it already costs nothing; of everything else it is the answer's
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -15,10 +14,7 @@ from aiohttp import web
 from veneer import __version__
 from veneer.errors import VeneerError
 from veneer.values import Value
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from veneer.view.web.words import as_json
 
 Handled = Callable[[web.Request], Awaitable[web.StreamResponse]]
 """What answers a request."""
@@ -54,14 +50,6 @@ def tag_of(*parts: bytes | str) -> str:
     for part in parts:
         whole.update(b"\0" + (part.encode("utf-8", "backslashreplace") if isinstance(part, str) else part))
     return f'"{whole.hexdigest()[:32]}"'
-
-
-def as_json(document: Any) -> bytes:
-    """A document as UTF-8; what a question had that is no UTF-8 goes back as escapes."""
-    try:
-        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:
-        return json.dumps(document, separators=(",", ":")).encode()
 
 
 def has_it(request: web.Request, etag: str) -> bool:

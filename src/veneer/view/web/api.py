@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
 
-from veneer.view.web import accounts, answers, comparing, images, searching, trees
+from veneer.view.web import accounts, answers, comparing, images, searching, trees, words
 from veneer.view.web.query import Query
 
 TYPE_CHECKING = False
@@ -91,7 +91,7 @@ def _of_image(asker: Asker, question: OfImage, certain: bool) -> answers.Handled
                     return etag
                 with looked.lock:
                     document = question(asker.subjects, looked, ref, query)
-            return answers.body(answers.as_json(document), answers.JSON, etag)
+            return answers.body(words.as_json(document), answers.JSON, etag)
 
         found = await asker.asked(ask)
         return answers.not_modified(found) if isinstance(found, str) else answers.sent(request, found)
@@ -105,7 +105,7 @@ def _of_store(asker: Asker, question: OfStore) -> answers.Handled:
 
         def ask() -> Body:
             document = question(asker.subjects, request, query)
-            data = document if isinstance(document, bytes) else answers.as_json(document)
+            data = document if isinstance(document, bytes) else words.as_json(document)
             return answers.body(data, answers.JSON)
 
         return answers.sent(request, await asker.asked(ask))
@@ -121,7 +121,7 @@ def _diff(asker: Asker) -> answers.Handled:
         def ask() -> Body:
             with comparing.both(asker.subjects, names) as (first, second):
                 document = comparing.diff(first, second, names, query)
-            return answers.body(answers.as_json(document), answers.JSON)
+            return answers.body(words.as_json(document), answers.JSON)
 
         return answers.sent(request, await asker.asked(ask))
 

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from veneer.errors import NotFound, VeneerError
 from veneer.view import badges
-from veneer.view.web import answers
+from veneer.view.web import answers, words
 from veneer.view.web.api import PREFIX, Asker, query_of
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ def routes(asker: Asker) -> list[web.RouteDef]:
 
 async def _kinds(request: web.Request) -> web.StreamResponse:
     document = {"kinds": list(badges.kinds()), "styles": list(badges.STYLES), "colors": list(badges.COLOURS)}
-    return answers.sent(request, answers.body(answers.as_json(document), answers.JSON))
+    return answers.sent(request, answers.body(words.as_json(document), answers.JSON))
 
 
 def _handler(asker: Asker) -> answers.Handled:
@@ -47,7 +47,7 @@ def _handler(asker: Asker) -> answers.Handled:
         def draw() -> tuple[answers.Body, int]:
             badge, status = _badge(asker, kind, name, query)
             if format == "json":
-                return answers.body(answers.as_json(badges.endpoint(badge)), answers.JSON), status
+                return answers.body(words.as_json(badges.endpoint(badge)), answers.JSON), status
             return answers.body(badges.svg(badge, style).encode(), "image/svg+xml"), status
 
         found, status = await asker.asked(draw)

@@ -8,7 +8,7 @@ from itertools import islice
 
 from veneer.errors import VeneerError
 from veneer.values import Value
-from veneer.view.web import answers, words
+from veneer.view.web import words
 from veneer.view.web.query import BadQuery, page_of
 
 TYPE_CHECKING = False
@@ -35,7 +35,7 @@ class Compared(Value):
     @property
     def text(self) -> bytes:
         """All of it as JSON."""
-        return f'{answers.as_json(self.document)[:-1].decode()},"trie":{self.trie.text()}}}'.encode()
+        return f'{words.as_json(self.document)[:-1].decode()},"trie":{self.trie.text()}}}'.encode()
 
 
 def compare(subjects: Subjects, query: Query) -> Compared:
@@ -140,7 +140,7 @@ class Trie:
         texts: dict[ChainID, str] = {}
         # A layer comes after those below it, so the last ones have all that is on them before them.
         for chain_id in reversed(self._nodes):
-            own = answers.as_json(self._nodes[chain_id])[:-1].decode()
+            own = words.as_json(self._nodes[chain_id])[:-1].decode()
             texts[chain_id] = f'{own},"children":{self._list(chain_id, texts)}}}'
         return self._list(None, texts)
 

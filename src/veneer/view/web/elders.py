@@ -47,14 +47,14 @@ def routes(asker: Asker) -> list[web.RouteDef]:
     def answered(made: Callable[[web.Request, Query], Any]) -> answers.Handled:
         async def handler(request: web.Request) -> web.StreamResponse:
             query = query_of(request)
-            found = await asker.asked(lambda: answers.body(answers.as_json(made(request, query)), answers.JSON))
+            found = await asker.asked(lambda: answers.body(words.as_json(made(request, query)), answers.JSON))
             return answers.sent(request, found)
 
         return handler
 
     async def analyze(request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        found = await asker.asked(lambda: answers.body(answers.as_json(analysed(subjects, body)), answers.JSON))
+        found = await asker.asked(lambda: answers.body(words.as_json(analysed(subjects, body)), answers.JSON))
         return answers.sent(request, found)
 
     def repository(request: web.Request) -> str:

@@ -7,10 +7,11 @@ from veneer.view.web import words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from veneer.analysis.waste import LayerFigures
     from veneer.engine.engine import Engine
-    from veneer.engine.looking.origins import SharedWith
+    from veneer.engine.looking.origins import SharedWith, StandsOn
     from veneer.engine.looking.subject import Origin, Subject
     from veneer.store.images import Image
     from veneer.view.web.query import Query
@@ -61,8 +62,19 @@ def says(image: Image, wanted: str) -> bool:
 def image_document(subjects: Subjects, looked: Looked, ref: str) -> Json:
     """All that is told of one image but its files; its layers come with what they store, show and waste."""
     engine, subject = subjects.engine, looked.subject
-    documents, config = subject.documents, subject.config
-    account = subject.account
+    elsewhere = _Elsewhere(engine, subject)
+    return told(
+        subject, ref, base=engine.looking.stands_on(subject), shared=engine.looking.shared_with(subject),
+        elsewhere=elsewhere.of,
+    )  # fmt: skip
+
+
+def told(
+    subject: Subject, ref: str, *, base: StandsOn | None, shared: Sequence[SharedWith],
+    elsewhere: Callable[[Origin], list[str]] = lambda origin: [],
+) -> Json:  # fmt: skip
+    """The same from its parts: `shared` for each layer, `elsewhere` who has a layer's content on something else."""
+    documents, config, account = subject.documents, subject.config, subject.account
     blobs = {blob.digest: blob.size for blob in documents.blobs if blob is not None}
     manifest = documents.manifest
     platforms = [str(each.platform) for each in documents.index.images()] if documents.index else []
@@ -74,8 +86,9 @@ def image_document(subjects: Subjects, looked: Looked, ref: str) -> Json:
         "tags": [reference.familiar for reference in documents.references if reference.digest is None],
         "where": documents.where, "stored": account.stored, "visible": account.visible, "wasted": account.wasted,
         "efficiency": account.efficiency, "blob_size": sum(blobs.values()) if None not in documents.blobs else None,
-        "layers": layer_documents(engine, subject), "after": [words.instruction(row) for row in subject.after],
-        "base": base_document(engine, subject),
+        "layers": [_layer(number, *of, elsewhere) for number, of in enumerate(
+            zip(subject.origins, account.layers, shared, strict=True), 1)],
+        "after": [words.instruction(row) for row in subject.after], "base": _base(base),
         "history": [{"created": row.created, "created_by": row.created_by, "comment": row.comment,
                      "author": row.author, "empty_layer": row.empty_layer} for row in config.history],
     }  # fmt: skip
@@ -85,33 +98,25 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def base_document(engine: Engine, subject: Subject) -> Json | None:
-    """What the image stands on; None where nothing tells."""
-    base = engine.looking.stands_on(subject)
+def _base(base: StandsOn | None) -> Json | None:
     if base is None:
         return None
     here = ref_of(base.image) if base.image is not None else None
     return {"ref": base.name, "digest": base.digest, "layers": base.layers, "how": base.how, "here": here}
 
 
-def layer_documents(engine: Engine, subject: Subject) -> list[Json]:
-    """The layers, base first."""
-    shared: Sequence[SharedWith] = engine.looking.shared_with(subject)
-    elsewhere = _Elsewhere(engine, subject)
-    found = []
-    for number, (origin, figure, who) in enumerate(
-        zip(subject.origins, subject.account.layers, shared, strict=True), 1
-    ):
-        found.append(origin_document(origin, number) | {
-            "stored": figure.stored, "net": figure.net, "cumulative": figure.total,
-            "n": {"A": figure.added, "M": figure.modified, "P": figure.metadata, "D": figure.deleted,
-                  "O": figure.exchanged},
-            "waste_made": figure.made, "waste_held": figure.held,
-            "instr": words.instruction(origin.instruction) if origin.instruction else None,
-            "empty_before": [words.instruction(row) for row in origin.before],
-            "same_chain": {"base": who.base, "others": who.others}, "same_diff": elsewhere.of(origin),
-        })  # fmt: skip
-    return found
+def _layer(
+    number: int, origin: Origin, figure: LayerFigures, who: SharedWith, elsewhere: Callable[[Origin], list[str]]
+) -> Json:
+    return origin_document(origin, number) | {
+        "stored": figure.stored, "net": figure.net, "cumulative": figure.total,
+        "n": {"A": figure.added, "M": figure.modified, "P": figure.metadata, "D": figure.deleted,
+              "O": figure.exchanged},
+        "waste_made": figure.made, "waste_held": figure.held,
+        "instr": words.instruction(origin.instruction) if origin.instruction else None,
+        "empty_before": [words.instruction(row) for row in origin.before],
+        "same_chain": {"base": who.base, "others": who.others}, "same_diff": elsewhere(origin),
+    }  # fmt: skip
 
 
 def origin_document(origin: Origin, number: int) -> Json:

@@ -8,8 +8,8 @@ from aiohttp import web
 
 from veneer.errors import NotFound
 from veneer.view.web import answers
+from veneer.view.web.bundle import FOLDER
 
-FOLDER = os.path.join(os.path.dirname(__file__), "static")
 TYPES = {
     "js": "application/javascript", "css": "text/css", "svg": "image/svg+xml", "png": "image/png",
     "woff2": "font/woff2", "json": "application/json", "txt": "text/plain",

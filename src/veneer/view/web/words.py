@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 
 from veneer.oci import timestamp
 from veneer.view.texts import path_text
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
 UNCHANGED = "U"
 _LATEST = 253_402_300_800
 """The year 10000, which RFC 3339 cannot write."""
+
+
+def as_json(document: Any) -> bytes:
+    """A document as UTF-8; what a question had that is no UTF-8 goes back as escapes."""
+    try:
+        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        return json.dumps(document, separators=(",", ":")).encode()
 
 
 def text(data: bytes) -> str:
