@@ -40,6 +40,7 @@ _IMPORT = Leaf("import_", "IMPORT", "Import the contents from a tarball to creat
 _INSPECT_IMAGE = Leaf("inspect", "INSPECT_IMAGE", "Display detailed information on one or more images")
 _LOAD = Leaf("load", "LOAD", "Load an image from a tar archive or STDIN")
 _IMAGES = Leaf("images", "IMAGES", "List images")
+_PEEL = Leaf("peel", "PEEL", "Peel an image in the terminal: layers, files at any depth, histories, waste, a map")
 _PORT = Leaf("port", "PORT", "List port mappings or a specific mapping for the container")
 _PULL = Leaf("pull", "PULL", "Download an image from a registry")
 _PUSH = Leaf("push", "PUSH", "Upload an image to a registry")
@@ -149,6 +150,7 @@ GROUPS: Mapping[str, Group] = {
             "layers": Leaf("image_layers", "LAYERS", "Show an image's layers: what made each, its size and waste"),
             "load": _LOAD,
             "ls": _IMAGES,
+            "peel": _PEEL,
             "prune": Leaf("prune", "PRUNE_IMAGES", "Remove unused images"),
             "pull": _PULL,
             "purge": Leaf("purge", "PURGE", "Make a new image with files taken out of every layer"),
@@ -238,6 +240,7 @@ TOP: Mapping[str, Leaf] = {
     "logs": _LOGS,
     "mount": Leaf("mount", "MOUNT", "Mount the merged file system of an image or container, or list what is mounted"),
     "pause": _PAUSE,
+    "peel": _PEEL,
     "port": _PORT,
     "pull": _PULL,
     "push": _PUSH,

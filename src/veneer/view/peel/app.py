@@ -21,16 +21,16 @@ from veneer.view.peel.preferences import Preferences
 CSS = """
 Screen { layers: base; background: $background; color: $foreground; }
 Words { width: 1fr; height: 1; background: $surface; }
-#top { height: 2; dock: top; }
-#tabs { dock: top; display: none; }
-#hints { dock: bottom; }
+#top { height: 2; }
+#panes { height: 1fr; }
 Pane {
     border: round $peel-dim; background: $background; width: 1fr; height: 1fr;
     border-title-color: $foreground; scrollbar-size: 1 1; overflow-x: hidden;
     scrollbar-color: $peel-dim; scrollbar-background: $background;
 }
 Pane:focus { border: heavy $peel-here; border-title-style: bold; }
-#left { width: 36%; min-width: 42; max-width: 74; }
+#left { width: 38%; min-width: 44; max-width: 76; }
+#journal { height: 8; }
 #right { width: 1fr; }
 #layers { height: 3fr; }
 #layer { height: 2fr; min-height: 8; }
@@ -110,11 +110,11 @@ class PeelApp(App[Any], inherit_bindings=False):
 
     def _here(self, screen: Screen[Any], do: Callable[[Any], object], what: Any) -> None:
         if self.is_running and screen.is_attached:
-            self.call_from_thread(do, what)
+            self.call_from_thread(self.call_later, do, what)  # later: by then this work is over
 
     def _failed(self, told: tuple[VeneerError, str]) -> None:
         error, group = told
-        if group == "load":
+        if group in ("load", "weigh"):
             self.exit(error)
         else:
             self.tell(f"{error.message}{f' ({error.hint})' if error.hint else ''}", bad=True)

@@ -169,8 +169,9 @@ class LinesScreen(PeelScreen):
         self.body.focus()
         self.update()
 
-    def on_resize(self) -> None:
-        self.call_after_refresh(self.update)
+    def on_pane_resized(self, event: Pane.Resized) -> None:
+        if event.pane is self.body:
+            self.update()
 
     def update(self) -> None:
         """Show what is to be shown now."""

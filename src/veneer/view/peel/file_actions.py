@@ -31,6 +31,9 @@ class FileActions(PeelScreen):
     def update_files(self, path: bytes | None = None) -> None:
         raise NotImplementedError
 
+    def to_pane(self, name: str) -> None:
+        raise NotImplementedError
+
     # -- directories -----------------------------------------------------------------------------------------
 
     def open_row(self) -> None:
@@ -147,6 +150,7 @@ class FileActions(PeelScreen):
         count = len(self._matches.paths)
         number %= count
         self._at_match = number
+        self.to_pane("files")
         self.go_to(self._matches.paths[number])
         more = " or more" if count == MOST_MATCHES else ""
         self.peel_app.tell(f"{number + 1} of {count}{more}: {path_shown(self._matches.paths[number])}")
@@ -241,8 +245,8 @@ class FileActions(PeelScreen):
     def go_to_waste(self, path: bytes, maker: int) -> None:
         """A path of the waste ledger, at the layer that made the waste."""
         self.peel.go(maker + 1, maker)
-        self.peel.tree.look(self.peel.view)
         self.update()
+        self.to_pane("files")
         self.go_to(path)
 
     def do_map(self) -> None:
@@ -256,6 +260,7 @@ class FileActions(PeelScreen):
     def _from_map(self, path: bytes) -> None:
         self.update()
         if path:
+            self.to_pane("files")
             self.go_to(path)
 
     def do_compare(self) -> None:

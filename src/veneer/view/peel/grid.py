@@ -146,9 +146,9 @@ class Wall:
             canvas.frame(left, brick.top, right, brick.bottom)
             amount = size(brick.size)
             inner = right - left - 1
-            mark = f"{'◇' if brick.twin else ' '}{brick.family} "
-            text = mark + cut(brick.text, inner - width(mark) - len(amount) - 1)
             here = number == selected
+            mark = f"{'▶' if here else ' '}{'◇' if brick.twin else ''}{brick.family} "
+            text = mark + cut(brick.text, inner - width(mark) - len(amount) - 1)
             canvas.write(left + 1, brick.top + 1, cell(text, inner - len(amount)) + amount,
                          "here" if here else _MEANINGS[brick.family])  # fmt: skip
         return [*lines, *canvas.lines()]

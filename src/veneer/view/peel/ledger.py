@@ -28,16 +28,20 @@ class Ledger:
         self.tab = TABS[0]
         self.cause: Cause | None = None
         self.maker: int | None = None
+        self._known: dict[tuple[str, Cause | None, int | None], list[Waste]] = {}
 
     def _losses(self) -> Iterable[Loss]:
         for loss in self.peel.subject.account.losses:
             if self.cause in (None, loss.cause) and self.maker in (None, loss.maker):
                 yield loss
 
-    @property
     def rows(self) -> list[Waste]:
-        group = {"cause": waste.by_cause, "layer": waste.by_maker, "path": waste.by_path}[self.tab]
-        return group(self._losses())
+        """The rows, the most bytes first; of many losses it takes a while the first time."""
+        key = (self.tab, self.cause, self.maker)
+        if key not in self._known:
+            group = {"cause": waste.by_cause, "layer": waste.by_maker, "path": waste.by_path}[self.tab]
+            self._known[key] = group(self._losses())
+        return self._known[key]
 
     def turn(self) -> None:
         """To the next tab, of all waste."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from rich.segment import Segment
+from textual.content import Content
 from textual.events import Click, Resize
 from textual.geometry import Region, Size
 from textual.message import Message
@@ -78,6 +79,9 @@ class Pane(ScrollView, can_focus=True, inherit_bindings=False):
         self.heading: Callable[[int], Spans] | None = None
         self._draw: Draw = lambda line, room: []
 
+    class Resized(Moved):
+        """It has another size: what is laid out for its width is to be shown anew."""
+
     # -- what it shows ---------------------------------------------------------------------------------------
 
     def show(self, count: int, draw: Draw, *, cursor: int | None = None) -> None:
@@ -87,6 +91,10 @@ class Pane(ScrollView, can_focus=True, inherit_bindings=False):
         self.cursor = min(max(self.cursor if cursor is None else cursor, 0), max(count - 1, 0))
         self.follow()
         self.refresh()
+
+    def entitle(self, title: str) -> None:
+        """The text in its frame, as it is: brackets in names are no markup."""
+        self.border_title = Content(title)
 
     @property
     def _above(self) -> int:
@@ -115,6 +123,7 @@ class Pane(ScrollView, can_focus=True, inherit_bindings=False):
     def on_resize(self, event: Resize) -> None:
         self.virtual_size = Size(self.room, self.count + self._above)
         self.follow()
+        self.post_message(self.Resized(self))
 
     # -- moving ----------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -70,12 +71,15 @@ class Main(FileActions, PeelScreen):
     # -- what comes in from threads --------------------------------------------------------------------------
 
     def _loaded(self, _: object) -> None:
+        # What was read stays to the end: to look through it for garbage, again and again, would be felt at the keys.
+        gc.freeze()
         if self.peel_app.first_path:
             self.go_to(self.peel_app.first_path)
         self.update()
-        self.in_background(self.peel.weigh, self._weighed, "load")
+        self.in_background(self.peel.weigh, self._weighed, "weigh")
 
     def _weighed(self, _: object) -> None:
+        gc.freeze()
         self.update()
         around, subject = self.peel_app.around, self.peel.subject
         self.in_background(
@@ -123,7 +127,7 @@ class Main(FileActions, PeelScreen):
         if known is None or known.step is None:
             here = LayerRow(peel.at - 1)
             cursor = self._layer_rows.index(here) if here in self._layer_rows else 0
-        pane.border_title = f"1 {panes.layers_title(peel)}{' (log)' if self._log else ''}"
+        pane.entitle(f"1 {panes.layers_title(peel)}{' (log)' if self._log else ''}")
         pane.show(len(self._layer_rows), self._draw_layer, cursor=cursor)
         self._update_details()
 
@@ -134,18 +138,18 @@ class Main(FileActions, PeelScreen):
     def _update_details(self) -> None:
         pane = self._pane("layer")
         lines = panes.layer_details(self.peel, max(pane.room, 20), wrap=self._wrap)
-        pane.border_title = f"3 Layer {self.peel.at}"
+        pane.entitle(f"3 Layer {self.peel.at}")
         pane.show(len(lines), lambda line, room: lines[line])
 
     def update_files(self, path: bytes | None = None) -> None:
         """The rows of the tree, with the cursor on `path` (None: on the path where it was)."""
         pane = self._pane("files")
         if not self.peel.loaded:
-            pane.border_title = "2 Files"
+            pane.entitle("2 Files")
             pane.show(1, lambda line, room: [("reading the layers ...", "dim")])
             return
         self._rows, missing = self.peel.tree.rows()
-        pane.border_title = f"2 {panes.files_title(self.peel)}"
+        pane.entitle(f"2 {panes.files_title(self.peel)}")
         pane.show(len(self._rows), self._draw_file, cursor=self._row_of(self.peel.path if path is None else path))
         self.take_row()
         if missing:
@@ -183,18 +187,19 @@ class Main(FileActions, PeelScreen):
         pane = self._pane("history")
         told = self._told = self.peel.history(self.peel.path)
         lines = panes.history_lines(self.peel, told, max(pane.room, 20))
-        pane.border_title = f"4 {panes.history_title(self.peel, max(pane.room, 20))}"
+        pane.entitle(f"4 {panes.history_title(self.peel, max(pane.room, 20))}")
         pane.show(len(lines), lambda line, room: lines[line] if line < len(lines) else [])
 
     # -- room ------------------------------------------------------------------------------------------------
 
     def on_resize(self, event: Resize) -> None:
         self._arrange(event.size.width)
-        self.call_after_refresh(self._redraw)
 
-    def _redraw(self) -> None:
-        self._update_details()
-        self.update_history()
+    def on_pane_resized(self, event: Pane.Resized) -> None:
+        if event.pane.id == "layer":
+            self._update_details()
+        elif event.pane.id == "history":
+            self.update_history()
 
     @property
     def narrow(self) -> bool:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from veneer.engine.looking.instructions import Instruction
     from veneer.view.peel.tree import Row, Tree
 
-WIDE_FILES, WIDE_LAYERS = 64, 46
-"""Cells from which these panes have all their columns."""
+WIDE_FILES, WIDE_LAYERS, LONG_BARS = 64, 40, 54
+"""Cells from which these panes have all their columns, and the layers longer bars."""
 DEEPEST = 24
 """Levels that are indented; deeper ones say how deep they are."""
 
@@ -171,7 +171,7 @@ def layer_spans(peel: Peel, row: LayerRow, room: int, *, log: bool = False, unfo
         tail.append(("▲", "waste"))
     else:
         tail.append((" ", ""))
-    bar_room = 10 if wide else 6
+    bar_room = 10 if room >= LONG_BARS else 6
     head: Spans = [
         (mark, "here" if mark == "▶" else "range"),
         (cell(str(number), digits, right=True) + " ", "strong" if mark != " " else ""),

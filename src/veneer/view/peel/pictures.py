@@ -56,14 +56,14 @@ class Map(LinesScreen):
         known = self.box()
         self.icicle = found
         place = found.find(known.path) if known is not None and known.line is not None else None
-        self.selected = place or (min(1, len(found.levels) - 1), 0)
+        self.selected = place if place is not None and place[0] else (min(1, len(found.levels) - 1), 0)
         self._redraw()
 
     def _redraw(self) -> None:
         peel, found = self.peel_app.peel, self.icicle
         if found is None:
             return
-        self.body.border_title = f"Map of {path_shown(self.path)} after layer {peel.at}"
+        self.body.entitle(f"Map of {path_shown(self.path)} after layer {peel.at}")
         self.body.show(
             len(found.levels) * icicle.ROWS, lambda line, room: icicle.spans(found, line, room, self.selected)
         )
@@ -157,7 +157,7 @@ class Compare(LinesScreen):
 
     def on_mount(self) -> None:
         self.body.focus()
-        self.body.border_title = "reading ..."
+        self.body.entitle("reading ...")
         self.in_background(self._read, self._opened, "compare")
 
     def on_unmount(self) -> None:
@@ -169,8 +169,11 @@ class Compare(LinesScreen):
 
     def _opened(self, subjects: list[Subject]) -> None:
         self.subjects = subjects
-        self.place = (0, max(self.peel_app.peel.at - 1, 0))
         self.update()
+        own = self.peel_app.peel
+        columns = self.wall.columns if self.wall is not None else []
+        at = next((number for number, each in enumerate(columns) if each.stack.key == own.subject.name), 0)
+        self._select(at, own.at - 1)
 
     def _told(self, room: int) -> list[Spans]:
         return [[(" " + cut(self.wall.summary(), room - 1) if self.wall is not None else "", "dim")]]
@@ -189,12 +192,12 @@ class Compare(LinesScreen):
             return
         selected = wall.at(*self.place)
         lines = wall.draw(self.body.room, selected)
-        self.body.border_title = "Layers: shared ones are one box, heights to scale, ◇ the same content elsewhere"
+        self.body.entitle("Layers: shared ones are one box, heights to scale, ◇ the same content elsewhere")
         self.body.show(len(lines), lambda line, room: lines[line])
         journal = self.query_one("#journal", Pane)
         each = wall.columns[self.place[0]] if wall.columns else None
         texts = each.texts[: self.place[1] + 1] if each is not None else ()
-        journal.border_title = f"{plain(each.name)} up to layer {self.place[1] + 1}" if each is not None else ""
+        journal.entitle(f"{plain(each.name)} up to layer {self.place[1] + 1}" if each is not None else "")
         journal.show(len(texts), lambda line, room: [(cut(f"{line + 1:3} {texts[line]}", room), "")])
         journal.scroll_end(animate=False)
         if selected is not None:

@@ -43,7 +43,7 @@ def plain_lines(peel: Peel, path: bytes, room: int) -> Iterator[str]:
     ledger = Ledger(peel)
     for tab in TABS:
         ledger.tab = tab
-        rows = ledger.rows
+        rows = ledger.rows()
         yield from ("", ledger.title())
         if rows:
             yield text_of(ledger.heading(room))

@@ -146,7 +146,7 @@ def _tarred(content: Content) -> list[tuple[str, str]]:
             amount = "" if reader.kind is Kind.DIRECTORY else size(reader.size)
             found.append((amount, name_text(reader.path) + link))
     except (VeneerError, ValueError, OSError) as error:
-        found.append(("", f"it goes no further: {plain(str(error))}" if found else "compressed, but no tar in it"))
+        found.append(("", f"it goes no further: {plain(str(error))}" if found else "no archive that is known"))
     finally:
         if reader is not None:
             reader.close()

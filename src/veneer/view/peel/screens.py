@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from veneer.analysis.comparison import Difference
+from veneer.analysis.waste import Waste as WasteRow
 from veneer.view.amounts import size
 from veneer.view.peel.about import about_lines
 from veneer.view.peel.base import LinesScreen
@@ -23,6 +24,7 @@ class Waste(LinesScreen):
     def __init__(self, go: Callable[[bytes, int], None]) -> None:
         super().__init__()
         self._go = go
+        self._rows: list[WasteRow] = []
 
     def on_mount(self) -> None:
         self.ledger = Ledger(self.peel_app.peel)
@@ -30,8 +32,12 @@ class Waste(LinesScreen):
         super().on_mount()
 
     def update(self) -> None:
-        ledger, rows = self.ledger, self.ledger.rows
-        self.body.border_title = ledger.title()
+        self.in_background(self.ledger.rows, self._read, "waste")
+
+    def _read(self, rows: list[WasteRow]) -> None:
+        ledger = self.ledger
+        self._rows = rows
+        self.body.entitle(ledger.title())
         if not rows:
             self.body.show(1, lambda line, room: [("Nothing: every byte stored is to be seen.", "good")])
             return
@@ -44,10 +50,9 @@ class Waste(LinesScreen):
         self.update()
 
     def do_choose(self) -> None:
-        rows = self.ledger.rows
-        if self.body.cursor >= len(rows):
+        if self.body.cursor >= len(self._rows):
             return
-        row = rows[self.body.cursor]
+        row = self._rows[self.body.cursor]
         if self.ledger.into(row):
             self.body.cursor = 0
             self.update()
@@ -68,7 +73,7 @@ class About(LinesScreen):
     def update(self) -> None:
         peel = self.peel_app.peel
         lines = about_lines(peel, max(self.body.room, 20))
-        self.body.border_title = f"{plain(peel.subject.name)}: configuration and labels"
+        self.body.entitle(f"{plain(peel.subject.name)}: configuration and labels")
         self.body.show(len(lines), lambda line, room: lines[line])
 
 
@@ -82,7 +87,7 @@ class Differences(LinesScreen):
 
     def update(self) -> None:
         found = self._found
-        self.body.border_title = f"{plain(self._names[0])} → {plain(self._names[1])}: {len(found)} paths differ"
+        self.body.entitle(f"{plain(self._names[0])} → {plain(self._names[1])}: {len(found)} paths differ")
         self.body.heading = lambda room: [("    BEFORE    AFTER PATH", "dim")]
         if found:
             self.body.show(len(found), lambda line, room: difference_spans(found[line], room))
@@ -120,5 +125,5 @@ class Help(LinesScreen):
             [("States: A added, M other content, P only metadata, D deleted, O another kind, · unchanged", "dim")],
         ]
         lines += [[("The keys can be others: [keys] of peel.toml, beside veneer's configuration", "dim")]]
-        self.body.border_title = "Keys"
+        self.body.entitle("Keys")
         self.body.show(len(lines), lambda line, room: lines[line])

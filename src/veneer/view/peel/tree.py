@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from veneer.analysis.events import matching
 from veneer.analysis.view import Line, View
@@ -121,6 +121,8 @@ class Tree:
         self._limits: dict[bytes, int] = {}
         self._wanted: dict[bytes, set[bytes]] = {}
         self._levels: dict[bytes, Level] = {}
+        self._lines: dict[bytes, tuple[Line, ...]] = {}
+        """All lines of directories that are not long, whatever is shown of them."""
         self._only_paths: frozenset[bytes] = frozenset()
 
     # -- what is to be shown ---------------------------------------------------------------------------------
@@ -129,6 +131,7 @@ class Tree:
         """Another view of the same image: what is open stays open."""
         self.view = view
         self._levels = {}
+        self._lines = {}
 
     def changed(self) -> None:
         """Order or choice are others."""
@@ -234,18 +237,23 @@ class Tree:
         levels = self._levels
         assert view is not None
         place = place or view.table.find(path)[1]
-        level = self._read(view, path, place) if place is not None else Level((), 0, 0)
+        level = self._read(view, path, place, self._lines) if place is not None else Level((), 0, 0)
         levels[path] = level
         return level
 
-    def _read(self, view: View, path: bytes, place: Place) -> Level:
+    def _read(self, view: View, path: bytes, place: Place, known_lines: dict[bytes, tuple[Line, ...]]) -> Level:
         limit, wanted = self._limits.get(path, PAGE), self._wanted.get(path, set())
         count = size = 0
         extra: list[Line] = []
+        lines: Iterable[Line] | None = known_lines.get(path)
+        if lines is None:
+            lines = view.beneath(path, place)
+            if self._entries(place) <= QUICK:
+                lines = known_lines[path] = tuple(lines)
 
         def shown() -> Iterator[Line]:
             nonlocal count, size
-            for line in view.beneath(path, place):
+            for line in lines:
                 if self._is_shown(line):
                     count, size = count + 1, size + line.sums.size
                     yield line

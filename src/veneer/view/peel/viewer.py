@@ -51,12 +51,12 @@ class Viewer(LinesScreen):
         where = f"{path_shown(self.path)} in layer {self.copy.layer + 1}"
         found = self.content
         if found is None or not self.mode:
-            self.body.border_title = f"{where} · reading ..."
+            self.body.entitle(f"{where} · reading ...")
             self.body.show(0, lambda line, room: [])
             return
         mode = self.mode
         modes = "  ".join(f"[{each}]" if each == mode else each for each in MODES)
-        self.body.border_title = f"{where} · {found.note(mode)} · {modes}"
+        self.body.entitle(f"{where} · {found.note(mode)} · {modes}")
         self.body.show(found.count(mode), lambda line, room: found.spans(mode, line, room))
 
     def do_text(self) -> None:
@@ -129,11 +129,13 @@ class Difference(LinesScreen):
         where = f"{path_shown(self.path)}: layer {self.before.layer + 1} ↔ {self.after.layer + 1}"
         pair = self.pair
         if pair is None:
-            self.body.border_title = f"{where} · reading ..."
+            self.body.entitle(f"{where} · reading ...")
             self.body.show(0, lambda line, room: [])
             return
-        changes = f"{pair.changes} lines differ" if pair.changes else "the same bytes"
-        self.body.border_title = f"{where} · {changes}"
+        changes = f"{pair.changes} lines differ" if pair.changes != 1 else "1 line differs"
+        if not pair.changes:
+            changes = "the same text"
+        self.body.entitle(f"{where} · {changes}")
         self.body.show(len(pair.rows), pair.spans)
 
     def _other(self, step: int) -> None:
