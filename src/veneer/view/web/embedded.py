@@ -27,8 +27,11 @@ The piece is gzip of UTF-8 JSON, an object:
                link    {item: target}
                n       {item: how many copies are folded in it}
     owners   [[uid, gid], ...]
-    adopted  [[copy, layer that hid the file or 0, copy of the name it is seen under or -1], ...]: files with several
-             names whose first name went before the file did; their bytes count as those of that name
+    names    [[copy, layer, ended, item of `copies` or -1], ...]: the other names (hard links) of files whose own copy
+             ended, in the order of files and of layers; -1 where the name is folded.  Where such a copy is not to be
+             seen but one of its names is, the file's bytes are no waste, and count as those of the first such name
+    adopted  [[copy, layer that hid the file or 0, copy of the name it is seen under or -1], ...]: of these, the files
+             that outlive their copy in the whole image
 
 A copy is to be seen after layer N if layer <= N and (ended = 0 or ended > N).  The same without `since`: what .../tree
 and .../rollup call size is the sum of those to be seen, waste the sum of those that ended by then.
@@ -44,7 +47,7 @@ from array import array
 from veneer import __version__
 from veneer.analysis.copies import NEVER, Copy
 from veneer.analysis.events import entries_of
-from veneer.analysis.waste import adoptions, fates_of
+from veneer.analysis.waste import adoptions, fates_of, links_of
 from veneer.changeset.entry import Kind
 from veneer.changeset.index_format import MODE_MASK
 from veneer.view.web import accounts, images, words
@@ -178,6 +181,10 @@ def _all_paths(table: Table) -> Iterator[tuple[bytes, tuple[Copy, ...]]]:
                 yield path, (Copy(run.layer, number, run.ended, run.cause, run.by),)
 
 
+def _ended(layer: int) -> int:
+    return 0 if layer == NEVER else layer + 1
+
+
 class _Columns:
     """Columns while they are written."""
 
@@ -252,7 +259,7 @@ class _Columns:
         rows["mode"].append(mode)
         rows["owner"].append(self._owners.setdefault(owner, len(self._owners)))
         rows["mtime"].append(time - self._time)
-        rows["ended"].append(0 if ended == NEVER else ended + 1)
+        rows["ended"].append(_ended(ended))
         rows["cause"].append(cause)
         self._time = time
         self._counts[-1] += 1
@@ -265,14 +272,25 @@ class _Columns:
                       "copies": self._counts},
             "copies": {"type": "".join(self._types), **self._rows, "same": self._same, "link": self._links,
                        "n": self._n},
-            "owners": [list(owner) for owner in self._owners], "adopted": self._adopted(),
+            "owners": [list(owner) for owner in self._owners], "names": self._other_names(),
+            "adopted": self._adopted(),
         }  # fmt: skip
+
+    def _other_names(self) -> list[list[int]]:
+        fates = fates_of(self._table)
+        found = []
+        for file, links in sorted(links_of(self._table, fates.lowest).items()):
+            item = self._items.get(file)
+            if item is not None and self._types[item] == "f" and fates.of(*file)[0] != NEVER:
+                found += [[item, link[0] + 1, _ended(fates.of(*link)[0]), self._items.get(link, -1)] for link in links]
+        return found
 
     def _adopted(self) -> list[list[int]]:
         found = []
         for file in adoptions(self._table, fates_of(self._table)):
             item = self._items.get((file.layer, file.number))
             if item is not None:
-                ended = 0 if file.fate[0] == NEVER else file.fate[0] + 1
-                found.append([item, ended, self._items.get(file.name, -1) if file.name is not None else -1])
+                found.append(
+                    [item, _ended(file.fate[0]), self._items.get(file.name, -1) if file.name is not None else -1]
+                )
         return found
