@@ -30,14 +30,16 @@ Pane {
 }
 Pane:focus { border: heavy $peel-here; border-title-style: bold; }
 #left { width: 38%; min-width: 44; max-width: 76; }
-#journal { height: 8; }
+#journal { height: 25%; min-height: 5; max-height: 10; }
+Waste #told { height: 2; }
 #right { width: 1fr; }
 #layers { height: 3fr; }
 #layer { height: 2fr; min-height: 8; }
 #files { height: 3fr; }
 #history { height: 1fr; min-height: 6; }
 Ask { align: left bottom; background: $background 0%; }
-#ask { height: 4; background: $surface; border-top: solid $peel-here; }
+#ask { height: auto; background: $surface; border-top: solid $peel-here; }
+#ask Label { width: 1fr; }
 #ask Input { border: none; height: 1; background: $background; }
 """ + themes.meanings_css()
 
@@ -77,6 +79,11 @@ class PeelApp(App[Any], inherit_bindings=False):
     def keys_of(self, action: Action) -> str:
         """The keys that do it now."""
         return self.preferences.keys.get(action.id, action.keys)
+
+    def named(self, *actions: str) -> str:
+        """Some actions with their first keys."""
+        by_id = {action.id: action for action in ACTIONS}
+        return "  ".join(f"{shown(self.keys_of(by_id[name])).split(' ')[0]} {by_id[name].hint}" for name in actions)
 
     def next_theme(self) -> None:
         names = themes.NAMES

@@ -11,6 +11,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Label
 
+from veneer.view.cells import width
 from veneer.view.peel.keys import ACTIONS, shown
 from veneer.view.peel.lines import Pane, Words
 from veneer.view.peel.spans import Spans, cut
@@ -45,25 +46,22 @@ class PeelScreen(Screen[None], inherit_bindings=False):
             do()
 
     def hints(self, room: int) -> list[Spans]:
-        """The last line: keys and a word for each."""
-        spans: Spans = [(" ", "")]
-        used = 1
+        """The last line: keys and a word for each, the last two of HINTS whatever the room."""
         told: dict[str, list[str]] = {}
-        for action in ACTIONS:
-            if action.id in self.HINTS:
-                word = action.hint or action.id
-                told.setdefault(word, []).append(shown(self.peel_app.keys_of(action)).split(" ")[0])
-        for word, keys in sorted(told.items(), key=lambda item: self._rank(item[0])):
-            text = f"{' '.join(keys)} "
-            if used + len(text) + len(word) + 2 > room:
+        actions = {action.id: action for action in ACTIONS}
+        for name in self.HINTS:
+            keys = shown(self.peel_app.keys_of(actions[name])).split(" ")
+            told.setdefault(actions[name].hint or name, []).append(keys[0])
+        texts = [(f"{' '.join(keys)} ", f"{word}  ") for word, keys in told.items()]
+        *others, end, very_end = texts
+        left = room - 1 - sum(width(part) for text in (end, very_end) for part in text)
+        spans: Spans = [(" ", "")]
+        for key, word in others:
+            left -= width(key) + width(word)
+            if left < 0:
                 break
-            spans += [(text, "strong"), (f"{word}  ", "dim")]
-            used += len(text) + len(word) + 2
-        return [spans]
-
-    def _rank(self, word: str) -> int:
-        order = [action.hint or action.id for name in self.HINTS for action in ACTIONS if action.id == name]
-        return order.index(word)
+            spans += [(key, "strong"), (word, "dim")]
+        return [[*spans, (end[0], "strong"), (end[1], "dim"), (very_end[0], "strong"), (very_end[1], "dim")]]
 
     # -- what is the same everywhere -------------------------------------------------------------------------
 
@@ -141,7 +139,7 @@ class Ask(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="ask"):
-            yield Label(cut(self._question, 200), markup=False)
+            yield Label(cut(self._question, 300), markup=False)
             yield Input(self._value, select_on_focus=False)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

@@ -268,8 +268,8 @@ class FileActions(PeelScreen):
 
         if self.peel.loaded:
             known = [name for name in self.peel_app.around.names() if name != self.peel.subject.name]
-            hint = ", ".join(known[:4]) + (", ..." if len(known) > 4 else "")
-            self.ask(f"Compare with (names, archive:PATH, remote:NAME, container:NAME; here: {hint or 'none'})",
+            hint = ", ".join(known[:6]) + (", ..." if len(known) > 6 else "")
+            self.ask(f"Compare with: names, archive:PATH, remote:NAME, container:NAME.  Here: {hint or 'no other'}",
                      lambda text: self._compare(text, Compare))  # fmt: skip
 
     def _compare(self, text: str, screen: type) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 HEAD = 3
 """Lines above the wall: names, sizes, a gap."""
+LEAST_ROWS = 4
+"""Lines that the heaviest image has at least: where there is less room, one scrolls."""
 NARROWEST = 16
 """Cells of a column, border included."""
 _FAMILIES = {
@@ -81,8 +83,7 @@ class Wall:
     def __init__(self, columns: Sequence[Column], lines: int) -> None:
         self.columns = _side_by_side(columns)
         self.bricks: list[Brick] = []
-        heaviest = max((sum(each.stack.sizes) for each in columns), default=0)
-        self._unit = max(heaviest / max(lines - HEAD - 2, 4), 1.0)
+        self._unit = _unit([each.stack.sizes for each in columns], lines - HEAD)
         places: dict[object, set[ChainID]] = {}
         for each in columns:
             for chain_id, diff_id in zip(each.stack.chain_ids, each.stack.diff_ids, strict=True):
@@ -108,7 +109,7 @@ class Wall:
                     chains[layer],
                 ):
                     last += 1
-                height = max(1, round(self.columns[first].stack.sizes[layer] / self._unit)) + 1
+                height = _height(self.columns[first].stack.sizes[layer], self._unit)
                 raised.append((first, last, layer, tops[first], tops[first] + height))
                 tops[first:last] = [tops[first] + height] * (last - first)
                 first = last
@@ -122,9 +123,9 @@ class Wall:
                       each.texts[layer], family, each.stack.diff_ids[layer] in self._twins)
             )  # fmt: skip
 
-    def column_room(self, room: int) -> int:
-        """Cells of one column."""
-        return max((room - 1) // max(len(self.columns), 1), NARROWEST)
+    def fitting(self, room: int) -> int:
+        """How many columns can be side by side."""
+        return max(min((room - 1) // NARROWEST, len(self.columns)), 1)
 
     def at(self, column: int, layer: int) -> int | None:
         """The number of the brick of a column's layer."""
@@ -133,16 +134,20 @@ class Wall:
                 return number
         return None
 
-    def draw(self, room: int, selected: int | None) -> list[Spans]:
-        """All lines: names, sizes, the wall."""
-        wide = self.column_room(room)
+    def draw(self, room: int, selected: int | None, start: int = 0) -> list[Spans]:
+        """All lines, of as many columns from `start` on as there is room for: names, sizes, the wall."""
+        end = start + self.fitting(room)
+        wide = (room - 1) // (end - start)
         lines: list[Spans] = [[], [], []]
-        for each in self.columns:
+        for each in self.columns[start:end]:
             lines[0].append((" " + cell(plain(each.name), wide - 1), "strong"))
-            lines[1].append((" " + cell(f"{size(sum(each.stack.sizes))}, {len(each.texts)} layers", wide - 1), "dim"))
-        canvas = _Canvas(wide * len(self.columns) + 1, self.height)
+            count = f"{len(each.texts)} layer{'s' if len(each.texts) != 1 else ''}"
+            lines[1].append((" " + cell(f"{size(sum(each.stack.sizes))}, {count}", wide - 1), "dim"))
+        canvas = _Canvas(wide * (end - start) + 1, self.height)
         for number, brick in enumerate(self.bricks):
-            left, right = brick.first * wide, brick.last * wide
+            left, right = (max(brick.first, start) - start) * wide, (min(brick.last, end) - start) * wide
+            if left >= right:
+                continue
             canvas.frame(left, brick.top, right, brick.bottom)
             amount = size(brick.size)
             inner = right - left - 1
@@ -158,6 +163,21 @@ class Wall:
         share = f" ({100 * sums.saved / sums.unshared:.0f}%)" if sums.unshared else ""
         return (f"{size(sums.unshared)} if nothing were shared, {size(sums.disk)} with {sums.layers} layers: "
                 f"{size(sums.saved)} saved{share}; the largest has {size(sums.largest)}")  # fmt: skip
+
+
+def _height(size: int, unit: float) -> int:
+    """Lines of a layer, with the border above it."""
+    return max(1, round(size / unit)) + 1
+
+
+def _unit(stacks: Sequence[Sequence[int]], lines: int) -> float:
+    """Bytes of a line with which the highest column is no higher than `lines`, if that can be."""
+    heaviest = max(map(sum, stacks), default=0)
+    for rows in range(lines, LEAST_ROWS, -1):
+        unit = max(heaviest / rows, 1.0)
+        if max((sum(_height(size, unit) for size in sizes) for sizes in stacks), default=0) < lines:
+            return unit
+    return max(heaviest / LEAST_ROWS, 1.0)
 
 
 def _side_by_side(columns: Sequence[Column]) -> list[Column]:

@@ -131,6 +131,7 @@ def told(box: Box, room: int) -> str:
     if box.others:
         return cut(f"{box.others} small ones in {path_shown(box.path)}: {size(box.size)}", room)
     waste = f", {size(box.waste)} of waste in it" if box.waste else ""
-    layers = f", layers {layer_numbers(box.line.sums.layers)}" if box.line is not None else ""
+    holders = box.line.sums.layers if box.line is not None else ()
+    layers = f", layer{'s' if len(holders) > 1 else ''} {layer_numbers(holders)}" if holders else ""
     entries = f", {box.line.sums.entries} entries" if box.line is not None and box.line.is_directory else ""
     return cut(f"{path_shown(box.path)}: {size(box.size)}{waste}{layers}{entries}", room)

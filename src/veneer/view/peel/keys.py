@@ -60,7 +60,7 @@ ACTIONS = (
     Action("view", "v", "What is in the file", hint="view"),
     Action("diff", "d", "The file before and after, side by side", hint="diff"),
     Action("export", "e", "Write the file, or a directory as a tar, to this machine", hint="export"),
-    Action("copy", "y", "Copy the path"),
+    Action("copy", "y", "Copy the path", hint="copy"),
     Action("waste", "W", "What is stored in vain", hint="waste"),
     Action("compare", "c", "Beside other images", hint="compare"),
     Action("map", "g", "Where the bytes are", hint="map"),

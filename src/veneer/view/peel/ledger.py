@@ -7,7 +7,7 @@ from veneer.analysis.copies import Cause
 from veneer.view.amounts import size
 from veneer.view.cells import width
 from veneer.view.peel.model import Peel
-from veneer.view.peel.spans import Spans, bar, cell, cut, cut_middle, path_shown, plain, text_of
+from veneer.view.peel.spans import Spans, bar, cell, cut, cut_middle, path_shown, plain, text_of, wrapped
 from veneer.view.texts import layer_numbers, remedy
 
 TYPE_CHECKING = False
@@ -68,6 +68,16 @@ class Ledger:
         if self.maker is not None:
             only = f" · by layer {self.maker + 1} only"
         return f"Waste {size(account.wasted)} of {size(account.stored)} stored · by {tabs}{only}"
+
+    def told(self, row: Waste, room: int) -> list[str]:
+        """A row in words: which path, or which layer, it is, and what to do about it."""
+        causes, advice = ", ".join(cause.shown for cause in row.causes), remedy(row.causes)
+        if isinstance(row.key, bytes):
+            by = f"{causes} by layer {layer_numbers(row.makers)}"
+            return [cut_middle(path_shown(row.key), room), cut(f"{by}{f': {advice}' if advice else ''}", room)]
+        if self.tab == "cause":
+            return wrapped(f"{causes}: {advice}", room)
+        return wrapped(f"layer {row.key + 1}, {causes}{f': {advice}' if advice else ''}", room)
 
     def heading(self, room: int) -> Spans:
         if self.tab == "path" and room >= _WIDE:

@@ -96,6 +96,10 @@ class Pane(ScrollView, can_focus=True, inherit_bindings=False):
         """The text in its frame, as it is: brackets in names are no markup."""
         self.border_title = Content(title)
 
+    def footnote(self, text: str) -> None:
+        """The text in its lower frame."""
+        self.border_subtitle = Content(text)
+
     @property
     def _above(self) -> int:
         return 1 if self.heading is not None else 0

@@ -29,7 +29,7 @@ class Main(FileActions, PeelScreen):
 
     HINTS: ClassVar[tuple[str, ...]] = (
         "less", "more", "since_less", "since_more", "all", "sort", "find", "filter", "waste", "compare", "map", "view",
-        "export", "diff", "about", "help", "quit", "pane_4",
+        "export", "diff", "about", "pane_4", "help", "quit",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -59,8 +59,10 @@ class Main(FileActions, PeelScreen):
         self._log = self.peel_app.preferences.log
         self.peel = self.peel_app.peel
         self._pane("files").heading = panes.files_heading
+        self._pane("files").footnote(self.peel_app.named("view", "diff", "export", "copy"))
+        self._pane("history").footnote(self.peel_app.named("choose").replace("open", "to that layer"))
         self._arrange(self.size.width)
-        self._pane("layers").focus()
+        self._pane(self.shown_pane if self.narrow else "layers").focus()
         self.update()
         self.set_interval(0.25, self._tell_news)
         self.in_background(self.peel.load, self._loaded, "load")
@@ -109,8 +111,8 @@ class Main(FileActions, PeelScreen):
     def _tabs(self, room: int) -> list[Spans]:
         spans: Spans = []
         for number, (name, title) in enumerate(zip(PANES, NAMES, strict=True), 1):
-            here = name == self.shown_pane
-            spans += [(f" {number} {title} ", "here" if here else "dim"), ("│", "dim")]
+            text = f"{number} {title}"
+            spans.append((f"[{text}]", "here") if name == self.shown_pane else (f" {text} ", "dim"))
         return [spans]
 
     def update(self) -> None:
@@ -193,6 +195,8 @@ class Main(FileActions, PeelScreen):
     # -- room ------------------------------------------------------------------------------------------------
 
     def on_resize(self, event: Resize) -> None:
+        if self.pane is not None and self.pane.id in PANES:
+            self.shown_pane = self.pane.id  # where somebody is stays in sight when there is less room
         self._arrange(event.size.width)
 
     def on_pane_resized(self, event: Pane.Resized) -> None:

@@ -60,14 +60,22 @@ def headline(peel: Peel, room: int) -> Spans:
     told.append(("pull", size(pull) if pull else "-"))
     if peel.weighed:
         told += [("eff", f"{100 * account.efficiency:.1f}%"), ("waste", size(account.wasted))]
-    right = "  ".join(f"{name} {value}" for name, value in told) + " "
+    name = plain(subject.name)
     platform = plain(str(subject.config.platform))
-    left = f" veneer  {plain(subject.name)} · {platform} · {subject.config.image_id.short}"
+    left = f" veneer  {name} · {platform} · {subject.config.image_id.short}"
+    right = _sums(told)
+    if room - width(left) - width(right) < 2:
+        for dispensable in ("pull", "stored"):
+            if width(name) + width(right) + 3 > room:
+                told = [each for each in told if each[0] != dispensable or len(told) == 1]
+                right = _sums(told)
+        left = f" {cut_middle(name, max(room - width(right) - 3, 8))}"
     space = room - width(left) - width(right)
-    if space < 2:
-        left = f" {cut_middle(plain(subject.name), max(room - width(right) - 3, 8))}"
-        space = room - width(left) - width(right)
     return [(left, "strong"), (" " * max(space, 1), ""), (cut(right, max(room - width(left) - 1, 0)), "")]
+
+
+def _sums(told: Sequence[tuple[str, str]]) -> str:
+    return "  ".join(f"{name} {value}" for name, value in told) + " "
 
 
 def slider(peel: Peel, room: int) -> Spans:
@@ -157,7 +165,9 @@ def layer_spans(peel: Peel, row: LayerRow, room: int, *, log: bool = False, unfo
     if row.step is not None:
         steps = steps_before(peel, row.layer)
         what = ("▾ " if unfolded else "▸ ") + folded(steps) if row.step < 0 else "  " + plain(steps[row.step].shown)
-        return [(" " * (digits + 2), ""), (cell(what, max(room - digits - 2 - 6, 4)), "dim"), ("    0B", "dim")]
+        nothing = cell("0B", 8, right=True) + " " * (8 if wide else 1)
+        space = room - digits - 2 - len(nothing)
+        return [(" " * (digits + 2), ""), (cell(what, max(space, 0)), "dim"), (nothing, "dim")]
     origin = peel.subject.origins[row.layer]
     stored = _stored(peel, row.layer)
     most = max((each for number in range(peel.layers) if (each := _stored(peel, number))), default=0)
@@ -322,7 +332,6 @@ def history_lines(peel: Peel, told: Told | None, room: int) -> list[Spans]:
     for event, hidden in zip(told.events, told.hidden, strict=True):
         entry = event.entry
         above = event.layer >= peel.at
-        waste = f"  ← wastes {size(hidden[0])} in layer {hidden[1] + 1}" if hidden else ""
         what = _what(event)
         head: Spans = [
             (cell(str(event.layer + 1), 3, right=True) + " ", "strong"),
@@ -330,12 +339,21 @@ def history_lines(peel: Peel, told: Told | None, room: int) -> list[Spans]:
             (cell(size(entry.size) if entry.kind is not Kind.DIRECTORY else "", 8, right=True), ""),
             (f" {entry.mode:04o} {_owner(entry)}", ""),
         ]
-        rest = room - width(text_of(head)) - width(waste) - width(what) - 2
+        rest = room - width(text_of(head))
+        waste = _wasted(hidden, rest - width(what)) if hidden else ""
+        what = cut(what, rest - width(waste))
+        rest -= width(waste) + width(what) + 2
         made = f"  {cut(plain(origins[event.layer].shown), rest)}" if rest >= 8 else ""
         lines.append([*head, (made, "dim" if above else ""), (what, ""), (waste, "waste")])
     if told.stored:
         lines.append([(f"    {size(told.stored)} stored, {size(told.visible)} to be seen", "dim")])
     return lines
+
+
+def _wasted(hidden: tuple[int, int], room: int) -> str:
+    amount, layer = size(hidden[0]), hidden[1] + 1
+    forms = (f"  ← wastes {amount} in layer {layer}", f"  ← wastes {amount} in {layer}", f"  ← {amount} in {layer}")
+    return next((form for form in forms if width(form) <= room), forms[-1])
 
 
 def _owner(entry: Entry) -> str:

@@ -148,6 +148,8 @@ class Compare(LinesScreen):
         self.wall: Wall | None = None
         self.place = (0, 0)
         """The selected column and layer."""
+        self.start = 0
+        """The first column in sight."""
 
     def compose(self) -> ComposeResult:
         yield Pane(id="body", cursor=False)
@@ -190,9 +192,12 @@ class Compare(LinesScreen):
         wall = self.wall
         if wall is None:
             return
-        selected = wall.at(*self.place)
-        lines = wall.draw(self.body.room, selected)
-        self.body.entitle("Layers: shared ones are one box, heights to scale, ◇ the same content elsewhere")
+        selected, room = wall.at(*self.place), max(self.body.room, 20)
+        fitting, count = wall.fitting(room), len(wall.columns)
+        self.start = max(min(self.start, self.place[0], count - fitting), self.place[0] - fitting + 1, 0)
+        lines = wall.draw(room, selected, self.start)
+        part = f"{self.start + 1}-{self.start + fitting} of {count} images" if fitting < count else f"{count} images"
+        self.body.entitle(f"{part}: one box for a shared layer, heights to scale, ◇ same content elsewhere")
         self.body.show(len(lines), lambda line, room: lines[line])
         journal = self.query_one("#journal", Pane)
         each = wall.columns[self.place[0]] if wall.columns else None
