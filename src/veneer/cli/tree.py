@@ -130,6 +130,7 @@ GROUPS: Mapping[str, Group] = {
             "base": Leaf("image_origins", "BASE", "Show which image an image was built on"),
             "build": _BUILD,
             "cat": Leaf("image_contents", "CAT", "Print a file of an image, as any of its layers has it"),
+            "catalog": Leaf("image_names", "CATALOG", "Show the repositories of a registry, where it tells them"),
             "compare": Leaf("image_compare", "COMPARE", "Show which layers several images share"),
             "cost": Leaf("image_cost", "COST", "Show what an image, or paths in it, cost on the disk and to pull"),
             "diff": Leaf("image_diff", "DIFF", "Show how two images differ: files, configuration, history"),
@@ -150,6 +151,9 @@ GROUPS: Mapping[str, Group] = {
             "layers": Leaf("image_layers", "LAYERS", "Show an image's layers: what made each, its size and waste"),
             "load": _LOAD,
             "ls": _IMAGES,
+            "packages": Leaf(
+                "image_packages", "PACKAGES", "Show which packages an image's files belong to, and what they take"
+            ),
             "peel": _PEEL,
             "prune": Leaf("prune", "PRUNE_IMAGES", "Remove unused images"),
             "pull": _PULL,

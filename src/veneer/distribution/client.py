@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import urljoin
@@ -31,10 +31,12 @@ from veneer.errors import Corrupt, VeneerError
 from veneer.oci import strictjson
 from veneer.oci.digest import BlobDigest, Digest, InvalidDigest
 from veneer.oci.manifest import ACCEPT, Descriptor
-from veneer.oci.reference import Reference, is_tag
+from veneer.oci.reference import InvalidReference, Reference, is_tag
 
 MAX_TAGS = 100_000
 MAX_PAGES = 1000
+CATALOG_SCOPE = "registry:catalog:*"
+"""Source: distribution's docs, token scopes."""
 _ACCEPT = {"Accept": ", ".join(ACCEPT)}
 
 
@@ -43,7 +45,7 @@ class WrongDigest(Corrupt):
 
 
 class BadTagList(Corrupt):
-    """A registry's list of tags that has something else in it, or no end."""
+    """A registry's list of tags or of repositories that has something else in it, or no end."""
 
 
 class Registry:
@@ -203,22 +205,31 @@ class Registry:
 
         Raises BadTagList for what is none: no list of names, or one without end.
         """
+        return self._names(f"/v2/{repository}/tags/list", "tags", f"tags of {repository}",
+                           repository_scope(repository, "pull"), is_tag)  # fmt: skip
+
+    def catalog(self) -> list[str]:
+        """Every repository that the registry tells of, where it tells any.
+
+        Raises BadTagList as `tags` does; AccessDenied, NotInRegistry and others where a registry has no such list.
+        """
+        return self._names("/v2/_catalog", "repositories", "repositories", CATALOG_SCOPE, _is_repository)
+
+    def _names(self, path: str, key: str, what: str, scope: str, valid: Callable[[str], bool]) -> list[str]:
+        """The names under `key` of a list that may have several pages."""
         names: dict[str, None] = {}
-        path, pages = f"/v2/{repository}/tags/list", 0
+        pages = 0
         while path:
-            page = self.session.read(
-                path, what=f"tags of {repository}", limit=strictjson.MAX_DOCUMENT,
-                scopes=(repository_scope(repository, "pull"),),
-            )  # fmt: skip
+            page = self.session.read(path, what=what, limit=strictjson.MAX_DOCUMENT, scopes=(scope,))
             following = _next_link(page.headers.get("Link", ""))
-            listed = strictjson.loads(page.raw, f"{self.host}: tags of {repository}").get("tags") or []
-            if not isinstance(listed, list) or not all(isinstance(name, str) and is_tag(name) for name in listed):
-                raise BadTagList(f"{self.host}: tags of {repository}: what the registry lists are not tags")
+            listed = strictjson.loads(page.raw, f"{self.host}: {what}").get(key) or []
+            if not isinstance(listed, list) or not all(isinstance(name, str) and valid(name) for name in listed):
+                raise BadTagList(f"{self.host}: {what}: what the registry lists are not {key}")
             before, pages = len(names), pages + 1
             names.update(dict.fromkeys(listed))
             path = urljoin(page.url, following) if following and listed else ""
             if (path and len(names) == before) or len(names) > MAX_TAGS or pages > MAX_PAGES:
-                raise BadTagList(f"{self.host}: tags of {repository}: the registry's list does not end")
+                raise BadTagList(f"{self.host}: {what}: the registry's list does not end")
         return list(names)
 
     def login(self, credentials: Credentials) -> Credentials:
@@ -231,6 +242,14 @@ class Registry:
             return self.session.login()
         except AuthenticationRequired as error:
             raise AuthenticationRequired(error.message, hint="check the user name and the password") from None
+
+
+def _is_repository(name: str) -> bool:
+    try:
+        reference = Reference.parse(f"localhost/{name}")
+    except InvalidReference:
+        return False
+    return reference.repository == name and reference.tag is None and reference.digest is None
 
 
 def _next_link(header: str) -> str:

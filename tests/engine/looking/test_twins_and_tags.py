@@ -7,12 +7,14 @@ import io
 import pytest
 
 from tests.support.registries import RealRegistry
+from veneer.distribution.client import BadTagList
 from veneer.distribution.session import NotInRegistry
 from veneer.engine.engine import Engine
-from veneer.engine.looking.tags import here, in_order, there, version_key
+from veneer.engine.looking.tags import catalog, here, in_order, there, version_key
 from veneer.engine.looking.twins import twins
-from veneer.oci.reference import Reference
+from veneer.oci.reference import InvalidReference, Reference
 from veneer.testing.images import docker_archive, image
+from veneer.testing.registry import Registry
 
 ONE = image({"a": b"1", "b": b"2"}, config={"Cmd": ["a"]})
 OTHER_SETTINGS = image({"a": b"1", "b": b"2"}, config={"Cmd": ["b"]})
@@ -59,6 +61,23 @@ def test_tags_of_a_registry_are_asked_after_newest_first(engine: Engine, registr
 
 def replace_repository(reference: Reference) -> Reference:
     return reference.replaced(repository="tags/nothing")
+
+
+def test_a_registry_tells_its_repositories_or_does_not(engine: Engine, registry: RealRegistry) -> None:
+    for name in ("catalog/b", "catalog/a/deep"):
+        registry.put(f"{name}:1", ONE)
+    found = [each.repository for each in catalog(engine, registry.host)]
+    assert found == sorted(found) and {"catalog/a/deep", "catalog/b"} <= set(found)
+    with Registry() as fake, pytest.raises(NotInRegistry):
+        catalog(engine, fake.host)
+    for said in (b'{"repositories": ["../x"]}', b'{"repositories": "x"}', b'{"repositories": ["a:1"]}'):
+        with Registry() as fake:
+            fake.fault("/_catalog", status=200, body=said)
+            with pytest.raises(BadTagList, match="are not repositories"):
+                catalog(engine, fake.host)
+    for text in ("", "a/b", "localhost:5000/x", "http://x"):
+        with pytest.raises(InvalidReference):
+            catalog(engine, text)
 
 
 def test_versions_sort_as_versions() -> None:

@@ -1,4 +1,5 @@
-"""`veneer image tags`, `veneer image identical`: which names there are of an image, and which images are the same."""
+"""`veneer image catalog`, `tags` and `identical`: which repositories a registry has, which names there are of an image,
+and which images are the same."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from veneer.engine.looking.tags import Tagged
     from veneer.engine.looking.twins import Twin
+    from veneer.oci.reference import Reference
 
 
 def _short(digest: str, truncate: bool) -> str:
@@ -46,6 +48,21 @@ def run_tags(app: App, given: Parsed) -> None:
         app.line(f"... {found.left_off} tags more; --limit 0 asks after all")
 
 
+def run_catalog(app: App, given: Parsed) -> None:
+    from veneer.engine.looking.tags import catalog
+
+    found, format = catalog(app.engine, given.arguments[0]), given.text("format")
+    if given.flag("quiet") and format in ("", "table"):
+        for each in found:
+            app.line(each.familiar_name)
+        return
+    kind: Listing[Reference] = Listing("repository of a registry", (
+        Column("Repository", "REPOSITORY", lambda each: each.repository),
+        Column("Name", "NAME", lambda each: each.familiar_name),
+    ))  # fmt: skip
+    kind.show(app, found, format, ("Repository", "Name"))
+
+
 def run_identical(app: App, given: Parsed) -> None:
     from veneer.engine.looking.origins import name_of
     from veneer.engine.looking.twins import twins
@@ -67,6 +84,15 @@ def run_identical(app: App, given: Parsed) -> None:
     kind.show(app, found, format, ("Name", "ID", "Same", "CreatedSince"))
 
 
+CATALOG = Command(
+    run_catalog,
+    "Show the repositories of a registry, where it tells them",
+    "[OPTIONS] REGISTRY",
+    least=1,
+    most=1,
+    options=(Option("format", "string", LIST_FORMAT), Option("q,quiet", "bool", "Only show names")),
+    only_looks=True,
+)
 TAGS = Command(
     run_tags,
     "Show a repository's tags, those of one image together",

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, BinaryIO
 
 from veneer.changeset.entry import Kind
@@ -41,6 +41,10 @@ class OtherContent(Corrupt):
     """A file of a layer is not what the layer's index says."""
 
 
+class TooMuchContent(InvalidRequest):
+    """A file that is to be read whole and is too large for it."""
+
+
 class LayerBytes(Value):
     """Where the files of one layer are: `directory` has them as files ("": none has), `tar` opens it as a stream."""
 
@@ -50,6 +54,8 @@ class LayerBytes(Value):
 
 
 NOWHERE = LayerBytes()
+MOST_READ = 64 << 20
+"""Bytes of one file that is read whole."""
 
 
 def content(subject: Subject, layer: int, number: int) -> BinaryIO:
@@ -76,6 +82,64 @@ def content(subject: Subject, layer: int, number: int) -> BinaryIO:
         found = _from_tar(source, entry, shown)
     if found is None:
         raise OtherContent(f"{shown} is not in the layer", hint="veneer system check tells what else is wrong")
+    return found
+
+
+def several(subject: Subject, wanted: Iterable[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+    """What is in many files, whole, by (layer, number) as they were asked for.
+
+    A layer that is only a stream is read once for all that are in it.  Raises as `content` does, and TooMuchContent.
+    """
+    found: dict[tuple[int, int], bytes] = {}
+    missing: dict[int, dict[bytes, list[tuple[int, int]]]] = {}
+    for key in wanted:
+        layer, number = subject.table.content(*key)
+        entry = subject.indexes[layer].entry(number)
+        if entry.size > MOST_READ:
+            shown = entry.path.decode(errors="backslashreplace")
+            raise TooMuchContent(f"/{shown} of layer {layer + 1} has {entry.size} bytes, more than {MOST_READ} at once")
+        directory = subject.bytes_of(layer).directory
+        file = _from_directory(directory, entry) if directory else None
+        if file is not None:
+            with file:
+                found[key] = file.read()
+        else:
+            missing.setdefault(layer, {}).setdefault(entry.digest, []).append(key)
+    for layer, digests in missing.items():
+        found |= _read_through(subject, layer, digests)
+    return found
+
+
+def _read_through(
+    subject: Subject, layer: int, digests: dict[bytes, list[tuple[int, int]]]
+) -> dict[tuple[int, int], bytes]:  # fmt: skip
+    """The files with these digests, out of a layer's tar."""
+    from veneer.changeset.compression import opened
+    from veneer.changeset.tar import TarReader
+
+    where = subject.bytes_of(layer)
+    if where.tar is None:
+        raise ContentGone(f"files of layer {layer + 1}: nothing tells where their bytes are")
+    index = subject.indexes[layer]
+    sizes = {index.sizes[subject.table.content(*keys[0])[1]] for keys in digests.values()}
+    found: dict[tuple[int, int], bytes] = {}
+    left = set(digests)
+    with where.tar() as source:
+        reader = TarReader(opened(source)[1], what=f"layer {layer + 1}", hashed=False)
+        try:
+            while left and reader.next():
+                if reader.kind is Kind.REGULAR and reader.size in sizes:
+                    with _copied(reader) as file:
+                        data = file.read()
+                    digest = hashlib.sha256(data).digest()
+                    if digest in left:
+                        left.discard(digest)
+                        found.update(dict.fromkeys(digests[digest], data))
+        finally:
+            reader.close()
+    if left:
+        raise OtherContent(f"{len(left)} files are not in layer {layer + 1}",
+                           hint="veneer system check tells what else is wrong")  # fmt: skip
     return found
 
 

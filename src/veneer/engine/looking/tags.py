@@ -1,4 +1,4 @@
-"""The tags of a repository, those of one image together: here, or in its registry."""
+"""The tags of a repository, those of one image together: here, or in its registry; and a registry's repositories."""
 
 from __future__ import annotations
 
@@ -90,3 +90,20 @@ def there(engine: Engine, repository: Reference, limit: int = MOST) -> Listed:
                     groups.setdefault(found, []).append(tag)
     images = tuple(Tagged(each, in_order(names)) for each, names in groups.items())
     return Listed(images, len(tags) - len(asked))
+
+
+def catalog(engine: Engine, registry: str) -> list[Reference]:
+    """The repositories that a registry (`host[:port]`) tells of, by name; many registries tell nobody.
+
+    Raises InvalidReference, BadTagList, NotInRegistry, AccessDenied, AuthenticationRequired, Unavailable.
+    """
+    from veneer.distribution.client import Registries
+    from veneer.oci.reference import InvalidReference, Reference
+
+    host = Reference.parse(f"{registry}/any").registry
+    if "/" in registry or not registry.endswith(host):
+        raise InvalidReference(
+            f"{registry!r} is no registry", hint="a host, and a port if it needs one: localhost:5000"
+        )
+    with Registries(engine.config) as registries:
+        return [Reference(host, name) for name in sorted(registries.registry(host).catalog())]
