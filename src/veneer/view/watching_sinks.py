@@ -26,7 +26,7 @@ class HookFailed(Unavailable):
     """A command that was to be run for a tag that moved ended badly, or not at all."""
 
 
-class NoSecret(InvalidRequest):
+class BadSecretFile(InvalidRequest):
     """A file that holds no secret."""
 
 
@@ -64,12 +64,12 @@ def send(hook: Webhook, message: dict[str, Any], clock: Clock | None = None) -> 
 
 
 def read_secret(path: str) -> bytes:
-    """The secret that a file holds, without the line's end.  Raises NoSecret."""
+    """The secret that a file holds, without the line's end.  Raises BadSecretFile."""
     try:
         with open(Path(path), "rb") as file:
             found = file.read(MOST_SECRET + 1).rstrip(b"\r\n")
     except OSError as error:
-        raise NoSecret(f"cannot read {path}: {error.strerror}") from None
+        raise BadSecretFile(f"cannot read {path}: {error.strerror}") from None
     if not found or len(found) > MOST_SECRET:
-        raise NoSecret(f"{path}: a secret has 1 to {MOST_SECRET} bytes")
+        raise BadSecretFile(f"{path}: a secret has 1 to {MOST_SECRET} bytes")
     return found
