@@ -15,7 +15,7 @@ TEST_PROGRAMS := docker-registry=docker-registry skopeo=skopeo runc=runc crun=cr
 # The big peers that `make compat` and `make bench` stand beside.
 PEERS := dockerd=docker.io iptables=iptables podman=podman buildah=buildah
 
-.PHONY: help setup demo test conformance types lint format arch docs bench compat buildtable bench-drivers lock clean
+.PHONY: help setup demo test conformance types lint format arch docs bench compat buildtable bench-drivers posix lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,10 @@ bench-drivers: .venv/.ready ## what mounts of each storage driver cost; writes t
 	@scripts/debian.sh mkfs.ext4=e2fsprogs mount=mount fuse-overlayfs=fuse-overlayfs newuidmap=uidmap setpriv=util-linux
 	@$(BIN)/python -m compileall -q src
 	@$(BIN)/python -m benchmarks.drivers --rounds $(or $(ROUNDS),9) $(ARGS)
+
+posix: .venv/.ready ## file system tests from elsewhere on every storage driver; writes docs/posix.md
+	@scripts/debian.sh $(TEST_PROGRAMS) stress-ng=stress-ng setfacl=acl getfattr=attr perl=perl xz=xz-utils cc=build-essential
+	@$(BIN)/python -m tests.drivers.posix $(ARGS)
 
 lock: ## write the pinned dependencies anew from pyproject.toml
 	@scripts/lock.sh

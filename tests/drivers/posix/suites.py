@@ -1,0 +1,189 @@
+"""File system tests that nobody here wrote, each run in a directory and read as outcomes by name."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+from xml.etree import ElementTree
+
+from tests.drivers.posix.debian_sources import Unpacked
+from tests.support.programs import run
+
+USER = 1234
+"""Who does the work where a suite is run without privileges."""
+_PATIENCE = 900
+PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+
+_PYTHON_TESTS = (
+    "test_os", "test_posix", "test_shutil", "test_pathlib", "test_tempfile", "test_glob", "test_stat", "test_fileio",
+    "test_file", "test_fcntl", "test_mmap", "test_filecmp", "test_posixpath", "test_genericpath", "test_mailbox",
+    "test_dbm_dumb", "test_tarfile", "test_zipfile", "test_largefile", "test_sqlite3",
+)  # fmt: skip
+STRESSORS = (
+    "access", "chattr", "chdir", "chmod", "chown", "copy-file", "dentry", "dir", "dirdeep", "dirmany", "fallocate",
+    "fcntl", "fiemap", "file-ioctl", "filename", "flock", "fpunch", "fstat", "getdent", "handle", "hdd", "inotify",
+    "iomix", "lease", "link", "locka", "lockf", "lockofd", "metamix", "mknod", "msync", "open", "readahead", "rename",
+    "revio", "seek", "sendfile", "splice", "symlink", "sync-file", "touch", "utime", "xattr",
+)  # fmt: skip
+
+
+class Outcome(NamedTuple):
+    """What became of one test; `said` is what it said of a failure, or why it was skipped."""
+
+    result: str
+    said: str = ""
+
+
+Outcomes = dict[str, Outcome]
+"""By "suite: test"."""
+
+
+class Suite(Protocol):
+    """Tests from elsewhere."""
+
+    name: str
+
+    def run(self, ground: Path) -> Outcomes:
+        """Work in the empty directory `ground` and tell what came of each test."""
+        ...
+
+
+def suites(files: Unpacked, folder: Path) -> list[Suite]:
+    """All of them, ready to run; what has to be built is built in `folder`."""
+    program = folder / "test_syscalls"
+    (folder / "include").mkdir(parents=True, exist_ok=True)
+    (folder / "include" / "fuse_config.h").write_text("#define HAVE_COPY_FILE_RANGE 1\n")
+    source = files.source("fuse3") / "test" / "test_syscalls.c"
+    run("cc", "-O1", "-w", f"-I{folder / 'include'}", "-o", program, source)
+    groups = folder / "group"
+    groups.write_text(re.sub(r"^(bin:.*:)[^:]*$", r"\1daemon", Path("/etc/group").read_text(), flags=re.MULTILINE))
+    return [
+        Calls("system calls", program),
+        Calls("system calls, a plain user", program, USER),
+        Calls("system calls, files unlinked while open", program, unlinked=True),
+        Scripts("access and ACLs", files.source("acl"), ("root/permissions", "root/getfacl", "root/setfacl",
+                "root/restore", "misc", "cp", "sbits-restore", "setfacl-X", "getfacl-noacl"), groups),
+        Scripts("extended attributes", files.source("attr"), ("attr", "root/getfattr"), groups),
+        PythonTests("Python's tests", files.python_tests),
+        PythonTests("Python's tests, a plain user", files.python_tests, USER),
+        Stress("stress-ng, verified"),
+    ]  # fmt: skip
+
+
+class Calls:
+    """libfuse's `test_syscalls`: each call that makes, opens, cuts, renames or removes, and what is seen of it."""
+
+    def __init__(self, name: str, program: Path, user: int = 0, *, unlinked: bool = False) -> None:
+        self.name, self._program, self._user, self._unlinked = name, program, user, unlinked
+
+    def run(self, ground: Path) -> Outcomes:
+        found: Outcomes = {}
+        text = _said(self._user, [self._program, ground, *(["-u"] if self._unlinked else [])], ground)
+        for line in text.splitlines():
+            known = re.match(r" *\d+ \[(.*)\] (.*)", line)
+            if known is None:
+                continue
+            name = f"{self.name}: {known[1]}"
+            if known[2] == "OK":
+                found.setdefault(name, Outcome(PASSED))
+            else:
+                found[name] = Outcome(FAILED, known[2])
+        return found or {f"{self.name}: as a whole": Outcome(FAILED, text[-300:])}
+
+
+class Scripts:
+    """The tests of Debian's acl and attr: commands and what they have to print, one outcome a command."""
+
+    def __init__(self, name: str, source: Path, scripts: Sequence[str], groups: Path) -> None:
+        self.name, self._source, self._scripts, self._groups = name, source, scripts, groups
+
+    def run(self, ground: Path) -> Outcomes:
+        here = ground / "suite" / "test"
+        shutil.copytree(self._source / "test", here)
+        found: Outcomes = {}
+        for script in self._scripts:
+            # The suite wants `daemon` to be in the group `bin`; that is so in this mount namespace alone.
+            text = _said(0, [
+                "unshare", "--mount", "--propagation=private", "sh", "-ec",
+                'mount --bind "$1" /etc/group; shift; exec "$@"', "sh", self._groups,
+                "perl", "-U", here / "run", here / f"{script}.test",
+            ], ground)  # fmt: skip
+            name = ""
+            for line in text.splitlines():
+                known = re.match(r"\[(\d+)\] \$ (.*) -- (ok|failed)$", line)
+                if known is not None:
+                    name = f"{self.name}: {script}:{known[1]} {known[2][:60]}"
+                    found[name] = Outcome(PASSED if known[3] == "ok" else FAILED)
+                elif name and found[name].result == FAILED and len(found[name].said) < 200:
+                    found[name] = Outcome(FAILED, f"{found[name].said} {' '.join(line.split())}".strip())
+            if not name:
+                found[f"{self.name}: {script} as a whole"] = Outcome(FAILED, text[-300:])
+        return found
+
+
+class PythonTests:
+    """What Python's own tests of os, pathlib, shutil, mmap, fcntl, sqlite3 and others make of a file system."""
+
+    def __init__(self, name: str, path: Path, user: int = 0) -> None:
+        self.name, self._path, self._user = name, path, user
+
+    def run(self, ground: Path) -> Outcomes:
+        told = ground / "told.xml"
+        text = _said(self._user, [
+            "env", f"PYTHONPATH={self._path}", f"TMPDIR={ground}", f"HOME={ground}", "PYTHONDONTWRITEBYTECODE=1",
+            "/usr/bin/python3", "-m", "test", "--junit-xml", told, "--tempdir", ground, *_PYTHON_TESTS,
+        ], ground)  # fmt: skip
+        if not told.exists():
+            return {f"{self.name}: as a whole": Outcome(FAILED, text[-300:])}
+        found: Outcomes = {}
+        for case in ElementTree.parse(told).iter("testcase"):
+            name = f"{self.name}: {case.get('name', '').removeprefix('test.')}"
+            outcome = Outcome(PASSED)
+            for part in case:
+                if part.tag in ("failure", "error"):
+                    outcome = Outcome(FAILED, (part.text or "").strip().rpartition("\n")[2][:200])
+                elif part.tag == "skipped":
+                    outcome = Outcome(SKIPPED, (part.text or "").strip()[:200])
+            found[name] = outcome
+        return found
+
+
+class Stress:
+    """stress-ng's file system stressors, each for a second with what it does verified."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def run(self, ground: Path) -> Outcomes:
+        results = {0: PASSED, 3: SKIPPED, 4: SKIPPED}
+        found: Outcomes = {}
+        for stressor in STRESSORS:
+            done = subprocess.run(
+                ["stress-ng", f"--{stressor}", "1", "--verify", "--timeout", "1", "--temp-path", str(ground),
+                 "--hdd-bytes", "8m", "--iomix-bytes", "8m", "--fallocate-bytes", "8m", "--copy-file-bytes", "8m",
+                 "--readahead-bytes", "8m", "--revio-bytes", "8m", "--sync-file-bytes", "8m"],
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE, check=False,
+            )  # fmt: skip
+            said = [
+                line for line in (done.stdout + done.stderr).splitlines() if re.search(r"\b(fail|error|skip)", line)
+            ]
+            told = re.sub(r"^.*?\] (stress-ng-\S+: )?", "", said[0]) if said else f"exit {done.returncode}"
+            result = results.get(done.returncode, FAILED)
+            found[f"{self.name}: {stressor}"] = Outcome(result, "" if result == PASSED else told[:200])
+        return found
+
+
+def _said(user: int, command: Sequence[str | Path], ground: Path) -> str:
+    """Everything a program printed, run in the directory by root or by a plain user to whom the directory is given."""
+    words = [str(word) for word in command]
+    if user:
+        os.chown(ground, user, user)
+        words = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *words]
+    done = subprocess.run(words, cwd=ground, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          timeout=_PATIENCE, check=False)  # fmt: skip
+    return done.stdout.decode(errors="replace")
