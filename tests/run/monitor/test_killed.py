@@ -23,7 +23,7 @@ from veneer.run.monitor.launch import Launch
 from veneer.run.monitor.stream import MonitorGone
 
 Boxes = Callable[..., Box]
-LIVELY = ("sh", "-c", "setsid sleep 1000 & echo up; while :; do sleep 0.01; done")
+LIVELY = ("sh", "-c", "setsid sleep 100 & echo up; i=0; while [ $((i+=1)) -lt 6000 ]; do sleep 0.01; done")
 
 
 def gone(pids: list[int]) -> bool:
@@ -62,6 +62,20 @@ def test_the_monitor(box: Boxes) -> None:
     assert found.finished_at >= found.started_at
     nothing_stays(one)
     assert one.run("echo", "again")[:2] == (0, b"again\n"), "and it can be started anew"
+
+
+def test_the_monitor_of_one_that_is_paused(box: Boxes) -> None:
+    one = box()
+    with one.attached(*LIVELY) as stream:
+        next(lines_of(stream))
+        pids = [*one.client.pids(), one.state.monitor]
+        one.client.pause()
+        os.kill(one.state.monitor, signal.SIGKILL)
+        with pytest.raises(MonitorGone):
+            while stream.read():
+                pass
+    until(lambda: one.state.status == "exited" and gone(pids))
+    assert one.run("echo", "again")[:2] == (0, b"again\n")
 
 
 def test_the_containers_first_process(box: Boxes) -> None:

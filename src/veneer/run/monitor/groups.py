@@ -54,6 +54,13 @@ def _stay() -> None:
             file.write("0")
 
 
+def thaw(group: str) -> None:
+    """Let whoever is frozen in it go on: of version 1, they end by no signal before."""
+    for file, word in ((f"{CGROUPS}/freezer{group}/freezer.state", "THAWED"), (f"{CGROUPS}{group}/cgroup.freeze", "0")):
+        with contextlib.suppress(OSError), open(file, "r+", encoding="ascii") as state:
+            state.write(word)
+
+
 def remove(group: str) -> None:
     """End whoever is in it, and take it away from every hierarchy; nothing where that is done already."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -61,6 +68,7 @@ def remove(group: str) -> None:
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        thaw(group)
         time.sleep(0.002)
     for hierarchy in hierarchies():
         top = f"{hierarchy}{group}"

@@ -78,6 +78,10 @@ def read(folder: Path) -> State:
     if not again.is_live:
         return again
     same_boot = again.boot_id == boot_id()
+    if same_boot and again.cgroup:
+        from veneer.run.monitor import groups
+
+        groups.thaw(again.cgroup)  # or what was paused stays, though the kernel has ended it
     return again.replaced(
         status=EXITED,
         pid=0,
