@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -59,6 +60,18 @@ def test_others_are_warned_of_and_named(tmp_path: Path) -> None:
         client = Client(int(found[1]))
         assert client.send("/", headers={"Host": "veneer.lan"}).status == 200
         assert client.send("/", headers={"Host": "evil.lan"}).status == 403
+
+
+def test_a_browser_is_opened_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser, asked = tmp_path / "browser", tmp_path / "asked"
+    os.mkfifo(asked)
+    browser.write_text(f'#!/bin/sh\necho "$1" > {asked}\n')
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    with command(tmp_path / "root", "--open") as (process, line):
+        assert asked.read_text() == re.sub(".*: ", "", line)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60) == ("", "")
 
 
 def test_a_port_in_use_is_named_with_a_way_out(tmp_path: Path) -> None:

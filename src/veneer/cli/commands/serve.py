@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from veneer.cli.app import App, Failure
 from veneer.cli.command import Command
 from veneer.cli.flags import Option, Parsed
@@ -15,6 +17,8 @@ def run(app: App, given: Parsed) -> None:
 
     host, port = given.text("host") or HOST, _port(given)
     need("serve", "aiohttp", "web")
+    browser = _Browser() if given.flag("open") else None
+    _enter(app)
     from veneer.view.web import guard, serving
 
     def ready(url: str) -> None:
@@ -22,10 +26,24 @@ def run(app: App, given: Parsed) -> None:
         if not guard.is_loopback(host):
             app.warn(f"Warning: whoever reaches {url} sees what all images here are, and reads every file in them")
         app.out.flush()
-        if given.flag("open"):
-            _show(url)
+        if browser is not None:
+            browser.show(url)
 
-    serving.serve(app.engine, host, port, allowed=given.texts("allow_host"), ready=ready)
+    try:
+        serving.serve(app.engine, host, port, allowed=given.texts("allow_host"), ready=ready)
+    finally:
+        if browser is not None:
+            browser.close()
+
+
+def _enter(app: App) -> None:
+    """Where a plain user's namespace can be had, what containers wrote is read as well."""
+    from veneer.drivers.userns import NoNamespace
+
+    try:
+        app.enter_namespace()
+    except NoNamespace as error:
+        app.warn(f"Warning: what containers wrote cannot be shown: {error.message}")
 
 
 def _port(given: Parsed) -> int:
@@ -37,12 +55,33 @@ def _port(given: Parsed) -> int:
     return int(text)
 
 
-def _show(url: str) -> None:
-    """Ask this machine's browser for the page, without waiting for it."""
-    import threading
-    import webbrowser
+class _Browser:
+    """This machine's browser, started by a process of its own, which is there before we enter a namespace."""
 
-    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+    _CODE = "import sys, webbrowser; url = sys.stdin.readline().strip(); url and webbrowser.open(url)"
+
+    def __init__(self) -> None:
+        import subprocess
+        import sys
+
+        # What a browser says has no place between our lines; in a session of its own no Ctrl-C of ours ends it.
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", self._CODE], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, text=True, start_new_session=True,
+        )  # fmt: skip
+
+    def show(self, url: str) -> None:
+        """Ask it for the page, without waiting for it."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it could not start; the URL stands on the terminal too
+            self._process.stdin.write(url + "\n")
+        self.close()
+
+    def close(self) -> None:
+        """Ask for no page any more; the browser stays."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
 
 
 SERVE = Command(
