@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from dataclasses import dataclass
+import stat
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -20,12 +21,22 @@ _NAMES = ("a", "b", "c", "d", "a-b", "a.b", "\udcff", "new\nline", "\x1b[31m", "
 
 
 @dataclass(frozen=True)
+class Life:
+    """One file on the disk, whatever its names: its bytes, the layer that wrote it, the one that took its last name."""
+
+    size: int
+    born: int
+    died: int | None
+
+
+@dataclass(frozen=True)
 class Stack:
-    """Layers' tars and indexes, base first, and the tree after each of them."""
+    """Layers' tars and indexes, base first, the tree after each of them, and all files there were on the disk."""
 
     tars: tuple[bytes, ...]
     indexes: tuple[LayerIndex, ...]
     trees: tuple[Tree, ...]
+    files: tuple[Life, ...]
 
 
 def random_layer(random: Random, below: Tree | None, size: int) -> dict[str, Member | bytes]:
@@ -80,9 +91,35 @@ def _replaces_its_own(members: dict[str, Member | bytes], path: str) -> bool:
     return any(name.startswith(path + "/") for name in members)
 
 
+class _Lives:
+    """Watches the files below a folder from layer to layer; one name more keeps each, so that no number comes twice."""
+
+    def __init__(self, root: Path, kept: Path) -> None:
+        self.root = root
+        self.kept = kept
+        self.known: dict[int, Life] = {}
+        kept.mkdir()
+
+    def after(self, layer: int) -> None:
+        seen = set()
+        for folder, _, names in os.walk(os.fsencode(self.root)):
+            for name in names:
+                path = folder + b"/" + name
+                status = os.lstat(path)
+                if stat.S_ISREG(status.st_mode):
+                    seen.add(status.st_ino)
+                    if status.st_ino not in self.known:
+                        self.known[status.st_ino] = Life(status.st_size, layer, None)
+                        os.link(path, os.fsencode(self.kept / str(status.st_ino)))
+        for number, life in self.known.items():
+            if life.died is None and number not in seen:
+                self.known[number] = replace(life, died=layer)
+
+
 def random_stack(random: Random, folder: Path, layers: int, size: int = 16) -> Stack:
     """A stack of up to `layers` layers, unpacked into `folder`; layers that no engine would take are left out."""
     root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    lives = _Lives(folder, folder.with_name(f"{folder.name}.kept"))
     tars: list[bytes] = []
     indexes: list[LayerIndex] = []
     trees: list[Tree] = []
@@ -97,6 +134,7 @@ def random_stack(random: Random, folder: Path, layers: int, size: int = 16) -> S
             tars.append(tar)
             indexes.append(LayerIndex.from_bytes(out.getvalue()))
             trees.append(read_tree(root))
+            lives.after(len(trees) - 1)
     finally:
         os.close(root)
-    return Stack(tuple(tars), tuple(indexes), tuple(trees))
+    return Stack(tuple(tars), tuple(indexes), tuple(trees), tuple(lives.known.values()))
