@@ -194,7 +194,10 @@ def test_the_variables_of_a_base_in_the_store_are_known_to_a_check(based: Veneer
     [
         (["--progress", "fancy"], "invalid progress 'fancy': there are auto, plain, tty, quiet, rawjson"),
         (["--progress", "tty"], "--progress tty needs a terminal"),
-        (["--call", "outline"], "invalid call 'outline': there are build, check, and check,format=json"),
+        (
+            ["--call", "outlines"],
+            "invalid call 'outlines': there are build, check, outline, targets, and CALL,format=json",
+        ),
         (["--check", "--format", "xml"], "invalid format 'xml': there are table, json"),
         (["--sbom", "true"], "--sbom is not supported: veneer writes no attestations"),
     ],
@@ -204,6 +207,49 @@ def test_an_unknown_way_to_show_a_build_is_refused(
 ) -> None:
     answer = veneer("build", *words, written(tmp_path / "c", b"FROM scratch\n"))
     assert (answer.code != 0, answer.err) == (True, f"Error: {message}\n")
+
+
+# ---- --call
+
+OFFERED = b"""\
+# GO is the version of Go
+ARG GO=1.22
+
+# base has the compiler
+FROM golang:${GO} AS base
+ARG EXTRA
+RUN --mount=type=secret,id=token,required=true --mount=type=ssh --mount=type=cache,target=/c make $EXTRA
+# release is what people get
+FROM scratch
+COPY --from=base /app /
+"""
+
+
+def test_targets_and_what_they_take_are_told_without_building(veneer: Veneer, tmp_path: Path) -> None:
+    folder = written(tmp_path / "c", OFFERED)
+    answer = veneer("build", "--call", "targets", folder)
+    assert answer.text == "TARGET      DESCRIPTION\nbase        has the compiler\n(default)\n"
+    answer = veneer("build", "--call=outline", "--build-arg", "EXTRA=all", folder)
+    assert answer.text.split("\n\n") == [
+        "BUILD ARG   VALUE   DESCRIPTION\nGO          1.22    is the version of Go\nEXTRA       all",
+        "SECRET   REQUIRED\ntoken    true", "SSH       REQUIRED\ndefault", "CACHE\n/c\n",
+    ]  # fmt: skip
+    assert veneer("images", "-qa").text == ""
+
+
+def test_a_call_answers_programs_in_json(veneer: Veneer, tmp_path: Path) -> None:
+    folder = written(tmp_path / "c", OFFERED)
+    found = json.loads(veneer("build", "--call", "outline,format=json", "--target", "base", folder).text)
+    assert base64.b64decode(found.pop("sources")[0]) == OFFERED
+    assert (found["name"], found["description"]) == ("base", "has the compiler")
+    assert [(each["name"], each.get("value")) for each in found["args"]] == [("GO", "1.22"), ("EXTRA", None)]
+    assert found["secrets"] == [
+        {"name": "token", "required": True, "location": {"ranges": [{"start": {"line": 7}, "end": {"line": 7}}]}}
+    ]
+    found = json.loads(veneer("build", "--call", "targets", "--format", "json", folder).text)
+    assert [(each.get("name"), each["base"], each.get("default")) for each in found["targets"]] == [
+        ("base", "golang:${GO}", None), (None, "scratch", True),
+    ]  # fmt: skip
 
 
 # ---- docker's options

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from veneer.build.builder import Built
     from veneer.build.language.lint_report import Finding
+    from veneer.build.outline import Outline, Target
     from veneer.engine.engine import Engine
     from veneer.store.build_prune import BuildPruned
     from veneer.store.build_usage import Record
@@ -28,6 +29,20 @@ class Checked(Value):
 
     findings: list[Finding]
     name: str
+    source: bytes
+
+
+class Offered(Value):
+    """The stages of a Dockerfile, in its order."""
+
+    targets: list[Target]
+    source: bytes
+
+
+class Outlined(Value):
+    """What building a target takes."""
+
+    outline: Outline
     source: bytes
 
 
@@ -80,6 +95,32 @@ class Builds:
             dockerfile = sources.dockerfile
             needed(request, sources)
             return Checked(findings(self._engine.store, request, sources), dockerfile.name, dockerfile.source)
+
+    def targets(self, request: BuildRequest) -> Offered:
+        """What a request's Dockerfile can build.  Raises DockerfileError."""
+        from veneer.build.events import unheard
+        from veneer.build.outline import targets
+        from veneer.build.source import Sources
+
+        with Sources(self._engine.store, request, unheard) as sources:
+            return Offered(targets(sources.dockerfile), sources.dockerfile.source)
+
+    def outline(self, request: BuildRequest) -> Outlined:
+        """The arguments, secrets and the like that building a request's target takes.  Nothing is built or fetched but
+        what the Dockerfile lies in.  Raises DockerfileError, StageError."""
+        from veneer.build.events import unheard
+        from veneer.build.outline import outline
+        from veneer.build.source import Sources
+        from veneer.build.stages import plan
+        from veneer.oci.platform import Platform, host
+
+        with Sources(self._engine.store, request, unheard) as sources:
+            given, contexts = dict(request.args), {name.lower(): value for name, value in request.contexts}
+            platform = Platform.parse(request.platforms[0]) if request.platforms else host()
+            planned = plan(
+                sources.dockerfile, target=request.target, given=given, contexts=contexts, platform=platform
+            )  # fmt: skip
+            return Outlined(outline(planned, given), sources.dockerfile.source)
 
     def du(self, filters: Mapping[str, Sequence[str]] | None = None) -> list[Record]:
         """What the build cache takes, the most recently used first; see store/build_usage.py."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+from veneer.build.language import comments
 from veneer.build.language.errors import DockerfileError, did_you_mean, printable
 from veneer.build.language.instructions import Dockerfile, Instruction, Location
 from veneer.build.language.lint_rules import RULES
@@ -83,7 +84,7 @@ class Report:
         self.options = options
         self._name = dockerfile.name
         self._lines = dockerfile.lines
-        self._directives = dockerfile.directives.last
+        self._directives = dockerfile.directives
         self._found: dict[Finding, None] = {}
         self._here: dict[int, Options] = {}
         self._suggested = 0
@@ -109,20 +110,13 @@ class Report:
 
     def comments(self, place: Location) -> list[str]:
         """The comments directly before an instruction; an empty line, an empty comment, a directive ends them."""
-        found: list[str] = []
-        for number in range(place.line - 1, self._directives, -1):
-            line = self._lines[number - 1].strip(SPACES)
-            comment = line.removeprefix("#").strip(SPACES)
-            if not line.startswith("#") or not comment:
-                break
-            found.append(comment)
-        return found[::-1]
+        return comments.above(self._lines, place, self._directives)
 
     def _options(self, place: Location) -> Options:
         """The file's options and those of a `# check=skip=...` before the instruction."""
         if place.line not in self._here:
             options = self.options
-            above = self._lines[place.line - 2] if place.line - 1 > self._directives else ""
+            above = self._lines[place.line - 2] if place.line - 1 > self._directives.last else ""
             if above.lstrip(SPACES).startswith("#"):
                 for comment in self.comments(place):
                     if found := CHECK.fullmatch(comment):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from veneer.cli.build_view import View
 
 PROGRESS = ("auto", "plain", "tty", "quiet", "rawjson")
-CALLS = ("build", "check")
+CALLS = ("build", "check", "outline", "targets")
 FORMATS = ("table", "json")
 
 
@@ -32,10 +32,12 @@ def run(app: App, given: Parsed) -> int:
     outside = environment()
     wanted = _with_agent(request(given, *_sources(app, given), outside), outside)
     method, format = _call(given)
-    if wanted.check or method == "check":
-        return _check(app, wanted, format)
+    if wanted.check or method not in ("", "build"):
+        from veneer.cli import build_call
+
+        return build_call.answer(app, "check" if wanted.check else method, wanted, format)
     if given.text("format"):
-        raise Failure("--format is the format of --check")
+        raise Failure("--format is the format of --check and --call")
     view = _view(app, given, wanted)
     failed = True
     try:
@@ -76,7 +78,7 @@ def _call(given: Parsed) -> tuple[str, str]:
     method, comma, words = given.text("call").partition(",")
     name, _, value = words.partition("=")
     if method not in ("", *CALLS) or (comma and name != "format"):
-        raise Failure(f"invalid call {given.text('call')!r}: there are {', '.join(CALLS)}, and check,format=json")
+        raise Failure(f"invalid call {given.text('call')!r}: there are {', '.join(CALLS)}, and CALL,format=json")
     format = value or given.text("format") or "table"
     if format not in FORMATS:
         raise Failure(f"invalid format {format!r}: there are {', '.join(FORMATS)}")
@@ -164,13 +166,6 @@ def _write_files(given: Parsed, built: Built) -> None:
         Path(given.text("metadata_file")).write_text(json.dumps(built.metadata(), indent=2) + "\n")
 
 
-def _check(app: App, wanted: BuildRequest, format: str) -> int:
-    """Lint only.  Exit status 1 if there is anything to say, as buildx has it."""
-    from veneer.cli.build_check import show
-
-    return show(app, app.engine.builds.check(wanted), format)
-
-
 BUILD = Command(
     run,
     "Build an image from a Dockerfile",
@@ -190,7 +185,12 @@ BUILD = Command(
             "cache-from", "list", 'External cache sources (e.g. "user/app:cache", "type=local,src=path")', many=True
         ),
         Option("cache-to", "list", 'Cache export destinations (e.g. "type=local,dest=path")', many=True),
-        Option("call", "string", 'Set method for evaluating build ("build", "check")', shown_default='"build"'),
+        Option(
+            "call",
+            "string",
+            'Set method for evaluating build ("build", "check", "outline", "targets")',
+            shown_default='"build"',
+        ),
         Option("cgroup-parent", "string", 'Set the parent cgroup for the "RUN" instructions during build'),
         Option("check", "bool", 'Look for mistakes in the Dockerfile without building it (same as "--call=check")'),
         Option("compress", "bool", "Does nothing: the context is read in place", hidden=True),
@@ -206,7 +206,7 @@ BUILD = Command(
         Option("explain", "bool", "Say for each step that is not in the cache what differs"),
         Option("f,file", "string", 'Name of the Dockerfile (default: "PATH/Dockerfile")'),
         Option("force-rm", "bool", "Does nothing: no containers are left behind", hidden=True),
-        Option("format", "string", 'Format of --check ("table", "json")'),
+        Option("format", "string", 'Format of --check and --call ("table", "json")'),
         Option("iidfile", "string", "Write the image ID to a file"),
         Option("isolation", "string", "Container isolation technology (there is one: default)", hidden=True),
         Option("label", "list", "Set metadata for an image", many=True),
