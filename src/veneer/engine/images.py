@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from veneer.analysis.history import HistoryRow
     from veneer.changeset.index import LayerIndex
     from veneer.distribution.archive_load import Loaded
+    from veneer.distribution.foreign.root import ForeignRoot
     from veneer.distribution.pull import Pulled
     from veneer.distribution.push import Pushed
     from veneer.engine.engine import Engine
@@ -164,16 +165,17 @@ class Images(Reworking):
         return loaded
 
     def import_store(
-        self, directory: str | Path, names: Sequence[str] = (), *, progress: Progress = silent
+        self, root: str | Path | ForeignRoot, names: Sequence[str] = (), *, progress: Progress = silent
     ) -> builtins.list[Loaded]:
         """Take images out of another engine's data root, which is only read; without names all that have one there.
 
         Raises NotAForeignRoot, NoSuchForeignImage, ForeignDamaged, LayerMismatch.
         """
         from veneer.distribution.foreign.importing import import_images
-        from veneer.distribution.foreign.root import require
+        from veneer.distribution.foreign.root import ForeignRoot, require
 
-        loaded = import_images(self._store, require(directory), names, progress=progress)
+        found = root if isinstance(root, ForeignRoot) else require(root)
+        loaded = import_images(self._store, found, names, progress=progress)
         for image in dict.fromkeys(each.image_id for each in loaded):
             image_events.happened(self._store, "import", image)
         return loaded

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Veneer
-from veneer.distribution.foreign.root import ForeignDamaged, NoSuchForeignImage, NotAForeignRoot, detect, require
+from veneer.distribution.foreign.root import NoSuchForeignImage, NotAForeignRoot, detect, require
+from veneer.drivers.mount import Mount, mounted
 from veneer.oci.digest import chain_ids
 from veneer.testing.images import SampleImage, directory, file, image, symlink
 
@@ -114,14 +115,18 @@ ROOTS: dict[str, Callable[[Path, SampleImage], Path]] = {
 }
 
 
-def state(root: Path) -> dict[str, tuple[object, ...]]:
-    """Everything about a tree but when it was last read."""
-    found: dict[str, tuple[object, ...]] = {}
-    for folder, folders, files in os.walk(root):
-        for name in (*folders, *files, "."):
-            status = os.lstat(os.path.join(folder, name))
-            found[os.path.join(folder, name)] = (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return found
+def paths(root: Path) -> list[str]:
+    return [os.path.join(folder, name) for folder, folders, files in os.walk(root) for name in (*folders, *files, ".")]
+
+
+def state(names: list[str]) -> dict[str, object]:
+    """Everything about files and directories, when they were last read included; it reads none of them."""
+    stamps = ("st_atime_ns", "st_mtime_ns", "st_ctime_ns", "st_ino", "st_mode", "st_nlink", "st_uid", "st_size")
+    return {name: [getattr(os.lstat(name), stamp) for stamp in stamps] for name in names}
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {name: Path(name).read_bytes() for name in paths(root) if stat.S_ISREG(os.lstat(name).st_mode)}
 
 
 @pytest.mark.parametrize("kind", ROOTS)
@@ -129,8 +134,12 @@ def test_a_root_is_listed_explained_and_imported_and_not_touched(tmp_path: Path,
     one = sample()
     (tmp_path / "theirs").mkdir()
     theirs = ROOTS[kind](tmp_path / "theirs", one)
-    before = state(theirs)
+    held, everything = contents(theirs), paths(theirs)
+    for name in everything:  # as long ago as it takes for the kernel to note that it is read
+        os.utime(name, ns=(0, os.lstat(name).st_mtime_ns), follow_symlinks=False)
+    before = state(everything)
     looking = Veneer(theirs)
+    assert looking("images", "--no-trunc", "-q").text.split() == [one.image_id]
     rows = [json.loads(line) for line in looking("layer", "ls", "--no-trunc", "--format", "json").text.splitlines()]
     assert [row["DiffID"] for row in rows] == list(one.parsed.diff_ids)
     assert {row["Driver"] for row in rows} == {kind}
@@ -138,6 +147,12 @@ def test_a_root_is_listed_explained_and_imported_and_not_touched(tmp_path: Path,
     assert (listed.code, listed.err) == (0, "")
     assert str(theirs / ("aufs/diff" if kind == "aufs" else kind)) in listed.text
     assert one.image_id in listed.text
+    told = json.loads(looking("layer", "inspect", one.parsed.diff_ids[1]).text)[0]
+    assert (told["ChainID"], told["Images"]) == (
+        rows[1]["ChainID"], [{"Id": one.image_id, "RepoTags": ["old/app:1"]}]
+    )  # fmt: skip
+    asked = looking("layer", "which", "--no-trunc", f"{told['Directory']}/etc/name")
+    assert asked.text.splitlines()[1].split() == [rows[1]["ChainID"], rows[1]["DiffID"], "5B", "old/app:1"]
 
     done = veneer("import-store", str(theirs))
     assert (done.text, done.err) == ("Imported image: old/app:1\n", "")
@@ -148,7 +163,19 @@ def test_a_root_is_listed_explained_and_imported_and_not_touched(tmp_path: Path,
     assert sorted(os.listdir(tmp_path / "m")) == ["etc", "keep", "link"]
     assert ((tmp_path / "m/etc/name").read_text(), os.listdir(tmp_path / "m/keep")) == ("two", [])
     assert veneer("unmount", str(tmp_path / "m")).code == 0
-    assert state(theirs) == before
+    assert state(everything) == before
+    assert contents(theirs) == held
+
+
+@pytest.mark.parametrize("kind", ROOTS)
+def test_a_root_on_a_read_only_mount_is_read(tmp_path: Path, veneer: Veneer, kind: str) -> None:
+    one = sample()
+    for name in ("theirs", "seen"):
+        (tmp_path / name).mkdir()
+    with mounted([Mount.bind(ROOTS[kind](tmp_path / "theirs", one), readonly=True)], tmp_path / "seen") as seen:
+        assert len(Veneer(seen)("layer", "ls", "-q").text.split()) == 2
+        assert one.image_id in Veneer(seen)("history", "--no-trunc", "old/app:1").text
+        assert veneer("import-store", str(seen)).text == "Imported image: old/app:1\n"
 
 
 def test_a_layer_whose_files_were_changed_is_not_taken_in(tmp_path: Path, veneer: Veneer) -> None:
@@ -182,8 +209,3 @@ def test_what_is_no_root_or_has_no_such_image_is_said(tmp_path: Path) -> None:
     root = docker_root(tmp_path / "theirs", sample(), "overlay2")
     with pytest.raises(NoSuchForeignImage, match="No such image: other"):
         require(root).image("other")
-    (
-        root / "image/overlay2/layerdb/sha256" / next(iter(os.listdir(root / "image/overlay2/layerdb/sha256"))) / "diff"
-    ).unlink()
-    with pytest.raises(ForeignDamaged, match="diff is missing"):
-        require(root)

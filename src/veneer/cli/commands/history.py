@@ -6,6 +6,7 @@ from veneer.cli import units
 from veneer.cli.app import App
 from veneer.cli.command import LIST_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
+from veneer.cli.foreign import foreign_root
 from veneer.cli.listing import Column, Listing
 from veneer.cli.tables import harmless, shorten
 
@@ -59,7 +60,7 @@ def listing(app: App, *, truncate: bool, human: bool) -> Listing[HistoryRow]:
 
 
 def run(app: App, given: Parsed) -> None:
-    foreign = app.engine.foreign
+    foreign = foreign_root(app)
     if foreign is not None:
         from veneer.engine.foreign import history
 

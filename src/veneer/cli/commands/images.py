@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from veneer.cli import units
-from veneer.cli.app import App
+from veneer.cli.app import App, Failure
 from veneer.cli.command import LIST_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
+from veneer.cli.foreign import foreign_root
 from veneer.cli.listing import Column, Listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from veneer.engine.foreign import ListedImage
     from veneer.store.image import Image
 
 NONE = "<none>"
@@ -20,14 +24,14 @@ class Row:
 
     __slots__ = ("digest", "image", "repository", "tag")
 
-    def __init__(self, image: Image, repository: str = NONE, tag: str = NONE, digest: str = NONE) -> None:
+    def __init__(self, image: Image | ListedImage, repository: str = NONE, tag: str = NONE, digest: str = NONE) -> None:
         self.image = image
         self.repository = repository
         self.tag = tag
         self.digest = digest
 
 
-def rows_of(image: Image, *, digests: bool, row_per_digest: bool) -> list[Row]:
+def rows_of(image: Image | ListedImage, *, digests: bool, row_per_digest: bool) -> list[Row]:
     """The image's lines: one per tag (and per digest of the tag's repository, with `digests`), and one per repository
     (with `row_per_digest`: per digest) that is known by digest only.  Source: docker/cli formatter/image.go.
     """
@@ -72,7 +76,7 @@ def listing(app: App, *, truncate: bool) -> Listing[Row]:
 def run(app: App, given: Parsed) -> None:
     format = given.text("format")
     name = given.arguments[0] if given.arguments else None
-    images = app.engine.images.list(all=given.flag("all"), name=name, filters=given.filters("filter"))
+    images = _images(app, name, given)
     with_digests = given.flag("digests")
     wants_digest = with_digests or "{{.Digest}}" in format
     rows = [row for image in images
@@ -83,6 +87,17 @@ def run(app: App, given: Parsed) -> None:
         return
     digest = ("Digest",) if with_digests else ()
     kind.show(app, rows, format, ("Repository", "Tag", *digest, "ID", "CreatedSince", "Size"))
+
+
+def _images(app: App, name: str | None, given: Parsed) -> Sequence[Image | ListedImage]:
+    foreign = foreign_root(app)
+    if foreign is None:
+        return app.engine.images.list(all=given.flag("all"), name=name, filters=given.filters("filter"))
+    from veneer.engine.foreign import images
+
+    if given.filters("filter"):
+        raise Failure(f"--filter is for images of veneer's own; {foreign.path} is {foreign.what}")
+    return images(foreign, all=given.flag("all"), name=name)
 
 
 IMAGES = Command(

@@ -5,22 +5,24 @@ from __future__ import annotations
 from veneer.cli.app import App
 from veneer.cli.command import INSPECT_FORMAT, LIST_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
+from veneer.cli.foreign import foreign_root
 from veneer.cli.listing import Column, Listing
 from veneer.cli.units import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
     from typing import Any
 
-    from veneer.distribution.foreign.root import ForeignLayer
+    from veneer.engine.foreign import ForeignLayer, LayerUse, ListedImage
     from veneer.engine.layers import LayerInfo
     from veneer.oci.digest import Digest
     from veneer.store.image import Image
     from veneer.store.layers import Layer
 
 
-def _name(image: Image) -> str:
+def _name(image: Image | ListedImage) -> str:
     return image.tags[0].familiar if image.tags else image.id.short
 
 
@@ -42,7 +44,7 @@ def _layer_columns(*, truncate: bool) -> list[Column[Layer | ForeignLayer]]:
 
 
 def run_list(app: App, given: Parsed) -> None:
-    foreign = app.engine.foreign
+    foreign = foreign_root(app)
     layers: Sequence[Layer | ForeignLayer] = app.engine.layers.list() if foreign is None else foreign.layers
     kind: Listing[Layer | ForeignLayer] = Listing("layer", _layer_columns(truncate=not given.flag("no_trunc")))
     format = given.text("format")
@@ -69,28 +71,67 @@ def document(info: LayerInfo) -> dict[str, Any]:
     }
 
 
+def _foreign_document(use: LayerUse) -> dict[str, Any]:
+    """As `document`, of another engine's layer; `Record` is the file that says how its tar was written."""
+    layer = use.layer
+    return {
+        "ChainID": str(layer.chain_id),
+        "DiffID": str(layer.diff_id),
+        "Parent": str(layer.parent) if layer.parent else "",
+        "Size": layer.size,
+        "Driver": layer.driver,
+        "Snapshot": layer.snapshot,
+        "Directory": str(layer.directory),
+        "Record": str(layer.tar_split) if layer.tar_split else "",
+        "Images": [{"Id": str(image.id), "RepoTags": [tag.familiar for tag in image.tags]} for image in use.images],
+    }
+
+
 def run_inspect(app: App, given: Parsed) -> int:
     from veneer.cli.commands.inspect import show_all
 
+    foreign = foreign_root(app)
+
     def find(name: str) -> dict[str, Any]:
-        return document(app.engine.layers.get(name))
+        if foreign is None:
+            return document(app.engine.layers.get(name))
+        from veneer.engine.foreign import layer
+
+        return _foreign_document(layer(foreign, name))
 
     return show_all(app, given.arguments, given.text("format"), find, lambda found: found)
 
 
 def run_which(app: App, given: Parsed) -> None:
+    foreign = foreign_root(app)
+    infos: Sequence[LayerInfo | LayerUse]
+    if foreign is None:
+        infos = [app.engine.layers.which(path) for path in given.arguments]
+    else:
+        from veneer.engine.foreign import which
+
+        infos = [which(foreign, path) for path in given.arguments]
     truncate = not given.flag("no_trunc")
-    infos = [app.engine.layers.which(path) for path in given.arguments]
-    kind: Listing[LayerInfo] = Listing("layer", (
+    kind: Listing[LayerInfo | LayerUse] = Listing("layer", (
         Column("ChainID", "CHAIN ID", lambda info: _short(info.layer.chain_id, truncate=truncate)),
         Column("DiffID", "DIFF ID", lambda info: _short(info.layer.diff_id, truncate=truncate)),
-        Column("Blob", "BLOB DIGEST",
-               lambda info: _short(info.blobs[0].digest, truncate=truncate) if info.blobs else ""),
+        Column("Blob", "BLOB DIGEST", lambda info: _short(_blob(info), truncate=truncate)),
         Column("Size", "SIZE", lambda info: human_size(info.layer.size)),
-        Column("Directory", "DIRECTORY", lambda info: str(info.directory)),
+        Column("Directory", "DIRECTORY", lambda info: str(_directory(info))),
         Column("Images", "IMAGES", lambda info: ", ".join(_name(image) for image in info.images)),
     ))  # fmt: skip
-    kind.show(app, infos, given.text("format"), ("ChainID", "DiffID", "Blob", "Size", "Images"))
+    blob = ("Blob",) if foreign is None else ()
+    kind.show(app, infos, given.text("format"), ("ChainID", "DiffID", *blob, "Size", "Images"))
+
+
+def _blob(info: LayerInfo | LayerUse) -> Digest | None:
+    """The stored bytes with the layer's content; other engines keep none."""
+    blobs = getattr(info, "blobs", ())
+    return blobs[0].digest if blobs else None
+
+
+def _directory(info: LayerInfo | LayerUse) -> Path:
+    return getattr(info, "directory", None) or info.layer.directory  # type: ignore[union-attr]
 
 
 _NO_TRUNC = Option("no-trunc", "bool", "Don't truncate output")

@@ -6,9 +6,17 @@ Sources: moby image/fs.go, layer/filestore.go, reference/store.go; daemon/graphd
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 
-from veneer.distribution.foreign.root import ForeignDamaged, ForeignImage, ForeignLayer, ForeignRoot, ordered
+from veneer.distribution.foreign.root import (
+    ForeignContainer,
+    ForeignDamaged,
+    ForeignImage,
+    ForeignLayer,
+    ForeignRoot,
+    noted,
+    ordered,
+    snapshot_name,
+)
 from veneer.errors import VeneerError
 from veneer.oci import strictjson
 from veneer.oci.digest import ChainID, DiffID, Digest, ImageID, chain_id
@@ -19,73 +27,107 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_DIRECTORIES = {"overlay2": "overlay2/{}/diff", "aufs": "aufs/diff/{}", "vfs": "vfs/dir/{}"}
+    from veneer.distribution.foreign.reading import Reading
+
+_DIRECTORIES = {
+    "overlay2": "overlay2/{}/diff",
+    "aufs": "aufs/diff/{}",
+    "vfs": "vfs/dir/{}",
+    "fuse-overlayfs": "fuse-overlayfs/{}/diff",
+}
 """Where each driver has a layer's files, by its cache ID."""
 
 
-def read(root: Path) -> ForeignRoot | None:
+def read(reading: Reading) -> ForeignRoot | None:
     """What docker has in a directory; None if it is not docker's.  Of several drivers the first of ours to have layers.
 
-    Raises ForeignDamaged.
+    Raises ForeignDamaged, ForeignDenied.
     """
     empty = None
     for driver in _DIRECTORIES:
-        if not (root / "image" / driver / "layerdb").is_dir():
+        if not reading.has(f"image/{driver}/layerdb"):
             continue
-        found = ForeignRoot(root, f"docker's {driver}", ordered(_layers(root, driver)), tuple(_images(root, driver)))
-        if found.layers or found.images:
+        faults: list[str] = []
+        layers = ordered(_layers(reading, driver, faults), faults)
+        images = tuple(_images(reading, driver, faults))
+        containers = tuple(_containers(reading, driver, faults))
+        found = ForeignRoot(reading.root, f"docker's {driver}", layers, images, containers, tuple(faults))
+        if found.layers or found.images or found.faults:
             return found
         empty = empty or found
     return empty
 
 
-def _layers(root: Path, driver: str) -> Iterator[ForeignLayer]:
-    folder = root / "image" / driver / "layerdb" / "sha256"
-    if not folder.is_dir():
-        return
-    for entry in sorted(folder.iterdir()):
+def _layers(reading: Reading, driver: str, faults: list[str]) -> Iterator[ForeignLayer]:
+    folder = f"image/{driver}/layerdb/sha256"
+    for name in reading.names(folder) if reading.has(folder) else ():
         try:
-            named = ChainID(Digest.parse(f"sha256:{entry.name}"))
+            named = ChainID(Digest.parse(f"sha256:{name}"))
         except VeneerError:
             continue  # being made or removed: docker gives those longer names
-        diff_id = DiffID(Digest.parse(_text(entry / "diff")))
-        parent = ChainID(Digest.parse(_text(entry / "parent"))) if (entry / "parent").exists() else None
-        if chain_id(parent, diff_id) != named:
-            raise ForeignDamaged(f"{entry}: the layer's name is not that of its parent and content")
-        cache = _text(entry / "cache-id")
-        if "/" in cache or cache in ("", ".", ".."):
-            raise ForeignDamaged(f"{entry / 'cache-id'}: {cache[:80]!r} is no name of a directory")
-        split = entry / "tar-split.json.gz"
-        yield ForeignLayer(
-            named, diff_id, parent, int(_text(entry / "size") or "0"), driver, cache,
-            root / _DIRECTORIES[driver].format(cache), split if split.exists() else None,
-        )  # fmt: skip
+        with noted(faults):
+            yield _layer(reading, driver, f"{folder}/{name}", named)
 
 
-def _images(root: Path, driver: str) -> Iterator[ForeignImage]:
-    folder = root / "image" / driver
+def _layer(reading: Reading, driver: str, entry: str, named: ChainID) -> ForeignLayer:
+    where = reading.root / entry
+    diff_id = DiffID(Digest.parse(reading.text(f"{entry}/diff")))
+    parent = ChainID(Digest.parse(reading.text(f"{entry}/parent"))) if reading.has(f"{entry}/parent") else None
+    if chain_id(parent, diff_id) != named:
+        raise ForeignDamaged(f"{where}: the layer's name is not that of its parent and content")
+    cache = snapshot_name(reading.text(f"{entry}/cache-id"), where / "cache-id")
+    size = reading.text(f"{entry}/size")
+    if not (size.isascii() and size.isdigit() and len(size) < 19):
+        raise ForeignDamaged(f"{where / 'size'}: {size[:80]!r} is no number of bytes")
+    split = f"{entry}/tar-split.json.gz"
+    return ForeignLayer(
+        named, diff_id, parent, int(size), driver, cache,
+        reading.root / _DIRECTORIES[driver].format(cache), reading.root / split if reading.has(split) else None,
+    )  # fmt: skip
+
+
+def _images(reading: Reading, driver: str, faults: list[str]) -> Iterator[ForeignImage]:
+    folder = f"image/{driver}"
+    names = _names(reading, f"{folder}/repositories.json", faults)
+    contents = f"{folder}/imagedb/content/sha256"
+    for name in reading.names(contents) if reading.has(contents) else ():
+        with noted(faults):
+            file = reading.root / contents / name
+            config = ImageConfig.parse(reading.read(f"{contents}/{name}"), str(file))
+            if config.image_id != f"sha256:{name}":
+                raise ForeignDamaged(f"{file}: the config is not what its name says")
+            parent = None
+            with contextlib.suppress(FileNotFoundError):
+                parent = ImageID(Digest.parse(reading.text(f"{folder}/imagedb/metadata/sha256/{name}/parent")))
+            yield ForeignImage(config, tuple(names.get(config.image_id, ())), parent)
+
+
+def _names(reading: Reading, path: str, faults: list[str]) -> dict[str, list[Reference]]:
+    """The names of each image, by its ID."""
     names: dict[str, list[Reference]] = {}
-    with contextlib.suppress(FileNotFoundError):
-        document = strictjson.loads((folder / "repositories.json").read_bytes(), str(folder / "repositories.json"))
-        for repository in (document.get("Repositories") or {}).values():
-            for name, image in repository.items():
-                reference = Reference.parse(name)
-                if reference.digest is None:
-                    names.setdefault(image, []).append(reference)
-    contents = folder / "imagedb" / "content" / "sha256"
-    for entry in sorted(contents.iterdir()) if contents.is_dir() else ():
-        raw = entry.read_bytes()
-        config = ImageConfig.parse(raw, str(entry))
-        if config.image_id != f"sha256:{entry.name}":
-            raise ForeignDamaged(f"{entry}: the config is not what its name says")
-        parent = None
-        with contextlib.suppress(FileNotFoundError):
-            parent = ImageID(Digest.parse((folder / f"imagedb/metadata/sha256/{entry.name}/parent").read_text()))
-        yield ForeignImage(config, tuple(names.get(config.image_id, ())), parent)
+    with noted(faults):
+        if not reading.has(path):
+            return names
+        document = strictjson.loads(reading.read(path), str(reading.root / path))
+        repositories = document.get("Repositories") or {}
+        if not isinstance(repositories, dict):
+            raise ForeignDamaged(f"{reading.root / path}: Repositories is no object")
+        for repository in repositories.values():
+            for name, image in repository.items() if isinstance(repository, dict) else ():
+                with noted(faults):
+                    reference = Reference.parse(name)
+                    if reference.digest is None:
+                        names.setdefault(str(image), []).append(reference)
+    return names
 
 
-def _text(file: Path) -> str:
-    try:
-        return file.read_text().strip()
-    except FileNotFoundError as error:
-        raise ForeignDamaged(f"{file} is missing") from error
+def _containers(reading: Reading, driver: str, faults: list[str]) -> Iterator[ForeignContainer]:
+    """Whose the layers are that no image has: those that containers write to, and what docker puts below each."""
+    folder = f"image/{driver}/layerdb/mounts"
+    for container in reading.names(folder) if reading.has(folder) else ():
+        with noted(faults):
+            for kind in ("mount-id", "init-id"):
+                if reading.has(f"{folder}/{container}/{kind}"):
+                    where = reading.root / folder / container / kind
+                    cache = snapshot_name(reading.text(f"{folder}/{container}/{kind}"), where)
+                    yield ForeignContainer(container, reading.root / _DIRECTORIES[driver].format(cache))

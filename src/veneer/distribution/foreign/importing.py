@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from veneer.changeset.whiteout import WhiteoutStyle
 from veneer.distribution.archive_load import Loaded, take_in
 from veneer.distribution.archive_plan import PlannedImage
-from veneer.distribution.foreign.root import ForeignLayer, ForeignRoot
+from veneer.distribution.foreign.reading import Reading
+from veneer.distribution.foreign.root import ForeignDamaged, ForeignLayer, ForeignRoot
 from veneer.distribution.foreign.tarsplit import Replay
 from veneer.oci.digest import BlobDigest, ChainID, Digest
 from veneer.progress import Progress, silent
@@ -39,16 +39,17 @@ def import_images(
         )
         for image in chosen.values()
     ]  # fmt: skip
-    with store.lease("import") as lease:
-        return take_in(store, lease, _Layers(root, lease), planned, progress)
+    with store.lease("import") as lease, Reading(root.path) as reading:
+        return take_in(store, lease, _Layers(root, reading, lease), planned, progress)
 
 
 class _Layers:
     """A data root's layers as an archive's members, each under its chain ID."""
 
-    def __init__(self, root: ForeignRoot, lease: Lease) -> None:
+    def __init__(self, root: ForeignRoot, reading: Reading, lease: Lease) -> None:
         self.what = str(root.path)
         self._root = root
+        self._reading = reading
         self._lease = lease
 
     def __contains__(self, name: object) -> bool:
@@ -71,11 +72,17 @@ class _Layers:
     def open(self, name: str) -> Iterator[tuple[Source, int]]:
         """A layer's tar as it came, or packed from its directory where nothing says how it came."""
         layer = self._root.layer(ChainID(Digest(name)))
-        if layer.tar_split is None:
-            with self._packed(layer) as found:
-                yield found
-            return
-        replay = Replay(layer.directory, layer.tar_split)
+        with contextlib.ExitStack() as held:
+            try:
+                found = held.enter_context(self._packed(layer) if layer.tar_split is None else self._replayed(layer))
+            except FileNotFoundError as error:
+                raise ForeignDamaged(f"{error.filename} is missing", hint="pull the image again there") from error
+            yield found
+
+    @contextlib.contextmanager
+    def _replayed(self, layer: ForeignLayer) -> Iterator[tuple[Source, int]]:
+        assert layer.tar_split is not None
+        replay = Replay(self._reading, layer.directory, layer.tar_split)
         try:
             yield replay, replay.size
         finally:
@@ -88,9 +95,9 @@ class _Layers:
         file = self._lease.file("packed")
         with contextlib.ExitStack() as opened, open(file, "wb+", buffering=0) as out:
             sink: Any = out
-            directory = _opened(layer.directory, opened)
+            directory = self._opened(layer, opened)
             if layer.driver == "vfs":
-                below = _opened(self._root.layer(layer.parent).directory, opened) if layer.parent else None
+                below = self._opened(self._root.layer(layer.parent), opened) if layer.parent else None
                 pack_difference(below, directory, sink)
             else:
                 pack(directory, _style(layer), sink)
@@ -99,14 +106,13 @@ class _Layers:
             yield sink, size
         file.unlink()
 
+    def _opened(self, layer: ForeignLayer, held: contextlib.ExitStack) -> int:
+        fd = self._reading.directory(self._reading.below(layer.directory))
+        held.callback(os.close, fd)
+        return fd
+
 
 def _style(layer: ForeignLayer) -> WhiteoutStyle:
     if layer.driver == "aufs":
         return WhiteoutStyle.AUFS
     return WhiteoutStyle.OVERLAY if os.geteuid() == 0 else WhiteoutStyle.OVERLAY_USER
-
-
-def _opened(directory: Path, held: contextlib.ExitStack) -> int:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    held.callback(os.close, fd)
-    return fd

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from veneer.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator
 
 
 class ForeignDamaged(Corrupt):
@@ -30,6 +31,10 @@ class NotAForeignRoot(InvalidRequest):
 
 class NoSuchForeignImage(NotFound):
     """Another engine's data root has no image of that name."""
+
+
+class NoSuchForeignLayer(NotFound):
+    """No layer in another engine's data root has the path."""
 
 
 class ForeignLayer(Value):
@@ -59,14 +64,25 @@ class ForeignImage(Value):
     parent: ImageID | None = None
 
 
+class ForeignContainer(Value):
+    """A container's own layer, which no image has: by whom it is written to, and where it lies."""
+
+    __slots__ = ()
+    name: str
+    directory: Path
+
+
 class ForeignRoot(Value):
-    """All of a data root.  `what` names the engine and its driver; `layers` parents first."""
+    """All of a data root.  `what` names the engine and its driver; `layers` parents first; `faults` says, in words,
+    what is there besides and cannot be told."""
 
     __slots__ = ()
     path: Path
     what: str
     layers: tuple[ForeignLayer, ...]
     images: tuple[ForeignImage, ...]
+    containers: tuple[ForeignContainer, ...] = ()
+    faults: tuple[str, ...] = ()
 
     def layer(self, chain_id: ChainID) -> ForeignLayer:
         """The layer that makes that file system.  Raises ForeignDamaged."""
@@ -89,22 +105,36 @@ class ForeignRoot(Value):
         known = ", ".join(sorted(each.familiar for image in self.images for each in image.references)[:10])
         raise NoSuchForeignImage(f"No such image: {name} in {self.path}", hint=f"it has: {known or 'none with a name'}")
 
-    def owner_of(self, path: str | os.PathLike[str]) -> ForeignLayer | None:
-        """The layer that a path belongs to, or None."""
+    def users(self, chain_id: ChainID) -> tuple[ForeignImage, ...]:
+        """The images that have the layer anywhere in their stacks."""
+        return tuple(image for image in self.images if chain_id in image.config.chain_ids)
+
+    def owner_of(self, path: str | os.PathLike[str]) -> ForeignLayer:
+        """The layer that a path belongs to.  Raises NoSuchForeignLayer."""
         real = Path(os.path.realpath(path))
-        return next((layer for layer in self.layers if real.is_relative_to(os.path.realpath(layer.directory))), None)
+        for layer in self.layers:
+            if real.is_relative_to(self._real(layer.directory)):
+                return layer
+        for container in self.containers:
+            if real.is_relative_to(self._real(container.directory)):
+                raise NoSuchForeignLayer(f"{path} belongs to no image's layer: container {container.name} writes there")
+        raise NoSuchForeignLayer(f"{path} belongs to no layer of {self.path}")
+
+    def _real(self, directory: Path) -> Path:
+        # By the root's own name alone: a link further down would have the layer be wherever it points to.
+        return Path(os.path.realpath(self.path)) / directory.relative_to(self.path)
 
 
 def detect(path: str | os.PathLike[str]) -> ForeignRoot | None:
     """The data root at a path as another engine's, None if it is none.  Raises ForeignDamaged, ForeignDenied."""
     from veneer.distribution.foreign import containers, docker
+    from veneer.distribution.foreign.reading import Reading
 
-    root = Path(path)
     try:
-        return docker.read(root) or containers.read(root)
-    except PermissionError as error:
-        raise ForeignDenied(f"{error.filename} may not be read by uid {os.geteuid()}",
-                            hint="run as the root's owner") from error  # fmt: skip
+        with Reading(Path(path)) as reading:
+            return docker.read(reading) or containers.read(reading)
+    except FileNotFoundError:
+        return None
 
 
 def require(path: str | os.PathLike[str]) -> ForeignRoot:
@@ -118,12 +148,37 @@ def require(path: str | os.PathLike[str]) -> ForeignRoot:
     return found
 
 
-def ordered(layers: Iterable[ForeignLayer]) -> tuple[ForeignLayer, ...]:
-    """The layers, parents before children, otherwise by name; those whose parents are missing are left out."""
-    waiting = sorted(layers, key=lambda layer: layer.chain_id)
-    done: dict[ChainID | None, ForeignLayer | None] = {None: None}
-    while True:
-        ready: Sequence[ForeignLayer] = [each for each in waiting if each.parent in done and each.chain_id not in done]
-        if not ready:
-            return tuple(layer for layer in done.values() if layer is not None)
-        done.update((each.chain_id, each) for each in ready)
+def snapshot_name(name: str, where: Path) -> str:
+    """The name if it is that of a directory.  Raises ForeignDamaged."""
+    if "/" in name or "\0" in name or name in ("", ".", ".."):
+        raise ForeignDamaged(f"{where}: {name[:80]!r} is no name of a directory")
+    return name
+
+
+@contextlib.contextmanager
+def noted(faults: list[str]) -> Iterator[None]:
+    """Have damage be told beside what is whole, and not in its place."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        faults.append(f"{error.filename} is missing")
+    except (Corrupt, InvalidRequest) as error:
+        faults.append(error.message)
+
+
+def ordered(layers: Iterable[ForeignLayer], faults: list[str]) -> tuple[ForeignLayer, ...]:
+    """The layers, parents before children, otherwise by name; those whose parents are missing become faults."""
+    found: dict[ChainID, ForeignLayer] = {}
+    for each in layers:
+        found.setdefault(each.chain_id, each)
+    children: dict[ChainID | None, list[ForeignLayer]] = {}
+    for each in sorted(found.values(), key=lambda layer: layer.chain_id):
+        children.setdefault(each.parent, []).append(each)
+    done: list[ForeignLayer] = []
+    level = children.pop(None, [])
+    while level:
+        done += level
+        level = [child for each in level for child in children.pop(each.chain_id, ())]
+    faults += [f"layer {each.chain_id} stands on {each.parent}, which is not there"
+               for orphans in children.values() for each in orphans]  # fmt: skip
+    return tuple(done)

@@ -9,21 +9,30 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import gzip
 import io
 import os
+import stat
 import zlib
 from collections.abc import Generator, Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from veneer.changeset import syscalls
 from veneer.distribution.foreign.root import ForeignDamaged
+from veneer.errors import InvalidRequest
 from veneer.oci import strictjson
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from veneer.distribution.foreign.reading import Reading
 
 _CONTENT, _BYTES = 1, 2
 _HOW = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_MAGICLINKS
 _BUFFER = 1 << 20
+_LONGEST = strictjson.MAX_DOCUMENT
+"""Bytes of the longest line taken; the bytes between two contents are headers, and the zeros at a tar's end."""
 
 
 class Replay:
@@ -32,9 +41,10 @@ class Replay:
     What comes out is whatever lies there: whoever reads it has to look at its digest.  Raises ForeignDamaged.
     """
 
-    def __init__(self, directory: Path, record: Path) -> None:
+    def __init__(self, reading: Reading, directory: Path, record: Path) -> None:
+        self._reading = reading
         self._record = record
-        self._root = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._root = reading.directory(reading.below(directory))
         try:
             self.size = sum(len(payload) if payload is not None else size for payload, _, size in self._entries())
         except BaseException:
@@ -68,28 +78,41 @@ class Replay:
                 yield payload
                 continue
             left = size
-            try:
-                fd = syscalls.openat2(self._root, name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, _HOW)
-            except OSError as error:
-                raise self._damaged(f"{os.fsdecode(name)!r} cannot be read: {error.strerror}") from error
-            with io.FileIO(fd) as file:
+            with io.FileIO(self._opened(name)) as file:
                 while left and (piece := file.read(min(left, _BUFFER))):
                     left -= len(piece)
                     yield piece
             if left:
                 raise self._damaged(f"{os.fsdecode(name)!r} is {left} bytes too short")
 
+    def _opened(self, name: bytes) -> int:
+        """A layer's file, whose content the tar has."""
+        for quietly in (os.O_NOATIME, 0):
+            try:
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | quietly
+                fd = syscalls.openat2(self._root, name, flags, _HOW)
+            except OSError as error:
+                if quietly and error.errno == errno.EPERM:
+                    continue  # it is somebody else's
+                raise self._damaged(f"{os.fsdecode(name)!r} cannot be read: {error.strerror}") from error
+            if stat.S_ISREG(os.fstat(fd).st_mode):
+                return fd
+            os.close(fd)
+            break
+        raise self._damaged(f"{os.fsdecode(name)!r} is no file")
+
     def _entries(self) -> Iterator[tuple[bytes | None, bytes, int]]:
         """(bytes of the tar, "", 0) or (None, name, size of a file's content that is not empty)."""
         try:
-            with gzip.open(self._record, "rb") as lines:
-                for line in lines:
+            record = self._reading.open(self._reading.below(self._record))
+            with os.fdopen(record, "rb") as file, gzip.GzipFile(fileobj=file) as lines:
+                while line := lines.readline(_LONGEST + 1):
                     entry: dict[str, Any] = strictjson.loads(line, str(self._record))
                     if entry.get("type") == _BYTES:
                         yield base64.b64decode(entry.get("payload") or ""), b"", 0
                     elif entry.get("type") == _CONTENT and entry.get("size"):
-                        yield None, _name(entry), int(entry["size"])
-        except (OSError, EOFError, zlib.error, binascii.Error, ValueError, TypeError) as error:
+                        yield None, _name(entry), _size(entry)
+        except (OSError, EOFError, zlib.error, binascii.Error, ValueError, TypeError, InvalidRequest) as error:
             raise self._damaged(str(error)) from error
 
     def _damaged(self, why: str) -> ForeignDamaged:
@@ -100,3 +123,10 @@ def _name(entry: dict[str, Any]) -> bytes:
     """A member's name as a path below the layer's directory; one that is no UTF-8 is given in base64."""
     raw = base64.b64decode(entry["name_raw"]) if entry.get("name_raw") else str(entry.get("name", "")).encode()
     return b"/".join(part for part in raw.split(b"/") if part not in (b"", b".")) or b"."
+
+
+def _size(entry: dict[str, Any]) -> int:
+    size = entry["size"]
+    if not isinstance(size, int) or not 0 < size < 1 << 62:
+        raise ValueError(f"{size!r} is no number of bytes")
+    return size
