@@ -129,6 +129,7 @@ def test_every_address_is_told_and_every_one_told_is_there(engine: Engine) -> No
 DIFF_ID = "DIFF_ID"
 ASKED = [
     ("/images", ["", "?q=app", "?all=1&limit=1"]),
+    ("/containers", [""]),
     ("/images/{ref}", [""]),
     ("/images/{ref}/tree", ["", "?path=/app&hidden=1", "?at=2&since=1&show=AM", "?path=/etc&since=1", "?limit=1"]),
     ("/images/{ref}/rollup", ["", "?path=/app&depth=1", "?min=100000", "?path=/etc/os"]),

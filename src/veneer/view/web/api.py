@@ -41,6 +41,7 @@ OF_IMAGE: dict[str, tuple[OfImage, bool]] = {
 """What can be asked of an image, and whether the image alone decides the answer."""
 OF_STORE: dict[str, OfStore] = {
     "/images": lambda subjects, request, query: images.image_list(subjects, query),
+    "/containers": lambda subjects, request, query: images.container_list(subjects),
     "/search": lambda subjects, request, query: searching.search(subjects, query),
     "/compare": lambda subjects, request, query: comparing.compare(subjects, query).text,
     "/layers/{diff_id}/images":

@@ -52,6 +52,17 @@ def image_list(subjects: Subjects, query: Query) -> list[Json]:
     return [short(subjects, image, len(stack.chain_ids)) for image, stack in zip(images, found, strict=True)]
 
 
+def container_list(subjects: Subjects) -> list[Json]:
+    """The containers, newest first: what each wrote is one more layer on its image's, at the ref told here."""
+    from veneer.view.web.subjects import CONTAINER
+
+    return [
+        {"ref": CONTAINER + each.name, "id": each.id, "name": each.name, "image": each.image_name,
+         "created": words.moment(each.created)}
+        for each in subjects.engine.containers.list()
+    ]  # fmt: skip
+
+
 def says(image: Image, wanted: str) -> bool:
     """Whether a name, the ID or a label of an image has `wanted` (lower case) in it."""
     if any(wanted in name.familiar.lower() for name in image.references) or image.id.hex.startswith(wanted):

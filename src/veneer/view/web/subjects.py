@@ -1,13 +1,16 @@
 """Images kept open while people look at them: the last few, each with the views that were asked for.
 
 An image never changes, its names do: so it is looked up by name each time, and kept by what it is and what it is
-called.  One question at a time is answered of one image; several images are looked at side by side.
+called.  A container changes: what it wrote is read again after a few seconds.
+One question at a time is answered of one image; several images are looked at side by side.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 
@@ -28,6 +31,8 @@ MOST_VIEWS = 12
 MOST_LISTS = 8
 """Of one image: sorted directories that are kept while somebody pages through them."""
 CONTAINER = "container:"
+CONTAINER_SECONDS = 5.0
+"""How long what a container wrote is taken for what it has written; the questions of one page come within that."""
 
 
 class NotThatPlatform(NotFound):
@@ -37,9 +42,13 @@ class NotThatPlatform(NotFound):
 class Looked:
     """One image that is looked at.  Hold `lock` while asking it anything that is not in its documents."""
 
-    def __init__(self, subject: Subject, image: Image | None, stack: contextlib.ExitStack) -> None:
+    def __init__(
+        self, subject: Subject, image: Image | None, stack: contextlib.ExitStack, until: float = math.inf
+    ) -> None:
         self.subject = subject
         self.image = image
+        self.until = until
+        """By the monotonic clock: when it is to be opened again."""
         self.lock = threading.RLock()
         self.users = 0
         self._stack = stack
@@ -85,7 +94,10 @@ class Subjects:
         self.engine = engine
         self._most = most
         self._guard = threading.Lock()
+        self._reading = threading.Lock()
         self._open: OrderedDict[tuple[str, ...], Looked] = OrderedDict()
+        self._replaced: list[Looked] = []
+        """No longer to be opened by anybody, but somebody may look at them still."""
         self.pull_sizes: dict[str, int] = {}
         """Bytes to pull, by manifest."""
 
@@ -119,22 +131,14 @@ class Subjects:
 
         Raises what `image` raises, and NoSuchContainer.
         """
-        if ref.startswith(CONTAINER):
-            with self._container(ref.removeprefix(CONTAINER)) as looked:
-                yield looked
-            return
-        looked = self._taken(self.image(ref, platform))
+        name = ref.removeprefix(CONTAINER)
+        looked = self._of_container(name) if name != ref else self._of_image(self.image(ref, platform))
         try:
             yield looked
         finally:
             self._given_back(looked)
 
-    @contextlib.contextmanager
-    def _container(self, name: str) -> Iterator[Looked]:
-        with self.engine.looking.open(name, container=True) as subject:
-            yield Looked(subject, None, contextlib.ExitStack())
-
-    def _taken(self, image: Image) -> Looked:
+    def _of_image(self, image: Image) -> Looked:
         from veneer.engine.looking.sources import of_image
 
         key = (str(image.id), *map(str, image.references))
@@ -143,15 +147,38 @@ class Subjects:
             if looked is None:
                 stack = contextlib.ExitStack()
                 looked = self._open[key] = Looked(of_image(self.engine, stack, image), image, stack)
-            self._open.move_to_end(key)
-            looked.users += 1
+            return self._taken(key, looked)
+
+    def _of_container(self, name: str) -> Looked:
+        key = (CONTAINER, name)
+        with self._reading:
+            with self._guard:
+                looked = self._open.get(key)
+                if looked is not None and time.monotonic() < looked.until:
+                    return self._taken(key, looked)
+            # Outside the guard: what it wrote may be much.
+            stack = contextlib.ExitStack()
+            subject = stack.enter_context(self.engine.looking.open(name, container=True))
+            fresh = Looked(subject, None, stack, time.monotonic() + CONTAINER_SECONDS)
+            with self._guard:
+                if looked is not None:
+                    self._replaced.append(looked)
+                self._open[key] = fresh
+                return self._taken(key, fresh)
+
+    def _taken(self, key: tuple[str, ...], looked: Looked) -> Looked:
+        self._open.move_to_end(key)
+        looked.users += 1
         return looked
 
     def _given_back(self, looked: Looked) -> None:
         with self._guard:
             looked.users -= 1
             for key in [key for key, each in self._open.items() if not each.users][: len(self._open) - self._most]:
-                self._open.pop(key).close()
+                self._replaced.append(self._open.pop(key))
+            for each in [each for each in self._replaced if not each.users]:
+                self._replaced.remove(each)
+                each.close()
 
     def pull_size(self, image: Image) -> int | None:
         """The bytes to download for an image of the store, each blob once; None where its manifest does not tell."""
@@ -176,6 +203,7 @@ class Subjects:
     def close(self) -> None:
         """Close all images; nothing may be asked any more."""
         with self._guard:
-            for looked in self._open.values():
+            for looked in (*self._open.values(), *self._replaced):
                 looked.close()
             self._open.clear()
+            self._replaced.clear()
