@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -238,6 +239,70 @@ def test_events_tell_the_whole_life(yard: Yard) -> None:
     assert yard(*words, "--filter", "event=die", "--format", "{{.Type}} {{.Actor.Attributes.exitCode}}").out == (
         "container 137\n"
     )
+
+
+def test_events_tell_of_volumes_from_start_to_end(yard: Yard) -> None:
+    volumes = ["-v", "data:/data", "-v", "data:/again:ro", "--tmpfs", "/t"]
+    id = yard.run("box", "true", options=[*volumes, "-v", "/anonymous"])
+    yard("wait", "box")
+    yard("rm", "-v", "box")
+    yard("volume", "rm", "data")
+    words = ["events", "--since", "1h", "--until", "0s", "--filter", "type=volume", "--format"]
+    told = [json.loads(line) for line in yard(*words, "json").out.splitlines()]
+    [nameless] = {each["Actor"]["ID"] for each in told} - {"data"}
+    others = [each["Action"] for each in told if each["Actor"]["ID"] == nameless]
+    assert others == ["create", "mount", "unmount", "destroy"]
+    told = [each for each in told if each["Actor"]["ID"] == "data"]
+    assert [each["Action"] for each in told] == ["create", "mount", "mount", "unmount", "unmount", "destroy"]
+    about = [each["Actor"]["Attributes"] for each in told]
+    both = {"container": id, "driver": "local"}
+    assert sorted((each["destination"], each["read/write"]) for each in about[1:3]) == [
+        ("/again", "false"), ("/data", "true"),
+    ]  # fmt: skip
+    assert all(each.items() >= both.items() for each in about[1:5]) and about[4] == both
+
+
+def test_what_somebody_has_mounted_is_neither_started_nor_removed_nor_reset(yard: Yard, tmp_path: Path) -> None:
+    yard("create", "--network", "none", "--name", "box", IMAGE, "true")
+    place = tmp_path / "place"
+    place.mkdir()
+    yard("mount", "box", place)
+    try:
+        for words in (["start", "box"], ["rm", "box"], ["rm", "-f", "box"], ["container", "reset", "box"]):
+            done = yard(*words, check=False)
+            assert done.code == 1 and f"container box is mounted at {place}" in done.err, done.err
+            assert f"hint: veneer unmount {place}" in done.err
+        assert yard.status("box") == "created"
+    finally:
+        yard("unmount", place)
+    yard("start", "-a", "box")
+    yard("rm", "box")
+
+
+def test_one_whose_removal_at_its_end_was_killed_says_so_and_goes_with_the_next_look(yard: Yard) -> None:
+    id = yard.run("box", "sleep", "100", options=["--rm", "-v", "/anonymous"])
+    with yard.engine() as engine:
+        folder = engine.store.containers.folder(id)
+        with engine.store.locked(f"container-{id}"):
+            yard("kill", "box")
+            os.kill(until(lambda: remover_of(id)), signal.SIGKILL)
+            until(lambda: "could not be removed at its end" in state.read(folder).error)
+            # Who has the lock may be about to remove it; nobody waits for him only to see what there is.
+            assert yard("ps", "-aq", "--no-trunc").out.split() == [id]
+    # Its name is free for whoever wants it.
+    yard("create", "--network", "none", "--name", "box", IMAGE, "true")
+    assert not folder.exists() and yard("volume", "ls", "-q").out == ""
+    assert len(yard("ps", "-aq").out.split()) == 1
+
+
+def remover_of(id: str) -> int:
+    """The process that a monitor has started to remove its container; 0 for none."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")
+            if words[-2:] == [id.encode(), b""] and b"-c" in words:
+                return int(name)
+    return 0
 
 
 def test_events_are_told_as_they_come(yard: Yard) -> None:

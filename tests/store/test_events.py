@@ -73,6 +73,14 @@ def test_a_full_log_begins_anew_and_readers_go_on(tmp_path: Path, monkeypatch: p
     assert actions(events.read(tmp_path, since=0))[-1] == "29"
 
 
+def test_a_line_that_a_full_disk_has_cut_off_spoils_no_other(tmp_path: Path) -> None:
+    put(tmp_path, "one")
+    with (tmp_path / events.FILE).open("a") as file:
+        file.write('{"status": "cut')
+    put(tmp_path, "two")
+    assert actions(events.read(tmp_path, since=0)) == ["one", "two"]
+
+
 def test_several_processes_write_whole_lines(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib; from veneer.store import events\n"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from veneer.engine.containers.pruning import PrunedThings
     from veneer.engine.engine import Engine
+    from veneer.store.store import Store
     from veneer.store.volumes import Volume
 
 _OPTIONS = ("device", "o", "size", "type")
@@ -69,7 +70,7 @@ class Volumes:
         known = self._store.volumes.find(name) is not None if name else False
         made = self._store.volumes.create(name, labels=labels, options=options)
         if not known:
-            self._tell("create", made)
+            tell(self._store, "create", made)
         return made
 
     def get(self, name: str) -> Volume:
@@ -114,7 +115,7 @@ class Volumes:
             return
         self._store.volumes.remove(name)
         if volume is not None:
-            self._tell("destroy", volume)
+            tell(self._store, "destroy", volume)
 
     def prune(
         self, *, all: bool = False, filters: Mapping[str, Sequence[str]] | None = None, dry_run: bool = False
@@ -165,11 +166,12 @@ class Volumes:
 
         return keeps
 
-    def _tell(self, action: str, volume: Volume) -> None:
-        from veneer.store import events
 
-        events.append(self._store.root, type="volume", action=action, id=volume.name,
-                      attributes={"driver": volume.driver})  # fmt: skip
+def tell(store: Store, action: str, volume: Volume) -> None:
+    """Write down that a volume was made ("create") or removed ("destroy")."""
+    from veneer.store import events
+
+    events.append(store.root, type="volume", action=action, id=volume.name, attributes={"driver": volume.driver})
 
 
 def _truth(name: str, value: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -104,6 +105,27 @@ def test_a_directorys_time_and_one_more_name_of_a_file_are_no_changes(engine: En
         os.utime(root / "more", ns=(before.st_atime_ns, before.st_mtime_ns))
 
     assert told(engine, written(both)) == ["C /keep", "C /keep/deep", "C /keep/deep/file", "A /more"]
+
+
+def test_sockets_are_changes_and_in_no_layer(engine: Engine, written: Writing) -> None:
+    def listen(root: Path) -> None:
+        (root / "run").mkdir()
+        (root / "file").unlink()
+        for name in ("run/one", "keep/deep/two", "file"):
+            folder = os.open((root / name).parent, os.O_PATH)
+            with socket.socket(socket.AF_UNIX) as made:
+                made.bind(f"/proc/self/fd/{folder}/{Path(name).name}")  # a socket's path has 107 bytes at most
+            os.close(folder)
+
+    container = written(listen)
+    assert told(engine, container) == [
+        "C /file", "C /keep", "C /keep/deep", "A /keep/deep/two", "A /run", "A /run/one",
+    ]  # fmt: skip
+    out = io.BytesIO()
+    engine.images.export(str(layering.commit(engine, container)), out)
+    with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as tar:
+        names = set(tar.getnames())
+    assert "run" in names and not {"run/one", "keep/deep/two"} & names
 
 
 def test_a_commit_is_an_image_whose_tree_is_the_containers(engine: Engine, written: Writing, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from tests.support.private_host import (
     devices,
     reaches,
 )
+from tests.support.programs import needs
 from veneer.run.network import connection, firewall
 from veneer.run.network.failures import NetworkFailed, PortTaken
 
@@ -64,6 +65,35 @@ def test_containers_reach_each_other_the_host_and_the_outside(lan: Lan, far: Awa
         assert two.inside(lambda: ask("10.9.0.1", 8080)).split()[1] == "4"
         assert one.inside(lambda: ask(HOST, 8080)).split()[1] == "4"
         assert ask("127.0.0.1", 8080) and ask(one.address, 80)
+
+
+def old_rules() -> list[str]:
+    """What iptables' old kind has in FORWARD, of both families."""
+    return [
+        line for program in ("iptables-legacy", "ip6tables-legacy")
+        for line in subprocess.run([program, "-S", "FORWARD"], check=True, capture_output=True, text=True)
+        .stdout.splitlines()
+    ]  # fmt: skip
+
+
+def test_rules_of_iptables_old_kind_let_containers_through_as_long_as_there_is_the_network(lan: Lan, far: Away) -> None:
+    needs("iptables-legacy", "ip6tables-legacy")
+    for program in ("iptables-legacy", "ip6tables-legacy"):
+        if subprocess.run([program, "-P", "FORWARD", "DROP"], check=False, capture_output=True).returncode:
+            pytest.skip("this kernel has no rules of iptables' old kind")
+    networks = [lan.network(last=last, six=True) for last in (2, 3)]
+    one = lan.place("", networks[0], ports=published(80, 8080))
+    two = lan.place("", networks[1])
+    with serve(one), serve(far, 81, address=OUTSIDE):
+        assert far.inside(lambda: ask(HOST, 8080)).startswith(OUTSIDE)
+        assert two.inside(lambda: ask(OUTSIDE, 81)).startswith(HOST)
+        assert two.inside(lambda: ask(one.address, 80)).startswith(two.address)
+    bridge = networks[0]["bridge"]
+    assert len([rule for rule in old_rules() if bridge in rule]) == 4, "once a direction and family"
+    for place in (one, two):
+        place.stop()
+    firewall.forget(f"veneer_{lan.mark}", networks[0])
+    assert old_rules() == ["-P FORWARD DROP"] * 2
 
 
 def test_a_published_port_is_reached_on_every_address_of_the_host(lan: Lan, far: Away) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+from typing import Any
+
 import pytest
 
-from veneer.run.network.failures import InvalidPort
+from veneer.run.network import ports
+from veneer.run.network.failures import InvalidPort, NoProtocol, PortTaken
 from veneer.run.network.publishing import parse, planned
 
 
@@ -70,3 +74,19 @@ def test_a_plan_has_both_families_and_with_minus_p_what_is_only_exposed() -> Non
     assert [each["host_ip"] for each in planned(bindings, [], all_exposed=False, default="10.0.0.1", six=False)] == [
         "10.0.0.1", "127.0.0.1",
     ]  # fmt: skip
+
+
+def test_a_port_of_a_protocol_is_held_or_the_kernel_has_none() -> None:
+    plan: dict[str, Any] = {"name": "one", "ports": [
+        {"proto": "sctp", "container_port": 80, "host_ip": "127.0.0.1", "host_port": 0, "host_port_end": 0,
+         "group": "80/sctp"},
+    ]}  # fmt: skip
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP).close()
+    except OSError:
+        with pytest.raises(NoProtocol, match="80/sctp cannot be published: this kernel has no SCTP"):
+            ports.hold(plan)
+        return
+    [held] = ports.hold(plan)
+    with held, pytest.raises(PortTaken):
+        ports.hold(plan | {"ports": [plan["ports"][0] | {"host_port": held.getsockname()[1]}]})

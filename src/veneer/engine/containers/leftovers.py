@@ -33,5 +33,9 @@ def _is_left(engine: Engine, container: Container) -> bool:
     folder = engine.store.containers.folder(container.id)
     if states.read(folder).status != states.EXITED:
         return False
-    # Its monitor holds neither any more while it removes; two removals at once do no harm.
-    return not states.is_held(folder, states.ALIVE) and not states.is_held(folder, states.CARETAKER)
+    if states.is_held(folder, states.ALIVE) or states.is_held(folder, states.CARETAKER):
+        return False
+    from veneer.store.locks import is_locked
+
+    # Its monitor holds neither any more while it removes: whoever does has this one, and nobody waits for him here.
+    return not is_locked(f"{engine.store.config.root_name}/locks", f"container-{container.id}")

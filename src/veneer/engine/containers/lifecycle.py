@@ -172,10 +172,15 @@ def remove(engine: Engine, container: Container, *, force: bool = False, volumes
         except StoreFull:
             store.containers.empty(container)
             used = _removed(engine, container)
-    tell(engine, container, "destroy")
-    for volume in used if volumes else ():
-        if volume.anonymous and not store.volumes.users(volume.name):
-            store.volumes.remove(volume.name)
+    try:
+        for volume in used if volumes else ():
+            if volume.anonymous and not store.volumes.users(volume.name):
+                from veneer.engine import volumes as of_volumes
+
+                store.volumes.remove(volume.name)
+                of_volumes.tell(store, "destroy", volume)
+    finally:
+        tell(engine, container, "destroy")
 
 
 def _removed(engine: Engine, container: Container) -> list[Volume]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from veneer.store.containers import Container
     from veneer.store.store import Store
+    from veneer.store.volumes import Volume
 
 _PROPAGATION = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
 _ACCESS = ("ro", "rw")
@@ -213,29 +214,38 @@ def made(store: Store, points: Sequence[dict[str, Any]]) -> Iterator[None]:
 
     Raises NoSuchSource, InvalidMount, InvalidVolumeName.
     """
-    anonymous: list[str] = []
+    anonymous: list[Volume] = []
     try:
         for point in points:
             nameless = point["Type"] == "volume" and not point["Name"]
-            _made(store, point)
-            anonymous += [point["Name"]] if nameless else []
+            made = _made(store, point)
+            anonymous += [made] if made is not None and nameless else []
         yield
     except BaseException:
-        for name in anonymous:
-            store.volumes.remove(name)
+        from veneer.engine.volumes import tell
+
+        for volume in anonymous:
+            store.volumes.remove(volume.name)
+            tell(store, "destroy", volume)
         raise
 
 
-def _made(store: Store, point: dict[str, Any]) -> None:
-    """Have what a mount shows be there.  Raises NoSuchSource, InvalidMount."""
+def _made(store: Store, point: dict[str, Any]) -> Volume | None:
+    """Have what a mount shows be there; a volume, if it is one.  Raises NoSuchSource, InvalidMount."""
     if point["Type"] == "volume" and not point["Source"]:
+        from veneer.engine.volumes import tell
+
+        known = bool(point["Name"]) and store.volumes.find(point["Name"]) is not None
         made = store.volumes.create(
             point["Name"], labels=point.pop("Labels", None), options=point.pop("DriverOptions", None)
         )
+        if not known:
+            tell(store, "create", made)
         point["Name"], point["Source"] = made.name, os.fspath(store.volumes.directory(made.name))
         if made.options.get("device"):
             point["Device"] = made.options["device"]
-    elif point["Type"] == "bind":
+        return made
+    if point["Type"] == "bind":
         source = point["Source"]
         root, real = os.path.realpath(store.config.root_name), os.path.realpath(source)
         inside = real == root or real.startswith(root + "/")
@@ -244,6 +254,7 @@ def _made(store: Store, point: dict[str, Any]) -> None:
                                hint="name a volume instead")  # fmt: skip
         if point.pop("Create", False) and not os.path.lexists(source):
             os.makedirs(source, mode=0o755, exist_ok=True)
+    return None
 
 
 def binds(mounts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ def hold(plan: dict[str, Any]) -> list[socket.socket]:
 
     Each entry is {proto, container_port, host_ip, host_port, host_port_end}; `host_port` 0 is any, and with an end
     above it one of the range: it is set to what it became.  Entries with the same `group` (the two families of one
-    port) get the same number.  Raises PortTaken.
+    port) get the same number.  Raises PortTaken, NoProtocol.
     """
     sockets: list[socket.socket] = []
     groups: dict[Any, list[dict[str, Any]]] = {}
