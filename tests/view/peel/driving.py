@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+from textual.events import Key
 from textual.pilot import Pilot
+from textual.strip import Strip
 
 from veneer.engine.engine import Engine
 from veneer.engine.looking.subject import Subject
@@ -19,8 +22,11 @@ from veneer.view.peel.lines import Pane
 from veneer.view.peel.model import Peel
 from veneer.view.peel.preferences import Preferences
 
+Story = Callable[..., Coroutine[Any, Any, None]]
 PATIENCE = 60.0
 """Seconds after which work that goes on is taken for stuck."""
+ROUNDS = 4
+"""How often in turn nothing is to be left to do: what one message sets off is done in the next round."""
 
 
 class Driven:
@@ -38,8 +44,8 @@ class Driven:
         """Wait for work in threads, and for what is shown of it."""
         deadline = time.monotonic() + PATIENCE
         quiet = 0
-        while quiet < 2:
-            await self.pilot.pause()
+        while quiet < ROUNDS:
+            await self.pilot.pause(0)
             if all(worker.is_finished for worker in self.app.workers):
                 quiet += 1
             else:
@@ -48,8 +54,14 @@ class Driven:
             assert time.monotonic() < deadline, "work that does not end"
 
     async def press(self, *keys: str) -> None:
+        """Press keys, by Textual's names, one after the other.
+
+        Textual's own pilot waits for an idle processor after each; here all work is known, and waited for.
+        """
         for key in keys:
-            await self.pilot.press(key)
+            event = Key(key, key if len(key) == 1 else None)
+            event.set_sender(self.app)
+            self.app.post_message(event)
             await self.settle()
 
     async def say(self, text: str) -> None:
@@ -59,12 +71,16 @@ class Driven:
         self.app.screen.query_one(Input).value = text
         await self.press("enter")
 
-    def lines(self) -> list[str]:
-        """The screen's text, as a terminal shows it: each line exactly as wide as the terminal."""
+    def strips(self) -> list[Strip]:
+        """The screen's lines as they are drawn."""
         screen, app = self.app.screen, self.app
         update = screen._compositor.render_update(full=True, screen_stack=app._background_screens)
-        found = ["".join(strip.text for strip in line) for line in update.strips]  # type: ignore[union-attr]
-        assert {width(line) for line in found} <= {app.size.width}, "a line of another width"
+        return [Strip.join(line) for line in update.strips]  # type: ignore[union-attr]
+
+    def lines(self) -> list[str]:
+        """The screen's text, as a terminal shows it: each line exactly as wide as the terminal."""
+        found = [strip.text for strip in self.strips()]
+        assert {width(line) for line in found} <= {self.app.size.width}, "a line of another width"
         assert all(char.isprintable() for line in found for char in line), "something unseen on the screen"
         return found
 
@@ -84,6 +100,16 @@ class Driven:
     def screen(self) -> str:
         """The name of the screen's class."""
         return type(self.app.screen).__name__
+
+
+def by_hand(story: Story) -> Callable[..., None]:
+    """A test that is a coroutine."""
+
+    @functools.wraps(story)
+    def test(*args: Any, **keys: Any) -> None:
+        asyncio.run(story(*args, **keys))
+
+    return test
 
 
 def around(engine: Engine) -> Around:
@@ -111,7 +137,7 @@ async def peeling(
     if ends is not None:
         peel.go(*ends)
     app = PeelApp(peel, around(engine), preferences, path=path)
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=size, notifications=True) as pilot:
         driven = Driven(app, pilot)
         await driven.settle()
         yield driven

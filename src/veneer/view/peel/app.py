@@ -10,13 +10,14 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.worker import get_current_worker
 
-from veneer.errors import VeneerError
+from veneer.errors import Unavailable, VeneerError
 from veneer.view.peel import themes
 from veneer.view.peel.around import Around, News
 from veneer.view.peel.base import PeelScreen
 from veneer.view.peel.keys import ACTIONS, Action, shown
 from veneer.view.peel.model import Peel
 from veneer.view.peel.preferences import Preferences
+from veneer.view.peel.spans import plain
 
 CSS = """
 Screen { layers: base; background: $background; color: $foreground; }
@@ -108,6 +109,11 @@ class PeelApp(App[Any], inherit_bindings=False):
         worker = get_current_worker()
         try:
             found = work()
+        except OSError as error:
+            told = Unavailable(f"{plain(str(error.filename or group))}: {error.strerror}")
+            if not worker.is_cancelled:
+                self._here(screen, self._failed, (told, group))
+            return
         except VeneerError as error:
             if not worker.is_cancelled:
                 self._here(screen, self._failed, (error, group))

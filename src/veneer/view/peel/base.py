@@ -124,7 +124,7 @@ class PeelScreen(Screen[None], inherit_bindings=False):
         def run() -> None:
             app.working(self, work, done, group)
 
-        self.run_worker(run, thread=True, exclusive=True, group=group, exit_on_error=False)
+        self.run_worker(run, thread=True, exclusive=True, group=group)
 
 
 class Ask(ModalScreen[str | None]):

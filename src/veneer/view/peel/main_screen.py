@@ -76,6 +76,7 @@ class Main(FileActions, PeelScreen):
         # What was read stays to the end: to look through it for garbage, again and again, would be felt at the keys.
         gc.freeze()
         if self.peel_app.first_path:
+            self.to_pane("files")
             self.go_to(self.peel_app.first_path)
         self.update()
         self.in_background(self.peel.weigh, self._weighed, "weigh")

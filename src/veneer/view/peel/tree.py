@@ -282,9 +282,16 @@ class Tree:
             return False  # gone before this range begins
         if self.least and line.sums.size < self.least and line.sums.waste < self.least:
             return False
-        # A directory stays where something in it changed and changes are wanted.
-        return (str(line.state) or "U") in self.show or bool(
-            line.place is not None and line.sums.changed and self.show - {"U"}
+        state = str(line.state)
+        if (state or "U") in self.show:
+            return True
+        # A directory stays where something in it changed and changes are wanted; one that is new, or gone, or was of
+        # another kind, has only the like in it.
+        return (
+            line.place is not None
+            and state not in {"A", "D", "O"}
+            and line.sums.changed > 0
+            and bool(self.show - {"U"})
         )
 
 
