@@ -97,6 +97,9 @@ def test_tags_of_one_image_stand_together(engine: Engine) -> None:
         groups = client.ask("/images/app:2.0/tags")["groups"]
         assert sorted((group["tags"], group["current"]) for group in groups) == [(["1", "1.0"], False), (["2.0"], True)]
         assert client.ask("/images/app:2.0/labels")["identical"][0]["ref"] == "twin:1"
+        versions = client.send("/v1/images/app").json["Versions"]
+        same = {version["Tags"][0]["tag"]: [each["ImageName"] for each in version["Identical"]] for version in versions}
+        assert same["2.0"] == ["twin:1"] and sorted(same.values()) == [[], ["twin:1"]]
 
 
 def test_the_dockerfile_is_told(site: Client) -> None:

@@ -13,7 +13,7 @@ from aiohttp import web
 from veneer.errors import InvalidRequest, NotFound, VeneerError
 from veneer.view.web import accounts, answers, words
 from veneer.view.web.api import Asker, query_of
-from veneer.view.web.images import says
+from veneer.view.web.images import ref_of, says
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,12 +132,13 @@ def version_of(subjects: Subjects, sha: str) -> Json:
 
 def _version(subjects: Subjects, image: Image, named: Sequence[Reference]) -> Json:
     from veneer.engine.looking.origins import labels as said
+    from veneer.engine.looking.twins import twins
 
     with subjects.opened(str(image.id)) as looked, looked.lock:
         subject = looked.subject
         values = {label.key: label.value for label in reversed(said(subject))}
         base = subjects.engine.looking.stands_on(subject)
-        layers = list(_layers(subject))
+        layers, same = list(_layers(subject)), list(twins(subjects.engine, subject))
     where = accounts.links(values)
     licence = (where["licences"] or [{"id": "", "url": ""}])[0]
     return {
@@ -145,7 +146,8 @@ def _version(subjects: Subjects, image: Image, named: Sequence[Reference]) -> Js
         "ImageName": named[0].familiar_name if named else "", "Author": image.author, "Labels": values,
         "LayerCount": len(image.config.diff_ids), "DownloadSize": subjects.pull_size(image) or 0,
         "Created": words.moment(image.created or None), "Layers": layers,
-        "Parents": [{"ImageName": base.name, "SHA": base.digest}] if base is not None else [], "Identical": [],
+        "Parents": [{"ImageName": base.name, "SHA": base.digest}] if base is not None else [],
+        "Identical": [{"ImageName": ref_of(twin.image), "SHA": str(twin.image.manifest)} for twin in same],
         "MicrobadgerURL": f"/i/{named[0].familiar}" if named else f"/i/{image.id}",
         "License": {"Code": licence["id"], "URL": licence["url"]},
         "VersionControl": {"Type": "git" if where["source"] else "", "URL": where["source"],
