@@ -45,7 +45,8 @@ class BuildRequest(Value):
     `contexts` are `--build-context` pairs; `args`, `labels`, `annotations` keep their order; `target` "" is the last
     stage; `platforms` () is this machine's.  `network` is default, none or host.  `source_date_epoch`, Unix seconds,
     None: now.  `no_cache_filter` names stages whose steps must be done anew.  `add_hosts` are (name, address), `ssh`
-    (id, path of an agent's socket).  `compression` is gzip, zstd, uncompressed or "" (what there is, else gzip).
+    (id, path of an agent's socket or of a private key; several keys may have one id).  `compression` is gzip, zstd,
+    uncompressed or "" (what there is, else gzip).
     `memory` to `cgroup_parent` are docker's limits of a RUN, 0 or "" for none: bytes; processors (`cpus`); a weight
     (`cpu_shares`); microseconds; lists as in `0-3,5`; `ulimits` as in `nofile=1024:2048`.  `shm_size` 0 is 64 MB.
     `dry_run` looks steps up and does none; `verify` does all of them twice and compares; `check` has the command line

@@ -43,7 +43,10 @@ class TwoDockerfiles(InvalidRequest):
 
 
 class Sources:
-    """What one build reads.  Raises NoDockerfile, DockerfileError, and what opening a context raises, on entering."""
+    """What one build reads.
+
+    Raises NoDockerfile, DockerfileError, BadKey, and what opening a context raises, on entering.
+    """
 
     def __init__(self, store: Store, request: BuildRequest, tell: Listener) -> None:
         self._store = store
@@ -54,10 +57,15 @@ class Sources:
         self._leasing = threading.Lock()  # its own: a context that is fetched, under the other, takes its time
         self._lease: Lease | None = None
         self._contexts: dict[str, Context] = {}
+        self._agents: tuple[tuple[str, str], ...] = ()
         self.dockerfile: Dockerfile
 
     def __enter__(self) -> Sources:
         try:
+            if self._request.ssh:
+                from veneer.build.keys import agents
+
+                self._agents = self._stack.enter_context(agents(self._request.ssh, lambda: self.lease.file("ssh")))
             given = self._request.dockerfile
             self.dockerfile = parse(*self._text()) if isinstance(given, Path | str | bytes) else given
             for warning in self.dockerfile.warnings:
@@ -178,7 +186,7 @@ class Sources:
             self._tell(Transfer(time.time(), None, report))
 
         return Access(
-            self._store.config, self._request.secrets, self._request.ssh, self._store.root / "contexts", progress
+            self._store.config, self._request.secrets, self._agents, self._store.root / "contexts", progress
         )  # fmt: skip
 
     def _ignored_by(self) -> str:

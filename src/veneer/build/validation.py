@@ -51,7 +51,7 @@ class Wanted(Value):
 def looked_through(request: BuildRequest) -> Wanted:
     """Refuse what cannot be.
 
-    Raises BadRequest, BadOutput, BadAnnotation, BadLimit, InvalidReference, InvalidPlatform.
+    Raises BadRequest, BadOutput, BadAnnotation, BadKey, BadLimit, InvalidReference, InvalidPlatform.
     """
     platforms = tuple(dict.fromkeys(Platform.parse(text) for text in request.platforms)) or (host(),)
     tags = tuple(dict.fromkeys(_tag(name) for name in request.tags))
@@ -69,6 +69,10 @@ def looked_through(request: BuildRequest) -> Wanted:
 
         for text in request.ulimits:
             ulimit(text)
+    if request.ssh:
+        from veneer.build import keys
+
+        keys.checked(request.ssh)
     if request.rewrite_timestamp and request.source_date_epoch is None:
         raise BadRequest("files can be set to SOURCE_DATE_EPOCH only where there is one",
                          hint="give --source-date-epoch, or set SOURCE_DATE_EPOCH")  # fmt: skip

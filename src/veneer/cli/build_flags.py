@@ -96,17 +96,15 @@ def secret(text: str, environment: Mapping[str, str]) -> SecretSource:
         raise Failure(f"--secret {text!r}: cannot read {file}: {(error.strerror or '').lower()}") from None
 
 
-def ssh_sockets(texts: Iterable[str], environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """`default` or `id=SOCKET` as (id, path of an agent's socket)."""
+def ssh(texts: Iterable[str], environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """`default`, `id=SOCKET` or `id=KEY,KEY` as (id, path of an agent's socket or of a private key)."""
     found = []
     for text in texts:
-        name, _, path = text.partition("=")
-        path = path or environment.get("SSH_AUTH_SOCK", "")
-        if not path:
+        name, _, paths = text.partition("=")
+        paths = paths or environment.get("SSH_AUTH_SOCK", "")
+        if not paths:
             raise Failure(f"invalid empty ssh agent socket for --ssh {text}: make sure SSH_AUTH_SOCK is set")
-        if not Path(path).is_socket():
-            raise Failure(f"--ssh {text}: {path} is not the socket of an ssh agent (a key is given to one by ssh-add)")
-        found.append((name, path))
+        found += [(name, path) for path in paths.split(",")]
     return tuple(found)
 
 
@@ -255,7 +253,7 @@ def request(given: Parsed, context: object, dockerfile: str | bytes, environment
         network=network,
         add_hosts=_hosts(given.texts("add_host")),
         secrets=tuple(secret(text, environment) for text in given.texts("secret")),
-        ssh=ssh_sockets(given.texts("ssh"), environment),
+        ssh=ssh(given.texts("ssh"), environment),
         allow=tuple(given.texts("allow")),
         ulimits=tuple(given.texts("ulimit")),
         cgroup_parent=given.text("cgroup_parent"),

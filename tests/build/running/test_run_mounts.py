@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.builds import Done, build, with_programs
-from tests.support.programs import needs
+from tests.support.programs import needs, run
 from veneer.build.context.failures import SourceNotFound
 from veneer.build.events import Output
 from veneer.build.failure import StepFailed
@@ -238,3 +238,9 @@ def test_an_agents_socket_is_there_with_its_owner_and_is_what_ssh_looks_for(buil
         )
     assert said(done)[:3] == ["/run/buildkit/ssh_agent.0", "socket 7 8 666", "/tmp/a"]
     assert len(done.image.config.diff_ids) == 1
+
+
+def test_a_key_given_by_file_is_had_by_an_agent_and_not_by_the_step(built: Build, tmp_path: Path) -> None:
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key")
+    done = built("RUN --mount=type=ssh stat -c %F $SSH_AUTH_SOCK\n", ssh=(("default", str(tmp_path / "key")),))
+    assert said(done) == ["socket"]

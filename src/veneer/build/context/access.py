@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 class Access(Value):
-    """`secrets` and `ssh` are the build's (BuildRequest); `memory` is the store's folder of what contexts were like,
-    None: nothing is remembered.  `progress` is told now and then and may raise Cancelled.
+    """`secrets` are the build's (BuildRequest), `ssh` the sockets of its agents by ID; `memory` is the store's folder
+    of what contexts were like, None: nothing is remembered.  `progress` is told now and then and may raise Cancelled.
     """
 
     config: Config

@@ -12,8 +12,7 @@ import time
 from veneer.build.events import Output
 from veneer.build.running.mounts import Mounts
 from veneer.build.running.step import SCRIPTS
-from veneer.drivers.userns import standing
-from veneer.errors import InvalidRequest, Unsupported
+from veneer.errors import InvalidRequest
 from veneer.run import cgroups, container, hostfiles, network
 from veneer.run.bundle import Bundle
 from veneer.run.enclosure import enclosed
@@ -23,7 +22,7 @@ from veneer.run.mountpoints import MountPoints
 from veneer.run.runtime import choose
 from veneer.run.seccomp import profile
 from veneer.run.spec import CAPABILITIES, SHM_SIZE, SYSTEM_TARGETS, Bind, Limit, Process, Resources
-from veneer.run.users import Identity, identity
+from veneer.run.users import Identity, identity, require_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,10 +47,6 @@ class BadLimit(InvalidRequest):
     """A `--ulimit` that cannot be read."""
 
 
-class NoSuchId(Unsupported):
-    """A USER whose number the user namespace that veneer is in does not have."""
-
-
 def run(stage: StageRun, instruction: i.Run, draft: Draft, words: Sequence[str], visible: Mapping[str, str]) -> int:
     """Run `words` on the draft, with the arguments that are visible to it; the status they end with."""
     session, step, config, limits = stage.session, stage.step, stage.state.run, host()
@@ -67,9 +62,7 @@ def run(stage: StageRun, instruction: i.Run, draft: Draft, words: Sequence[str],
         after.callback(folder.rmdir)
         bundle = stack.enter_context(Bundle(enclosure, folder, unsynced(draft)))
         who = identity(bundle.root, config.user)
-        if not standing().keeps(who.uid, who.gid):
-            raise NoSuchId(f"a step cannot be user {who.uid}:{who.gid} here: this user namespace does not have that id",
-                           hint="/etc/subuid and /etc/subgid give a user more ids; or build as root")  # fmt: skip
+        require_ids(who, "a step")
         points = stack.enter_context(MountPoints(bundle.root))
         mounts = _mounts_of_etc(request, bundle, points, wanted)
         given = Mounts(stage, bundle, points, stack=stack, after=after)

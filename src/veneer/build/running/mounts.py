@@ -155,7 +155,7 @@ class Mounts:
     def _ssh(self, mount: i.RunMount, target: str) -> None:
         from veneer.run.forward import Forwarder
 
-        agent = dict(self._stage.session.request.ssh).get(mount.id)
+        agent = dict(self._stage.session.sources.access.ssh).get(mount.id)
         if agent is None:
             if mount.required:
                 raise NoSecret(f"unset ssh forward key {mount.id}", hint=f"give it with --ssh {mount.id}")

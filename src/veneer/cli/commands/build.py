@@ -117,12 +117,12 @@ def _sources(app: App, given: Parsed) -> tuple[object, str | bytes]:
 def _with_agent(wanted: BuildRequest, environment: Mapping[str, str]) -> BuildRequest:
     """A context reached by ssh may use the caller's own agent, as with buildx: nobody else has named it."""
     from veneer.build.context.address import parse_git
-    from veneer.cli.build_flags import ssh_sockets
+    from veneer.cli.build_flags import ssh
 
     address = parse_git(wanted.context, context=True) if isinstance(wanted.context, str) else None
     if address is None or not address.is_ssh or wanted.ssh or not environment.get("SSH_AUTH_SOCK"):
         return wanted
-    return wanted.replaced(ssh=ssh_sockets(["default"], environment))
+    return wanted.replaced(ssh=ssh(["default"], environment))
 
 
 def _is_quiet(given: Parsed) -> bool:
@@ -242,7 +242,12 @@ BUILD = Command(
         Option("shm-size", "bytes", 'Size of "/dev/shm"'),
         Option("source-date-epoch", "string", "Unix time for everything the build dates (default: $SOURCE_DATE_EPOCH)"),
         Option("squash", "bool", "Squash newly built layers into a single new layer"),
-        Option("ssh", "list", 'SSH agent socket to expose to the build (e.g. "default|<id>[=<socket>]")', many=True),
+        Option(
+            "ssh",
+            "list",
+            'SSH agent socket or keys to expose to the build (e.g. "default|<id>[=<socket>|<key>]")',
+            many=True,
+        ),
         Option("t,tag", "list", 'Image identifier (e.g. "name:tag")', many=True),
         Option("target", "string", "Set the target build stage to build"),
         Option("ulimit", "list", "Ulimit options", many=True),
