@@ -88,6 +88,10 @@ def test_tree_shows_any_depth_and_any_range(app: Veneer) -> None:
     assert app("image", "tree", "-q", "--limit", "1", "demo/app:1", "etc").text == "/etc/motd\n"
     assert "... 1 more" in app("image", "tree", "--limit", "1", "demo/app:1", "etc").text
     assert "/srv/app" in app("image", "tree", "-qa", "--depth", "0", "demo/app:1").text
+    assert "/usr/lib/libc.so" in app("image", "tree", "-q", "--no-trunc", "--limit", "0", "demo/app:1").text
+    table = app("image", "tree", "--format", "table {{.Path}}\\t{{.Size}}", "--depth", "1", "demo/app:1").text
+    assert [each[0] for each in cells(table)][:2] == ["PATH", "/usr"]
+    assert app("image", "tree", "--format", "{{.Nope}}", "demo/app:1").code == 1
 
 
 def test_find_tells_a_files_history(app: Veneer) -> None:
@@ -176,6 +180,8 @@ def test_diff_tells_files_settings_and_rows(app: Veneer) -> None:
     assert {each["Part"] for each in documents} == {"files", "config", "history"}
     assert app("image", "diff", "-q", "--part", "files", "demo/base:1", "demo/app:1").text.startswith("M /etc/motd\n")
     assert app("image", "diff", "--part", "nope", "demo/base:1", "demo/app:1").code == 1
+    table = cells(app("image", "diff", "--format", "table {{.Part}}\\t{{.Op}}", "demo/base:1", "demo/app:1").text)
+    assert table[0] == ["PART", "OP"] and table[1] == ["files", "M"] and ["history"] in [each[:1] for each in table]
 
 
 def test_compare_and_shared_join_what_is_the_same(app: Veneer) -> None:
@@ -184,6 +190,7 @@ def test_compare_and_shared_join_what_is_the_same(app: Veneer) -> None:
     rows = [json.loads(line) for line in
             app("image", "compare", "--format", "json", "demo/base:1", "demo/app:1").text.splitlines()]  # fmt: skip
     assert [each["Images"] for each in rows] == ["AB", "B", "B"]
+    assert len(app("image", "compare", "-q", "demo/base:1", "demo/app:1").text.split()) == 3
     tree = app("image", "shared").text.splitlines()
     assert tree[1].split()[1:] == ["4.06kB", "1", "2", "4.06kB"]
     assert "demo/base:1" in tree[2] and "demo/app:1" in tree[4]
@@ -221,6 +228,9 @@ def test_explain_tells_it_in_words(app: Veneer) -> None:
     titles = [json.loads(line)["Title"] for line in
               app("image", "explain", "--format", "json", "demo/app:1").text.splitlines()]  # fmt: skip
     assert titles[0] == "What it is" and len(titles) == 6
+    told = app("image", "explain", "--format", "{{.Title}}: {{len .Lines}}", "demo/app:1").text.splitlines()
+    assert told[0] == "What it is: 3" and len(told) == 6
+    assert "chmod 600 /etc/os; rm -r /srv" in app("image", "explain", "--no-trunc", "demo/app:1").text
 
 
 @pytest.mark.parametrize("command", LOOKS)

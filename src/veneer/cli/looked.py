@@ -26,6 +26,7 @@ CONTAINER = Option("container", "string", "Look at this container: its image's l
 PLATFORM = Option("platform", "string", "Of an archive's or a registry's image, the one for this platform")
 PLATFORMS = Option("platform", "string", PLATFORM.help + '; "A,B": for A of the first, for B of the next')
 NO_TRUNC = Option("no-trunc", "bool", "Don't truncate output")
+DOCUMENTS_FORMAT = "Format output: 'table' (default), 'table TEMPLATE', 'json' (one object a line) or a Go template"
 SEVERAL = (ARCHIVE, REMOTE, PLATFORMS)
 """Where several images are; one of them may be `container:NAME`."""
 WHERE = (ARCHIVE, CONTAINER, REMOTE, PLATFORM)
@@ -130,8 +131,29 @@ def mode_text(mode: int) -> str:
     return f"{mode:04o}"
 
 
-def objects(app: App, documents: Sequence[dict[str, Any]]) -> None:
-    """One JSON object a line."""
-    from veneer.cli.gofunctions import to_json
+def show_documents(app: App, documents: Sequence[dict[str, Any]], format: str) -> None:
+    """Each document as `format` has it: "json" (one object a line), "table TEMPLATE", or a template.
 
-    app.write("".join(to_json(document) + "\n" for document in documents))
+    Raises TemplateError for a template that does not parse or names a field that no document has.
+    """
+    from veneer.cli.gofunctions import HEADING_FUNCTIONS, GoMap, to_json
+    from veneer.cli.gotemplate import Template
+    from veneer.cli.tables import align_text
+
+    if format == "json":
+        app.write("".join(to_json(document) + "\n" for document in documents))
+        return
+    is_table = format.startswith("table ")
+    text = (format.removeprefix("table") if is_table else format).lstrip(" " if is_table else "")
+    text = text.replace("\\t", "\t").replace("\\n", "\n")
+    template = Template(text)
+    names = {name: name.upper() for document in documents for name in document}
+    # Documents of several kinds have fields of their own: those of another kind are nothing to them.
+    kind = dict if all(len(document) == len(names) for document in documents) else GoMap
+    if not is_table:
+        app.write_foreign("".join(template.execute(kind(document)) + "\n" for document in documents))
+        return
+    heading = Template(text, functions=HEADING_FUNCTIONS).execute(GoMap(names))
+    rows = [template.execute(kind({name: harmless(value) if isinstance(value, str) else value
+                                   for name, value in document.items()})) for document in documents]  # fmt: skip
+    app.write(align_text("".join(line + "\n" for line in [heading, *rows])))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from veneer.oci.digest import ChainID, DiffID
     from veneer.store.images import Image
 
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 MOST = len(_LETTERS)
 
 
@@ -101,6 +101,9 @@ def run_compare(app: App, given: Parsed) -> None:
             Column("Instruction", "INSTRUCTION", lambda row: instruction(row.text, truncate=truncate)),
         ))  # fmt: skip
         is_table = format in ("", "table")
+        if given.flag("quiet") and is_table:
+            app.write("".join(kind.columns["ChainID"].text(row) + "\n" for row in rows))
+            return
         if is_table:
             lines = [[letter, subject.name, human_size(sum(each.sizes)), counted(len(each.sizes), "layer")]
                      for letter, subject, each in zip(_LETTERS, subjects, stacks, strict=False)]  # fmt: skip
@@ -122,7 +125,12 @@ COMPARE = Command(
     "[OPTIONS] IMAGE IMAGE [IMAGE...]",
     least=2,
     most=None,
-    options=(Option("format", "string", LIST_FORMAT), NO_TRUNC, *SEVERAL),
+    options=(
+        Option("format", "string", LIST_FORMAT),
+        NO_TRUNC,
+        Option("q,quiet", "bool", "Only show chain IDs"),
+        *SEVERAL,
+    ),
     only_looks=True,
 )
 

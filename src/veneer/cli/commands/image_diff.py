@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from veneer.cli.app import App, Failure
 from veneer.cli.command import Command
 from veneer.cli.flags import Option, Parsed
-from veneer.cli.looked import NO_TRUNC, SEVERAL, looked_at, mode_text, objects, owner, path_text, shown_path
+from veneer.cli.looked import (
+    DOCUMENTS_FORMAT,
+    NO_TRUNC,
+    SEVERAL,
+    looked_at,
+    mode_text,
+    owner,
+    path_text,
+    show_documents,
+    shown_path,
+)
 from veneer.cli.reworked import counted
 from veneer.cli.tables import align, all_harmless, shorten
 from veneer.cli.units import human_size
@@ -118,14 +128,7 @@ def _documents(app: App, format: str, files: list[Difference], settings: list[Se
     documents = [file_document(each) for each in files]
     documents += [{"Part": "config", "Key": each.key, "Before": each.before, "After": each.after} for each in settings]
     documents += [{"Part": "history", "Row": each.number, "Before": each.before, "After": each.after} for each in rows]
-    if format == "json":
-        objects(app, documents)
-        return
-    from veneer.cli.gofunctions import GoMap
-    from veneer.cli.gotemplate import Template
-
-    template = Template(format.replace("\\t", "\t").replace("\\n", "\n"))
-    app.write_foreign("".join(template.execute(GoMap(document)) + "\n" for document in documents))
+    show_documents(app, documents, format)
 
 
 def _tables(
@@ -156,7 +159,7 @@ DIFF = Command(
     options=(
         Option("a,all", "bool", "Show everything in a directory that only one of them has"),
         Option("exit-code", "bool", "Exit with 1 if there are differences"),
-        Option("format", "string", "Format output: 'table' (default), 'json' (one object a line) or a Go template"),
+        Option("format", "string", DOCUMENTS_FORMAT),
         NO_TRUNC,
         Option("part", "list", 'Only "files", "config" or "history"', many=True),
         Option("q,quiet", "bool", "Only show operations and paths of files"),

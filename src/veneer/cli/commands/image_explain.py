@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from veneer.cli.app import App, Failure
 from veneer.cli.command import Command
 from veneer.cli.flags import Option, Parsed
-from veneer.cli.looked import WHERE, image_and, looked_at, objects, shown_path
+from veneer.cli.looked import NO_TRUNC, WHERE, image_and, looked_at, show_documents, shown_path
 from veneer.cli.reworked import counted, joined
 from veneer.cli.tables import harmless, shorten
 from veneer.cli.units import ago, human_size
@@ -80,7 +80,7 @@ def _words(value: object) -> list[str]:
     return [str(word) for word in value] if isinstance(value, list) else [str(value)] if value else []
 
 
-def start(subject: Subject) -> Section:
+def start(subject: Subject, width: int) -> Section:
     """What happens when it is started."""
     import shlex
 
@@ -88,7 +88,7 @@ def start(subject: Subject) -> Section:
     command = [*_words(run.get("Entrypoint")), *_words(run.get("Cmd"))]
     lines = []
     if command:
-        lines.append(f"It starts: {shorten(shlex.join(command), _TEXT_WIDTH)}")
+        lines.append(f"It starts: {shorten(shlex.join(command), width)}")
     else:
         lines.append("It says no command: one must be given to start it.")
     user = str(run.get("User") or "")
@@ -108,12 +108,12 @@ def start(subject: Subject) -> Section:
     return "When it is started", lines
 
 
-def steps(subject: Subject) -> Section:
+def steps(subject: Subject, width: int) -> Section:
     """How it was made, layer by layer."""
     lines = []
     figures: Sequence[Any] = subject.account.layers if inside(subject) else [None] * len(subject.origins)
     for number, (origin, figure) in enumerate(zip(subject.origins, figures, strict=True), 1):
-        lines.append(f"{number}. {shorten(harmless(origin.shown), _TEXT_WIDTH)}")
+        lines.append(f"{number}. {shorten(harmless(origin.shown), width)}")
         done = _done(figure) if figure is not None else _download(origin)
         if done:
             lines.append(f"   {done}")
@@ -177,38 +177,38 @@ def noteworthy(subject: Subject) -> Section:
     return "Worth knowing", lines or ["Nothing was found by names and modes. No file was read."]
 
 
-def said(subject: Subject) -> Section:
+def said(subject: Subject, width: int) -> Section:
     """What it says of itself."""
     from veneer.engine.looking.origins import labels, missing_labels
 
     found = labels(subject)
-    lines = [f"{label.key} = {shorten(harmless(label.value), _TEXT_WIDTH)} ({label.source})" for label in found]
+    lines = [f"{label.key} = {shorten(harmless(label.value), width)} ({label.source})" for label in found]
     missing = missing_labels(found)
     if missing:
         lines.append(f"It does not say: {', '.join(missing)}.")
     return "What it says of itself", lines
 
 
-def sections(app: App, subject: Subject) -> Iterator[Section]:
-    """The whole account."""
+def sections(app: App, subject: Subject, width: int = _TEXT_WIDTH) -> Iterator[Section]:
+    """The whole account; texts of the image's own are cut to `width` cells."""
     yield identity(app, subject)
-    yield start(subject)
-    yield steps(subject)
+    yield start(subject, width)
+    yield steps(subject, width)
     if inside(subject):
         yield waste(subject)
         yield noteworthy(subject)
-    yield said(subject)
+    yield said(subject, width)
 
 
 def run(app: App, given: Parsed) -> None:
     name, _ = image_and(app, given, 0)
     format = given.text("format")
+    if format not in ("", "text", "markdown", "json") and "{{" not in format:
+        raise Failure(f"invalid --format {format!r}: text, markdown, json or a Go template")
     with looked_at(app, given, name) as subject:
-        found = list(sections(app, subject))
-        if format == "json":
-            objects(app, [{"Title": title, "Lines": lines} for title, lines in found])
-        elif format not in ("", "text", "markdown"):
-            raise Failure(f"invalid --format {format!r}: text, markdown or json")
+        found = list(sections(app, subject, 1 << 20 if given.flag("no_trunc") else _TEXT_WIDTH))
+        if format not in ("", "text", "markdown"):
+            show_documents(app, [{"Title": title, "Lines": lines} for title, lines in found], format)
         else:
             mark, bullet = ("## ", "- ") if format == "markdown" else ("", "  ")
             for number, (title, lines) in enumerate(found):
@@ -224,6 +224,10 @@ EXPLAIN = Command(
     "Tell in words what an image is, runs, holds and wastes",
     "[OPTIONS] IMAGE",
     most=1,
-    options=(Option("format", "string", 'Format output: "text" (default), "markdown" or "json"'), *WHERE),
+    options=(
+        Option("format", "string", 'Format output: "text" (default), "markdown", "json" or a Go template'),
+        NO_TRUNC,
+        *WHERE,
+    ),
     only_looks=True,
 )

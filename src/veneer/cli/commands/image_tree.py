@@ -9,6 +9,7 @@ from veneer.cli.app import App, Failure
 from veneer.cli.command import Command
 from veneer.cli.flags import Option, Parsed
 from veneer.cli.looked import (
+    DOCUMENTS_FORMAT,
     WHERE,
     image_and,
     layer_numbers,
@@ -18,6 +19,7 @@ from veneer.cli.looked import (
     owner,
     path_bytes,
     path_text,
+    show_documents,
     spelled_out,
 )
 from veneer.cli.tables import align, harmless
@@ -80,7 +82,8 @@ def _wanted(given: Parsed) -> Wanted:
         )
     states = bool(show or {"since", "layer"} & given.given)
     show = show or (STATES if states else "")
-    depth, most = _number(given, "depth", DEPTH), _number(given, "limit", MOST)
+    whole = given.flag("no_trunc")
+    depth, most = _number(given, "depth", 0 if whole else DEPTH), _number(given, "limit", 0 if whole else MOST)
     assert depth is not None and most is not None
     return Wanted(depth or 1 << 30, most or 1 << 30, sort, show, given.flag("all"), states)
 
@@ -220,24 +223,13 @@ def run(app: App, given: Parsed) -> None:
         assert place is not None
         shown = list(walk(view, path, place, wanted))
         lines = [each.line for each in shown if each.line is not None]
-        if format == "json":
-            from veneer.cli.looked import objects
-
-            objects(app, [document(line) for line in lines])
-        elif format not in ("", "table"):
-            _templated(app, format, lines)
+        if format not in ("", "table"):
+            show_documents(app, [document(line) for line in lines], format)
         elif given.flag("quiet"):
             for line in lines:
                 app.line(path_text(line.path))
         else:
             app.write(_table(view, path, shown, wanted, given.flag("human")))
-
-
-def _templated(app: App, format: str, lines: list[Line]) -> None:
-    from veneer.cli.gotemplate import Template
-
-    template = Template(format.replace("\\t", "\t").replace("\\n", "\n"))
-    app.write_foreign("".join(template.execute(document(line)) + "\n" for line in lines))
 
 
 TREE = Command(
@@ -249,10 +241,11 @@ TREE = Command(
         Option("a,all", "bool", "Also show what is stored and not to be seen any more"),
         Option("at", "int", "The tree of the lowest layers, so many (default: all)"),
         Option("depth", "int", "How deep to go; 0 goes all the way", shown_default=str(DEPTH)),
-        Option("format", "string", "Format output: 'table' (default), 'json' (one object a line) or a Go template"),
+        Option("format", "string", DOCUMENTS_FORMAT),
         Option("H,human", "bool", "Print sizes in human readable format", default=True, shown_default="true"),
         Option("layer", "int", "What this layer did: --at N --since N-1"),
         Option("limit", "int", "Names shown of one directory; 0 shows all", shown_default=str(MOST)),
+        Option("no-trunc", "bool", "Show all names and all directories: --depth 0 --limit 0"),
         Option("q,quiet", "bool", "Only show paths"),
         Option("show", "string", "Only paths in these states: letters of AMPDO, and U for unchanged"),
         Option("since", "int", "Show what differs from the tree of the lowest layers, so many"),
