@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from veneer.changeset.safepath import read_in_root
-from veneer.errors import InvalidRequest
+from veneer.drivers.userns import standing
+from veneer.errors import InvalidRequest, Unsupported
 from veneer.values import Value
 
 MAX_ID = (1 << 31) - 1
@@ -17,6 +18,10 @@ _MAX_FILE = 16 << 20
 
 class UnknownUser(InvalidRequest):
     """A user or a group that the tree does not know, or a number that is none."""
+
+
+class NoSuchId(Unsupported):
+    """A user or a group whose number the user namespace that veneer is in does not have."""
 
 
 class Identity(Value):
@@ -42,6 +47,20 @@ def identity(root: int, spec: str, more: Sequence[str] = ()) -> Identity:
     elif name:
         groups = tuple(number for _, number, members in _groups(root) if name in members)
     return Identity(uid, gid, tuple(dict.fromkeys((gid, *groups, *(_group(root, each) for each in more)))), home)
+
+
+def require_ids(who: Identity, what: str, *, groups: bool = False) -> None:
+    """Raise NoSuchId unless this user namespace has a user's ids, with `groups` those of his groups, too; `what` is
+    "a container" and the like."""
+    here = standing()
+    if not here.keeps(who.uid, who.gid):
+        said = f"user {who.uid}:{who.gid}"
+    elif groups and not all(here.keeps(who.uid, each) for each in who.groups):
+        said = f"in the groups {', '.join(map(str, who.groups))}"
+    else:
+        return
+    raise NoSuchId(f"{what} cannot be {said} here: this user namespace does not have that id",
+                   hint="/etc/subuid and /etc/subgid give a user more ids; or be root")  # fmt: skip
 
 
 def _user(root: int, user: str) -> tuple[int, int, str, str]:

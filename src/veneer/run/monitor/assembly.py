@@ -19,7 +19,7 @@ from veneer.run.monitor import groups, state
 from veneer.run.monitor.mounts import mount
 from veneer.run.mountpoints import MountPoints
 from veneer.run.spec import SYSTEM_TARGETS, Bind, document, started
-from veneer.run.users import identity
+from veneer.run.users import identity, require_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ class Assembly:
 
     def write(self, network: str) -> None:
         """Write config.json; `network` is "none", "host" or the path of a namespace."""
-        who = identity(self.root, str(self.config.get("User") or ""), self.host_config.get("GroupAdd") or ())
+        more = self.host_config.get("GroupAdd") or ()
+        who = identity(self.root, str(self.config.get("User") or ""), more)
+        if not self._host.initial:
+            require_ids(who, "a container", groups=bool(more))
         points = MountPoints(self.root)
         try:
             for target in SYSTEM_TARGETS:
@@ -99,9 +102,11 @@ class Assembly:
             self._filter.keep(f"{self.folder}/state/{name}")
 
     def exec_process(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """What an exec's runtime is given.  Raises UnknownUser, BadWorkingDirectory."""
+        """What an exec's runtime is given.  Raises UnknownUser, NoSuchId, BadWorkingDirectory."""
         user = str(request.get("User") or self.config.get("User") or "")
         who = identity(self.root, user, self.host_config.get("GroupAdd") or ())
+        if not self._host.initial:
+            require_ids(who, "a program in a container")
         rows, columns = request.get("ConsoleSize") or (0, 0)
         process = wanted.exec_process(self._job, request, who, self._host, (int(rows), int(columns)))
         check_directory(process.cwd, process.cwd)
