@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-for _part in ("attributes", "bench", "diff", "fuzz", "laws", "life", "union"):
+for _part in ("attributes", "bench", "diff", "fuzz", "hostile", "laws", "life", "union"):
     pytest.register_assert_rewrite(f"veneer.testing.driver_{_part}")
 
 _MARKS = {"passed": "yes", "failed": "NO", "skipped": "-"}

@@ -10,6 +10,7 @@ from collections import Counter
 
 from veneer.changeset.tar import TarReader, shown
 from veneer.changeset.tree import Attributes, Frame
+from veneer.changeset.xattrs import iskept
 
 Xattrs = tuple[tuple[bytes, bytes], ...]
 
@@ -110,22 +111,17 @@ def _hash_hole(digest: hashlib._Hash, length: int) -> None:
         length -= len(_ZEROS)
 
 
-def kept(name: bytes) -> bool:
-    """Whether an extended attribute of an image is applied; forged overlay attributes never are."""
-    return name == b"security.capability" or (name.startswith(b"user.") and not name.startswith(b"user.overlay."))
-
-
 def drop_attributes(fd: int) -> None:
     """Remove the attributes that an image may set, before those of a later entry are set."""
     for name in map(os.fsencode, os.listxattr(fd)):
-        if kept(name):
+        if iskept(name):
             os.removexattr(fd, name)
 
 
 def attributes_of(frame: Frame) -> Attributes:
     """What an earlier entry gave a directory, read back from the disk."""
     status = os.fstat(frame.fd)
-    names = sorted(name for name in map(os.fsencode, os.listxattr(frame.fd)) if kept(name))
+    names = sorted(name for name in map(os.fsencode, os.listxattr(frame.fd)) if iskept(name))
     xattrs = tuple((name, os.getxattr(frame.fd, name)) for name in names)
     mode = frame.mode if frame.mode >= 0 else stat.S_IMODE(status.st_mode)
     return mode, status.st_uid, status.st_gid, frame.mtime_ns, xattrs
@@ -209,9 +205,9 @@ class Owner:
 
     def attributes(self, fd: int, xattrs: Xattrs) -> Xattrs:
         """Set the extended attributes that are kept; these, whether or not the file system took them."""
-        allowed = tuple(pair for pair in xattrs if kept(pair[0]))
+        allowed = tuple(pair for pair in xattrs if iskept(pair[0]))
         if len(allowed) < len(xattrs):
-            self.dropped(tuple(pair for pair in xattrs if not kept(pair[0])))
+            self.dropped(tuple(pair for pair in xattrs if not iskept(pair[0])))
         for name, value in allowed:
             try:
                 os.setxattr(fd, name, value)

@@ -224,7 +224,7 @@ def _copy_attributes(model: int, fd: int) -> None:
         os.fchown(fd, status.st_uid, status.st_gid)
     os.fchmod(fd, stat.S_IMODE(status.st_mode))
     for name in os.listxattr(model):
-        if not name.startswith(("trusted.overlay.", "user.overlay.", "security.selinux")):
+        if not name.startswith(("trusted.overlay.", "user.overlay.", "user.fuseoverlayfs.", "security.selinux")):
             os.setxattr(fd, name, os.getxattr(model, name))
     os.utime(fd, ns=(status.st_mtime_ns, status.st_mtime_ns))
 

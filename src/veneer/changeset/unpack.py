@@ -9,7 +9,8 @@ capabilities), time.  The rules that are not obvious:
 - An entry for the root may only be a directory, and changes nothing: docker's graph drivers ignore it too.
 - A symlink made by this layer is followed, within the root, where an entry lies below it; one of a layer below,
   or one that leads nowhere, is replaced by a directory.
-- `security.capability` and `user.*` (without `user.overlay.*`) are the extended attributes that are kept.
+- `security.capability` and `user.*` are the extended attributes that are kept, those that unions have for themselves
+  (`user.overlay.*`, `user.fuseoverlayfs.*`) excepted.
 
 Source: OCI image-spec layer.md; moby pkg/archive/diff.go; containerd archive/tar.go.
 """

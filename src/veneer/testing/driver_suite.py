@@ -13,10 +13,11 @@ from __future__ import annotations
 from veneer.testing.driver_attributes import AttributeSuite
 from veneer.testing.driver_diff import DiffSuite
 from veneer.testing.driver_fuzz import FuzzSuite
+from veneer.testing.driver_hostile import HostileSuite
 from veneer.testing.driver_laws import LawSuite
 from veneer.testing.driver_life import DepthSuite, LifeCycleSuite
 from veneer.testing.driver_union import UnionSuite
 
 
-class DriverSuite(LifeCycleSuite, UnionSuite, AttributeSuite, DiffSuite, DepthSuite, LawSuite, FuzzSuite):
+class DriverSuite(LifeCycleSuite, UnionSuite, AttributeSuite, DiffSuite, HostileSuite, DepthSuite, LawSuite, FuzzSuite):
     """All of it."""

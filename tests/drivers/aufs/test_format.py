@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from veneer.changeset.tar import BadArchive
 from veneer.drivers.aufs.driver import Aufs
 from veneer.drivers.aufs.mounters import FUSE, KERNEL, SHIM, NoSuchMounter
 from veneer.drivers.driver import new_snapshot_id
 from veneer.drivers.mount import MountBusy, TooManyLayers
-from veneer.testing import images
 from veneer.testing.driver_bench import Bench, append, write
 
 
@@ -138,18 +136,6 @@ def test_a_layer_cannot_hold_a_users_name_that_aufs_would_read(bench: Bench, nam
         assert (root / "f").exists()
     with pytest.raises(Exception, match=r"begins with \.wh\."):
         bench.diff(stack)
-
-
-def test_a_device_that_would_be_a_whiteout_is_refused_in_an_archive(bench: Bench) -> None:
-    tar = images.layer_tar({"dev": images.device(0, 0)})
-    with pytest.raises(BadArchive, match="whiteout in disguise"):
-        bench.apply(tar)
-
-
-def test_an_opaque_marker_where_a_file_is_hides_the_file_s_place_and_no_more(bench: Bench) -> None:
-    below = images.layer_tar({"d": b"a file", "e": b""})
-    above = images.layer_tar({"d/": images.directory(), "d/.wh..wh..opq": b"", "d/new": b"", "e/.wh..wh..opq": b""})
-    assert sorted(bench.facts(bench.apply_all([below, above]))) == [b"", b"d", b"d/new", b"e"]
 
 
 def test_a_snapshot_that_is_mounted_is_neither_packed_nor_mounted_again(
