@@ -18,6 +18,7 @@ from veneer.changeset.limits import Limits
 from veneer.changeset.safepath import normal
 from veneer.changeset.tar import TarReader, shown
 from veneer.changeset.whiteout import META_PREFIX, OPAQUE_MARKER, PREFIX, PSEUDO_LINKS
+from veneer.changeset.xattrs import iskept
 from veneer.oci.digest import DiffID, Digest
 
 _MAX_LINKS = 40
@@ -201,7 +202,7 @@ class _Reading:
     # -- members ---------------------------------------------------------------------------------------------
 
     def xattrs(self) -> tuple[tuple[bytes, bytes], ...]:
-        return tuple(sorted(pair for pair in self.reader.xattrs if metadata.kept(pair[0])))
+        return tuple(sorted(pair for pair in self.reader.xattrs if iskept(pair[0])))
 
     def directory(self, path: bytes) -> None:
         reader = self.reader
