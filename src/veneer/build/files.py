@@ -202,7 +202,7 @@ class Step:
     ) -> None:  # fmt: skip
         """Put the sources of one tree into the plan, archives as what is in them."""
         from veneer.build.copying.archives import unpacked
-        from veneer.build.copying.copier import Rules
+        from veneer.build.copying.items import Rules
         from veneer.build.copying.plan import Origin
 
         tree = part.selection.tree

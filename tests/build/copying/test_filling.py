@@ -19,9 +19,9 @@ from veneer.build.context.memory import Memory
 from veneer.build.context.scan import Tree as Source
 from veneer.build.context.select import Selection, select
 from veneer.build.copying.buffer import BUFFER
-from veneer.build.copying.copier import Rules
 from veneer.build.copying.crew import Crew
 from veneer.build.copying.filling import Filling
+from veneer.build.copying.items import Rules
 from veneer.build.copying.plan import Origin, Plan
 from veneer.build.state import InvalidStep
 from veneer.changeset.index import LayerIndex
@@ -110,6 +110,27 @@ def test_owner_and_latest_time_are_those_of_a_packed_tree(tmp_path: Path, tree: 
         expected = io.BytesIO()
         assert packed == pack_tree(fd, Nowhere(), index=expected, owner=(7, 8), latest_ns=latest)
         assert index == expected.getvalue()
+
+
+@given(tree=trees())
+@settings(max_examples=10)
+@pytest.mark.parametrize("many", [False, True])
+def test_a_tree_that_nobody_needs_gives_the_layer_its_files(tmp_path: Path, crew: Crew, tree: Tree, many: bool) -> None:
+    """They are moved, but for those with several names."""
+    with scratch(tmp_path) as tmp, directory(tmp / "source") as fd:
+        write_tree(tree, fd)
+        files = [path for path in (tmp / "source").rglob("*") if stat.S_ISREG(path.lstat().st_mode)]
+        single = {path.relative_to(tmp / "source") for path in files if path.lstat().st_nlink == 1}
+        place = Place(tmp / "draft", WhiteoutStyle.ERASE)
+        (place.directory / "to").mkdir()
+        for name in [path.parts[0] for path in single][:1]:
+            (place.directory / "to" / name).mkdir()  # in the way, as where a driver keeps whole trees
+        rules = Rules(False, None, "", True, "here", ours=True)
+        packed, index, _ = copied(Source(fd, "here"), place, b"to", by=crew if many else None, rules=rules)
+        assert (packed, index) == packing(place)
+        with directory(place.directory / "to") as made:
+            assert_same(tree, read_tree(made))
+        assert not any((tmp / "source" / path).exists() for path in single)
 
 
 def test_what_a_file_was_hashed_to_before_is_used_only_while_it_is_the_same_file(tmp_path: Path) -> None:

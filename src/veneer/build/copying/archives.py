@@ -1,4 +1,4 @@
-"""ADD's archives: what one holds, unpacked beside the layer within the limits of changeset, to be copied from there.
+"""ADD's archives: what one holds, unpacked beside the layer within the limits of changeset, to be moved from there.
 
 What is an archive is told by its content: a tar, plain or compressed, with at least one member.
 Source: moby pkg/archive (IsArchivePath, Unpack), builder/dockerfile/copy.go.
@@ -13,7 +13,7 @@ from pathlib import Path
 from veneer.build.context.failures import shown
 from veneer.build.context.scan import Tree
 from veneer.build.context.select import Root
-from veneer.build.copying.copier import Rules
+from veneer.build.copying.items import Rules
 from veneer.build.copying.plan import Origin
 from veneer.changeset.compression import BadCompression, decompressed
 from veneer.changeset.growing import GrowingSource
@@ -50,7 +50,7 @@ def unpacked(tree: Tree, root: Root, scratch: Path, stack: contextlib.ExitStack)
     from veneer.build.context.scan import row_of
 
     top = Root(b"", b"", b"", row_of(status), inside.folder(b""))
-    return Origin(inside, (top,), Rules(False, None, "", True, what), frozenset(found.implied))
+    return Origin(inside, (top,), Rules(False, None, "", True, what, ours=True), frozenset(found.implied))
 
 
 class _File:

@@ -17,6 +17,7 @@ from veneer.build.context.failures import SourceChanged, SourceNotFound, shown
 from veneer.build.context.hashing import CAPABILITY, OPEN_FILE, changed
 from veneer.build.context.scan import row_of, unreadable
 from veneer.build.copying.buffer import BUFFER, Tar
+from veneer.build.copying.items import NOTHING, Copied, Item, Rules, Run
 from veneer.build.copying.modes import Change, change
 from veneer.changeset import metadata
 from veneer.changeset.common_header import header
@@ -26,69 +27,17 @@ from veneer.changeset.safepath import DIRECTORY, open_beneath, remove_tree
 from veneer.changeset.tar_writer import BLOCK, member_header
 from veneer.changeset.whiteout import PREFIX, is_whiteout
 from veneer.changeset.xattrs import GONE, Xattrs, read_xattrs
-from veneer.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_NOTHING = bytes(32)
 _NO_XATTRS: Xattrs = ()
 _CAPABILITY = CAPABILITY.encode()
 _TRIES = 3
 _PIECE = 65536
 _ZEROS = memoryview(bytes(_PIECE))
-
-
-class Rules(Value):
-    """What becomes of a tree's entries.
-
-    `normalised`: checksums are made with the owner 0:0.  `owner` None: each keeps its own.  `chmod` is --chmod's word.
-    `attributes`: all extended attributes that a layer keeps, not only capabilities.  `what` names the tree.
-    """
-
-    normalised: bool
-    owner: tuple[int, int] | None
-    chmod: str
-    attributes: bool
-    what: str
-
-    def as_tuple(self) -> tuple[bool, tuple[int, int] | None, str, bool, str]:
-        """To be sent."""
-        return self.normalised, self.owner, self.chmod, self.attributes, self.what
-
-
-class Item(Value):
-    """Something to copy that is no directory: `name` in its directory, `given` as checksums know it, `new` its name
-    in the layer.
-
-    `mode` is what it was when it was listed.  `known` is its row when `total` (its checksum) and `content` (its
-    SHA-256) were made, () if they are not known.
-    `first`: the path in the layer of the file that it is another name of, b"" if of none.
-    """
-
-    __slots__ = ()
-    name: bytes
-    given: bytes
-    new: bytes
-    mode: int
-    known: tuple[int, ...]
-    total: bytes
-    content: bytes
-    first: bytes
-
-
-Copied = tuple[int, int, int, int, int, int, bytes, int, Xattrs, bytes, bytes, tuple[int, ...]]
-"""What an Item became: an entry's kind, mode, uid, gid, size, mtime_ns, link, rdev and xattrs, its checksum, its
-content's SHA-256 (zeros for what has none), and the row of the source as it was read."""
-
-Run = tuple[int, bytes, bytes, Sequence["tuple[Any, ...] | bytes"]]
-"""Items of one directory: the tree's number, the directory there, the one in the layer, the items.
-
-An item is an Item's fields or, of a regular file that keeps its name and of which nothing is known, the name alone.
-With the number -1 the second is tar blocks as they are, and nothing else counts.
-"""
 
 
 class Copier:
@@ -132,7 +81,7 @@ class Copier:
         inside = source + b"/" if source else b""
         for values in items:
             if isinstance(values, bytes):
-                item = Item(values, inside + values, values, stat.S_IFREG, (), _NOTHING, _NOTHING, b"")
+                item = Item(values, inside + values, values, stat.S_IFREG, (), NOTHING, NOTHING, b"")
             else:
                 item = Item(*values)
             path = place + b"/" + item.new if place else item.new
@@ -229,13 +178,15 @@ class Copier:
         whole = self._tar.reserve(len(block) + size + BLOCK)
         start = self._tar.filled
         self._tar.put(block)
-        new = -1 if item.first else self._create(item.new, mode)
+        # To move one name of several would look like a change of the others.
+        moved = self._rules.ours and status.st_nlink == 1
+        new = -1 if item.first or moved else self._create(item.new, mode)
         try:
-            if new >= 0:
-                read = self._move(fd, new, size, status.st_blocks * 512 < size, hashes)
-                self._tar.put(bytes(-size % BLOCK))
-            else:
+            if item.first:
                 read = not hashes or _hash(fd, size, hashes)
+            else:
+                read = self._copy(fd, new, size, status.st_blocks * 512 < size, hashes)
+                self._tar.put(bytes(-size % BLOCK))
             if not read or _is_other(status, os.fstat(fd)):
                 if not whole:
                     raise changed(item.given)
@@ -245,6 +196,8 @@ class Copier:
                 return None
             if new >= 0:
                 self._dress(new, (uid, gid), mode, mtime_ns, attributes)
+            elif moved:
+                self._move(item, mtime_ns if mtime_ns != status.st_mtime_ns else None)
         finally:
             if new >= 0:
                 os.close(new)
@@ -273,8 +226,21 @@ class Copier:
         made: int = self._make(name, lambda: os.open(name, _NEW_FILE, mode & 0o777, dir_fd=self._place_fd))
         return made
 
-    def _move(self, fd: int, new: int, size: int, sparse: bool, hashes: Sequence[Any]) -> bool:
-        """Read exactly `size` bytes into the tar's buffer and write them from there; False if there are fewer."""
+    def _move(self, item: Item, mtime_ns: int | None) -> None:
+        """Put a file into its place that has all its attributes already, but for its time if that is given."""
+        try:
+            os.rename(item.name, item.new, src_dir_fd=self._source_fd, dst_dir_fd=self._place_fd)
+        except IsADirectoryError:
+            if not self._replacing:
+                raise
+            remove_tree(self._place_fd, item.new, item.new)
+            os.rename(item.name, item.new, src_dir_fd=self._source_fd, dst_dir_fd=self._place_fd)
+        if mtime_ns is not None:
+            os.utime(item.new, ns=(mtime_ns, mtime_ns), dir_fd=self._place_fd, follow_symlinks=False)
+
+    def _copy(self, fd: int, new: int, size: int, sparse: bool, hashes: Sequence[Any]) -> bool:
+        """Read exactly `size` bytes into the tar's buffer and write them from there, unless `new` is -1; False if there
+        are fewer."""
         tar, left = self._tar, size
         while left:
             if tar.filled == len(tar.view):
@@ -283,7 +249,9 @@ class Copier:
             if not count:
                 return False
             piece = tar.view[tar.filled : tar.filled + count]
-            if sparse:
+            if new < 0:
+                pass
+            elif sparse:
                 _write_sparse(new, piece)
             else:
                 _write(new, piece)
@@ -291,7 +259,7 @@ class Copier:
                 each.update(piece)
             tar.filled += count
             left -= count
-        if sparse:
+        if sparse and new >= 0:
             os.ftruncate(new, size)
         return True
 
@@ -338,7 +306,7 @@ class Copier:
             self._tar.put(header(path, kind, bits, uid, gid, 0, mtime_ns, link))
         head = checksum.header(item.given, mode, self._counted(status), link=link, device=device)
         total = hashlib.sha256(head).digest()
-        return (int(kind), bits, uid, gid, 0, mtime_ns, link, rdev, (), total, _NOTHING, row_of(status))
+        return (int(kind), bits, uid, gid, 0, mtime_ns, link, rdev, (), total, NOTHING, row_of(status))
 
 
 def _is_other(before: os.stat_result, after: os.stat_result) -> bool:

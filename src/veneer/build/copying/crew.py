@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from veneer.build.copying.buffer import BUFFER
-from veneer.build.copying.copier import Copied, Rules
+from veneer.build.copying.items import Copied, Rules
 from veneer.changeset.pool import WorkerDied, error_class
 from veneer.changeset.worker import Message, packed, receive, send
 

@@ -20,7 +20,8 @@ from veneer.build.context.hashing import owner, remember
 from veneer.build.context.scan import INODE, MODE, OWNER, SIZE, WIDTH, Folder, owner_in
 from veneer.build.context.select import Root
 from veneer.build.copying.buffer import BUFFER, Tar
-from veneer.build.copying.copier import Copied, Copier, Run, hidden_name
+from veneer.build.copying.copier import Copier, hidden_name
+from veneer.build.copying.items import Copied, Rules, Run
 from veneer.build.copying.plan import MADE, Child, Place, Plan, is_linked, is_single, row_at
 from veneer.changeset import metadata
 from veneer.changeset.common_header import header
@@ -144,10 +145,9 @@ class Filling:
             self._hashed(piece)
             return buffer
 
-        trees = [(origin.tree.fd, origin.rules) for origin in self._plan.origins]
         tar = Tar(buffer, full)
         copier = Copier(
-            self._root, trees, tar, latest_ns=self._latest_ns, replacing=self._replacing, umask=umask()
+            self._root, self._trees(), tar, latest_ns=self._latest_ns, replacing=self._replacing, umask=umask()
         )  # fmt: skip
         with contextlib.closing(copier):
             for job in self._jobs():
@@ -157,11 +157,21 @@ class Filling:
         tar.flush()
 
     def _by(self, crew: Crew) -> None:
-        trees = [(origin.tree.fd, origin.rules) for origin in self._plan.origins]
-        crew.begin(self._root, trees, latest_ns=self._latest_ns, replacing=self._replacing)
+        crew.begin(self._root, self._trees(), latest_ns=self._latest_ns, replacing=self._replacing)
         for job, copied in crew.work(self._jobs(), self._hashed):
             self._took(job, copied)
             self._listed(job)
+
+    def _trees(self) -> list[tuple[int, Rules]]:
+        """What a Copier is given of the origins; nothing moves from one file system to another."""
+        device = os.fstat(self._root).st_dev
+        return [
+            (
+                origin.tree.fd,
+                origin.rules.replaced(ours=origin.rules.ours and os.fstat(origin.tree.fd).st_dev == device),
+            )
+            for origin in self._plan.origins
+        ]
 
     def _listed(self, job: Job) -> None:
         """Note the directories that come next in a job, before what is in them: the index has the layer's order."""

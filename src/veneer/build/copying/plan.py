@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from veneer.build.context.failures import shown
 from veneer.build.context.scan import LINKS, MODE, MTIME, OWNER, WIDTH, Folder, Tree, owner_in
 from veneer.build.context.select import Root
-from veneer.build.copying.copier import Rules
+from veneer.build.copying.items import Rules
 from veneer.build.copying.modes import Change, change
 from veneer.build.state import InvalidStep
 from veneer.changeset.safepath import DIRECTORY

@@ -23,7 +23,8 @@ import sys
 from typing import Any
 
 from veneer.build.copying.buffer import BUFFER, Tar
-from veneer.build.copying.copier import Copier, Rules
+from veneer.build.copying.copier import Copier
+from veneer.build.copying.items import Rules
 from veneer.changeset.worker import Message, receive, send
 from veneer.errors import VeneerError
 
