@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from veneer.engine.engine import Engine
+from veneer.engine.looking.subject import Subject
 from veneer.view.web import serving
+from veneer.view.web.application import application
+from veneer.view.web.subjects import NOBODY
 
 BOUND = "127.0.0.1"
 
@@ -83,7 +86,9 @@ def unpacked(got: Got) -> bytes:
 
 
 @contextlib.contextmanager
-def served(engine: Engine, *, allowed: Collection[str] = (), host: str = BOUND) -> Iterator[Client]:
+def served(
+    engine: Engine, *, allowed: Collection[str] = (), host: str = BOUND, guests: Mapping[str, Subject] = NOBODY
+) -> Iterator[Client]:
     """A running server of the engine's images; all of it has ended when the block ends."""
     listening = serving.bound(BOUND, 0)
     up = threading.Event()
@@ -91,7 +96,7 @@ def served(engine: Engine, *, allowed: Collection[str] = (), host: str = BOUND) 
     over = asyncio.Event()
 
     async def main() -> None:
-        async with serving.running(engine, host, listening, allowed):
+        async with serving.running(listening, application(engine, host, allowed, guests)):
             up.set()
             await over.wait()
 

@@ -7,9 +7,19 @@ import contextlib
 from veneer.cli.app import App, Failure
 from veneer.cli.command import Command
 from veneer.cli.flags import Option, Parsed
+from veneer.cli.looked import SEVERAL, looked_at
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from veneer.engine.looking.subject import Subject
 
 HOST, PORT = "127.0.0.1", 8363
 MOST_PORT = 65535
+STORE = "store"
+_PREFIXES = {"archive": "archive:", "registry": "remote:", "container": "container:"}
+_FAR = ("archive", "registry")
 
 
 def run(app: App, given: Parsed) -> None:
@@ -21,7 +31,10 @@ def run(app: App, given: Parsed) -> None:
     _enter(app)
     from veneer.view.web import guard, serving
 
+    page = ""
+
     def ready(url: str) -> None:
+        url += page
         app.line(f"The images of {app.engine.config.root_name}: {url}")
         if not guard.is_loopback(host):
             app.warn(f"Warning: whoever reaches {url} sees what all images here are, and reads every file in them")
@@ -29,11 +42,41 @@ def run(app: App, given: Parsed) -> None:
         if browser is not None:
             browser.show(url)
 
-    try:
-        serving.serve(app.engine, host, port, allowed=given.texts("allow_host"), ready=ready)
-    finally:
+    with contextlib.ExitStack() as stack:
         if browser is not None:
-            browser.close()
+            stack.callback(browser.close)
+        refs, guests = _shown(app, given, stack)
+        page = _page(refs)
+        serving.serve(app.engine, host, port, allowed=given.texts("allow_host"), guests=guests, ready=ready)
+
+
+def _shown(app: App, given: Parsed, stack: contextlib.ExitStack) -> tuple[list[str], dict[str, Subject]]:
+    """What the images of the command line are called on the pages, and those of them that are not in the store.
+
+    These are read now, for no page asks for anything that lies elsewhere; they are open as long as `stack`.
+    """
+    refs: list[str] = []
+    guests: dict[str, Subject] = {}
+    for number, name in enumerate(given.arguments or ([""] if given.text("archive") else [])):
+        subject = stack.enter_context(looked_at(app, given, name, number))
+        where = subject.documents.where
+        ref = name if where == STORE else f"{_PREFIXES[where]}{subject.name}"
+        if where in _FAR and ref in guests:
+            raise Failure(f"two images would be called {ref}")
+        if where in _FAR:
+            _ = subject.indexes
+            guests[ref] = subject
+        refs.append(ref)
+    return refs, guests
+
+
+def _page(refs: Sequence[str]) -> str:
+    """The page to begin with."""
+    from urllib.parse import quote
+
+    if len(refs) > 1:
+        return f"compare?images={','.join(quote(ref, safe=':@/') for ref in refs)}"
+    return f"i/{quote(refs[0], safe=':@/')}" if refs else ""
 
 
 def _enter(app: App) -> None:
@@ -87,12 +130,14 @@ class _Browser:
 SERVE = Command(
     run,
     "Show the images of this store in a browser: layers, files, sizes, histories, side by side",
-    "[OPTIONS]",
+    "[OPTIONS] [IMAGE...]",
+    most=None,
     options=(
         Option("allow-host", "list", "Also answer to this name (default: only localhost and addresses)", many=True),
         Option("host", "string", "The address to listen at", shown_default=f'"{HOST}"'),
         Option("open", "bool", "Open a browser there"),
         Option("p,port", "string", "The port to listen at; 0 takes one that is free", shown_default=str(PORT)),
+        *SEVERAL,
     ),
     only_looks=True,
 )

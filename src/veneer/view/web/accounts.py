@@ -162,9 +162,11 @@ def _group(subjects: Subjects, image: Image, repository: str, named: list[str | 
 
 
 def dockerfile(subjects: Subjects, looked: Looked) -> Json:
-    """The Dockerfile again.  Raises BadQuery for a container."""
-    if looked.image is None:
+    """The Dockerfile again.  Raises BadQuery for what is not an image of the store."""
+    if looked.image is None and looked.subject.documents.where == "container":
         raise BadQuery("a container has no Dockerfile of its own", hint="ask for its image")
+    if looked.image is None:
+        raise BadQuery("the Dockerfile can be told of images of the store alone", hint="veneer pull, or veneer load")
     found = subjects.engine.images.dockerfile(looked.image)
     return {
         "text": found.text, "base": found.base, "found": found.found, "notes": list(found.notes),

@@ -8,13 +8,14 @@ from veneer.errors import VeneerError
 from veneer.view.web import answers, api, badge_routes, elders, files, guard, pages, shell, static_files
 from veneer.view.web.api import Asker
 from veneer.view.web.live import Live
-from veneer.view.web.subjects import Subjects
+from veneer.view.web.subjects import NOBODY, Subjects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from veneer.engine.engine import Engine
+    from veneer.engine.looking.subject import Subject
 
 MOST_SENT = 64 << 10
 """Bytes of the body of a request."""
@@ -22,12 +23,15 @@ _PROGRAMS = (api.PREFIX, "/badges/", "/registry/", "/v1/", "/static/")
 """Where answers are for programs, failures too."""
 
 
-def application(engine: Engine, bound: str, allowed: Collection[str] = ()) -> web.Application:
+def application(
+    engine: Engine, bound: str, allowed: Collection[str] = (), guests: Mapping[str, Subject] = NOBODY
+) -> web.Application:
     """The application for the images of `engine`, which stays open as long as it runs.
 
-    `bound` is the address it will listen at, `allowed` are further names that it answers to.
+    `bound` is the address it will listen at, `allowed` are further names that it answers to, `guests` images that are
+    not in the store, by what they are called here.
     """
-    subjects = Subjects(engine)
+    subjects = Subjects(engine, guests=guests)
     asker, live = Asker(engine, subjects), Live(engine)
     app = web.Application(middlewares=[guard.guarded(guard.Hosts(bound, allowed), _failed)], client_max_size=MOST_SENT)
     app.add_routes([

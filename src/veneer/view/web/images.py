@@ -38,7 +38,7 @@ def short(subjects: Subjects, image: Image, layers: int) -> Json:
 
 
 def image_list(subjects: Subjects, query: Query) -> list[Json]:
-    """The images of the store, newest first; with `q` those that say it in a name, an ID or a label."""
+    """The guests, and the images of the store, newest first; with `q` those that say it in a name, an ID or a label."""
     from veneer.engine.looking.origins import stacks
     from veneer.view.web.query import page_of
 
@@ -46,10 +46,29 @@ def image_list(subjects: Subjects, query: Query) -> list[Json]:
     wanted = query.text("q").lower().strip()
     if wanted:
         images = [image for image in images if says(image, wanted)]
-    first = page_of(query.text("after"))
-    images = images[first : first + query.number("limit", 10_000, most=10_000)]
+    first, limit = page_of(query.text("after")), query.number("limit", 10_000, most=10_000)
+    guests = guest_list(subjects, wanted)
+    here = guests[first : first + limit]
+    images = images[max(first - len(guests), 0) :][: limit - len(here)]
     found = stacks(subjects.engine, images)
-    return [short(subjects, image, len(stack.chain_ids)) for image, stack in zip(images, found, strict=True)]
+    return here + [short(subjects, image, len(stack.chain_ids)) for image, stack in zip(images, found, strict=True)]
+
+
+def guest_list(subjects: Subjects, wanted: str) -> list[Json]:
+    """The images that are not in the store, with `wanted` (lower case) in a name, the ID or a label."""
+    found = []
+    for ref, looked in subjects.guests.items():
+        config, account = looked.subject.config, looked.subject.account
+        texts = [ref, config.image_id.hex, *config.labels, *config.labels.values()]
+        if any(wanted in text.lower() for text in texts):
+            blobs = {blob.digest: blob.size for blob in looked.subject.documents.blobs if blob is not None}
+            found.append({
+                "ref": ref, "id": str(config.image_id), "tags": [], "platform": str(config.platform),
+                "created": words.moment(timestamp.parse(config.created)), "stored": account.stored,
+                "visible": account.visible, "blob_size": sum(blobs.values()) if blobs else None,
+                "layers": len(config.diff_ids),
+            })  # fmt: skip
+    return found
 
 
 def container_list(subjects: Subjects) -> list[Json]:

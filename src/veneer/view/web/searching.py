@@ -10,7 +10,7 @@ from itertools import islice
 from veneer.errors import VeneerError
 from veneer.view.texts import path_bytes
 from veneer.view.web import words
-from veneer.view.web.images import ref_of, says, short
+from veneer.view.web.images import guest_list, ref_of, says, short
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def search(subjects: Subjects, query: Query) -> Json:
     images = subjects.engine.images.list(all=False)
     lower = wanted.lower()
     named = [image for image in images if says(image, lower)] if wanted else []
-    documents = [short(subjects, image, len(image.config.diff_ids)) for image in named[:MOST_FOUND]]
+    documents = guest_list(subjects, lower) if wanted else []
+    documents += [short(subjects, image, len(image.config.diff_ids)) for image in named[:MOST_FOUND]]
     files, truncated = _files(subjects, wanted, query.text("image"), images) if wanted else ([], False)
     return {
         "q": wanted, "images": documents, "layers": _layers(subjects, lower), "files": files,
@@ -70,12 +71,13 @@ def _files(subjects: Subjects, wanted: str, name: str, images: list[Image]) -> t
     """(files of that name, whether there may be more)."""
     pattern = pattern_of(wanted)
     until = time.monotonic() + SECONDS
-    names = [name] if name else [str(image.id) for image in images[:MOST_SEARCHED]]
+    names = [name] if name else [*subjects.guests, *(str(image.id) for image in images[:MOST_SEARCHED])]
     found: list[Json] = []
     for each in names:
         try:
             with subjects.opened(each) as looked, looked.lock:
-                found += _files_of(looked, name or ref_of_looked(looked), pattern, MOST_FOUND - len(found), until)
+                ref = ref_of(looked.image) if looked.image is not None else each
+                found += _files_of(looked, name or ref, pattern, MOST_FOUND - len(found), until)
         except VeneerError:
             if name:
                 raise
@@ -83,10 +85,6 @@ def _files(subjects: Subjects, wanted: str, name: str, images: list[Image]) -> t
         if len(found) >= MOST_FOUND or time.monotonic() > until:
             return found, True
     return found, not name and len(images) > MOST_SEARCHED
-
-
-def ref_of_looked(looked: Looked) -> str:
-    return ref_of(looked.image) if looked.image is not None else looked.subject.name
 
 
 def _files_of(looked: Looked, ref: str, pattern: re.Pattern[bytes], most: int, until: float) -> list[Json]:

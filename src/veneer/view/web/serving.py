@@ -8,16 +8,18 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
 from aiohttp import web
 
 from veneer.errors import Conflict, Denied, InvalidRequest, Unavailable
 from veneer.view.web.application import application
+from veneer.view.web.subjects import NOBODY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from veneer.engine.engine import Engine
+    from veneer.engine.looking.subject import Subject
 
 DEFAULT_PORT = 8363
 """V-E-N-E on the keys of a telephone."""
@@ -85,40 +87,37 @@ def url_of(listening: socket.socket) -> str:
 
 
 def serve(
-    engine: Engine, host: str, port: int, *, allowed: Collection[str] = (),
+    engine: Engine, host: str, port: int, *, allowed: Collection[str] = (), guests: Mapping[str, Subject] = NOBODY,
     ready: Callable[[str], None] = lambda url: None,
 ) -> None:  # fmt: skip
     """Show the images of `engine` at that address until SIGINT or SIGTERM; `ready` is told its URL once it answers.
 
-    Port 0 takes any that is free; `allowed` are further names that the server answers to.  Raises what `bound` raises.
+    Port 0 takes any that is free; `allowed` are further names that the server answers to, `guests` images from
+    elsewhere by what they are called here, open until this returns.  Raises what `bound` raises.
     """
     listening = bound(host, port)
     try:
         with asyncio.Runner() as runner:
-            runner.run(_served(engine, host, listening, allowed, ready))
+            runner.run(_served(listening, application(engine, host, allowed, guests), ready))
     finally:
         listening.close()
 
 
-async def _served(
-    engine: Engine, host: str, listening: socket.socket, allowed: Collection[str], ready: Callable[[str], None]
-) -> None:
+async def _served(listening: socket.socket, app: web.Application, ready: Callable[[str], None]) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
-    async with running(engine, host, listening, allowed):
+    async with running(listening, app):
         ready(url_of(listening))
         await ended.wait()
 
 
 @contextlib.asynccontextmanager
-async def running(
-    engine: Engine, host: str, listening: socket.socket, allowed: Collection[str] = ()
-) -> AsyncIterator[None]:
+async def running(listening: socket.socket, app: web.Application) -> AsyncIterator[None]:
     """The application on a socket for as long as the block lasts."""
     runner = web.AppRunner(
-        application(engine, host, allowed), access_log=None, max_line_size=LONGEST_LINE, max_headers=MOST_HEADERS,
+        app, access_log=None, max_line_size=LONGEST_LINE, max_headers=MOST_HEADERS,
         max_field_size=LONGEST_HEADER, keepalive_timeout=IDLE_SECONDS, shutdown_timeout=LEAVE_SECONDS,
     )  # fmt: skip
     await runner.setup()

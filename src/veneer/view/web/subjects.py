@@ -18,6 +18,7 @@ from veneer.errors import NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from veneer.analysis.view import View
@@ -31,6 +32,7 @@ MOST_VIEWS = 12
 MOST_LISTS = 8
 """Of one image: sorted directories that are kept while somebody pages through them."""
 CONTAINER = "container:"
+NOBODY: Mapping[str, Subject] = {}
 CONTAINER_SECONDS = 5.0
 """How long what a container wrote is taken for what it has written; the questions of one page come within that."""
 
@@ -90,8 +92,10 @@ class Looked:
 class Subjects:
     """The images of one engine that are open."""
 
-    def __init__(self, engine: Engine, most: int = MOST_SUBJECTS) -> None:
+    def __init__(self, engine: Engine, most: int = MOST_SUBJECTS, *, guests: Mapping[str, Subject] = NOBODY) -> None:
         self.engine = engine
+        self.guests = {ref: Looked(subject, None, contextlib.ExitStack()) for ref, subject in guests.items()}
+        """Images that are not in the store; whoever brought them closes them."""
         self._most = most
         self._guard = threading.Lock()
         self._reading = threading.Lock()
@@ -127,10 +131,13 @@ class Subjects:
 
     @contextlib.contextmanager
     def opened(self, ref: str, platform: str = "") -> Iterator[Looked]:
-        """The image called `ref`, or the container called `container:NAME`, open for as long as it is needed.
+        """The image or the guest called `ref`, or the container called `container:NAME`, open as long as it is needed.
 
         Raises what `image` raises, and NoSuchContainer.
         """
+        if ref in self.guests:
+            yield self.guests[ref]
+            return
         name = ref.removeprefix(CONTAINER)
         looked = self._of_container(name) if name != ref else self._of_image(self.image(ref, platform))
         try:
