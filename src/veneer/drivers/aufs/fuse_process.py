@@ -33,11 +33,23 @@ def main() -> None:
         os._exit(0)
     os.dup2(os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC), 2)  # whoever started us reads it to its end
     if leash >= 0:
+        _make_room(device, room)
         _thread.start_new_thread(_end_with, (leash,))
     gc.freeze()
     gc.disable()  # nodes are taken apart when they are forgotten
     server.serve()
     os._exit(0)
+
+
+def _make_room(some: int, descriptors: int) -> None:
+    """Let the table of open files be now as large as it may become.
+
+    Each time it grows in a process of two threads the kernel waits until no processor looks at the old one, tens of
+    milliseconds that somebody's request would take longer.  Source: Linux fs/file.c, expand_fdtable.
+    """
+    import fcntl
+
+    os.close(fcntl.fcntl(some, fcntl.F_DUPFD_CLOEXEC, descriptors))
 
 
 def _end_with(process: int) -> None:
