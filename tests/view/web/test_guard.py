@@ -69,6 +69,23 @@ def test_pages_from_elsewhere_may_not_even_ask(site: Client, headers: dict[str, 
     assert site.send("/registry/analyze", "POST", headers=own, body=b'{"repos": []}').json == []
 
 
+ELSEWHERE = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+LINK = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+
+@pytest.mark.parametrize("target, headers, status", [
+    ("/api/v1/images", ELSEWHERE, 403), ("/api/v1/images/os:1", ELSEWHERE | {"Sec-Fetch-Site": "same-site"}, 403),
+    ("/static/app.js", ELSEWHERE | {"Sec-Fetch-Dest": "script"}, 403), ("/api/v1/events", ELSEWHERE, 403),
+    ("/i/os:1", LINK | {"Sec-Fetch-Dest": "iframe"}, 403), ("/i/os:1", LINK, 200), ("/?images=os:1", LINK, 302),
+    ("/badges/size/os:1.svg", ELSEWHERE, 200), ("/api/v1/badges/size/os:1.json", ELSEWHERE, 200),
+    ("/api/v1/images", {"Sec-Fetch-Site": "same-origin"}, 200), ("/api/v1/images", {"Sec-Fetch-Site": "none"}, 200),
+])  # fmt: skip
+def test_pages_from_elsewhere_lead_here_and_show_badges_and_that_is_all(
+    site: Client, target: str, headers: dict[str, str], status: int
+) -> None:
+    assert site.send(target, headers=headers).status == status
+
+
 def test_every_answer_says_what_browsers_are_to_heed(site: Client) -> None:
     for target in ("/", "/i/os:1", "/i/none", "/api/v1/images", "/api/v1/none", "/static/none", "/nowhere"):
         headers = site.send(target).headers

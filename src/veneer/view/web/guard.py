@@ -1,9 +1,10 @@
 """What every request must pass and every answer carries.
 
 A browser will send requests here for any page that asks it to.  The Host header says by which name it got here: a name
-that somebody else's DNS may point at this machine is not answered, so no foreign page reads an answer.  Nothing here
-changes anything: GET and HEAD alone are answered, but for one question that is asked by POST, and that not to pages
-from elsewhere.
+that somebody else's DNS may point at this machine is not answered, so no foreign page reads an answer.  Browsers also
+say from where a request comes (Fetch Metadata): pages from elsewhere may lead here, and show badges, but ask nothing;
+so not even how long an answer takes tells them anything.  Nothing here changes anything: GET and HEAD alone are
+answered, but for one question that is asked by POST.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ MOST_WAITING = 64
 """Requests that are answered or wait for it at once; more are told to come again."""
 ASKED_BY_POST = "/registry/analyze"
 ENDLESS = "/events"
+FOR_EVERYBODY = ("/badges/", "/api/v1/badges/")
+"""What pages from elsewhere show as their own."""
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _log = logging.getLogger(__name__)
 
@@ -112,6 +115,7 @@ def is_loopback(name: str) -> bool:
 def _method(request: web.Request) -> None:
     """Raises HTTPMethodNotAllowed, ForeignOrigin."""
     if request.method in ("GET", "HEAD"):
+        _origin(request)
         return
     if request.method != "POST" or request.path != ASKED_BY_POST:
         raise web.HTTPMethodNotAllowed(request.method, ["GET", "HEAD"])
@@ -119,6 +123,16 @@ def _method(request: web.Request) -> None:
     site = request.headers.get("Sec-Fetch-Site", "none")
     own = origin is None or origin.partition("://")[2].lower() == request.headers.get("Host", "").strip().lower()
     if not own or site not in ("none", "same-origin"):
+        raise ForeignOrigin("only pages of this server may ask that")
+
+
+def _origin(request: web.Request) -> None:
+    """Raises ForeignOrigin.  Source: W3C, Fetch Metadata Request Headers."""
+    headers = request.headers
+    if headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin"):
+        return
+    leads_here = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
+    if not leads_here and not request.path.startswith(FOR_EVERYBODY):
         raise ForeignOrigin("only pages of this server may ask that")
 
 
