@@ -13,8 +13,9 @@ from tests.cli.conftest import Veneer
 from veneer.testing.images import Tree, docker_archive, image
 
 BASE: Tree = {"data": b"d" * 1000}
-TOP: Tree = {"data": b"e" * 1000, "evil\n::error::x|y`z": b"1"}
-APP = image(BASE, TOP, {"evil\n::error::x|y`z": b"2"})
+EVIL = ("evil\n::error::x|y`z", "\ufffe]]>&<b>", "\udcff\x1b[31m\u202e", "a%0A%b\u0085")
+TOP: Tree = {"data": b"e" * 1000, **dict.fromkeys(EVIL, b"1")}
+APP = image(BASE, TOP, dict.fromkeys(EVIL, b"2"))
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_text_names_rule_limit_and_culprit(app: Veneer) -> None:
     assert "  1kB /data: overwritten, layer 2\n" in text
     assert text.endswith("FAIL: 0 of 2 rules kept\n")
     dive = app("check", "--metric", "dive", "demo/app:1").text
-    assert "waste 2kB" in dive
+    assert "waste 2.01kB" in dive
 
 
 def test_a_baseline_is_a_file_or_an_image(app: Veneer) -> None:
@@ -86,7 +87,10 @@ def test_every_format_says_the_same_and_survives_hostile_names(app: Veneer) -> N
     assert found["waste"][0]["path"] == "/data"
     suite = ElementTree.fromstring(of("junit"))
     assert (suite.get("tests"), suite.get("failures")) == ("2", "2")
+    assert {char for failure in suite.iter("failure") for char in failure.text or ""}.isdisjoint("\x1b\u202e\u0085")
+    assert "/\\ufffe]]>&<b>" in (suite[0][0].text or "")
     sarif = json.loads(of("sarif"))
+    assert len(sarif["runs"][0]["results"][0]["message"]["text"].split("\n- ")) == 2 + len(EVIL), "one line for each"
     assert [each["ruleId"] for each in sarif["runs"][0]["results"]] == ["min-efficiency", "max-waste-percent"]
     github = of("github").splitlines()
     assert [line.split("::")[1].split("=")[0] for line in github[:2]] == ["error title", "error title"]

@@ -433,7 +433,7 @@ def test_a_refusal_names_the_thing(app: Veneer, words: list[str], complaint: str
     assert answer.err.startswith(complaint)
 
 
-NAMES = ("new\nline", "\x1b[2Jclear", "\u202egnp.exe", "\udcff\udcfe", "tab\there")
+NAMES = ("new\nline", "\x1b[2Jclear", "\x9b2J", "\x7f", "\u202egnp.exe", "\udcff\udcfe", "tab\there")
 
 
 def test_hostile_names_cannot_move_the_cursor_and_are_found_as_they_are_shown(veneer: Veneer, tmp_path: Path) -> None:
@@ -444,8 +444,11 @@ def test_hostile_names_cannot_move_the_cursor_and_are_found_as_they_are_shown(ve
     assert veneer("load", "-i", str(archive)).code == 0
     for words in (["tree", "-a", "--depth", "0"], ["waste"], ["layers"], ["explain"], ["find"]):
         more = ["d/*"] if words == ["find"] else []
-        out = veneer("image", *words, "demo/hostile:1", *more, terminal=True).out.decode("utf-8", "surrogateescape")
-        assert not {"\x1b", "\u202e", "\udcff", "\t"} & set(out), words
+        for format in ([], ["--format", "json"]):
+            answer = veneer("image", *words, *format, "demo/hostile:1", *more, terminal=True)
+            out = answer.out.decode("utf-8", "surrogateescape")
+            assert not {"\x1b", "\x9b", "\x7f", "\u202e", "\udcff", "\t"} & set(out), words
+            assert not format or [json.loads(line) for line in out.splitlines()]
     lines = veneer("image", "find", "-q", "demo/hostile:1", "d/*").out.decode().splitlines()
     assert len(lines) == len(NAMES)
     for line in lines:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MOST = 5
 _MARKS = {"pass": "PASS", "fail": "FAIL", "skip": "SKIP"}
-_CONTROL = {code: " " for code in range(32) if code not in (9, 10, 13)}
+_NOT_IN_XML = {code: " " for code in range(32) if code not in (9, 10, 13)} | {0xFFFE: "\\ufffe", 0xFFFF: "\\uffff"}
 
 
 def _failed(found: Judgement) -> list[Verdict]:
@@ -123,7 +123,7 @@ def json(found: Judgement, file: str) -> str:
         "waste": [{"bytes": loss.bytes, "files": loss.files, "path": _path(loss.path), "cause": loss.cause.shown,
                    "holder": loss.holder + 1, "maker": loss.maker + 1} for loss in found.losses[:100]],
     }  # fmt: skip
-    return dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return dumps(document, indent=2) + "\n"
 
 
 def _path(path: bytes) -> str:
@@ -133,8 +133,8 @@ def _path(path: bytes) -> str:
 def _xml(value: str) -> str:
     from html import escape
 
-    # XML 1.0 has no place for most control characters, not even written as references.
-    return escape(harmless(value).translate(_CONTROL))
+    # XML 1.0 has no place for most control characters and for two more, not even written as references.
+    return escape(harmless(value).translate(_NOT_IN_XML))
 
 
 def junit(found: Judgement, file: str) -> str:
@@ -165,7 +165,7 @@ def sarif(found: Judgement, file: str) -> str:
     results = []
     for verdict in _failed(found):
         said = f"{found.figures.image}: {verdict.rule}: limit {verdict.limit}, found {verdict.found}"
-        more = "".join(f"\n- {detail}" for detail in verdict.details)
+        more = "".join(f"\n- {harmless(detail)}" for detail in verdict.details)
         results.append({"ruleId": verdict.rule, "level": "error", "message": {"text": harmless(said) + more},
                         "locations": [place]})  # fmt: skip
     driver = {
@@ -177,7 +177,7 @@ def sarif(found: Judgement, file: str) -> str:
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0",
         "runs": [{"tool": {"driver": driver}, "results": results}],
     }  # fmt: skip
-    return dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return dumps(document, indent=2) + "\n"
 
 
 def github(found: Judgement, file: str) -> str:
@@ -191,9 +191,9 @@ def github(found: Judgement, file: str) -> str:
     for verdict in found.verdicts:
         if verdict.status == "pass":
             continue
-        said = "\n".join([f"{found.figures.image}: limit {verdict.limit}, found {verdict.found}", *verdict.details])
+        said = [f"{found.figures.image}: limit {verdict.limit}, found {verdict.found}", *verdict.details]
         kind = "error" if verdict.status == "fail" else "notice"
         place = f"file={escaped(file, parameter=True)}," if file else ""
         title = escaped(f"veneer {verdict.rule}", parameter=True)
-        lines.append(f"::{kind} {place}title={title}::{escaped(harmless(said, keep=chr(10)))}")
+        lines.append(f"::{kind} {place}title={title}::{escaped(chr(10).join(map(harmless, said)))}")
     return "".join(line + "\n" for line in [*lines, _result(found)])

@@ -96,8 +96,13 @@ def _float(value: float) -> str:
     return repr(value)
 
 
+_ESCAPED = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F),
+                                                *range(0x2066, 0x206A))}  # fmt: skip
+"""What Go's encoder writes as \\uNNNN, and what else would reach a terminal as a command or turn a line around."""
+
+
 def to_json(value: object) -> str:
-    """`value` as Go's json encoder writes it: compact, without HTML escapes."""
+    """`value` as Go's json encoder writes it, compact, without HTML escapes; but any control character is escaped."""
     import json
 
     if isinstance(value, (NilMap, NilSlice)):
@@ -107,7 +112,7 @@ def to_json(value: object) -> str:
         row = to_json({key: value[key] for key in sorted(value)})
         return row.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_null)
-    return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return text if text.isascii() and "\x7f" not in text else text.translate(_ESCAPED)
 
 
 def _null(value: object) -> None:
