@@ -79,9 +79,10 @@ def main() -> None:
 
     sections: dict[str, str] = {}
     parts = chosen.parts.split(",")
-    if "journeys" in parts:
+    if "journeys" in parts or "looking" in parts:
         print("making the image", file=sys.stderr, flush=True)
         big = corpus(work, chosen.files, chosen.bytes)
+    if "journeys" in parts:
         taken = journeys(work, big, tools, chosen.rounds)
         sections["An image in and out"] = report.journeys_table(big, taken, absent)
     if "builds" in parts:
@@ -93,7 +94,7 @@ def main() -> None:
     if "metadata" in parts:
         sections["Looking at many images"] = report.metadata_table(metadata(work, engines, chosen.images))
     if "looking" in parts:
-        sections["Looking into an image"] = report.looking_table(looking(chosen.work, chosen.rounds))
+        sections["Looking into an image"] = report.looking_table(looking(chosen.work, chosen.rounds, big))
     if "viewing" in parts:
         sections["Looking with a browser"] = viewing_table(viewing(chosen.work, chosen.rounds))
     if "growth" in parts:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from benchmarks.journeys import Results, fresh
 from benchmarks.measure import Series, measured, memory_of, tree_of
-from benchmarks.tools import Dockerd, Podman, Tool, Veneer
+from benchmarks.tools import BridgedDockerd, Dockerd, Podman, Tool, Veneer
+from tests.support.private_host import private_host
 from tests.support.programs import run
 from veneer.testing.images import SampleLayer, directory, docker_archive, image, layer_tar
 
@@ -64,16 +65,19 @@ def archive(target: Path, busybox: Path) -> Path:
 
 
 def containers(work: Path, tools: Sequence[type[Tool]], rounds: int, runs: int) -> Containers:
-    """Measure; the tools take turns in each round, every one with its own warm store on one fresh ext4."""
+    """Measure; the tools take turns in each round, every one with its own warm store on one fresh ext4.
+
+    They share a host's network of their own, where dockerd has its bridge and its rules as it does elsewhere.
+    """
     made = Containers()
     busybox = work / "busybox.tar"
     run(Path(__file__).parents[1] / "scripts" / "rootfs.sh", "busybox", busybox)
-    with fresh(work) as folder:
+    with fresh(work) as folder, private_host():
         image_file = archive(work / "six.tar", busybox)
         engines = []
         try:
             for tool in tools:
-                engine = tool(folder)
+                engine = BridgedDockerd(folder) if tool is Dockerd else tool(folder)
                 engines.append(engine)
                 engine.fill(image_file)
             _turns(engines, rounds, made)

@@ -1,12 +1,17 @@
-"""How long looking into an image takes, on synthetic ones: their indexes are made, their layers are not."""
+"""How long looking into an image takes: on synthetic ones, whose indexes are made and whose layers are not, and on one
+in an archive that nobody has seen before."""
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from benchmarks.corpus import Corpus
 from benchmarks.measure import Series, measured
 from tests.support.programs import VENEER, run
 from veneer.changeset.entry import Kind
@@ -111,8 +116,41 @@ def many_images(work: Path, count: int) -> Path:
     return root
 
 
-def looking(work: Path, rounds: int) -> dict[tuple[str, str], Series]:
-    """Each operation on each shape, and `image shared` on many images; each in a new process, its start included."""
+_DECOMPRESS = """
+import sys
+from veneer.changeset.compression import decompressed
+buffer = bytearray(1 << 20)
+for path in sys.argv[1:]:
+    with open(path, "rb", buffering=0) as source:
+        plain = decompressed(source)
+        while plain.readinto(buffer):
+            pass
+"""
+
+
+def saved(work: Path, big: Corpus) -> Path:
+    """The image as an OCI archive, its layers compressed, in a file of its own."""
+    target = work / "looking" / f"saved-{big.files}-{big.bytes}.tar"
+    if target.exists():
+        return target
+    folder = work / "looking" / "layout"
+    blobs = folder / "blobs" / "sha256"
+    blobs.mkdir(parents=True, exist_ok=True)
+    for descriptor, path in zip(big.manifest.layers, big.blobs, strict=True):
+        os.link(path, blobs / descriptor.digest.hex)
+    (blobs / big.manifest.config.digest.hex).write_bytes(big.config)
+    (blobs / big.manifest.digest.hex).write_bytes(big.manifest.raw)
+    one = {"mediaType": big.manifest.media_type, "digest": str(big.manifest.digest), "size": len(big.manifest.raw)}
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [one]}))
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    run("tar", "--create", "--file", target, "--directory", folder, "oci-layout", "index.json", "blobs")
+    shutil.rmtree(folder)
+    return target
+
+
+def looking(work: Path, rounds: int, big: Corpus) -> dict[tuple[str, str], Series]:
+    """Each operation on each shape, `image shared` on many images, questions to the saved image `big`; each in a new
+    process, its start included."""
     (work / "looking").mkdir(parents=True, exist_ok=True)
     results: dict[tuple[str, str], Series] = {}
 
@@ -126,6 +164,12 @@ def looking(work: Path, rounds: int) -> dict[tuple[str, str], Series]:
             make(shape, folder)
         for operation in OPERATIONS:
             measure(shape.name, operation, [sys.executable, "-c", _ASK, operation, str(folder)])
+    archive = saved(work, big)
+    none = ["--root", str(work / "looking" / "no-store")]
+    what = f"an archive never seen, {big.bytes / 1e6:,.0f} MB in {big.files:,} files"
+    measure(what, "decompressed once", [sys.executable, "-c", _DECOMPRESS, *map(str, big.blobs)])
+    measure(what, "image waste", [str(VENEER), *none, "image", "waste", "--archive", str(archive)])
+    measure(what, "image find", [str(VENEER), *none, "image", "find", "--archive", str(archive), "*.so"])
     root = many_images(work, IMAGES)
     measure(f"{IMAGES:,} images", "image shared", [str(VENEER), "--root", str(root), "image", "shared"])
     return results

@@ -84,6 +84,8 @@ class Veneer(Tool):
 
 class Dockerd(Tool):
     name = "docker"
+    network = False
+    """Whether it makes its bridge and its rules, on the network of whoever begins it."""
 
     @classmethod
     def missing(cls) -> str:
@@ -91,7 +93,7 @@ class Dockerd(Tool):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._docker = Docker(folder)
+        self._docker = Docker(folder, network=self.network)
 
     def command(self, *words: str | Path) -> tuple[list[str], dict[str, str] | None]:
         return self._docker.command(*words)
@@ -104,6 +106,10 @@ class Dockerd(Tool):
         if left := run(*line, env=env).out.split():
             self.do("rm", "--force", *left, memory=False)
         self._docker.stop()
+
+
+class BridgedDockerd(Dockerd):
+    network = True
 
 
 PODMAN_PLAIN = ("--tls-verify=false",)
