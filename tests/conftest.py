@@ -26,6 +26,7 @@ _FOREIGN = ("VENEER_", "DOCKER_", "BUILDAH_", "CONTAINERS_", "REGISTRY_")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--operations", type=int, default=None, help="how many operations each driver's fuzzer tries")
+    parser.addoption("--seed", type=int, default=0, help="the first story that each driver's fuzzer tells")
     parser.addoption("--kills", type=int, default=12, help="how many processes each crash test kills")
 
 

@@ -8,6 +8,8 @@ for _part in ("attributes", "bench", "diff", "fuzz", "hostile", "laws", "life", 
     pytest.register_assert_rewrite(f"veneer.testing.driver_{_part}")
 
 _MARKS = {"passed": "yes", "failed": "NO", "skipped": "-"}
+"""`-`: skipped, or known to fail; why stands below the table."""
+_WORSE = ("yes", "-", "NO")
 _table: dict[str, dict[str, str]] = {}
 _reasons: dict[tuple[str, str], str] = {}
 
@@ -22,10 +24,14 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     sentence = rest.rpartition("::")[2].partition("[")[0].removeprefix("test_").replace("_", " ")
     row = _table.setdefault(sentence, {})
     mark = _MARKS[report.outcome]
-    if row.get(driver, "yes") != "NO":  # one failing variant fails the sentence
+    if (
+        _WORSE.index(mark) > _WORSE.index(row.get(driver, "yes")) or driver not in row
+    ):  # the worst of its variants counts
         row[driver] = mark
     if report.skipped and isinstance(report.longrepr, tuple):
         _reasons[driver, sentence] = report.longrepr[2].removeprefix("Skipped: ")
+    elif report.skipped and hasattr(report, "wasxfail"):
+        _reasons[driver, sentence] = report.wasxfail.removeprefix("reason: ")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -37,5 +43,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line("".join(driver.ljust(width) for driver in drivers))
     for sentence, row in _table.items():
         terminalreporter.write_line("".join(row.get(driver, "").ljust(width) for driver in drivers) + sentence)
+    shared: dict[tuple[str, str], list[str]] = {}
     for (driver, sentence), reason in _reasons.items():
-        terminalreporter.write_line(f"- {driver}: {sentence}: {reason}")
+        shared.setdefault((driver, reason), []).append(sentence)
+    for (driver, reason), sentences in shared.items():
+        which = "; ".join(sentences) if len(sentences) < 4 else f"{len(sentences)} sentences"
+        terminalreporter.write_line(f"- {driver}: {which}: {reason}")

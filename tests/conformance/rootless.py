@@ -21,6 +21,11 @@ class TestIt(DriverSuite):
     def make_driver(self, root):
         return {name}(root{arguments})
 """
+_OPTIONS = """
+def pytest_addoption(parser):
+    for name in ("--operations", "--seed"):
+        parser.addoption(name, type=int, default=None)
+"""
 _RUN = """
 import sys, pytest
 from hypothesis import HealthCheck, settings
@@ -31,16 +36,16 @@ settings.load_profile("here")
 entered = userns.enter()
 assert entered.kind == userns.RANGES, entered
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir=/mnt", "--basetemp=/mnt/tmp",
-    "--junit-xml=/mnt/said.xml", "/mnt/test_it.py"]))
+    "--junit-xml=/mnt/said.xml", *sys.argv[1:], "/mnt/test_it.py"]))
 """
 
 Told = dict[str, list[tuple[str, str]]]
 """Sentence (a test's name without its parameters) -> what became of each variant and why."""
 
 
-def told(factory: pytest.TempPathFactory, module: str, name: str, arguments: str = "") -> Told:
-    """What became of each sentence, of the driver that `name(root, *arguments)` of `module` makes."""
-    base = factory.getbasetemp()
+def told(request: pytest.FixtureRequest, module: str, name: str, arguments: str = "") -> Told:
+    """What became of each sentence that is to be run, of the driver that `name(root, *arguments)` of `module` makes."""
+    base = request.getfixturevalue("tmp_path_factory").getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent  # all workers': the first that comes runs the suite, the others read what it left
     title = "rootless-" + re.sub(r"\W+", "-", name + arguments).lower()
@@ -51,8 +56,9 @@ def told(factory: pytest.TempPathFactory, module: str, name: str, arguments: str
             home.mkdir()
             made = _SUITE.format(module=module, name=name, arguments=f", {arguments}" if arguments else "")
             (home / "test_it.py").write_text(made)
+            (home / "conftest.py").write_text(_OPTIONS)
             with plain_user(home, further_ids=True) as user:
-                done = user.python(_RUN, check=False)
+                done = user.python(_RUN, *_wanted(request), check=False)
             assert done.code in (0, 1), done.out + done.err
     found: Told = {}
     for case in ElementTree.parse(home / "said.xml").iter("testcase"):
@@ -60,9 +66,20 @@ def told(factory: pytest.TempPathFactory, module: str, name: str, arguments: str
         for part in case:
             if part.tag in ("failure", "error", "skipped"):
                 outcome = "skipped" if part.tag == "skipped" else "failed"
-                why = part.text or part.get("message") or ""
+                why = (part.get("message") if part.tag == "skipped" else part.text) or ""
         found.setdefault(re.sub(r"\[.*", "", case.get("name", "")), []).append((outcome, why))
     return found
+
+
+def _wanted(request: pytest.FixtureRequest) -> list[str]:
+    """pytest's words for what of the suite is asked for."""
+    words = [
+        f"{option}={value}" for option in ("--operations", "--seed") if (value := request.config.getoption(option))
+    ]
+    names = {item.name for item in request.session.items if item.path == request.path}
+    if len(names) < sum(name.startswith("test_") for name in dir(DriverSuite)):
+        words += ["-k", " or ".join(sorted(names))]
+    return words
 
 
 def sentence(name: str) -> Callable[[object, Told], None]:

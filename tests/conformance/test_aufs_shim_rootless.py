@@ -8,8 +8,8 @@ from tests.conformance import rootless
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> rootless.Told:
-    return rootless.told(tmp_path_factory, "veneer.drivers.aufs.driver", "Aufs", 'mounter="overlay-shim"')
+def told(request: pytest.FixtureRequest) -> rootless.Told:
+    return rootless.told(request, "veneer.drivers.aufs.driver", "Aufs", 'mounter="overlay-shim"')
 
 
 class TestAufsShimRootless:

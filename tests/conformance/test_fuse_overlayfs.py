@@ -14,7 +14,7 @@ from veneer.drivers.fuse_overlayfs import FuseOverlayfs
 from veneer.testing.driver_suite import DriverSuite
 
 _LINKS = "another name of a hard link is copied up, and what was written is not seen again"
-_FAULTS = {
+FAULTS = {
     "test_changing_one_name_of_a_hard_linked_file_changes_that_name": _LINKS,
     "test_a_file_that_differs_in_nothing_but_its_content_is_a_change": _LINKS,
     "test_odd_names_can_be_added_changed_and_deleted[name1]": "it ends when one of 255 bytes is deleted",
@@ -29,7 +29,7 @@ _FAULTS = {
 
 @pytest.fixture(autouse=True)
 def _faults_of_the_program(request: pytest.FixtureRequest) -> None:
-    fault = _FAULTS.get(request.node.originalname) or _FAULTS.get(request.node.name)
+    fault = FAULTS.get(request.node.originalname) or FAULTS.get(request.node.name)
     if fault:
         request.applymarker(pytest.mark.xfail(reason=f"fuse-overlayfs: {fault}", strict=False))
 

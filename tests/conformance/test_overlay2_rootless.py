@@ -8,8 +8,8 @@ from tests.conformance import rootless
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> rootless.Told:
-    return rootless.told(tmp_path_factory, "veneer.drivers.overlay2", "Overlay2")
+def told(request: pytest.FixtureRequest) -> rootless.Told:
+    return rootless.told(request, "veneer.drivers.overlay2", "Overlay2")
 
 
 class TestOverlay2Rootless:

@@ -1,7 +1,8 @@
 """The driver suite's fuzzer: random work on growing stacks, beside the same work where every layer is a full copy.
 
 Whatever is done in a mount has to have the same outcome in both, to look the same at once and after it was mounted
-anew, and to be the same layer, byte for byte.  `--operations` says how many operations to try.
+anew, and to be the same layer, byte for byte.  `--operations` says how many operations to try, `--seed` which story to
+begin with.
 """
 
 from __future__ import annotations
@@ -35,11 +36,12 @@ class FuzzSuite(DriverFixtures):
         self, bench: Bench, tmp_path: Path, request: pytest.FixtureRequest
     ) -> None:
         count = request.config.getoption("--operations", default=None) or DEFAULT
+        first = request.config.getoption("--seed", default=None) or 0
         keeps_links = _keeps_links(bench)
-        for seed in range(-(-count // _A_STORY)):
-            copies = Bench(Vfs(tmp_path / f"copies-{seed}"), tmp_path)
-            story = Story(seed, bench, copies, keeps_links=keeps_links)
-            story.tell(min(_A_STORY, count - seed * _A_STORY))
+        for number in range(-(-count // _A_STORY)):
+            copies = Bench(Vfs(tmp_path / f"copies-{number}"), tmp_path)
+            story = Story(first + number, bench, copies, keeps_links=keeps_links)
+            story.tell(min(_A_STORY, count - number * _A_STORY))
             for each in (bench, copies):
                 for snapshot in list(each.driver.snapshots()):
                     each.driver.remove(snapshot)
