@@ -52,6 +52,7 @@ def names(*addresses: str) -> Callable[[str, int], Sequence[str]]:
     "224.0.0.1", "239.1.1.1", "255.255.255.255", "192.0.2.1", "198.18.0.1", "240.0.0.1",
     "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "fd12::1", "ff02::1", "2001:db8::1",
     "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "2002:a00:1::", "64:ff9b::7f00:1", "2001:0:1:2:3:4:5:6",
+    "fec0::1", "::127.0.0.1", "::7f00:1", "64:ff9b:1::7f00:1", "5f00::1", "100::1",
 ])  # fmt: skip
 def test_nothing_is_sent_into_this_network(address: str) -> None:
     with pytest.raises(UnsafeTarget, match="no address of the open network"):

@@ -27,6 +27,8 @@ SIGNATURE, TIMESTAMP = "X-Veneer-Signature-256", "X-Veneer-Timestamp"
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Sequence[str]]
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All that IANA hands out of IPv6 for hosts of the open network."""
 
 
 class BadWebhook(InvalidRequest):
@@ -88,6 +90,8 @@ def is_public(address: Address) -> bool:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(inner)
+        if address not in _UNICAST:
+            return False  # site-local, IPv4-compatible, translated in this network: `is_global` does not know them all
     return address.is_global and not address.is_multicast
 
 
