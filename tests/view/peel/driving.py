@@ -88,6 +88,11 @@ class Driven:
     def text(self) -> str:
         return "\n".join(self.lines())
 
+    @property
+    def told(self) -> str:
+        """The last word in the corner."""
+        return [note.message for note in self.app._notifications][-1]
+
     def pane(self, name: str = "body") -> Pane:
         return self.app.screen.query_one(f"#{name}", Pane)
 
@@ -119,7 +124,12 @@ def around(engine: Engine) -> Around:
         return sorted(each.familiar for image in engine.store.images.list() for each in image.references)
 
     looking = engine.looking
-    return Around(looking.open, names, looking.stands_on, looking.shared_with)
+
+    def platforms(subject: Subject) -> dict[str, str]:
+        index = subject.documents.index
+        return {str(each.platform): "" for each in index.images()} if index is not None else {}
+
+    return Around(looking.open, names, looking.stands_on, looking.shared_with, platforms)
 
 
 @asynccontextmanager

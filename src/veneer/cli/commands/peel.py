@@ -32,11 +32,10 @@ def run(app: App, given: Parsed) -> None:
     from veneer.view.extras import need
 
     need("peel", "textual", "tui")
-    while True:
-        platform = _shown(app, given, name, path, (at, since))
-        if not platform:
-            return
-        given.values["platform"] = platform
+    left = _shown(app, given, name, path, (at, since))
+    while left is not None:
+        given.values["platform"], other = left
+        left = _shown(app, given, other or name, path, (None, None))
 
 
 def _named(app: App, given: Parsed) -> tuple[str, bytes]:
@@ -96,8 +95,10 @@ def _there(peel: Peel, path: bytes) -> bytes:
     raise NotThere(f"{shown_path(path)} is in no layer of {peel.subject.name}")
 
 
-def _shown(app: App, given: Parsed, name: str, path: bytes, ends: tuple[int | None, int | None]) -> str:
-    """The application, until it is left; the platform that is to be shown instead, "" for none."""
+def _shown(
+    app: App, given: Parsed, name: str, path: bytes, ends: tuple[int | None, int | None]
+) -> tuple[str, str] | None:  # fmt: skip
+    """The application, until it is left; the platform that is to be shown instead, and its image's name ("": this)."""
     from veneer.errors import VeneerError
     from veneer.view.peel.app import PeelApp
     from veneer.view.peel.around import News
@@ -110,7 +111,18 @@ def _shown(app: App, given: Parsed, name: str, path: bytes, ends: tuple[int | No
         left = PeelApp(peel, _around(app, given), _preferences(given), news, path=path).run()
     if isinstance(left, VeneerError):
         raise left
-    return left[1] if isinstance(left, tuple) else ""
+    return left[1:] if isinstance(left, tuple) else None
+
+
+def _platforms(app: App, subject: Subject) -> dict[str, str]:
+    """The platforms that a name can be looked at for, with the names of their images; see `Around`."""
+    index = subject.documents.index
+    if index is None:
+        return {}
+    if subject.documents.where != "store":
+        return {str(each.platform): "" for each in index.images() if each.platform}
+    here = {image.manifest: image for image in app.engine.images.list(all=True)}
+    return {str(each.platform): str(here[each.digest].id) for each in index.images() if each.digest in here}
 
 
 def _around(app: App, given: Parsed) -> Around:
@@ -129,7 +141,7 @@ def _around(app: App, given: Parsed) -> Around:
         return [reference.familiar for image in app.engine.store.images.list() for reference in image.references]
 
     looking = app.engine.looking
-    return Around(other, names, looking.stands_on, looking.shared_with)
+    return Around(other, names, looking.stands_on, looking.shared_with, lambda subject: _platforms(app, subject))
 
 
 def _preferences(given: Parsed) -> Preferences:

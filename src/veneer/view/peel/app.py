@@ -46,7 +46,7 @@ Ask { align: left bottom; background: $background 0%; }
 
 
 class PeelApp(App[Any], inherit_bindings=False):
-    """An image peeled.  Exits with None, with the error that ended it, or with ("platform", NAME)."""
+    """An image peeled.  Exits with None, with the error that ended it, or with ("platform", PLATFORM, NAME)."""
 
     CSS = CSS
     ENABLE_COMMAND_PALETTE = True

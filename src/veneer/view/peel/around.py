@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from veneer.progress import Report
@@ -20,9 +20,15 @@ BROWSER = "http://127.0.0.1:8363"
 """Where `veneer serve` is unless told otherwise."""
 
 
+def no_platforms(subject: Subject) -> Mapping[str, str]:
+    """Where nothing tells of others."""
+    return {}
+
+
 class Around(Value):
     """`open`: another image by its name, as the looking commands take names.  `names`: the images of the store.
-    `stands_on` and `shared_with` as of `engine.looking`.  `browser`: where `veneer serve` answers.
+    `stands_on` and `shared_with` as of `engine.looking`.  `platforms`: those the same name can be looked at for, each
+    with the name that image has, "" for the same.  `browser`: where `veneer serve` answers.
     """
 
     __slots__ = ()
@@ -30,6 +36,7 @@ class Around(Value):
     names: Callable[[], Sequence[str]]
     stands_on: Callable[[Subject], StandsOn | None]
     shared_with: Callable[[Subject], Sequence[SharedWith]]
+    platforms: Callable[[Subject], Mapping[str, str]] = no_platforms
     browser: str = BROWSER
 
 

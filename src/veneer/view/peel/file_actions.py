@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from veneer.view.peel.base import PeelScreen
 from veneer.view.peel.model import Peel
-from veneer.view.peel.spans import name_text, path_shown
+from veneer.view.peel.spans import name_text, path_shown, plain
 from veneer.view.peel.tree import MOST_MATCHES, Matches, Row, found_by, pattern
 from veneer.view.texts import path_text
 
@@ -282,13 +282,19 @@ class FileActions(PeelScreen):
         self.app.push_screen(About())
 
     def do_platform(self) -> None:
-        index = self.peel.subject.documents.index
-        names = [str(each.platform) for each in index.images() if each.platform] if index is not None else []
-        if not names:
-            self.peel_app.tell(f"nothing tells of other platforms than {self.peel.subject.config.platform}")
+        here = str(self.peel.subject.config.platform)
+        names = self.peel_app.around.platforms(self.peel.subject)
+        if not set(names) - {here}:
+            self.peel_app.tell(f"it can be looked at for no other platform than {here}")
             return
-        self.ask(f"Platform ({', '.join(names)})", lambda name: self.app.exit(("platform", name)) if name else None,
-                 str(self.peel.subject.config.platform))  # fmt: skip
+
+        def chosen(platform: str) -> None:
+            if platform in names:
+                self.app.exit(("platform", platform, names[platform]))
+            elif platform:
+                self.peel_app.tell(f"not for {plain(platform)}", bad=True)
+
+        self.ask(f"Platform ({', '.join(names)})", chosen, here)
 
     def url(self) -> str:
         """The page of the same image at the same place."""

@@ -130,8 +130,9 @@ def told(box: Box, room: int) -> str:
     """What the selected box is, in words."""
     if box.others:
         return cut(f"{box.others} small ones in {path_shown(box.path)}: {size(box.size)}", room)
-    waste = f", {size(box.waste)} of waste in it" if box.waste else ""
+    waste = f", {size(box.waste)} of waste" if box.waste else ""
     holders = box.line.sums.layers if box.line is not None else ()
     layers = f", layer{'s' if len(holders) > 1 else ''} {layer_numbers(holders)}" if holders else ""
-    entries = f", {box.line.sums.entries} entries" if box.line is not None and box.line.is_directory else ""
+    inside = box.line.sums.entries - 1 if box.line is not None and box.line.is_directory else 0
+    entries = f", {inside} entr{'y' if inside == 1 else 'ies'} in it" if inside > 0 else ""
     return cut(f"{path_shown(box.path)}: {size(box.size)}{waste}{layers}{entries}", room)

@@ -136,13 +136,13 @@ class Pane(ScrollView, can_focus=True, inherit_bindings=False):
         self.go(self.cursor + lines) if self.has_cursor else self.scroll_by(lines)
 
     def scroll_by(self, lines: int) -> None:
-        self.scroll_to(y=self.scroll_y + lines, animate=False, immediate=True)
+        self.scroll_to(y=self.scroll_y + lines, animate=False, immediate=True, force=True)
 
     def go(self, line: int) -> None:
         """The cursor to that line, or the nearest there is."""
         line = min(max(line, 0), max(self.count - 1, 0))
         if not self.has_cursor:
-            self.scroll_to(y=line, animate=False, immediate=True)
+            self.scroll_to(y=line, animate=False, immediate=True, force=True)
         elif line != self.cursor:
             self.cursor = line
             self.follow()

@@ -120,6 +120,7 @@ class Main(FileActions, PeelScreen):
         """Everything anew, after the slider moved or something came in."""
         self.update_layers()
         self.update_files()
+        self._tell_news()
         self.query_one("#top").refresh()
 
     def update_layers(self) -> None:
