@@ -115,7 +115,8 @@ def containers_table(taken: Containers) -> str:
     if taken.growth:
         grown = taken.growth
         more = f"{grown.mounts:+} mounts, {grown.processes:+} processes, {grown.cgroups:+} control groups"
-        text += f"\n{grown.runs:,} times `veneer run --rm` later: {more}, {grown.disk / 1e3:+,.0f} kB of disk.\n"
+        text += f"\n{grown.runs:,} times `veneer run --rm` later: {more}, "
+        text += f"{grown.disk / 1e3:+,.0f} kB of disk, of them {grown.events / 1e3:,.0f} kB the log of events.\n"
     return text
 
 
