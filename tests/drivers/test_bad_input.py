@@ -17,6 +17,7 @@ import pytest
 import veneer
 from tests.support.loop import NoLoopMounts, loop_mounted
 from tests.support.programs import needs, run
+from veneer.drivers import treecopy
 from veneer.drivers.aufs.driver import Aufs
 from veneer.drivers.driver import load, new_snapshot_id
 from veneer.drivers.protocol import StorageDriver
@@ -110,6 +111,29 @@ def test_a_read_only_disk_shows_its_layers_and_takes_no_more(name: str, disk: Pa
     finally:
         run("mount", "-o", "remount,rw", disk)
     assert bench.facts(base) == before
+
+
+def test_a_layer_that_goes_while_it_is_mounted_makes_errors_and_the_mount_lives_on(
+    name: str, disk: Path, tmp_path: Path
+) -> None:
+    bench = _bench(name, disk, tmp_path)
+    base = bench.layers(_lowest, lambda root: write(root, "d/nearer/file", "nearer"))
+    lowest = bench.own_facts(base[1:])
+    with bench.writing(base) as (_, root):
+        os.listdir(root / "d")
+        treecopy.delete_tree(bench.driver.directory(base[0]))
+        for folder, _, names in os.walk(root):
+            for each in names:
+                with contextlib.suppress(OSError):
+                    Path(folder, each).read_bytes()
+                with contextlib.suppress(OSError):
+                    Path(folder, each).chmod(0o600)
+        try:
+            (root / "new").write_text("new")
+        except FileNotFoundError:
+            assert name == "fuse-overlayfs"  # that program looks into every layer before it makes a name
+        assert (root / "big").read_bytes() == _BIG
+    assert bench.own_facts(base[1:]) == lowest
 
 
 @pytest.mark.parametrize("name", _SERVED)
