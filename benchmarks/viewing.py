@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.looking import SHAPES, Shape, make
-from benchmarks.measure import Measure, Series, memory_of
+from benchmarks.measure import Measure, Series, measured, memory_of
 from benchmarks.report import table
 from tests.support.programs import VENEER, run
 from veneer.engine.engine import open_engine
@@ -103,7 +103,7 @@ def asked(port: int, targets: Sequence[str]) -> float:
 
 
 def viewing(work: Path, rounds: int, shapes: Sequence[Shape] = SHAPES) -> Results:
-    """Each question to each shape; and images compared."""
+    """Each question to each shape, and its report; and images compared."""
     results: dict[tuple[str, str], Series] = {}
 
     def measure(root: Path, what: str, question: Question) -> None:
@@ -119,6 +119,10 @@ def viewing(work: Path, rounds: int, shapes: Sequence[Shape] = SHAPES) -> Result
         root = store(work / "viewing", shape, 1)
         for question in QUESTIONS:
             measure(root, shape.name, question)
+        written = results[shape.name, "a report written"] = Series(
+            [measured([str(VENEER), "--root", str(root), "report", "-o", str(root.parent / "report.html"), "view:1"])
+             for _ in range(rounds)])  # fmt: skip
+        print(f"  {shape.name}, report: {written.best * 1e3:.0f} ms", file=sys.stderr, flush=True)
     measure(store(work / "viewing", shapes[0], TOGETHER), shapes[0].name, COMPARE)
     return results
 

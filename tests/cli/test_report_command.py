@@ -110,6 +110,9 @@ def test_a_page_carries_what_draws_it_and_lets_nothing_else_run(app: Veneer) -> 
                       f"script-src {hashed(script)}")  # fmt: skip
     told = [json.loads(gzip.decompress(base64.b64decode(pack))) for pack in packs]
     assert [pack["image"]["ref"] for pack in told] == ["demo/app:1", "demo/base:1"]
+    assert told[0]["diffs"] == [] and [(each["a"], each["mode"]) for each in told[1]["diffs"]] == [
+        ("demo/app:1", "strict"), ("demo/app:1", "semantic")]  # fmt: skip
+    assert [each["path"] for each in told[1]["diffs"][0]["files"]] == ["/usr/big"]
     assert told[0]["image"]["layers"][0]["same_chain"]["base"] == "demo/base:1"
     assert not {"\x1b", "\u202e"} & set(text.partition("<body>")[2].rpartition("<script>")[0])
     assert not {"src", "href", "style", "onclick"} & {name for _, attributes in page.tags for name in attributes}

@@ -12,14 +12,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from veneer.engine.looking.judging import Judgement
+    from veneer.engine.looking.subject import Subject
+
 FAILED_EXIT = 1
 MAX_SIZE = "10MB"
 
 
 def run(app: App, given: Parsed) -> int:
-    from veneer.cli import report_html
     from veneer.cli.outfile import archive_out
-    from veneer.cli.report_style import Sheet
 
     alone(given, given.arguments)
     names = given.arguments or ([""] if needs_no_name(given) else [])
@@ -29,39 +30,74 @@ def run(app: App, given: Parsed) -> int:
         image_and(app, given, 0, REPORT.usage)
     if not given.text("output") and app.on_terminal:
         raise Failure("a page is nothing to read on a terminal: use -o or redirect")
-    limit = _limit(given.text("max_size"))
-    sheet = Sheet()
-    sections: list[str] = []
-    verdicts: list[str] = []
-    packs: list[bytes] = []
-    summaries: list[dict[str, Any]] = []
-    passed = True
-    for name in names:
-        with looked_at(app, given, name) as subject:
-            base = app.engine.looking.stands_on(subject)
-            found = None
-            if given.flag("check"):
-                from veneer.cli.commands.image_check import rules_of
-                from veneer.engine.looking.judging import judge
-
-                found = judge(subject, rules_of(given)[0], base_layers=base.layers if base else 0, size=human_size)
-                passed = passed and found.passed
-                verdicts.append(report_html.verdict(subject.name, found))
-            sections.append(report_html.section(subject, sheet))
-            summaries.append(report_html.summary(subject, found))
-            if not given.flag("plain"):
-                from veneer.view.web.embedded import embed
-
-                shared = app.engine.looking.shared_with(subject)
-                room = report_html.room(limit, len(names), sections[-1])
-                packs.append(embed(subject, room, shared=shared, base=base))
-    page = report_html.page(sections, summaries, sheet, verdicts=verdicts, packs=packs)
-    data = page.encode("utf-8", "backslashreplace")
-    if len(data) > limit and packs:
-        app.warn(f"Warning: the page has {human_size(len(data))}: what is left when all files are folded into the root")
+    report = _Report(app, given, len(names))
+    with looked_at(app, given, names[0]) as first:
+        report.add(first)
+        for name in names[1:]:
+            with looked_at(app, given, name) as subject:
+                report.add(subject, first)
+    page = report.page()
     with archive_out(app, given.text("output")) as out:
-        out.write(data)
-    return 0 if passed else FAILED_EXIT
+        out.write(page)
+    return 0 if report.passed else FAILED_EXIT
+
+
+class _Report:
+    """The page while images are added to it; how many there will be is known."""
+
+    def __init__(self, app: App, given: Parsed, images: int) -> None:
+        from veneer.cli.report_style import Sheet
+
+        self._app = app
+        self._given = given
+        self._images = images
+        self._limit = _limit(given.text("max_size"))
+        self._sheet = Sheet()
+        self._sections: list[str] = []
+        self._verdicts: list[str] = []
+        self._packs: list[bytes] = []
+        self._summaries: list[dict[str, Any]] = []
+        self.passed = True
+
+    def add(self, subject: Subject, *before: Subject) -> None:
+        """One more image, which is compared with those `before` it."""
+        from veneer.cli import report_html
+
+        base = self._app.engine.looking.stands_on(subject)
+        found = self._judged(subject, base.layers if base else 0)
+        section = report_html.section(subject, self._sheet)
+        self._sections.append(section)
+        self._summaries.append(report_html.summary(subject, found))
+        if not self._given.flag("plain"):
+            from veneer.view.web.embedded import embed
+
+            shared = self._app.engine.looking.shared_with(subject)
+            room = report_html.room(self._limit, self._images, section)
+            self._packs.append(embed(subject, room, shared=shared, base=base, before=before))
+
+    def _judged(self, subject: Subject, base_layers: int) -> Judgement | None:
+        if not self._given.flag("check"):
+            return None
+        from veneer.cli import report_html
+        from veneer.cli.commands.image_check import rules_of
+        from veneer.engine.looking.judging import judge
+
+        found = judge(subject, rules_of(self._given)[0], base_layers=base_layers, size=human_size)
+        self.passed = self.passed and found.passed
+        self._verdicts.append(report_html.verdict(subject.name, found))
+        return found
+
+    def page(self) -> bytes:
+        """The whole page; says so where it is larger than it was to be."""
+        from veneer.cli import report_html
+
+        page = report_html.page(
+            self._sections, self._summaries, self._sheet, verdicts=self._verdicts, packs=self._packs
+        ).encode("utf-8", "backslashreplace")
+        if self._packs and len(page) > self._limit:
+            self._app.warn(f"Warning: the page has {human_size(len(page))}: what is left when all files are folded "
+                           "into the root")  # fmt: skip
+        return page
 
 
 def _limit(text: str) -> int:

@@ -15,12 +15,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from veneer.analysis.comparison import Difference
     from veneer.analysis.sharing import Stack
+    from veneer.engine.looking.subject import Subject
     from veneer.oci.digest import ChainID, DiffID
     from veneer.view.web.query import Query
     from veneer.view.web.subjects import Looked, Subjects
     from veneer.view.web.words import Json
 
 MOST_IMAGES = 60
+MODES = (STRICT, SEMANTIC) = ("strict", "semantic")
 MOST_DIFFERENCES = 100_000
 """That are counted; what is beyond is not looked for."""
 
@@ -172,18 +174,28 @@ def _node(looked: Looked, stack: Stack, position: int) -> Json:
 
 def diff(first: Looked, second: Looked, names: tuple[str, str], query: Query) -> Json:
     """How two images differ: files by path, a page of them; settings and history rows.  Raises BadQuery."""
+    mode = query.choice("mode", MODES)
+    start, limit = page_of(query.text("after")), query.limit()
+    subjects = (first.subject, second.subject)
+    found: list[Difference] = first.kept(("diff", second.etag or id(second), mode), lambda: different(*subjects, mode))
+    return difference(subjects, names, mode, found, start, limit)
+
+
+def different(first: Subject, second: Subject, mode: str) -> list[Difference]:
+    """The files that differ."""
     from veneer.engine.looking import differences
 
-    mode = query.choice("mode", ("strict", "semantic"))
-    start, limit = page_of(query.text("after")), query.limit()
-    semantic = mode == "semantic"
-    subjects = (first.subject, second.subject)
+    return list(islice(differences.files(first, second, semantic=mode == SEMANTIC), MOST_DIFFERENCES))
 
-    def made() -> list[Difference]:
-        return list(islice(differences.files(*subjects, semantic=semantic), MOST_DIFFERENCES))
 
-    found: list[Difference] = first.kept(("diff", second.etag or id(second), semantic), made)
-    shown = found[start : start + limit]
+def difference(
+    subjects: tuple[Subject, Subject], names: tuple[str, str], mode: str, found: Sequence[Difference], start: int,
+    limit: int,
+) -> Json:  # fmt: skip
+    """A page of it: `limit` of the files that were `found`, from `start` on; settings and history whole."""
+    from veneer.engine.looking import differences
+
+    shown, semantic = found[start : start + limit], mode == SEMANTIC
     following = start + len(shown)
     return {
         "a": names[0], "b": names[1], "mode": mode, "total": len(found),

@@ -6,7 +6,8 @@ The piece is gzip of UTF-8 JSON, an object:
     veneer   the version that wrote it
     least    0: every path is here; else what stores less than so many bytes is folded into its directory
     image    as GET /api/v1/images/REF has it; `labels` as .../labels (without "identical"), `waste` an object with the
-             answers of .../waste?by=path, layer and cause, at most MOST_WASTE rows each
+             answers of .../waste?by=path, layer and cause, at most MOST_WASTE rows each; `diffs` a list with the
+             answers of .../diff in both modes for what it is compared with, at most MOST_DIFFERENT files each
     paths    columns, one item for each path, sorted by path components, a directory before what is in it; the first is
              the root:
                up      how many items before this one its directory is (0 for the root)
@@ -50,7 +51,7 @@ from veneer.analysis.events import entries_of
 from veneer.analysis.waste import adoptions, fates_of, links_of
 from veneer.changeset.entry import Kind
 from veneer.changeset.index_format import MODE_MASK
-from veneer.view.web import accounts, images, words
+from veneer.view.web import accounts, comparing, images, words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ FORMAT = 1
 LIMIT = 10_000_000
 """Bytes, where nobody says otherwise."""
 MOST_WASTE = 500
+MOST_DIFFERENT = 2000
 _LETTERS = {
     Kind.REGULAR: "f", Kind.DIRECTORY: "d", Kind.SYMLINK: "l", Kind.HARDLINK: "h", Kind.CHARACTER: "c",
     Kind.BLOCK: "b", Kind.FIFO: "p",
@@ -76,14 +78,16 @@ _FIRST_FOLD, _STEP = 4096, 8
 
 def embed(
     subject: Subject, limit_bytes: int = LIMIT, *, base: StandsOn | None = None, shared: Sequence[SharedWith] = (),
+    before: Sequence[Subject] = (),
 ) -> bytes:  # fmt: skip
     """The image in at most `limit_bytes` bytes, folded as far as that takes; see the module for the form.
 
-    What only other images tell comes from outside: `base`, and `shared` for each layer.  An image whose documents
+    What only other images tell comes from outside: `base`, `shared` for each layer, and those that it is compared with,
+    `before`.  An image whose documents
     alone are larger than the limit comes without any path but the root.
     """
     gathered = _Gathered(subject.table)
-    head = _head(subject, base, shared)
+    head = _head(subject, base, shared) | {"diffs": [diff for each in before for diff in _differences(each, subject)]}
     least = 0
     while True:
         data = words.as_json(head | {"least": least} | gathered.columns(least))
@@ -104,6 +108,12 @@ def _head(subject: Subject, base: StandsOn | None, shared: Sequence[SharedWith])
         "labels": accounts.labels_document(said),
         "waste": {by: accounts.ledger(subject, by, 0, MOST_WASTE) for by in ("path", "layer", "cause")},
     }  # fmt: skip
+
+
+def _differences(before: Subject, after: Subject) -> Iterator[Json]:
+    for mode in comparing.MODES:
+        found = comparing.different(before, after, mode)
+        yield comparing.difference((before, after), (before.name, after.name), mode, found, 0, MOST_DIFFERENT)
 
 
 class _Gathered:
