@@ -50,6 +50,25 @@ def test_a_container_lives_and_is_looked_at(user: PlainUser) -> None:
     assert "die" in user.veneer("events", "--since", "1h", "--until", "0s").out
 
 
+def test_one_that_runs_is_committed_as_it_stands_and_who_stood_still_before_stays_so(user: PlainUser) -> None:
+    forever = "i=0; while [ $((i+=1)) -lt 2000 ]; do echo $i >/i; sleep 0.02; done"
+    script = f"sleep 99 & kill -STOP $!; echo $! >/pid; {forever}"
+    user.veneer("run", "-d", "--network", "none", "--name", "box", "busybox:1", "sh", "-c", script)
+    read = ("exec", "box", "sh", "-c", "cat /i; grep State /proc/1/status /proc/$(cat /pid)/status")
+    until(lambda: user.veneer(*read, check=False).code == 0)
+    for _ in range(2):
+        user.veneer("container", "snapshot", "box", "snapshot:1")
+    number, first, second = user.veneer(*read).out.splitlines()
+    assert "T (stopped)" not in first and "T (stopped)" in second
+    until(lambda: user.veneer(*read).out.splitlines()[0] != number)
+    kept = user.veneer("run", "--rm", "--network", "none", "snapshot:1", "cat", "/i").out
+    assert int(kept) <= int(number)
+    user.veneer("rmi", "snapshot:1")
+    user.veneer("run", "-d", "--network", "none", "--pid", "host", "--name", "mixed", "busybox:1", "sleep", "99")
+    done = user.veneer("commit", "mixed", check=False)
+    assert done.code == 1 and "control groups" in done.err and "--pause=false" in done.err, done.err
+
+
 def test_what_a_killed_monitor_leaves_is_nothing(user: PlainUser) -> None:
     user.veneer("run", "-d", "--network", "none", "--name", "box", "busybox:1", "sleep", "996")
     monitor = int(user.python(

@@ -1,4 +1,4 @@
-"""What a container can see and do: by both runtimes, of root and of a plain user.
+"""What a container can see and do: by both runtimes, of root, and of plain users with further ids and without.
 
 One container a runtime and user looks at everything it can reach and tells it as JSON; the tests read that.
 """
@@ -9,20 +9,16 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.plain_user import UID, PlainUser, plain_user
-from tests.support.programs import Output, needs, veneer
+from tests.security.conftest import IMAGE, SECRET, Host, python_shown
+from tests.support.plain_user import UID
 from veneer.run.spec import CAPABILITIES, MASKED, READONLY
 
 pytestmark = pytest.mark.usefixtures("root_only")
-IMAGE = "box:1"
-SECRET = "CANARY"
-"""A file beside the data root: nothing leads a container to it."""
 
 PROBE = r"""
 import ctypes, errno, json, os, resource, socket, stat, sys
@@ -97,65 +93,10 @@ _MAY_PASS = {"name_to_handle_at"}
 """Docker's profile allows it, and a handle is of no use to who may not open one."""
 
 
-class Host:
-    """An engine with one image: root's, or a plain user's.  Call it like the command."""
-
-    def __init__(self, root: Path, user: PlainUser | None) -> None:
-        self.root = root
-        self.user = user
-
-    def __call__(self, *words: str | Path, check: bool = True) -> Output:
-        if self.user is not None:
-            return self.user.veneer(*words, check=check)
-        return veneer(*words, root=self.root, check=check)
-
-    def run(self, runtime: str, *words: str | Path, check: bool = True) -> Output:
-        return self("run", "--rm", "--network", "none", "--runtime", runtime, *words, check=check)
-
-
-def _python() -> tuple[str, list[str]]:
-    """The interpreter, and the options that show it to a container of a busybox image."""
-    path = os.path.realpath(str(getattr(sys, "_base_executable", sys.executable)))
-    prefix = sys.base_prefix
-    shown = [prefix] if prefix != "/usr" else [path]
-    for each in ("/usr/lib", "/lib", "/lib64"):
-        if os.path.isdir(each):
-            shown.append(f"{os.path.realpath(each)}:{each}")
-    return path, [word for each in shown for word in ("-v", f"{each if ':' in each else f'{each}:{each}'}:ro")]
-
-
-@pytest.fixture(scope="module", params=["root", "plain"])
-def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, busybox: Path) -> Iterator[Host]:
-    needs("crun", "runc")
-    folder = tmp_path_factory.mktemp("isolation")
-    folder.chmod(0o755)
-    if request.param == "root":
-        (folder / SECRET).write_text("secret")
-        made = Host(folder / "root", None)
-        made("import", busybox, IMAGE)
-        yield made
-        return
-    home = folder / "home"
-    home.mkdir()
-    with plain_user(home, further_ids=True) as user:
-        (home / SECRET).write_text("secret")
-        made = Host(home, user)
-        (home / "busybox.tar").write_bytes(busybox.read_bytes())
-        made("import", "/mnt/busybox.tar", IMAGE)
-        yield made
-        # What he has stored belongs to ids that only a namespace of his can remove.
-        user.veneer("unshare", "rm", "-rf", "/mnt/.local", "/mnt/.cache", check=False)
-
-
-@pytest.fixture(scope="module", params=["crun", "runc"])
-def runtime(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture(scope="module")
 def seen(host: Host, runtime: str) -> dict[str, Any]:
     """What a container without any options finds, whose work it is to find things."""
-    python, shown = _python()
+    python, shown = python_shown()
     secret = host.root / SECRET if host.user is None else Path("/mnt") / SECRET
     reachable = ":".join([str(secret), str(host.root), "/run/docker.sock", "/var/run/docker.sock"])
     outside = ":".join(str(pid) for pid in (os.getpid(), os.getppid()))
@@ -255,9 +196,10 @@ def test_its_environment_is_its_own(seen: dict[str, Any]) -> None:
 
 
 def test_no_new_privileges_and_no_capabilities_where_asked_for(host: Host, runtime: str) -> None:
+    user = "1" if host.has_ids else "0"
     said = host.run(
-        runtime, "--security-opt", "no-new-privileges", "--cap-drop", "ALL", "--user", "1:1", IMAGE, "grep", "-E",
-        "^(Cap|NoNew|Groups)", "/proc/self/status",
+        runtime, "--security-opt", "no-new-privileges", "--cap-drop", "ALL", "--user", f"{user}:{user}", IMAGE, "grep",
+        "-E", "^(Cap|NoNew|Groups)", "/proc/self/status",
     ).out  # fmt: skip
     found = {line.partition(":")[0]: line.partition(":")[2].split() for line in said.splitlines()}
     assert found["NoNewPrivs"] == ["1"]
@@ -266,6 +208,12 @@ def test_no_new_privileges_and_no_capabilities_where_asked_for(host: Host, runti
 
 
 def test_groups_are_those_asked_for(host: Host, runtime: str) -> None:
+    if not host.has_ids:
+        for words in (["--user", "5:6"], ["--user", "5"], ["--group-add", "7"]):
+            done = host.run(runtime, *words, IMAGE, "id", check=False)
+            assert done.code == 125 and "this user namespace does not have that id" in done.err
+            assert "/etc/subuid" in done.err
+        return
     assert host.run(runtime, "--user", "5:6", "--group-add", "7", IMAGE, "id").out.split()[:2] == ["uid=5", "gid=6"]
     assert host.run(runtime, "--user", "5:6", "--group-add", "7", IMAGE, "id", "-G").out.split() == ["6", "7"]
 
@@ -295,11 +243,7 @@ def test_a_setuid_program_on_a_mount_that_forbids_it_gives_nothing(
     (["--mount", "type=bind,source=ROOT,target=/s"], "data root"),
 ])  # fmt: skip
 def test_the_data_root_is_not_mounted(host: Host, runtime: str, words: list[str], why: str) -> None:
-    if host.user is not None:
-        root = host.user.veneer("info", "--format", "{{.DockerRootDir}}").out.strip()
-    else:
-        root = str(host.root)
-    given = [word.replace("ROOT", root) for word in words]
+    given = [word.replace("ROOT", host.data_root) for word in words]
     done = host.run(runtime, *given, IMAGE, "ls", "/s", check=False)
     assert done.code == 125 and why in done.err
 
@@ -336,7 +280,7 @@ def test_a_user_file_that_is_a_pipe_does_not_hang(host: Host, runtime: str) -> N
     host("rmi", f"{name}:1")
 
 
-@pytest.mark.parametrize("host", ["plain"], indirect=True)
+@pytest.mark.parametrize("host", ["ranges", "one id"], indirect=True)
 def test_ids_of_the_host_are_not_those_of_a_plain_users_container(host: Host, runtime: str) -> None:
     said = host.run(runtime, IMAGE, "cat", "/proc/self/uid_map").out.split()
     assert said[:3] == ["0", str(UID), "1"]
@@ -354,7 +298,7 @@ class TestLimits:
         assert host.run(runtime, IMAGE, "sh", "-c", shown, check=False).out.split() == ["4096"]
 
     def test_of_memory(self, host: Host, runtime: str) -> None:
-        python, shown = _python()
+        python, shown = python_shown()
         done = host.run(
             runtime, "-m", "32m", "--memory-swap", "32m", *shown, IMAGE, python, "-c", "b'x' * (200 << 20)", check=False
         )

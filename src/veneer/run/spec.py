@@ -357,13 +357,14 @@ def _system_mounts(process: Process, host: Host) -> list[Document]:
 
     quiet = ["nosuid", "noexec", "nodev"]
     writing = [] if process.privileged else ["ro"]
-    # The kernel lets only the owner of a network namespace mount its sysfs.
+    # The kernel lets only the owner of a namespace mount what shows it: sysfs its network, proc its processes.
     foreign_sysfs = not host.initial and process.network == "host"
+    foreign_proc = not host.initial and process.pid == "host"
     sys = made("none", "/sys", ["rbind", *quiet, "ro"], "/sys") if foreign_sysfs else made(
         "sysfs", "/sys", [*quiet, *writing])  # fmt: skip
     terminals = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
     found = [
-        made("proc", "/proc", quiet),
+        made("none", "/proc", ["rbind", *quiet], "/proc") if foreign_proc else made("proc", "/proc", quiet),
         made("tmpfs", "/dev", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         made("devpts", "/dev/pts", [*terminals, "gid=5"] if host.groups > 5 else terminals),
         sys,

@@ -110,6 +110,8 @@ def test_nothing_to_run_is_an_error() -> None:
     [
         ({"WorkingDir": "rel"}, {}, "the working directory 'rel' is invalid, it needs to be an absolute path"),
         ({"Env": ["=x"]}, {}, "invalid environment variable: =x"),
+        ({"Env": ["A=b\0c"]}, {}, "invalid environment variable: it has a NUL byte in it"),
+        ({"Cmd": ["a\0b"]}, {}, "a NUL byte cannot be given to a program"),
         ({}, {"Memory": 5}, "Minimum memory limit allowed is 6MB"),
         ({}, {"MemorySwap": 7 << 20}, "You should always set the Memory limit when using Memoryswap limit"),
         ({}, {"RestartPolicy": {"Name": "sometimes"}}, "invalid restart policy 'sometimes'"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from veneer.engine.containers.spelling import InvalidContainer
+from veneer.engine.containers.spelling import InvalidContainer, check_words
 from veneer.run.spec import ALL_CAPABILITIES
 
 TYPE_CHECKING = False
@@ -33,6 +33,7 @@ def check(config: Mapping[str, Any], host: Mapping[str, Any]) -> None:
             raise InvalidContainer(f"invalid environment variable: {pair}")
         if "\0" in pair:
             raise InvalidContainer("invalid environment variable: it has a NUL byte in it")
+    check_words([*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())])
     directory = config.get("WorkingDir") or ""
     if directory and not directory.startswith("/"):
         raise InvalidContainer(f"the working directory '{directory}' is invalid, it needs to be an absolute path")

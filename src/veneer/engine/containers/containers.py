@@ -184,10 +184,15 @@ class Containers:
         update(self._engine, self.get(name), changes)
 
     def exec(self, name: str, request: Mapping[str, Any]) -> Stream:
-        """Run one more program in a container that runs; `request` is docker's ExecConfig.  Raises NotRunning."""
+        """Run one more program in a container that runs; `request` is docker's ExecConfig.
+
+        Raises NotRunning, InvalidContainer.
+        """
+        from veneer.engine.containers.spelling import check_words
         from veneer.run.monitor.client import IsPaused, connect
 
         container = self.get(name)
+        check_words([*(request.get("Cmd") or ()), *(request.get("Env") or ())])
         try:
             return connect(self._store.containers.folder(container.id)).exec(dict(request))
         except IsPaused:

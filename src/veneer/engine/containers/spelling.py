@@ -39,6 +39,12 @@ class InvalidContainer(InvalidRequest):
     """A container that cannot be as it was asked for."""
 
 
+def check_words(words: Iterable[str]) -> None:
+    """Raise InvalidContainer for words of a command that would be cut off where they have a NUL byte."""
+    if any("\0" in word for word in words):
+        raise InvalidContainer("a NUL byte cannot be given to a program")
+
+
 def whole(text: str, bits: int = 63, *, signed: bool = True) -> int:
     """A number of at most so many bits.  Raises InvalidContainer in the words of Go's parser."""
     parser = "ParseInt" if signed else "ParseUint"

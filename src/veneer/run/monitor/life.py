@@ -14,7 +14,7 @@ from pathlib import Path
 from veneer.errors import VeneerError
 from veneer.run.failures import ContainerFailed
 from veneer.run.host import host
-from veneer.run.monitor import groups, state, volumes
+from veneer.run.monitor import groups, standstill, state, volumes
 from veneer.run.monitor.assembly import Assembly
 from veneer.run.monitor.calls import Calls
 from veneer.run.monitor.client import NotRunning
@@ -67,6 +67,7 @@ class Life:
         """Called by the end, before the lock is let go."""
         self.network = Networking(job)
         self._alive: int | None = None
+        self._stood: list[int] | None = None
         self._count = 0
         self._log: LogFile | None = None
         self._stopping: Future[None] = Future()
@@ -297,17 +298,24 @@ class Life:
         """Have it go on if it is paused."""
         if self.state.status == state.PAUSED:
             try:
-                await self.calls.do("resume", self.name)
+                if self._stood is None:
+                    await self.calls.do("resume", self.name)
             except ContainerFailed:
                 if not self._ended.is_set:  # else it was killed, and that let it go
                     raise
+            if self._stood is not None:
+                standstill.end(self._stood)
+                self._stood = None
             if self.state.status == state.PAUSED:
                 self._note(status=state.RUNNING)
                 self.tell("unpause")
 
     async def pause(self) -> None:
-        """Have it stand still."""
-        await self.calls.do("pause", self.name)
+        """Have it stand still; where there are no control groups it must not be for long."""
+        if self.assembly.cgroup:
+            await self.calls.do("pause", self.name)
+        else:
+            self._stood = standstill.begin()
         if self.state.status == state.RUNNING:
             self._note(status=state.PAUSED)
             self.tell("pause")

@@ -14,7 +14,7 @@ import socket
 
 from veneer.errors import InvalidRequest, VeneerError
 from veneer.run.failures import NoLimits
-from veneer.run.monitor import client, failures, groups, protocol, state
+from veneer.run.monitor import client, failures, groups, protocol, standstill, state
 from veneer.run.monitor.connection import Connection
 from veneer.run.monitor.loop import READ, Future, Loop
 from veneer.run.monitor.namespaces import host_pid
@@ -186,7 +186,8 @@ class Server:
         life.require_running()
         if life.state.status == state.PAUSED:
             return {}
-        self._require_groups("pause")
+        if not standstill.is_possible():
+            self._require_groups("pause", "be root, or commit with --pause=false")
         await life.pause()
         if connection.is_open:
             connection.on_close = lambda: self._loop.spawn(life.unpause())
@@ -266,9 +267,9 @@ class Server:
         self._life.network.serve_names()
         return {}
 
-    def _require_groups(self, verb: str) -> None:
+    def _require_groups(self, verb: str, hint: str = "be root") -> None:
         if not self._life.assembly.cgroup:
-            raise NoLimits(f"{verb} needs control groups, and this user may not make any", hint="be root")
+            raise NoLimits(f"{verb} needs control groups, and this user may not make any", hint=hint)
 
 
 def _not_now(kind: int, content: bytes) -> None:
