@@ -11,11 +11,11 @@ PYTEST := $(BIN)/python -m pytest
 # What `make test` needs beside Python, as program=Debian package; asked for by `command -v`, so it costs nothing.
 TEST_PROGRAMS := docker-registry=docker-registry skopeo=skopeo runc=runc crun=crun busybox=busybox-static umoci=umoci \
 	htpasswd=apache2-utils git=git ssh-agent=openssh-client mkfs.ext4=e2fsprogs mount=mount setpriv=util-linux setfattr=attr setcap=libcap2-bin mkfs.xfs=xfsprogs newuidmap=uidmap fuse-overlayfs=fuse-overlayfs \
-	slirp4netns=slirp4netns mmdebstrap=mmdebstrap psql=postgresql-client nft=nftables ip=iproute2 iptables=iptables ps=procps
+	slirp4netns=slirp4netns mmdebstrap=mmdebstrap psql=postgresql-client nft=nftables ip=iproute2 iptables=iptables ps=procps chromium=chromium
 # The big peers that `make compat` and `make bench` stand beside.
 PEERS := dockerd=docker.io iptables=iptables podman=podman buildah=buildah
 
-.PHONY: help setup demo test conformance types lint format arch docs bench compat buildtable bench-drivers posix lock clean
+.PHONY: help setup demo test conformance types lint format arch docs bench compat buildtable bench-drivers posix web web-test pictures lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,20 @@ bench-drivers: .venv/.ready ## what mounts of each storage driver cost; writes t
 posix: .venv/.ready ## file system tests from elsewhere on every storage driver; writes docs/posix.md
 	@scripts/debian.sh $(TEST_PROGRAMS) stress-ng=stress-ng setfacl=acl getfattr=attr perl=perl xz=xz-utils cc=build-essential
 	@$(BIN)/python -m tests.drivers.posix $(ARGS)
+
+web: web-test ## build the pages' front end from web/ into the package (needs node and npm; nothing else does)
+	@cd web && node build.mjs
+
+web-test: web/node_modules/.ready ## types and unit tests of the front end (needs node and npm)
+	@cd web && npx --no-install tsc --noEmit && node --test test/*.test.js
+
+web/node_modules/.ready: web/package.json web/package-lock.json
+	@cd web && npm ci --silent --no-audit --no-fund </dev/null
+	@touch $@
+
+pictures: .venv/.ready ## take the README's pictures anew
+	@scripts/debian.sh chromium=chromium
+	@$(BIN)/python -m tests.view.browser.pictures
 
 lock: ## write the pinned dependencies anew from pyproject.toml
 	@scripts/lock.sh

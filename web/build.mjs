@@ -16,14 +16,23 @@ function sources() {
   return [...src, 'build.mjs', 'package.json', 'package-lock.json'].sort();
 }
 
+/** Under what conditions the packages in the bundle are given, in their own words. */
+function licences() {
+  const {dependencies} = JSON.parse(readFileSync(join(here, 'package.json'), 'utf8'));
+  const texts = Object.entries(dependencies).map(([name, version]) =>
+    `${name} ${version}\n\n${readFileSync(join(here, 'node_modules', name, 'LICENSE'), 'utf8').trim()}`);
+  return `/*! This script contains:\n\n${texts.join('\n\n\n')}\n*/`;
+}
+
 await build({
   entryPoints: {app: join(here, 'src/main.js')},
   bundle: true,
   minify: true,
   format: 'iife',
   target: ['es2022'],
-  charset: 'ascii', // a report stands in a page of any encoding
-  legalComments: 'eof',
+  charset: 'utf8', // as the pages are that it stands in
+  legalComments: 'none', // the whole texts instead, as their conditions ask for
+  footer: {js: licences()},
   outdir: out,
 });
 

@@ -4,8 +4,10 @@ import {html, nothing, render} from 'lit-html';
 import {Asked} from './data/asked.js';
 import {Router} from './router.js';
 import {trouble} from './parts/trouble.js';
+import {find, open} from './parts/find.js';
 import {help, keys} from './parts/help.js';
-import {mark} from './parts/icons.js';
+import {copied} from './parts/copy.js';
+import {lens, linked, mark} from './parts/icons.js';
 import {current, next} from './theme.js';
 import {compare} from './pages/compare.js';
 import {diff} from './pages/diff.js';
@@ -91,11 +93,13 @@ export class App {
           ${this.#link('images', 'Images')}${this.#link('compare', 'Compare')}
         </nav>
         <span class="grow"></span>
-        <button class="quiet" @click=${() => this.#theme()} aria-label=${`Theme: ${current()}`} title="Theme: auto, light, dark">◐ <span>${current()}</span></button>
+        <button class="quiet find" @click=${() => this.find()} aria-haspopup="dialog" aria-label="Find" title="Find an image, a layer, a file (/)">${lens()} <span>Find</span> <kbd>/</kbd></button>
+        <button class="quiet" @click=${() => copied(this, location.href)} aria-label="Copy the link to this view" title="Copy the link to this view">${linked()}</button>
+        <button class="quiet theme" @click=${() => this.#theme()} aria-label=${`Theme: ${current()}`} title="Theme: auto, light, dark">◐ <span>${current()}</span></button>
         <button class="quiet" @click=${() => this.ask()} aria-haspopup="dialog" title="Keys (?)" aria-label="Keys and help">?</button>
       </header>
-      <main id="page" tabindex="-1">${body}</main>
-      ${help()}
+      <main id="page" tabindex="-1" aria-busy=${this.asked.pending ? 'true' : 'false'}>${body}</main>
+      ${help()}${find(this)}
       <div class="sr" role="status" aria-live="polite">${this.said || nothing}</div>`, this.root);
     const after = this.after;
     this.after = [];
@@ -110,6 +114,10 @@ export class App {
 
   #theme() {
     this.say(`Theme: ${next()}`);
+  }
+
+  find() {
+    open(this);
   }
 
   ask() {

@@ -214,6 +214,8 @@ interface DataSource {
   tags(ref: string): Promise<{ groups: TagGroup[] }>;
   dockerfile(ref: string): Promise<Dockerfile>;
   whatif(ref: string, squash: string): Promise<{ saved: number; stored: number; stored_now: number }>;
+  without(ref: string, path: string): Promise<{ saved: number; stored: number; stored_now: number }>;
+  having(ref: string, other: string): Promise<{ pull: number | null; pull_now: number | null }>;
   compare(refs: string[]): Promise<Comparison>;
   diff(a: string, b: string, mode: string, after?: string): Promise<Difference>;
   layerImages(diffId: string): Promise<Places>;

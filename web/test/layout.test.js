@@ -166,10 +166,9 @@ test('the given order stays, and splits boxes if it must', () => {
   assert.deepEqual(runs([0, 1, 2, 5, 7, 8]), [[0, 3], [5, 1], [7, 2]]);
 });
 
-test('layers in a pile have room for their words, and what is left by bytes', () => {
-  const heights = pile([100, 0, 300], 490, 30);
-  assert.deepEqual(heights, [130, 30, 330]);
-  assert.deepEqual(pile([0, 0], 100), [30, 30]);
+test('layers in a pile are as high as they are heavy, but have room for their words', () => {
+  assert.deepEqual(pile([100, 0, 300], 400, 30), [{height: 100, scaled: true}, {height: 30, scaled: false}, {height: 300, scaled: true}]);
+  assert.deepEqual(pile([0, 0], 100), [{height: 30, scaled: false}, {height: 30, scaled: false}]);
 });
 
 test('two texts line by line: what went, what came, little around it; put together they are the texts', () => {

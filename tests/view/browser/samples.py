@@ -230,3 +230,51 @@ def fill(engine: Engine, scale: int = 1) -> None:
     for name, one in images(scale):
         engine.images.load(io.BytesIO(oci_archive((name, one))))
     engine.images.tag("shop/api:2.4", "shop/api:latest")
+
+
+EVIL_NAMES = {
+    "<script>pwned=1</script>": "<script>pwned=1<",
+    "<img src=x onerror=pwned=1>": "<img src=x onerror=pwned=1>",
+    '"><svg onload=pwned=1>': '"><svg onload=pwned=1>',
+    "${pwned=1}{{pwned=1}}": "${pwned=1}{{pwned=1}}",
+    "javascript:pwned=1": "javascript:pwned=1",
+    "line\nfeed": "line\\nfeed",
+    "esc\x1b[31m": "esc\\x1b[31m",
+    "\u202etxt.exe": "\\u{202e}txt.exe",
+    "zero\u200bwidth": "zero\\u{200b}width",
+    "bad\udcff\udcfe": "bad\\xff\\xfe",
+    "?q=1&at=2#x": "?q=1&at=2#x",
+    "percent%2e%2e%2f": "percent%2e%2e%2f",
+    "back\\slash": "back\\slash",
+    "\u05d0\u05d1\u05d2 (1)": "\u05d0\u05d1\u05d2 (1)",
+    "z" + "\u0337\u0322\u0334" * 40: "z\u0337",
+    "m" * 250: "m" * 250,
+}
+"""Names of files, and how (the beginning of) each has to be seen."""
+_EVIL = "</script><script>pwned=1</script><img src=x onerror=pwned=1>\"'\u202e\x1b]0;x\x07\n"
+DEEP = "deep/" + "/".join(["d" * 210] * 19)
+"""A path of 4,000 bytes."""
+
+
+def fill_hostile(engine: Engine) -> None:
+    """An image whose every text wants to be something else."""
+    names: dict[str, Member | bytes] = {"d": directory(), "etc": directory(), "etc/motd": b"one\ntwo\nthree\n"}
+    for number, name in enumerate(EVIL_NAMES):
+        names[f"d/{name.replace('/', chr(0x2215))}"] = noise(200 + number, str(number))
+    _above(names, DEEP, 0)
+    names[DEEP] = b"here"
+    names["d/link"] = symlink(_EVIL)
+    again: dict[str, Member | bytes] = {"etc/motd": f"one\n2 {_EVIL}\nthree\n".encode()}
+    rows = [
+        HistoryEntry("2026-10-20T00:00:00Z", f"RUN echo {_EVIL}{'x' * 3000}", author=_EVIL, comment=_EVIL),
+        HistoryEntry("2026-10-20T00:00:00Z", f"ENV A={_EVIL}", empty_layer=True),
+        HistoryEntry("not a time", f"COPY {_EVIL} /etc/"),
+    ]
+    labels = {
+        "x": _EVIL, _EVIL: "y", "long" * 60: "y" * 3000, "org.opencontainers.image.source": "javascript:pwned=1",
+        "org.opencontainers.image.title": _EVIL, "org.opencontainers.image.licenses": _EVIL,
+        "org.opencontainers.image.url": "https://example.com/" + _EVIL,
+    }  # fmt: skip
+    config: dict[str, object] = {"Cmd": [_EVIL], "Labels": labels, "User": _EVIL, "WorkingDir": "/" + "w" * 900}
+    made = image(names, again, history=rows, config=config)
+    engine.images.load(io.BytesIO(oci_archive(("evil:1", made))))

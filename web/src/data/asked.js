@@ -13,6 +13,9 @@ export class Asked {
     this.answers = new Map();
     /** @type {Map<string, Answer<any>>} */
     this.slots = new Map();
+    /** @type {Map<string, Answer<any>>} what was answered before it may have become different */
+    this.stale = new Map();
+    this.pending = 0;
   }
 
   /** @template T @param {string} key @param {() => Promise<T>} ask @returns {Answer<T>} */
@@ -20,18 +23,21 @@ export class Asked {
     const known = this.answers.get(key);
     if (known) return known;
     /** @type {Answer<T>} */
-    const answer = {pending: true};
+    const answer = {value: this.stale.get(key)?.value, pending: true};
     if (this.answers.size >= MOST) this.answers.delete(/** @type {string} */ (this.answers.keys().next().value));
     this.answers.set(key, answer);
+    this.pending += 1;
     ask().then(
       (value) => {
         answer.value = value;
       },
       (error) => {
+        answer.value = undefined;
         answer.error = error;
       },
     ).finally(() => {
       answer.pending = false;
+      this.pending -= 1;
       this.redraw();
     });
     return answer;
@@ -42,14 +48,16 @@ export class Asked {
   latest(slot, key, ask) {
     const answer = this.get(key, ask);
     const before = this.slots.get(slot);
-    if (answer.pending && before?.value !== undefined) return {value: before.value, pending: true};
+    if (answer.pending && answer.value === undefined && before?.value !== undefined) return {value: before.value, pending: true};
     this.slots.set(slot, answer);
     return answer;
   }
 
-  /** Whatever was answered may be different now. */
+  /** Whatever was answered may be different now; it is shown until the new answer has come, so nothing flickers and
+   * the focus stays where it is. */
   forget() {
-    this.answers.clear();
+    this.stale = this.answers;
+    this.answers = new Map();
     this.redraw();
   }
 }

@@ -13,6 +13,8 @@ async function unpacked(packed) {
   return JSON.parse(await new Response(stream).text());
 }
 
+const MOST_FOUND = 50;
+
 /** @implements {DataSource} */
 export class EmbeddedSource {
   embedded = true;
@@ -40,9 +42,18 @@ export class EmbeddedSource {
     return [...this.found.values()].map(({document: {image}}) => ({...image, layers: image.layers.length}));
   }
 
-  /** @param {string} q @returns {Promise<Found>} */
-  async search(q) {
-    return {q, images: [], layers: [], files: [], truncated: false};
+  /** @param {string} q @param {string} [image] whose files are looked through; those of all images without it @returns {Promise<Found>} */
+  async search(q, image) {
+    const wanted = q.toLowerCase();
+    const all = await this.images();
+    const layers = /^(sha256:)?[0-9a-f]{4,64}$/.test(wanted) ? all.flatMap((each) => this.#of(each.ref).document.image.layers) : [];
+    const known = new Map(layers.filter((layer) => layer.diff_id.includes(wanted) || layer.chain_id.includes(wanted)).map((layer) => [layer.chain_id, layer]));
+    const files = (image ? [image] : [...this.found.keys()]).flatMap((ref) => this.#of(ref).table.named(q, MOST_FOUND).map((file) => ({ref, ...file})));
+    return {
+      q, images: all.filter((each) => [each.ref, each.id, ...each.tags].some((name) => name.toLowerCase().includes(wanted))), files: files.slice(0, MOST_FOUND),
+      layers: [...known.values()].map((layer) => ({...layer, images: [...this.found.keys()].filter((ref) => this.#of(ref).document.image.layers.some((each) => each.chain_id === layer.chain_id))})),
+      truncated: files.length > MOST_FOUND,
+    };
   }
 
   /** @param {string} ref */
@@ -146,6 +157,22 @@ export class EmbeddedSource {
     const saved = table.squashed(first, last);
     const {stored} = document.image;
     return {saved, stored: stored - saved, stored_now: stored};
+  }
+
+  /** @param {string} ref @param {string} path */
+  async without(ref, path) {
+    const {table, document} = this.#of(ref);
+    const saved = table.weight(this.#path(table, path));
+    const {stored} = document.image;
+    return {saved, stored: stored - saved, stored_now: stored};
+  }
+
+  /** @param {string} ref @param {string} other */
+  async having(ref, other) {
+    const here = new Set(this.#of(other).document.image.layers.map((layer) => layer.diff_id));
+    const {layers, blob_size: all} = this.#of(ref).document.image;
+    const missing = layers.filter((layer) => !here.has(layer.diff_id)).map((layer) => layer.blob_size);
+    return {pull: missing.includes(null) ? null : missing.reduce((sum, each) => /** @type {number} */ (sum) + /** @type {number} */ (each), 0), pull_now: all};
   }
 
   /** @param {string[]} refs */

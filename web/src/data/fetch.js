@@ -102,6 +102,16 @@ export class FetchSource {
     return this.#ask(this.#image(ref, '/whatif'), {squash});
   }
 
+  /** @param {string} ref @param {string} path */
+  without(ref, path) {
+    return this.#ask(this.#image(ref, '/whatif'), {without: path});
+  }
+
+  /** @param {string} ref @param {string} other */
+  having(ref, other) {
+    return this.#ask(this.#image(ref, '/whatif'), {have: other});
+  }
+
   /** @param {string[]} refs */
   compare(refs) {
     return this.#ask('/compare', {images: refs.join(',')});

@@ -247,6 +247,29 @@ export class Table {
     return found;
   }
 
+  /** What all layers store at a path and in it. @param {number} path */
+  weight(path) {
+    const {size} = this.columns.copies;
+    return size.slice(this.first[path], this.first[this.ends[path]]).reduce((sum, each) => sum + each, 0);
+  }
+
+  /** Paths whose name has a text in it, or that a pattern with * and ? is like; in the order of the table.
+   * @param {string} wanted @param {number} most */
+  named(wanted, most) {
+    const globbing = /[*?]/.test(wanted);
+    const pattern = new RegExp(`^${wanted.replace(/[\\^$.+()|{}[\]]/g, '\\$&').replaceAll('*', '.*').replaceAll('?', '.')}$`, 's');
+    const found = [];
+    for (let path = 1; path < this.names.length && found.length < most; path += 1) {
+      const name = this.names[path];
+      const full = globbing || wanted.includes('/') ? this.pathOf(path) : '';
+      if (!(globbing ? pattern.test(wanted.includes('/') ? full : name) : wanted.includes('/') ? full.includes(wanted) : name.includes(wanted))) continue;
+      const own = this.copiesOf(path, this.layers);
+      const seen = own.find((copy) => this.isSeen(copy, this.layers)) ?? -1;
+      if (own.length) found.push({path: full || this.pathOf(path), size: seen < 0 ? 0 : this.columns.copies.size[seen], there: seen >= 0, layers: own.map((copy) => this.columns.copies.layer[copy])});
+    }
+    return found;
+  }
+
   /** The bytes that go when layers first to last become one. @param {number} first @param {number} last */
   squashed(first, last) {
     const {copies, adopted} = this.columns;

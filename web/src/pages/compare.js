@@ -4,6 +4,7 @@ import {html, nothing} from 'lit-html';
 import {joint, wallOf} from '../parts/grid.js';
 import {journal} from '../parts/journal.js';
 import {choices} from '../parts/map.js';
+import {walk} from '../layout/wall.js';
 import {awaited} from '../parts/trouble.js';
 import {counted, percent, shown, size} from '../words.js';
 import {differences} from './diff.js';
@@ -36,7 +37,7 @@ function picked(app, refs) {
         field.text = event.target.value;
         if (names.includes(field.text)) add();
       }}></label><datalist id="names">${names.slice(0, 200).map((name) => html`<option value=${name}></option>`)}</datalist></form>
-    ${refs.length > 1 ? html`<button class="quiet" @click=${() => to([])}>None</button>` : nothing}</div>`;
+    ${refs.length > 1 ? html`<button class="quiet" @click=${() => to([])}>Clear</button>` : nothing}</div>`;
 }
 
 /** @param {import('../app.js').App} app */
@@ -69,9 +70,18 @@ function page(app, found) {
 function totals(found) {
   const told = [
     [size(found.unshared), 'if nothing were shared'], [size(found.unique), 'with sharing'],
-    [`${size(found.saved)}`, `saved, ${percent(found.saved, found.unshared)}`], [String(found.unique_layers), 'layers'], [size(found.largest), 'the largest'],
+    [`${size(found.saved)}`, `saved, ${percent(found.saved, found.unshared)}`], [size(pulled(found)), 'to pull'], [String(found.unique_layers), found.unique_layers === 1 ? 'layer' : 'layers'], [size(found.largest), 'the largest'],
   ];
   return html`<dl class="figures">${told.map(([value, name], n) => html`<div class=${n === 2 && found.saved ? 'gain' : ''}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
+}
+
+/** What comes over the wire for all of them: each layer once; null where it is not known of one. @param {Comparison} found */
+function pulled(found) {
+  /** @type {Map<string, number | null>} */
+  const blobs = new Map();
+  walk(found.trie, (joint) => blobs.set(joint.diff_id, joint.blob_size));
+  const sizes = [...blobs.values()];
+  return sizes.includes(null) ? null : sizes.reduce((sum, each) => /** @type {number} */ (sum) + /** @type {number} */ (each), 0);
 }
 
 /** Files of two of the images. @param {import('../app.js').App} app @param {Comparison} found */

@@ -31,18 +31,18 @@ export function differences(app, a, b) {
     ${awaited(parts[0], (first) => html`
       ${first.files.length ? html`<div class="scroll" tabindex="0" role="region" aria-label="Differing files"><table>
         <thead><tr><th scope="col">State</th><th scope="col">Path</th><th scope="col" class="n">Before</th><th scope="col" class="n">After</th><th scope="col">Changed</th></tr></thead>
-        <tbody>${parts.flatMap((part) => part.value?.files ?? []).map(row)}</tbody></table></div>` : html`<p class="empty dim">No file differs.</p>`}
+        <tbody>${parts.flatMap((part) => part.value?.files ?? []).map((each) => row(app, each, each.after ? b : a))}</tbody></table></div>` : html`<p class="empty dim">No file differs.</p>`}
       ${last?.next ? html`<button class="button plain" @click=${() => { pages.afters.push(/** @type {string} */ (last.next)); app.redraw(); }}>More</button>` : nothing}
       ${pairs('Settings', first.settings.map((each) => [each.key, each.before, each.after]))}
       ${pairs('History', first.history.map((each) => [String(each.number), each.before, each.after]))}`)}
   </section>`;
 }
 
-/** @param {Differing} each */
-function row(each) {
+/** @param {import('../app.js').App} app @param {Differing} each @param {string} ref the image whose history tells of it */
+function row(app, each, ref) {
   const {op} = each;
   return html`<tr><td><span class=${`op ${op}`} title=${STATES.get(op) ?? ''}>${op}</span><span class="sr"> ${STATES.get(op)}</span></td>
-    <th scope="row" class="wrapany"><bdi>${shown(each.path)}</bdi>${each.entries > 0 ? html` <span class="dim small">with ${counted(each.entries, 'entry', 'entries')} in it</span>` : nothing}</th>
+    <th scope="row" class="wrapany"><a href=${app.router.href('history', '', {image: ref, path: each.path})}><bdi>${shown(each.path)}</bdi></a>${each.entries > 0 ? html` <span class="dim small">with ${counted(each.entries, 'entry', 'entries')} in it</span>` : nothing}</th>
     <td class="n">${each.before ? size(each.size_before) : ''}</td><td class="n">${each.after ? size(each.size_after) : ''}</td><td class="dim">${each.changed.map(shown).join(', ')}</td></tr>`;
 }
 

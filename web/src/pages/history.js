@@ -32,7 +32,8 @@ function timeline(app, image, path) {
   return awaited(answer, (found) => {
     const most = Math.max(1, ...found.events.map((event) => event.size));
     const {stored, visible} = found.verdict;
-    return html`<p class="verdict"><b>${size(stored)}</b> stored, <b>${size(visible)}</b> to be seen${stored > visible ? html`: <b class="bad">${size(stored - visible)}</b> in vain` : nothing}</p>
+    const saved = app.asked.get(`without ${image.ref} ${path}`, () => app.source.without(image.ref, path)).value?.saved;
+    return html`<p class="verdict"><b>${size(stored)}</b> stored, <b>${size(visible)}</b> visible${stored > visible ? html`: <b class="bad">${size(stored - visible)}</b> wasted` : nothing}${saved ? html` <span class="dim">· the image would store ${size(saved)} less without it</span>` : nothing}</p>
       <ol class="timeline">${found.events.map((event, n) => moment(app, image, found.events, event, n, most))}</ol>
       ${texts(app, image, path, found.events)}`;
   });
@@ -51,7 +52,7 @@ function moment(app, image, all, event, n, most) {
         ${same ? html` <span class="chip">same bytes</span>` : nothing}</p>
       <code class="made">${told(event.instruction)}</code>
       ${event.op === 'D' ? nothing : html`<p class="dim small">${shown(event.type)} · <code title=${letters(event.mode)}>${event.mode}</code> · ${event.uid}:${event.gid}${event.mtime ? ` · ${event.mtime.slice(0, 19)}` : ''}
-        ${event.link ? html` · → <bdi>${shown(event.link)}</bdi>` : nothing}${event.type === 'file' && event.sha256 ? html` · <code>${short(event.sha256)}</code>` : nothing}
+        ${event.link ? html` · → <bdi>${shown(event.link)}</bdi>` : nothing}${/^[0-9a-f]{12}/.test(short(event.sha256)) ? html` · <code>${short(event.sha256)}</code>` : nothing}
         ${file ? html` · <a href=${file} target="_blank" rel="noopener">View</a> · <a href=${`${file}&download=1`} download>Save</a>` : nothing}</p>
       <span class="meter wide" .style=${`--share:${(100 * event.size) / most}%`}>${size(event.size)}</span>`}
     </div></li>`;

@@ -73,19 +73,19 @@ function line(app, found) {
   return html`<code title=${found.id}>${short(found.id)}</code>
     ${found.created ? html` · <span title=${found.created}>made ${day(found.created)}, ${ago(found.created)}</span>` : nothing}
     ${base ? html` · on ${base.here ? html`<a href=${app.router.href('image', base.here)}><bdi>${shown(base.ref)}</bdi></a>` : html`<bdi>${shown(base.ref)}</bdi>`},
-      ${counted(base.layers, 'layer')} of it <span class="how">(by ${shown(base.how)})</span>` : nothing}
+      its ${counted(base.layers, 'layer')} <span class="how">(known by ${shown(base.how)})</span>` : nothing}
     ${others.length ? html` · also ${others.slice(0, 6).map((tag) => html`<span class="tag"><bdi>${shown(tag)}</bdi></span> `)}` : nothing}`;
 }
 
 /** @param {Image} found */
 function figures(found) {
   const told = [
-    [size(found.visible), 'to be seen'],
+    [size(found.visible), 'visible'],
     [size(found.stored), 'stored'],
-    [size(found.blob_size), 'to download'],
+    [size(found.blob_size), 'to pull'],
     [String(found.layers.length), found.layers.length === 1 ? 'layer' : 'layers'],
     [percent(found.visible, found.stored || 1), 'efficiency'],
-    [size(found.wasted), 'in vain'],
+    [size(found.wasted), 'wasted'],
   ];
   return html`<dl class="figures">${told.map(([value, name], n) => html`<div class=${n === 5 && found.wasted > 0 ? 'warn' : ''}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
 }

@@ -27,8 +27,8 @@ export function images(app) {
     <div class="row head">
       <div><h1>Images</h1><p class="dim">${answer.value ? summary(answer.value, q) : ' '}</p></div>
       <span class="grow"></span>
-      ${source.embedded ? nothing : html`<label class="search"><span class="sr">Search images</span>
-        <input type="search" placeholder="Name, ID or label" .value=${q} @input=${(/** @type {any} */ event) => router.set({q: event.target.value})}><kbd>/</kbd></label>`}
+      ${source.embedded ? nothing : html`<label class="search"><span class="sr">Filter images</span>
+        <input type="search" placeholder="Filter by name, ID or label" .value=${q} @input=${(/** @type {any} */ event) => router.set({q: event.target.value})}></label>`}
     </div>
     ${chosen.size ? html`<div class="bar row" role="region" aria-label="Chosen for comparison"><span>${counted(chosen.size, 'image')} chosen</span>
       <a class="button" href=${router.href('compare', '', {images: [...chosen].join(',')})}>Compare</a>
@@ -57,7 +57,7 @@ function table(app, rows, by, chosen) {
     <button class="sort" @click=${() => app.router.set({sort: key === 'name' ? null : key})}>${SORTS[key]}${by === key ? (key === 'name' ? ' ▴' : ' ▾') : ''}</button></th>`;
   return html`<div class="card scroll" tabindex="0" role="region" aria-label="Images"><table class="images">
     <thead><tr><th scope="col"><span class="sr">Compare</span></th>${head('name')}<th scope="col">Image ID</th><th scope="col">Platform</th>${head('created')}
-      ${head('layers', 'n')}${head('size', 'n')}<th scope="col" class="n">Download</th></tr></thead>
+      ${head('layers', 'n')}${head('size', 'n')}<th scope="col" class="n">To pull</th></tr></thead>
     <tbody>${rows.map((each) => html`<tr>
       <td><input type="checkbox" aria-label=${`Choose ${shown(each.ref)}`} .checked=${chosen.has(each.ref)} @change=${() => {
         if (!chosen.delete(each.ref)) chosen.add(each.ref);

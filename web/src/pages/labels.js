@@ -32,7 +32,7 @@ function identity(image) {
     ['platform', shown(image.platform)], ['made', image.created ? `${day(image.created)} ${image.created.slice(11, 19)}` : ''],
     ['author', shown(image.author)], ['entrypoint', shown(words(config.Entrypoint))], ['command', shown(words(config.Cmd))],
     ['user', shown(words(config.User)) || 'root'], ['working directory', shown(words(config.WorkingDir))],
-    ['ports', shown(Object.keys(/** @type {object} */ (config.ExposedPorts ?? {})).join(' '))], ['to download', size(image.blob_size)],
+    ['ports', shown(Object.keys(/** @type {object} */ (config.ExposedPorts ?? {})).join(' '))], ['to pull', size(image.blob_size)],
   ];
   return pairs(rows);
 }

@@ -1,4 +1,4 @@
-/** What is stored in vain: by path, by the layer that made it so, by cause; and what squashing would save. */
+/** What is stored and not visible: by path, by the layer that made it so, by cause; and what squashing would save. */
 
 import {html, nothing} from 'lit-html';
 import {choices} from '../parts/map.js';
@@ -10,11 +10,24 @@ export function waste(app, image) {
   const by = app.router.choice('by', ['path', 'layer', 'cause']);
   const answer = app.asked.latest(`waste ${image.ref}`, `waste ${image.ref} ${by}`, () => app.source.waste(image.ref, by));
   return html`<section class="card" aria-labelledby="waste-title">
-      <div class="row wrapping"><h2 id="waste-title">${image.wasted ? html`${size(image.wasted)} in vain, ${percent(image.wasted, image.stored)} of what is stored` : 'Nothing is stored in vain'}</h2>
+      <div class="row wrapping"><h2 id="waste-title">${image.wasted ? html`${size(image.wasted)} wasted, ${percent(image.wasted, image.stored)} of what is stored` : 'Nothing is wasted'}</h2>
         <span class="grow"></span>${choices(app, 'by', ['path', 'layer', 'cause'], by, 'By')}</div>
-      ${awaited(answer, (found) => (found.rows.length ? ledger(app, image, found) : html`<p class="empty dim">Every byte that is stored can be seen.</p>`))}
+      ${awaited(answer, (found) => (found.rows.length ? ledger(app, image, found) : html`<p class="empty dim">Every byte that is stored is visible.</p>`))}
     </section>
-    ${image.layers.length > 1 ? squash(app, image) : nothing}`;
+    ${image.layers.length > 1 ? squash(app, image) : nothing}
+    ${pulling(app, image)}`;
+}
+
+/** What is left to pull for a host that has another image. @param {import('../app.js').App} app @param {Image} image */
+function pulling(app, image) {
+  const offered = (app.asked.latest('images', 'images ', () => app.source.images('')).value ?? []).map((each) => each.ref).filter((ref) => ref !== image.ref && !image.tags.includes(ref));
+  if (!offered.length) return nothing;
+  const have = offered.includes(app.router.get('have')) ? app.router.get('have') : image.base?.here && offered.includes(image.base.here) ? image.base.here : offered[0];
+  const answer = app.asked.latest(`having ${image.ref}`, `having ${image.ref} ${have}`, () => app.source.having(image.ref, have));
+  return html`<section class="card" aria-labelledby="pulling-title"><h2 id="pulling-title">What if a host has another image?</h2>
+    <div class="row wrapping"><label>it has <select @change=${(/** @type {any} */ event) => app.router.set({have: event.target.value})}>
+      ${offered.map((ref) => html`<option value=${ref} ?selected=${ref === have}>${shown(ref)}</option>`)}</select></label></div>
+    ${awaited(answer, (found) => html`<p class="verdict">With <bdi>${shown(have)}</bdi> there it pulls <b>${size(found.pull)}</b> instead of ${size(found.pull_now)}.</p>`)}</section>`;
 }
 
 /** @param {import('../app.js').App} app @param {Image} image @param {Wasted} found */

@@ -10,7 +10,7 @@ const OPS = /** @type {Op[]} */ (['A', 'M', 'P', 'D', 'O', 'U']);
 const PAGE = 200;
 
 /** @typedef {{key: string, level: number, entry?: Entry, open?: boolean, more?: () => void, text?: string, up?: string, place?: number, of?: number}} Row */
-/** @typedef {{open: Set<string>, limits: Map<string, number>, current: string, grab: boolean}} State */
+/** @typedef {{open: Set<string>, limits: Map<string, number>, current: string, place: number, grab: boolean}} State */
 
 /** @param {import('../app.js').App} app @param {Image} image @param {import('./slider.js').Span} range */
 export function files(app, image, range) {
@@ -19,7 +19,7 @@ export function files(app, image, range) {
   const show = router.get('show').toUpperCase() || 'AMPDOU';
   const path = router.get('path') || '/';
   const q = router.get('q');
-  const state = app.memory(`files ${image.ref}`, () => /** @type {State} */ ({open: new Set(), limits: new Map(), current: '', grab: false}));
+  const state = app.memory(`files ${image.ref}`, () => /** @type {State} */ ({open: new Set(), limits: new Map(), current: '', place: 0, grab: false}));
   const ask = {at: range.at, since: range.since, sort, show: show === 'AMPDOU' ? null : show, hidden: show.includes('D') ? 1 : null, q};
   const toggle = (/** @type {Op} */ op) => {
     const next = OPS.filter((each) => (each === op ? !show.includes(op) : show.includes(each))).join('');
@@ -28,7 +28,11 @@ export function files(app, image, range) {
   for (const op of OPS.slice(0, 5)) app.keys.set(op, () => toggle(op));
   app.keys.set('s', () => router.set({sort: SORTS[(SORTS.indexOf(sort) + 1) % SORTS.length]}));
   const rows = flattened(app, image, state, ask, path);
-  if (!rows.some((row) => row.key === state.current)) state.current = rows[0]?.key ?? '';
+  if (!rows.some((row) => row.key === state.current)) { // it waited for rows that have come since, in its place
+    state.current = rows[Math.min(state.place, rows.length - 1)]?.key ?? '';
+    state.grab ||= Boolean(document.activeElement?.closest('#files'));
+  }
+  state.place = rows.findIndex((row) => row.key === state.current);
   app.after.push(() => {
     if (state.grab) document.getElementById('files')?.querySelector('[tabindex="0"]')?.scrollIntoView?.({block: 'nearest'});
     if (state.grab) /** @type {HTMLElement | null} */ (document.querySelector('#files [tabindex="0"]'))?.focus();

@@ -3,7 +3,8 @@
 import {html, nothing} from 'lit-html';
 import {repeat} from 'lit-html/directives/repeat.js';
 import {wall} from '../layout/wall.js';
-import {ago, counted, family, letterOf, shown, size, told} from '../words.js';
+import {padlock} from './icons.js';
+import {counted, family, letterOf, shown, size, told} from '../words.js';
 
 const WIDEST = 420;
 const NARROWEST = 148;
@@ -84,19 +85,19 @@ export function wallOf(app, found, {scale, order, filter}) {
         tabindex=${id(box) === state.focus ? 0 : -1} data-span=${box.span}
         aria-label=${`Layer ${of.index}, ${told(of.instruction)}, ${size(of.stored)}${others}${of.also.length ? ', the same content elsewhere' : ''}`} title=${shown(of.instruction)}
         .style=${`--lines:${Math.max(1, Math.floor((box.height - 14) / 19))};left:${left(box.first)}px;width:${box.span * width + (box.span - 1) * GAP}px;bottom:${box.y}px;height:${box.height - 2}px`}
-        @pointerenter=${() => point(of, null)} @focus=${() => { state.focus = id(box); point(of, null); }} @click=${() => open(of)}>
+        @pointerenter=${() => point(of, null)} @focus=${() => { state.focus = id(box); point(of, null); }} @click=${() => lockOn(first(of).image.ref)} @dblclick=${() => open(of)}>
         <span class="letter" aria-hidden="true">${letterOf(of)}</span><code>${told(of.instruction)}</code>
         ${of.also.length ? html`<span class="also" title="the same content in another stack">◇</span>` : nothing}<span class="amount">${size(of.stored)}</span></button>`;
     })}</div></div></div>
-    <p class="dim small">${scale === 'bytes' ? 'Heights are bytes; boxes with a notch are too small to be drawn to scale.' : scale === 'log' ? 'Heights are logarithms of bytes.' : 'All boxes are as high.'} ◇ has the same content as a layer in another stack.</p>`;
+    <p class="dim small">${scale === 'bytes' ? 'Heights are bytes; boxes with a notch are too small to be drawn to scale.' : scale === 'log' ? 'Heights are logarithms of bytes.' : 'All boxes are as high.'} ◇ has the same content as a layer in another stack. A click locks the journal, Enter or a double click opens the image at that layer.</p>`;
 }
 
 /** @param {import('../app.js').App} app @param {Column} image @param {boolean} locked @param {() => void} lock @param {() => void} point */
 function head(app, image, locked, lock, point) {
   return html`<div class=${`head${locked ? ' locked' : ''}`} @pointerenter=${point}>
     <a class="name" href=${app.router.href('image', image.ref)} title=${shown(image.ref)}><bdi>${shown(image.ref)}</bdi></a>
-    <button class="quiet" @click=${lock} aria-pressed=${locked ? 'true' : 'false'} aria-label=${`Lock the journal on ${shown(image.ref)}`} title="Lock the journal on this image (l)">${locked ? '◉' : '○'}</button>
-    <span class="dim small">${size(image.stored)} · ${counted(image.layers.length, 'layer')}${image.created ? ` · ${ago(image.created)}` : ''}</span></div>`;
+    <button class="quiet" @click=${lock} aria-pressed=${locked ? 'true' : 'false'} aria-label=${`Lock the journal on ${shown(image.ref)}`} title="Lock the journal on this image (l)">${padlock(locked)}</button>
+    <span class="dim small">${size(image.stored)} · ${counted(image.layers.length, 'layer')}</span></div>`;
 }
 
 /** The box on a box, or beneath it. @param {import('../layout/wall.js').Box[]} boxes @param {number} from @param {1 | -1} way */

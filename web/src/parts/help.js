@@ -4,7 +4,7 @@ import {html} from 'lit-html';
 
 const TABLE = [
   ['Everywhere', [
-    ['/', 'find: an image, a path'], ['?', 'this list'], ['t', 'theme: auto, light, dark'], ['g', 'all images'], ['Esc', 'close, leave a field'],
+    ['/', 'find: an image, a layer, a path; also Ctrl K'], ['?', 'this list'], ['t', 'theme: auto, light, dark'], ['g', 'all images'], ['Esc', 'close, leave a field'],
   ]],
   ['An image', [
     ['← →', 'on the slider: one layer less, one more'], ['[ ]', 'since one layer earlier, later'], ['a', 'all layers, or only the topmost shown'],
@@ -37,17 +37,19 @@ export function keys(app, event) {
   const target = event.target instanceof HTMLElement ? event.target : document.body;
   const typing = target.matches('input:not([type=radio],[type=checkbox]), textarea, select');
   if (typing && event.key === 'Escape') target.blur();
+  if (event.key === 'k' && (event.ctrlKey || event.metaKey) && !document.querySelector('dialog[open]')) {
+    event.preventDefault();
+    app.find();
+    return;
+  }
   if (event.defaultPrevented || typing || event.ctrlKey || event.metaKey || event.altKey) return;
   if (document.querySelector('dialog[open]')) return;
   const act = app.keys.get(event.key);
   if (act) act();
   else if (event.key === '?') app.ask();
-  else if (event.key === 't') /** @type {HTMLElement | null} */ (document.querySelector('.top button'))?.click();
+  else if (event.key === 't') /** @type {HTMLElement | null} */ (document.querySelector('.top .theme'))?.click();
   else if (event.key === 'g') app.router.go(app.router.href('images'));
-  else if (event.key === '/') {
-    const field = document.querySelector('input[type=search]');
-    if (!(field instanceof HTMLElement)) return;
-    field.focus();
-  } else return;
+  else if (event.key === '/') app.find();
+  else return;
   event.preventDefault();
 }

@@ -17,5 +17,5 @@ export function journal(app, found, state) {
     <p class="dim small"><bdi>${shown(image.ref)}</bdi>${until < image.layers.length ? ` up to layer ${until}` : ''}: ${size(total)}</p>
     <ol class="journal">${rows.map((layer) => html`<li class=${pointed?.chain_id === layer.chain_id ? 'pointed' : pointed?.diff_id === layer.diff_id ? 'twin' : ''}>
       <span class="number">${layer.index}</span><span class=${`letter f-${family(layer)}`} aria-hidden="true">${letterOf(layer)}</span>
-      <code>${told(layer.instruction)}</code><span class="amount">${size(layer.stored)}</span></li>`)}</ol>`;
+      <a href=${app.router.href('image', image.ref, {at: layer.index, since: layer.index - 1 || null})} title=${shown(layer.instruction)}><code>${told(layer.instruction)}</code></a><span class="amount">${size(layer.stored)}</span></li>`)}</ol>`;
 }

@@ -126,7 +126,7 @@ export function choices(app, name, values, value, legend) {
 /** @param {Image} image @param {import('./slider.js').Span} range @param {string} colour @param {boolean} hidden */
 function legend(image, range, colour, hidden) {
   const rows = colour === 'layer'
-    ? image.layers.slice(0, range.at).filter((layer) => layer.stored).slice(0, 16).map((layer) => [ofLayer(layer.index), `${layer.index} ${told(layer.instruction).slice(0, 28)}`])
+    ? image.layers.slice(0, range.at).filter((layer) => layer.stored).slice(0, 16).map((layer) => [ofLayer(layer.index), `${layer.index} ${told(layer.instruction)}`])
     : colour === 'state' ? [...STATES].map(([op, name]) => [`s-${op}`, op === 'U' ? name : `${op} ${name}`]) : LEGEND;
   return html`<ul class="legend" aria-label="Colours">${rows.map(([kind, name]) => html`<li><span class=${`swatch ${kind}`} aria-hidden="true"></span> ${name}</li>`)}
     ${hidden ? html`<li><span class="swatch hatched" aria-hidden="true"></span> stored, hidden by a later layer</li>` : nothing}</ul>`;

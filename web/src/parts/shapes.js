@@ -74,7 +74,7 @@ function box({spot, x0, y0, x1, y1, head}, manners) {
     ${manners.byLayer && spot.mixed.length && !head ? strip(spot, x0, y1, width) : nothing}
     ${words ? svg`<svg x=${x0} y=${y0} width=${Math.max(0, width - 4)} height=${high}>
       <text class="name" x="7" y=${high >= 38 ? 18 : high / 2 + 4.5}>${cut(name, room)}${high < 38 && room > name.length + 9 ? svg`<tspan class="amount" dx="8">${size(spot.value)}</tspan>` : nothing}</text>
-      ${high >= 38 && room >= 5 ? svg`<text class="amount" x="7" y="34">${cut(size(spot.value), room)}${manners.byLayer && spot.layer && room > 16 ? svg`<tspan class="of" dx="7">layer ${spot.layer}</tspan>` : nothing}</text>` : nothing}</svg>` : nothing}`;
+      ${high >= 38 && room + 1 >= size(spot.value).length ? svg`<text class="amount" x="7" y="34">${size(spot.value)}${manners.byLayer && spot.layer && room > 16 ? svg`<tspan class="of" dx="7">layer ${spot.layer}</tspan>` : nothing}</text>` : nothing}</svg>` : nothing}`;
 }
 
 /** What part of a shape is hidden bytes; of a directory only if all of it is, for its shapes tell the rest. @param {Spot} spot @param {Manners} manners */

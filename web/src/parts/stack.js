@@ -7,13 +7,13 @@ import {choose} from './slider.js';
 
 /** @param {import('../app.js').App} app @param {Image} image @param {import('./slider.js').Span} range */
 export function stack(app, image, range) {
-  const heights = pile(image.layers.map((layer) => layer.stored), Math.max(420, 34 * image.layers.length), 34);
-  return html`<div class="row"><h2 id="pile-title">Layers</h2><span class="grow"></span><span class="dim small">heights to scale</span></div>
+  const heights = pile(image.layers.map((layer) => layer.stored), 640, 34);
+  return html`<div class="row"><h2 id="pile-title">Layers</h2><span class="grow"></span><span class="dim small">heights are bytes</span></div>
     <ol class="pile">${image.layers.map((layer, n) => {
       const number = n + 1;
       const inside = range.since < number && number <= range.at;
       const alone = range.at === number && range.since === number - 1;
-      return html`<li><button class=${`slab c${n % 8}${inside ? '' : ' out'}`} .style=${`min-height:${heights[n]}px`} aria-pressed=${inside ? 'true' : 'false'}
+      return html`<li><button class=${`slab c${n % 8}${inside ? '' : ' out'}${heights[n].scaled ? '' : ' least'}${heights[n].height > 80 ? ' tall' : ''}`} .style=${`--lines:${Math.floor((heights[n].height - 40) / 19)};min-height:${heights[n].height}px`} aria-pressed=${inside ? 'true' : 'false'}
         aria-label=${`Layer ${number}, ${told(layer.instruction)}, ${size(layer.stored)}${layer.waste_made ? `, made ${size(layer.waste_made)} of waste` : ''}`}
         title=${shown(layer.instruction)} @click=${() => choose(app, image, alone ? {since: 0, at: image.layers.length} : {since: number - 1, at: number})}>
         <span class="number">${number}</span><code>${told(layer.instruction)}</code><span class="amount">${size(layer.stored)}</span>
@@ -34,10 +34,10 @@ function detail(app, image, range) {
       <ul class="plain">${layer.empty_before.map((each) => html`<li><code>${told(each.shown)}</code></li>`)}</ul></details>` : nothing}
     <dl class="pairs">
       <dt>stored</dt><dd>${size(layer.stored)}</dd>
-      <dt>changes the view by</dt><dd>${layer.net > 0 ? '+' : ''}${size(layer.net)}</dd>
-      <dt>to be seen with it</dt><dd>${size(layer.cumulative)}</dd>
-      <dt>to download</dt><dd>${size(layer.blob_size)}</dd>
-      ${layer.waste_held ? html`<dt>of it hidden later</dt><dd>${size(layer.waste_held)}</dd>` : nothing}
+      <dt>adds to what is visible</dt><dd>${layer.net > 0 ? '+' : ''}${size(layer.net)}</dd>
+      <dt>visible with it</dt><dd>${size(layer.cumulative)}</dd>
+      <dt>to pull</dt><dd>${size(layer.blob_size)}</dd>
+      ${layer.waste_held ? html`<dt>of it wasted later</dt><dd>${size(layer.waste_held)}</dd>` : nothing}
       <dt>paths</dt><dd class="states">${/** @type {const} */ (['A', 'M', 'P', 'D', 'O']).filter((op) => n[op]).map((op) => html`<span><b class=${`op ${op}`}>${op}</b> ${n[op]}</span> `)}</dd>
       <dt>content</dt><dd><a href=${app.router.href('layer', layer.diff_id)}><code>${layer.diff_id.slice(7, 19)}</code></a></dd>
       ${layer.same_chain.base ? html`<dt>also in</dt><dd><a href=${app.router.href('image', layer.same_chain.base)}><bdi>${shown(layer.same_chain.base)}</bdi></a>

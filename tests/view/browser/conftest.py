@@ -1,0 +1,61 @@
+"""One chromium and one server for the tests of this folder, and a fresh context of the browser for each of them.
+
+Playwright keeps an event loop running in this thread as long as it is started, so nothing here outlives the folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.served import Client, served
+from tests.view.browser import samples
+from tests.view.browser.visit import Visit, launched
+from veneer.config import Config
+from veneer.engine.engine import Engine
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    if shutil.which("chromium") is None:
+        pytest.skip("there is no chromium here (make test installs it; apt-get install chromium)")
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="package")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """The shop's images and a hostile one."""
+    folder = tmp_path_factory.mktemp("shop")
+    with Engine(Config(root=folder / "root", docker_config=folder / "config.json", durability="none")) as engine:
+        samples.fill(engine)
+        samples.fill_hostile(engine)
+        yield engine
+
+
+@pytest.fixture(scope="package")
+def site(shop: Engine) -> Iterator[Client]:
+    with served(shop) as client:
+        yield client
+
+
+@pytest.fixture
+def visit(chromium: Browser, site: Client) -> Iterator[Visit]:
+    """A visitor of the site, 1280 x 900, light; fails the test if a page failed or looked elsewhere."""
+    with Visit.of(chromium, site.url) as visitor:
+        yield visitor
+
+
+@pytest.fixture(scope="package")
+def artefacts() -> Path:
+    """Where pictures are kept for whoever looks at a run; git ignores it."""
+    folder = Path(__file__).parents[2] / "artefacts"
+    folder.mkdir(exist_ok=True)
+    return folder

@@ -1,0 +1,72 @@
+"""Every page, light and dark, wide and narrow: nothing for axe-core to complain of, nothing that sticks out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.served import Client
+from tests.view.browser.visit import NARROW, WIDE, Axe, Visit
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+API = "/i/shop%2Fapi:2.4"
+PAGES = {
+    "images": ("/", "Images"),
+    "nothing-found": ("/?q=xyzzy", "Images"),
+    "image": (API, "shop/api:2.4"),
+    "image-one-layer": (f"{API}?since=6&at=7&colour=state", "shop/api:2.4"),
+    "image-treemap": (f"{API}?map=treemap&colour=type", "shop/api:2.4"),
+    "image-sunburst": (f"{API}?map=sunburst", "shop/api:2.4"),
+    "files": (f"{API}?tab=tree&path=/app/shop&sort=name", "shop/api:2.4"),
+    "waste": (f"{API}?tab=waste", "shop/api:2.4"),
+    "waste-by-layer": (f"{API}?tab=waste&by=layer", "shop/api:2.4"),
+    "dockerfile": (f"{API}?tab=dockerfile", "shop/api:2.4"),
+    "labels": (f"{API}?tab=labels", "shop/api:2.4"),
+    "tags": (f"{API}?tab=tags", "shop/api:2.4"),
+    "badges": (f"{API}?tab=badges", "shop/api:2.4"),
+    "compare": ("/compare?images=shop/api:2.4,shop/worker:2.4,shop/web:2.4,node:22-slim&lock=shop/web:2.4", "Compare"),
+    "compare-choice": ("/compare", "Compare"),
+    "compare-trouble": ("/compare?images=debian:12-slim,nowhere:1", "Compare"),
+    "compare-files": ("/compare?images=shop/api:2.3,shop/api:2.4&files=yes&scale=log", "Compare"),
+    "history": ("/history?image=shop/api:2.4&path=/app/shop/models.py", "/app/shop/models.py"),
+    "history-text": ("/history?image=evil:1&path=/etc/motd&old=1&new=2", "/etc/motd"),
+    "diff": ("/diff?a=shop/api:2.3&b=shop/api:2.4", "Differences"),
+    "no-image": ("/i/nowhere:1", "Not found"),
+}
+
+
+@pytest.fixture(scope="module")
+def visitor(chromium: Browser, site: Client) -> Iterator[Visit]:
+    """One visitor who goes from page to page."""
+    with Visit.of(chromium, site.url) as visit:
+        yield visit
+
+
+@pytest.fixture(scope="module")
+def axe() -> Axe:
+    return Axe()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_for_everybody(visitor: Visit, axe: Axe, artefacts: Path, name: str) -> None:
+    path, heading = PAGES[name]
+    visitor.size(WIDE)
+    visitor.look(dark=False)
+    page = visitor.open(path)
+    assert heading in visitor.role("heading", level=1).all_inner_texts()
+    assert visitor.too_wide() == ""
+    assert axe.complaints(page) == []
+    visitor.keep(artefacts, f"{name}-light")
+    visitor.look(dark=True)
+    assert axe.complaints(page, "color-contrast", "link-in-text-block") == []
+    visitor.keep(artefacts, f"{name}-dark")
+    visitor.size(NARROW)
+    visitor.settled()
+    assert visitor.too_wide() == ""
+    visitor.keep(artefacts, f"{name}-narrow")
+    visitor.nothing_happened()

@@ -1,0 +1,95 @@
+"""`veneer report` opened from a file, where nothing can be asked for: the same pictures, from what the page carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.support.programs import veneer
+from tests.view.browser.visit import NARROW, Axe, Visit
+from veneer.engine.engine import Engine
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+
+@pytest.fixture(scope="module")
+def reports(shop: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a report of one image, of two, and of the hostile one."""
+    folder = tmp_path_factory.mktemp("reports")
+    for name, images in (("one", ["shop/api:2.4"]), ("two", ["shop/api:2.4", "shop/web:2.4"]), ("evil", ["evil:1"])):
+        veneer("report", *images, "--output", folder / f"{name}.html", root=shop.store.root)
+    return folder
+
+
+@pytest.fixture
+def reader(chromium: Browser, reports: Path, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """Somebody without any network; the report's own file is all that is ever asked for."""
+    with Visit.of(chromium, reports.as_uri() + "/", offline=True) as visit:
+        yield visit
+        assert len(visit.asked) == 1
+
+
+def test_one_image_is_peeled_mapped_and_told(reader: Visit, artefacts: Path) -> None:
+    page = reader.open("one.html")
+    expect(reader.role("heading", "shop/api:2.4", level=1)).to_be_visible()
+    assert Axe().complaints(page) == []
+    reader.keep(artefacts, "report-light")
+    reader.look(dark=True)
+    assert Axe().complaints(page, "color-contrast") == []
+    reader.keep(artefacts, "report-dark")
+    reader.role("slider", "At", exact=True).focus()
+    reader.press("ArrowLeft")
+    assert reader.here == "/i/shop%2Fapi:2.4?at=8"
+    tree = reader.role("tree", "Map of the bytes")
+    expect(tree.get_by_role("treeitem", name="/usr,")).to_be_visible()
+    reader.press("2")
+    page.locator("#files [tabindex='0']").focus()
+    reader.press("ArrowRight", "ArrowRight")
+    assert reader.focused().startswith("row ▸local/")
+    reader.press("3")
+    expect(reader.role("region", "Waste").get_by_role("row", name="/root/.cache/pip")).to_contain_text("8")
+    reader.press("/")
+    field = reader.role("combobox", "Find images, layers, files")
+    field.fill("*.db")
+    expect(reader.role("listbox", "Found").get_by_role("option").first).to_contain_text("/app/shop/static/catalogue.db")
+    field.press("Enter")
+    expect(reader.role("listitem").filter(has_text="Layer 7")).to_contain_text("same bytes")
+    page.go_back()
+    reader.settled()
+    assert reader.here == "/i/shop%2Fapi:2.4?at=8&tab=waste"
+    reader.size(NARROW)
+    assert reader.too_wide() == ""
+
+
+def test_several_images_are_a_list_and_a_wall(reader: Visit) -> None:
+    reader.open("two.html")
+    expect(reader.role("row")).to_have_count(3)
+    for name in ("shop/api:2.4", "shop/web:2.4"):
+        reader.role("checkbox", f"Choose {name}").check()
+    reader.role("region", "Chosen for comparison").get_by_role("link").press("Enter")
+    reader.settled()
+    expect(reader.role("button", "Layer 1, # debian.sh")).to_have_count(1)
+    reader.role("button", "Layer 1, # debian.sh").press("Enter")
+    reader.settled()
+    assert reader.here == "/i/shop%2Fapi:2.4?at=1"
+
+
+def test_hostile_names_are_text_here_too(reader: Visit) -> None:
+    reader.open("evil.html")
+    for where in ("?path=/d", "?tab=tree&path=/d", "?tab=waste", "?tab=labels", "?file=/etc/motd"):
+        reader.page.evaluate("where => { location.hash = `/i/evil:1${where}`; }", where)
+        reader.settled()
+        assert reader.role("alert").count() == 0, where
+        assert reader.too_wide() == "", where
+
+
+def test_without_scripts_it_is_tables(chromium: Browser, reports: Path) -> None:
+    with Visit.of(chromium, reports.as_uri() + "/", offline=True, java_script_enabled=False) as visit:
+        visit.page.goto(f"{visit.base}one.html")
+        expect(visit.role("heading", "shop/api:2.4", level=1)).to_be_visible()
+        expect(visit.role("table").first.get_by_role("row")).to_have_count(10)
