@@ -1,7 +1,5 @@
-"""Whole trees, copied, measured and deleted.
+"""Whole trees, copied and deleted; by way of treewalk, which also measures them.
 
-Everything goes by descriptors and one name at a time, without recursion and with one open directory per tree however
-deep it is: a layer may hold directories thousands deep, paths longer than the kernel takes, names that are no text.
 The trees are the driver's own; nobody else moves directories about in them.
 """
 
@@ -14,8 +12,12 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from veneer.drivers.driver import SnapshotID, Usage, snapshot_id
-from veneer.errors import Conflict, InvalidRequest
+from veneer.drivers.driver import SnapshotID, snapshot_id
+from veneer.drivers.treewalk import Cursor as Cursor
+from veneer.drivers.treewalk import TreeChanged as TreeChanged
+from veneer.drivers.treewalk import directory as directory
+from veneer.drivers.treewalk import usage as usage
+from veneer.errors import InvalidRequest
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _REMOVING = "-removing"
@@ -23,61 +25,6 @@ _FICLONE = 0x40049409
 _CHUNK = 1 << 20
 _PATH_LIMIT = 4000
 _NOT_BY_THIS_CALL = frozenset((errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.ENOTTY, errno.EBADF))
-
-
-class TreeChanged(Conflict):
-    """Somebody moved or filled directories of a tree while it was being worked on."""
-
-
-class Cursor:
-    """A place in a tree, as one open directory: `fd`.  It goes down by name and up by `..`."""
-
-    def __init__(self, root_fd: int) -> None:
-        self.fd = os.dup(root_fd)
-        self._trail: list[tuple[str, int, int]] = []
-
-    @property
-    def path(self) -> str:
-        """Where it is, relative to the root; "" is the root itself."""
-        return "/".join(name for name, _, _ in self._trail)
-
-    def enter(self, name: str) -> None:
-        """Go down into the directory `name`."""
-        child = os.open(name, _OPEN_DIRECTORY, dir_fd=self.fd)
-        here = os.fstat(self.fd)
-        self._trail.append((name, here.st_dev, here.st_ino))
-        os.close(self.fd)
-        self.fd = child
-
-    def leave(self) -> str:
-        """Go up again; the name of the directory just left.  Raises TreeChanged if it was moved meanwhile."""
-        name, device, inode = self._trail.pop()
-        parent = os.open("..", _OPEN_DIRECTORY, dir_fd=self.fd)
-        os.close(self.fd)
-        self.fd = parent
-        here = os.fstat(parent)
-        if (here.st_dev, here.st_ino) != (device, inode):
-            raise TreeChanged(f"directory {name!r} was moved while its tree was being worked on")
-        return name
-
-    def close(self) -> None:
-        os.close(self.fd)
-
-    def __enter__(self) -> Cursor:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-@contextlib.contextmanager
-def directory(path: Path) -> Iterator[int]:
-    """A descriptor of the directory `path`, for reading it."""
-    fd = os.open(path, _OPEN_DIRECTORY)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def empty(root: Path) -> Path:
@@ -217,41 +164,6 @@ def _thaw(fd: int) -> None:
         [flags] = struct.unpack("i", fcntl.ioctl(fd, get, bytes(word))[:4])
         if flags & 0x30:
             fcntl.ioctl(fd, set_, struct.pack("l", flags & ~0x30))
-
-
-def usage(path: Path) -> Usage:
-    """What the tree at `path` takes; see Usage."""
-    size = 0
-    inodes = 1
-    linked: set[tuple[int, int]] = set()
-    with directory(path) as root, Cursor(root) as cursor:
-        waiting = [[""]]
-        while waiting:
-            if not waiting[-1]:
-                waiting.pop()
-                if len(waiting) > 1:
-                    cursor.leave()
-                continue
-            name = waiting[-1].pop()
-            if name:
-                cursor.enter(name)
-            below = []
-            with os.scandir(cursor.fd) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        below.append(entry.name)
-                        inodes += 1
-                        continue
-                    found = os.stat(entry.name, dir_fd=cursor.fd, follow_symlinks=False)
-                    if found.st_nlink > 1:
-                        inode = (found.st_dev, found.st_ino)
-                        if inode in linked:
-                            continue
-                        linked.add(inode)
-                    size += found.st_size
-                    inodes += 1
-            waiting.append(below)
-    return Usage(size, inodes)
 
 
 def copy_tree(source: Path, target: Path) -> None:
