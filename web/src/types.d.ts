@@ -65,6 +65,8 @@ interface Listed {
   layers: number;
 }
 
+interface Container { ref: string; id: string; name: string; image: string; created: string }
+
 interface Entry {
   name: string;
   path: string;
@@ -204,6 +206,7 @@ interface Query { [name: string]: string | number | null | undefined }
 interface DataSource {
   readonly embedded: boolean;
   images(q?: string): Promise<Listed[]>;
+  containers(): Promise<Container[]>;
   search(q: string, image?: string): Promise<Found>;
   image(ref: string, platform?: string): Promise<Image>;
   tree(ref: string, query: Query): Promise<Level>;

@@ -17,6 +17,7 @@ from veneer.testing.images import (
     SampleLayer,
     directory,
     file,
+    hardlink,
     image,
     layer_tar,
     oci_archive,
@@ -261,10 +262,16 @@ def fill_hostile(engine: Engine) -> None:
     names: dict[str, Member | bytes] = {"d": directory(), "etc": directory(), "etc/motd": b"one\ntwo\nthree\n"}
     for number, name in enumerate(EVIL_NAMES):
         names[f"d/{name.replace('/', chr(0x2215))}"] = noise(200 + number, str(number))
+    names |= {
+        "h": directory(),
+        "h/first": noise(4000, "h"),
+        "h/second": hardlink("h/first"),
+        "h/third": hardlink("h/first"),
+    }
     _above(names, DEEP, 0)
     names[DEEP] = b"here"
     names["d/link"] = symlink(_EVIL)
-    again: dict[str, Member | bytes] = {"etc/motd": f"one\n2 {_EVIL}\nthree\n".encode()}
+    again: dict[str, Member | bytes] = {"etc/motd": f"one\n2 {_EVIL}\nthree\n".encode(), "h/.wh.first": b""}
     rows = [
         HistoryEntry("2026-10-20T00:00:00Z", f"RUN echo {_EVIL}{'x' * 3000}", author=_EVIL, comment=_EVIL),
         HistoryEntry("2026-10-20T00:00:00Z", f"ENV A={_EVIL}", empty_layer=True),

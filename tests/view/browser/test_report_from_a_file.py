@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.programs import veneer
+from tests.support.served import Client
 from tests.view.browser.visit import NARROW, Axe, Visit
 from veneer.engine.engine import Engine
 
@@ -74,9 +75,28 @@ def test_several_images_are_a_list_and_a_wall(reader: Visit) -> None:
     reader.role("region", "Chosen for comparison").get_by_role("link").press("Enter")
     reader.settled()
     expect(reader.role("button", "Layer 1, # debian.sh")).to_have_count(1)
+    reader.role("button", "Compare files").press("Enter")
+    expect(reader.role("heading", "files differ")).to_be_visible()
     reader.role("button", "Layer 1, # debian.sh").press("Enter")
     reader.settled()
     assert reader.here == "/i/shop%2Fapi:2.4?at=1"
+
+
+def test_it_tells_the_same_as_the_server(reader: Visit, chromium: Browser, site: Client) -> None:
+    asked = (
+        "?tab=tree&path=/h", "?tab=tree&path=/h&at=1", "?tab=tree&path=/h&since=1&show=D", "?tab=tree&path=/d",
+        "?tab=tree&path=/etc&since=1", "?path=/&map=treemap", "?tab=waste", "?tab=waste&by=cause&from=1",
+    )  # fmt: skip
+    reader.open("evil.html")
+    with Visit.of(chromium, site.url) as online:
+        for query in asked:
+            reader.page.evaluate("query => { location.hash = `/i/evil:1${query}`; }", query)
+            reader.settled()
+            online.open(f"/i/evil:1{query}")
+            for what in ("#files", ".ledger", "svg.map", ".verdict"):
+                told = [visit.page.locator(what).first.text_content() if visit.page.locator(what).count() else None
+                        for visit in (reader, online)]  # fmt: skip
+                assert told[0] == told[1], f"{query} {what}"
 
 
 def test_hostile_names_are_text_here_too(reader: Visit) -> None:

@@ -3,7 +3,7 @@
 import {Refused} from './fetch.js';
 import {Table} from './table.js';
 
-/** @typedef {import('./table.js').Columns & {format: number, least: number, image: Image, labels: Labels, waste: Record<string, Wasted>}} Document */
+/** @typedef {import('./table.js').Columns & {format: number, least: number, image: Image, labels: Labels, waste: Record<string, Wasted>, diffs: Difference[]}} Document */
 
 /** @param {string} packed base64 of gzip of JSON */
 async function unpacked(packed) {
@@ -182,9 +182,17 @@ export class EmbeddedSource {
     return compared(here.map((ref) => this.#of(ref).document.image), errors);
   }
 
-  /** @returns {Promise<Difference>} */
-  async diff() {
-    throw new Refused(404, 'Two images are not held against each other in this report.', '`veneer image diff` does that.');
+  /** @param {string} a @param {string} b @param {string} mode @returns {Promise<Difference>} */
+  async diff(a, b, mode) {
+    for (const {document} of this.found.values()) {
+      const found = document.diffs.find((each) => each.a === a && each.b === b && each.mode === mode);
+      if (found) return {...found, next: null};
+    }
+    throw new Refused(404, `This report does not say how ${b} differs from ${a}.`, 'It has how each of its images differs from the first one; `veneer image diff` tells the rest.');
+  }
+
+  async containers() {
+    return [];
   }
 
   /** @param {string} diffId @returns {Promise<Places>} */

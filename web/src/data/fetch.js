@@ -48,6 +48,11 @@ export class FetchSource {
     return this.#ask('/images', {q});
   }
 
+  /** @returns {Promise<Container[]>} */
+  containers() {
+    return this.#ask('/containers');
+  }
+
   /** @param {string} q @param {string} [image] */
   search(q, image) {
     return this.#ask('/search', {q, image});

@@ -16,6 +16,7 @@ const AFTER = /** @type {Record<number, Op>} */ ({3: 'O', 4: 'M', 5: 'P'});
  * @property {{type: string, layer: number[], size: number[], mode: number[], owner: number[], mtime: number[], ended: number[],
  *   cause: number[], same: Record<string, number>, link: Record<string, string>, n: Record<string, number>}} copies
  * @property {[number, number][]} owners
+ * @property {[number, number, number, number][]} names
  * @property {[number, number, number][]} adopted
  */
 /** @typedef {{size: Float64Array, waste: Float64Array, entries: Uint32Array, changed: Uint32Array, holders: Uint32Array, given: Map<number, number>, kept: Set<number>}} Sums */
@@ -128,13 +129,13 @@ export class Table {
   /** @param {number} at @param {number} since @returns {Sums} */
   #summed(at, since) {
     const count = this.parents.length;
-    const {copies, adopted} = this.columns;
+    const {copies, names} = this.columns;
     const sums = {
       size: new Float64Array(count), waste: new Float64Array(count), entries: new Uint32Array(count), changed: new Uint32Array(count),
       holders: new Uint32Array(count * this.words), given: /** @type {Map<number, number>} */ (new Map()), kept: /** @type {Set<number>} */ (new Set()),
     };
-    for (const [copy, hid, name] of adopted) {
-      if (copies.layer[copy] > at || this.isSeen(copy, at) || (hid && hid <= at)) continue;
+    for (const [copy, layer, ended, name] of names) {
+      if (sums.kept.has(copy) || copies.layer[copy] > at || this.isSeen(copy, at) || layer > at || (ended && ended <= at)) continue;
       sums.kept.add(copy);
       if (name >= 0) sums.given.set(name, (sums.given.get(name) ?? 0) + copies.size[copy]);
     }

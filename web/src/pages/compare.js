@@ -63,7 +63,7 @@ function page(app, found) {
     ${totals(found)}
     ${found.images.length ? html`<div class="comparison"><section class="card wallcard" aria-label="Layers side by side">${wallOf(app, found, {scale, order, filter})}</section>
       <aside class="card" aria-label="Journal">${journal(app, found, joint(app))}</aside></div>` : nothing}
-    ${found.images.length > 1 && !app.source.embedded ? pair(app, found) : nothing}`;
+    ${found.images.length > 1 ? pair(app, found) : nothing}`;
 }
 
 /** @param {Comparison} found */

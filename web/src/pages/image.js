@@ -21,8 +21,8 @@ const TABS = [
   ['badges', 'Badges', badges],
 ];
 
-/** Tabs that a report cannot fill. */
-const SERVED = new Set(['dockerfile', 'tags', 'badges']);
+/** Tabs that a report cannot fill, and that only images of the store have. */
+const STORED = new Set(['dockerfile', 'tags', 'badges']);
 
 /** @param {import('../app.js').App} app */
 export function image(app) {
@@ -36,7 +36,7 @@ export function image(app) {
 /** @param {import('../app.js').App} app @param {Image} found */
 function page(app, found) {
   const {router} = app;
-  const offered = app.source.embedded ? TABS.filter(([name]) => !SERVED.has(name)) : TABS;
+  const offered = app.source.embedded || found.where !== 'store' ? TABS.filter(([name]) => !STORED.has(name)) : TABS;
   const tab = router.choice('tab', offered.map(([name]) => name));
   offered.forEach(([name], n) => app.keys.set(String(n + 1), () => router.set({tab: n ? name : null})));
   const draw = /** @type {typeof TABS[number]} */ (offered.find(([name]) => name === tab))[2];

@@ -33,7 +33,8 @@ export function images(app) {
     ${chosen.size ? html`<div class="bar row" role="region" aria-label="Chosen for comparison"><span>${counted(chosen.size, 'image')} chosen</span>
       <a class="button" href=${router.href('compare', '', {images: [...chosen].join(',')})}>Compare</a>
       <button class="quiet" @click=${() => { chosen.clear(); app.redraw(); }}>None</button></div>` : nothing}
-    ${awaited(answer, (all) => (all.length ? table(app, sorted(all, by), by, chosen) : nothingThere(q)))}`;
+    ${awaited(answer, (all) => (all.length ? table(app, sorted(all, by), by, chosen) : nothingThere(q)))}
+    ${containers(app)}`;
   return {title: 'Images · veneer', body};
 }
 
@@ -41,6 +42,16 @@ export function images(app) {
 function summary(all, q) {
   const stored = all.reduce((sum, each) => sum + each.stored, 0);
   return html`${counted(all.length, 'image')}${q ? ` with “${shown(q)}”` : ''}, ${size(stored)} if nothing were shared`;
+}
+
+/** What containers wrote is one more layer of their images. @param {import('../app.js').App} app */
+function containers(app) {
+  const all = app.asked.get('containers', () => app.source.containers()).value ?? [];
+  if (!all.length) return nothing;
+  return html`<section class="card" aria-labelledby="containers-title"><h2 id="containers-title">Containers</h2>
+    <div class="scroll" tabindex="0" role="region" aria-label="Containers"><table class="images"><thead><tr><th scope="col">Name</th><th scope="col">Container ID</th><th scope="col">Image</th><th scope="col">Created</th></tr></thead>
+    <tbody>${all.map((each) => html`<tr><th scope="row"><a class="name" href=${app.router.href('image', each.ref)}><bdi>${shown(each.name)}</bdi></a></th>
+      <td><code>${short(each.id)}</code></td><td><bdi>${shown(each.image)}</bdi></td><td title=${each.created}>${ago(each.created)}</td></tr>`)}</tbody></table></div></section>`;
 }
 
 /** @param {string} q */

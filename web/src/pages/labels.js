@@ -4,6 +4,9 @@ import {html, nothing} from 'lit-html';
 import {awaited} from '../parts/trouble.js';
 import {day, short, shown, size} from '../words.js';
 
+/** @type {Record<string, string>} */
+const SAME = {manifest: 'the same image', layers: 'the same layers, another config'};
+
 /** @param {import('../app.js').App} app @param {Image} image */
 export function labels(app, image) {
   const answer = app.asked.get(`labels ${image.ref}`, () => app.source.labels(image.ref));
@@ -18,7 +21,7 @@ export function labels(app, image) {
       ${found.missing.length ? html`<h3>Recommended, and not given</h3><p>${found.missing.map((key) => html`<code class="chip">${shown(key)}</code> `)}</p>` : html`<p class="dim">All recommended ones are given.</p>`}
     </section>
     ${found.identical.length ? html`<section class="card" aria-labelledby="identical-title"><h2 id="identical-title">Images of the same layers</h2>
-      <ul>${found.identical.map((each) => html`<li><a href=${app.router.href('image', each.ref)}><bdi>${shown(each.ref)}</bdi></a> <code class="dim">${short(each.id)}</code></li>`)}</ul></section>` : nothing}`);
+      <ul>${found.identical.map((each) => html`<li><a href=${app.router.href('image', each.ref)}><bdi>${shown(each.ref)}</bdi></a> <code class="dim">${short(each.id)}</code> <span class="dim small">${shown(SAME[each.how] ?? each.how)}</span></li>`)}</ul></section>` : nothing}`);
 }
 
 /** @param {Image} image */

@@ -110,7 +110,7 @@ function line(app, state, row) {
   return html`<tr role="row" aria-level=${level} aria-expanded=${inner ? String(Boolean(row.open)) : nothing} aria-posinset=${row.place} aria-setsize=${row.of}
       tabindex=${has ? 0 : -1} class=${entry.there ? '' : 'gone'} @focus=${() => !has && take()} @click=${() => act(app, state, row, true)}>
     <td role="gridcell" .style=${indent}><span class="name"><span class="twist" aria-hidden="true">${inner ? (row.open ? '▾' : '▸') : ''}</span><bdi>${shown(entry.name) || '(no name)'}</bdi>${inner ? '/' : nothing}
-      ${entry.link ? html`<span class="dim"> → <bdi>${shown(entry.link)}</bdi></span>` : nothing}</span></td>
+      ${entry.link && entry.type === 'symlink' ? html`<span class="dim"> → <bdi>${shown(entry.link)}</bdi></span>` : nothing}</span></td>
     <td role="gridcell"><span class=${`op ${entry.op}`} title=${STATES.get(entry.op) ?? ''}>${entry.op === 'U' ? '·' : entry.op}</span>${entry.changed.length ? html` <span class="dim small">${entry.changed.map(shown).join(', ')}</span>` : nothing}</td>
     <td role="gridcell" class="n">${size(entry.size)}</td><td role="gridcell" class="n">${entry.waste ? size(entry.waste) : ''}</td>
     <td role="gridcell">${listed(entry.layers)}</td><td role="gridcell"><code title=${letters(entry.mode)}>${entry.mode}</code></td><td role="gridcell">${entry.uid}:${entry.gid}</td></tr>`;
