@@ -12,7 +12,7 @@ mentions it (`implied`); anything else hides all that was at its path.  Source: 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from veneer.changeset.entry import Entry, Kind
 from veneer.changeset.index import LayerIndex
@@ -99,8 +99,7 @@ class MergedTree:
     def entry(self, node: Node) -> Entry:
         """The node as an entry; a hard link as the file that it is a name of, under its own path."""
         layer, number = self.content(node)
-        found = self.indexes[layer].entry(number)
-        return found if found.path == node.path else replace(found, path=node.path)
+        return self.indexes[layer].entry(number, node.path)
 
     def content(self, node: Node) -> tuple[int, int]:
         """(layer, number) of the entry that holds the node's content: its own, but for hard links.

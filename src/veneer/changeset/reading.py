@@ -25,6 +25,10 @@ _MAX_LINKS = 40
 _Attributes = tuple[int, int, int, int, tuple[tuple[bytes, bytes], ...]]
 _IMPLIED: _Attributes = (0o755, 0, 0, 0, ())
 _NO_LIMITS_GIVEN = Limits()
+LOOKED_AT = Limits(name=1 << 16, depth=8192)
+"""What is never made on a disk need not fit one."""
+MOST_IMPLIED = 256 << 20
+"""Bytes of the names of directories without a member: a name of a thousand parts implies a thousand directories."""
 
 
 def read_index(source: Source, out: BinaryIO, *, limits: Limits = _NO_LIMITS_GIVEN, what: str = "layer") -> DiffID:
@@ -65,6 +69,7 @@ class _Reading:
         self.pseudo_names: dict[bytes, bytes] = {}
         self.here = b""
         self.steps = 0
+        self.implied_bytes = 0
 
     def run(self) -> IndexBuilder:
         reader = self.reader
@@ -149,6 +154,9 @@ class _Reading:
         return done
 
     def implied(self, path: bytes, kind: int | None) -> None:
+        self.implied_bytes += len(path)
+        if self.implied_bytes > MOST_IMPLIED:
+            raise ValueError(f"directories without a member have names of more than {MOST_IMPLIED} bytes in all")
         self.clear(path, kind)
         if kind is not None:
             self.opaque.add(path)

@@ -11,8 +11,11 @@ from typing import BinaryIO
 import pytest
 
 from tests.support.finished import row
+from veneer.changeset import reading
+from veneer.changeset.tar import BadArchive
 from veneer.distribution.client import WrongDigest
 from veneer.engine.engine import Engine
+from veneer.engine.looking.extracting import write
 from veneer.engine.looking.sources import NotInThisArchive, OtherLayer, WhichImage
 from veneer.engine.looking.subject import Subject
 from veneer.errors import NotFound
@@ -200,6 +203,25 @@ def test_a_layer_that_is_another_one_is_refused(engine: Engine, tmp_path: Path) 
 def _archive_with(lying: SampleImage, honest: SampleImage) -> bytes:
     """An archive with the config of `honest` and the layers of `lying`."""
     return docker_archive((replace(lying, config=honest.config), ["x:1"]))
+
+
+def test_what_no_disk_could_hold_is_still_looked_at(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = "/".join(["x"] * 2100)
+    archive = tmp_path / "deep.tar"
+    archive.write_bytes(
+        docker_archive((image({f"{deep}/f": b"12345"}, {f"{deep}/.wh.f": b"", f"{deep}/g": b"1"}), ["x:1"]))
+    )
+    with engine.looking.open(archive=archive) as subject:
+        assert (subject.account.stored, subject.account.wasted) == (6, 5)
+        out = io.BytesIO()
+        assert write(subject, b"x/x", 2, out) > 0
+    with pytest.raises(BadArchive, match="the limit is"):
+        engine.images.load(archive)
+    monkeypatch.setattr(reading, "MOST_IMPLIED", 1 << 20)
+    with engine.looking.open(archive=archive) as subject, pytest.raises(BadArchive, match="names of more than 1048576"):
+        _ = subject.account
 
 
 def test_layers_without_rows_and_images_without_history(engine: Engine, tmp_path: Path) -> None:

@@ -91,12 +91,5 @@ def _as_tar(subject: Subject, tree: MergedTree, path: bytes, out: BinaryIO) -> i
 
 def _beneath(tree: MergedTree, path: bytes) -> Iterator[Node]:
     """All that is to be seen beneath a directory, directories before what is in them."""
-    pending = [iter(tree.children(path))]
-    while pending:
-        for node in pending[-1]:
-            yield node
-            if node.kind is Kind.DIRECTORY:
-                pending.append(iter(tree.children(node.path)))
-                break
-        else:
-            pending.pop()
+    prefix = path + b"/" if path else b""
+    return (node for node in tree if node.path.startswith(prefix))

@@ -271,11 +271,11 @@ def _stored(engine: Engine, diff_id: DiffID) -> LayerIndex | None:
 
 
 def _read(stream: Stream, position: int, diff_id: DiffID, what: str) -> LayerIndex:
-    from veneer.changeset.reading import read_index
+    from veneer.changeset.reading import LOOKED_AT, read_index
 
     out = io.BytesIO()
     with stream(position) as source:
-        actual = read_index(source, out, what=f"{what}: layer {position + 1}")
+        actual = read_index(source, out, limits=LOOKED_AT, what=f"{what}: layer {position + 1}")
     if actual != diff_id:
         raise OtherLayer(f"{what}: layer {position + 1}: expected diff ID {diff_id}, got {actual}")
     return LayerIndex.from_bytes(out.getvalue())
