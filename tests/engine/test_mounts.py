@@ -14,7 +14,7 @@ import pytest
 from tests.support.plain_user import plain_user
 from veneer.drivers.mount import unmount
 from veneer.engine.engine import Engine, open_engine
-from veneer.engine.mounts import AlreadyMounted, NoMountPoint, NotAMount
+from veneer.engine.mounts import AlreadyMounted, InvalidIds, NoMountPoint, NotAMount
 from veneer.testing.images import docker_archive, file, image
 
 pytestmark = pytest.mark.usefixtures("root_only")
@@ -57,6 +57,23 @@ def test_an_image_is_seen_as_it_is_and_can_be_written_to_if_asked_for(tmp_path: 
         engine.mounts.remove(str(place))
         assert engine.system.check(deep=True) == []
         assert engine.system.collect().items == []
+
+
+@pytest.mark.parametrize("driver", _DRIVERS)
+def test_an_image_s_files_are_seen_as_others_if_asked_for(tmp_path: Path, place: Path, driver: str) -> None:
+    with open_engine(tmp_path / "root", storage_driver=driver) as engine:
+        engine.images.load(io.BytesIO(ARCHIVE))
+        for writable in (False, True):
+            engine.mounts.add("demo/image:1", str(place), writable=writable, ids=["0:100000:65536"])
+            seen = [place / "etc/name", place / "etc", *([place] if writable else [])]
+            assert {path.stat().st_uid for path in seen} == {100_000}
+            engine.mounts.remove(str(place))
+        engine.mounts.add("demo/image:1", str(place))
+        assert (place / "etc/name").stat().st_uid == 0
+        engine.mounts.remove(str(place))
+        with pytest.raises(InvalidIds, match="'0:1' is no map of ids"):
+            engine.mounts.add("demo/image:1", str(place), ids=["0:1"])
+        assert engine.system.check(deep=True) == []
 
 
 def test_what_is_mounted_is_listed_and_stays_when_its_image_goes(engine: Engine, place: Path) -> None:

@@ -70,8 +70,11 @@ DRIVERS: dict[str, str] = {
 }
 """The built-in drivers, best first: name -> "module:Class".  Nothing is imported before it is asked for.
 
-What stands behind vfs, which works everywhere, is used when it is named and not otherwise.
+What stands behind LAST_TRIED is used when it is named and not otherwise.
 """
+
+LAST_TRIED = "vfs"
+"""The last one that is tried where none is named: it works everywhere."""
 
 ENTRY_POINTS = "veneer.drivers"
 """The entry-point group by which other packages add drivers.  They are used when named, never chosen by probing."""

@@ -117,6 +117,7 @@ def opened(mounts: Sequence[Mount]) -> Iterator[int]:
     try:
         detached = _detached(mount)
     except _OldKernel:
+        _require_own_ids(mount)
         with _opened_by_mount_point(mount) as root:
             yield root
         return
@@ -173,6 +174,7 @@ def _attach_one(mount: Mount, target: Path) -> None:
     try:
         detached = _detached(mount)
     except _OldKernel:
+        _require_own_ids(mount)
         from veneer.drivers import mount_legacy
 
         with _made(mount) as ready:
@@ -199,7 +201,17 @@ def _ended(mount: Mount) -> None:
         mount.keeper.ended()
 
 
+def _require_own_ids(mount: Mount) -> None:
+    if mount.ids:
+        raise MountUnsupported(
+            f"a mount by {mount.type} cannot show other owners here",
+            hint="overlay2, vfs and erofs can, with Linux 6.15 or later; by root, on ext4, xfs, btrfs or tmpfs",
+        )
+
+
 def _detached(mount: Mount) -> int:
+    if mount.type not in ("bind", "overlay"):
+        _require_own_ids(mount)
     if mount.type == "bind":
         return _detached_bind(mount)
     if mount.type == "aufs":
@@ -213,6 +225,8 @@ def _detached(mount: Mount) -> int:
 
 
 def _detached_bind(mount: Mount) -> int:
+    if mount.ids:
+        return _detached_bind_of_others(mount)
     try:
         tree = sys_mount.open_tree_clone(os.fsencode(mount.source))
     except OSError as error:
@@ -229,6 +243,16 @@ def _detached_bind(mount: Mount) -> int:
             raise _OldKernel from error
         raise explained(mount, error) from error
     return tree
+
+
+def _detached_bind_of_others(mount: Mount) -> int:
+    from veneer.drivers import idmap
+
+    try:
+        with idmap.user_namespace(mount.ids) as namespace:
+            return idmap.clone(Path(mount.source), namespace, readonly=mount.readonly)
+    except OSError as error:
+        raise explained(mount, error) from error
 
 
 def _detached_filesystem(mount: Mount) -> int:
@@ -250,7 +274,12 @@ def _detached_filesystem(mount: Mount) -> int:
 
 def _configure(context: int, mount: Mount) -> None:
     with contextlib.ExitStack() as held:
-        _configure_layers(context, mount, held)
+        if mount.ids:
+            from veneer.drivers import idmap
+
+            idmap.configure_layers(context, mount, held)
+        else:
+            _configure_layers(context, mount, held)
         for option in mount.options:
             key, equals, value = option.partition("=")
             if equals:
@@ -267,24 +296,24 @@ def _configure_layers(context: int, mount: Mount, held: contextlib.ExitStack) ->
     for number, lower in enumerate(mount.lowers):
         try:
             if mount.data and lower.is_file():
-                image = _detached_image(lower)
+                image = detached_image(lower)
                 # Closed, it would be gone: the overlay takes it over when it is created.
                 held.callback(os.close, image)
                 sys_mount.fsconfig(context, sys_mount.SET_FD, "lowerdir+", None, image)
             else:
-                _set_layer(context, "lowerdir+", lower)
+                set_layer(context, "lowerdir+", lower)
         except OSError as error:
             if number == 0 and error.errno == errno.EINVAL and not mount.data:
                 raise _OldKernel from error  # `lowerdir+` came with 6.7
             raise
     for directory in mount.data:
-        _set_layer(context, "datadir+", directory)
+        set_layer(context, "datadir+", directory)
     if mount.upper is not None and mount.work is not None:
-        _set_layer(context, "upperdir", mount.upper)
-        _set_layer(context, "workdir", mount.work)
+        set_layer(context, "upperdir", mount.upper)
+        set_layer(context, "workdir", mount.work)
 
 
-def _set_layer(context: int, key: str, directory: Path) -> None:
+def set_layer(context: int, key: str, directory: Path) -> None:
     """Hand over `directory` by descriptor (6.13), else by the descriptor's short name.
 
     Never by its own: fsconfig refuses strings of more than 255 bytes, and upperdir reads backslashes as escapes.
@@ -301,7 +330,7 @@ def _set_layer(context: int, key: str, directory: Path) -> None:
         os.close(layer)
 
 
-def _detached_image(file: Path) -> int:
+def detached_image(file: Path) -> int:
     """An EROFS image mounted nowhere: straight from its file, without a loop device (6.12)."""
     context = sys_mount.fsopen("erofs")
     try:
@@ -325,7 +354,8 @@ def open_layer(directory: Path) -> int:
 
 def explained(mount: Mount, error: OSError, where: str = "", log: str = "") -> MountUnsupported | MountFailed:
     """The error of one failed call in words: what was to be mounted, what the kernel said, what can be done."""
-    what = f"{mount.type} mount" + (f" of {mount.source}" if mount.type == "bind" else "") + (where and f" {where}")
+    what = f"{mount.type} mount" + (f" of {mount.source}" if mount.type == "bind" else "")
+    what += (" with other owners" if mount.ids else "") + (where and f" {where}")
     said = log or os.strerror(error.errno or 0)
     if error.errno == errno.ENODEV:
         return MountUnsupported(

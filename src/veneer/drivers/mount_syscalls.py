@@ -37,6 +37,7 @@ MOUNT_ATTR_RDONLY = 1
 MOUNT_ATTR_NOATIME = 0x10
 MOUNT_ATTR_ATIME = 0x70
 """The bits of which NOATIME is one value: cleared when it is set."""
+MOUNT_ATTR_IDMAP = 0x100000
 MS_RDONLY = 1
 MS_REMOUNT = 32
 MS_BIND = 4096
@@ -108,9 +109,11 @@ def move_mount(mount: int, target: bytes) -> None:
     _syscall(_MOVE_MOUNT, mount, b"", AT_FDCWD, target, _MOVE_MOUNT_F_EMPTY_PATH)
 
 
-def mount_setattr(mount: int, *, set_attributes: int, clear_attributes: int = 0, propagation: int = 0) -> None:
-    """Change the flags of the mount behind the descriptor `mount`."""
-    attributes = b"".join(n.to_bytes(8, "little") for n in (set_attributes, clear_attributes, propagation, 0))
+def mount_setattr(
+    mount: int, *, set_attributes: int, clear_attributes: int = 0, propagation: int = 0, userns: int = 0
+) -> None:
+    """Change the flags of the mount behind the descriptor `mount`; `userns` is for MOUNT_ATTR_IDMAP."""
+    attributes = b"".join(n.to_bytes(8, "little") for n in (set_attributes, clear_attributes, propagation, userns))
     _syscall(_MOUNT_SETATTR, mount, b"", AT_EMPTY_PATH, attributes, _MOUNT_ATTR_SIZE)
 
 

@@ -13,6 +13,8 @@ from veneer.values import Value
 if TYPE_CHECKING:
     import contextlib
 
+    from veneer.drivers.userns import Extents
+
 
 class TooManyLayers(Unsupported):
     """More layers than one mount can stack."""
@@ -40,6 +42,9 @@ class Mount(Value):
     keeper: Keeper | None = None
     volatile: bool = False
     """Whether it can be made with the option `volatile`."""
+    ids: Extents = ()
+    """As whom owners in `lowers`, or in the directory of a bind, are seen: (on the disk, seen, how many); as they are
+    where it is empty."""
 
     @classmethod
     def bind(cls, source: Path, *, readonly: bool = False) -> Mount:

@@ -56,6 +56,22 @@ class Overlay2:
         return self._abilities
 
     @property
+    def status(self) -> list[tuple[str, str]]:
+        """What docker's driver tells of itself, in its words, and what else was found."""
+        from veneer.drivers.mount import filesystem_of
+
+        found = self.abilities
+        said = {
+            # Said outright in each mount, so that the module's own defaults do not matter: see overlay_probe.
+            "Supports d_type": True, "Using metacopy": False, "Native Overlay Diff": found.native_diff,
+            "userxattr": found.userxattr, "Volatile mounts": found.volatile, "Id-mapped layers": found.idmapped,
+        }  # fmt: skip
+        return [
+            ("Backing Filesystem", filesystem_of(self.root)),
+            *((name, "true" if yes else "false") for name, yes in said.items()),
+        ]
+
+    @property
     def whiteouts(self) -> WhiteoutStyle:
         from veneer.changeset.whiteout import WhiteoutStyle
         from veneer.drivers.userns import privileged

@@ -22,7 +22,7 @@ from veneer.values import Value
 
 _FILE = ".probe.json"
 _TRIAL = ".probe-"
-_VERSION = 2
+_VERSION = 3
 
 _OPTIONS = ("index=off", "metacopy=off", "redirect_dir=nofollow")
 """Said outright, since the module's own defaults are the administrator's to change: with metacopy an upper file may
@@ -38,6 +38,8 @@ class Abilities(Value):
     native_diff: bool = False
     volatile: bool = False
     options: tuple[str, ...] = ()
+    idmapped: bool = False
+    """Whether lower layers may be shown with other owners (idmap.py)."""
 
 
 def abilities(root: Path) -> Abilities:
@@ -82,7 +84,7 @@ def _recall(root: Path, key: list[object]) -> Abilities | None:
         found = Abilities(**{**values, "options": tuple(values["options"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None  # nothing there, or nothing of use: trying out again is always right
-    flags = (found.usable, found.userxattr, found.native_diff, found.volatile)
+    flags = (found.usable, found.userxattr, found.native_diff, found.volatile, found.idmapped)
     texts = (found.reason, *found.options)
     if not all(isinstance(flag, bool) for flag in flags) or not all(isinstance(text, str) for text in texts):
         return None
@@ -92,7 +94,7 @@ def _recall(root: Path, key: list[object]) -> Abilities | None:
 def _remember(root: Path, key: list[object], found: Abilities) -> None:
     values = {
         "usable": found.usable, "reason": found.reason, "userxattr": found.userxattr, "native_diff": found.native_diff,
-        "volatile": found.volatile, "options": list(found.options),
+        "volatile": found.volatile, "options": list(found.options), "idmapped": found.idmapped,
     }  # fmt: skip
     text = json.dumps({"key": key, "abilities": values})
     new = root / f"{_FILE}.{os.getpid()}.{os.urandom(4).hex()}"
@@ -165,9 +167,11 @@ def _try_in(folder: Path, userxattr: bool) -> Abilities:
         return Abilities(False, "only root may make whiteouts (character devices 0:0) here; Linux 5.8 lets others")
     # A kernel that copies the marker up makes every later change of the directory hide the layers below it.
     faithful = not _has_attribute(folder / "upper" / "d", opaque)
-    volatile = _mounts(folder, lowers, (*options, "volatile"), target)
+    volatile = _mounts(_fresh(folder, lowers, (*options, "volatile")), target)
+    # Overlay cannot use the attributes of a user namespace of its own on layers of others' owners.
+    idmapped = not userxattr and _mounts(_fresh(folder, lowers, options).replaced(ids=((0, 1, 1),)), target)
     where = f"kernel overlay on {filesystem_of(folder)}, {'user' if userxattr else 'trusted'} attributes"
-    return Abilities(True, where, userxattr, exdev and faithful, volatile, options)
+    return Abilities(True, where, userxattr, exdev and faithful, volatile, options, idmapped)
 
 
 def _fresh(folder: Path, lowers: tuple[Path, ...], options: tuple[str, ...]) -> Mount:
@@ -179,9 +183,9 @@ def _fresh(folder: Path, lowers: tuple[Path, ...], options: tuple[str, ...]) -> 
     return Mount.overlay(lowers, upper=upper, work=work, options=options)
 
 
-def _mounts(folder: Path, lowers: tuple[Path, ...], options: tuple[str, ...], target: Path) -> bool:
+def _mounts(mount: Mount, target: Path) -> bool:
     try:
-        with mounted([_fresh(folder, lowers, options)], target):
+        with mounted([mount], target):
             return True
     except (MountUnsupported, MountFailed):
         return False

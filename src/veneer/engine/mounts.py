@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from veneer.drivers.driver import SnapshotID
     from veneer.drivers.mount import Keeper, Mount
     from veneer.drivers.protocol import StorageDriver
+    from veneer.drivers.userns import Extents
     from veneer.engine.engine import Engine
     from veneer.oci.digest import ChainID
     from veneer.store.mounts import HeldMount
@@ -40,6 +41,10 @@ class NoLastingMount(Unsupported):
     """A mount would not outlive the command that makes it."""
 
 
+class InvalidIds(InvalidRequest):
+    """A text that is no map of ids."""
+
+
 class ContainerRuns(Conflict):
     """A container's tree cannot be mounted elsewhere while its processes change it."""
 
@@ -55,17 +60,19 @@ class Mounts:
         """What is mounted, the oldest first."""
         return self._store.mounts.list()
 
-    def add(self, name: str, directory: str, *, writable: bool = False) -> HeldMount:
+    def add(self, name: str, directory: str, *, writable: bool = False, ids: Sequence[str] = ()) -> HeldMount:
         """Mount an image's or a container's merged file system at a directory, read-only.
 
-        `writable`: what is written goes to a layer of the mount's own, and with the mount.  The mount stays until
+        `writable`: what is written goes to a layer of the mount's own, and with the mount.  `ids`: as whom the files'
+        owners are seen, each INSIDE:OUTSIDE:COUNT.  The mount stays until
         `remove`, umount(8), or the end of its namespace; so long nothing that it shows is collected.
-        Raises NoMountPoint, AlreadyMounted, NoLastingMount, ContainerRuns, NotFound.
+        Raises NoMountPoint, AlreadyMounted, NoLastingMount, ContainerRuns, NotFound, InvalidIds, MountUnsupported.
         """
         from veneer.drivers import mount_table
         from veneer.drivers.mount import attach, unmount
 
         target = _target(directory)
+        extents = _extents(ids)
         self._require_namespace()
         for each in self.list():
             if (each.target, each.place.namespace) == (target, mount_table.namespace()):
@@ -88,6 +95,8 @@ class Mounts:
                 undone.callback(driver.remove, scratch)
                 driver.create(scratch, below)
             mounts = _lasting(_described(driver, own, scratch, below))
+            if extents:
+                mounts = _with_owners(mounts, extents)
             attach(mounts, _path(target))
             undone.callback(unmount, _path(target), lazy=True)
             place = mount_table.topmost(target)
@@ -208,6 +217,25 @@ def _lasting(mounts: Sequence[Mount]) -> Sequence[Mount]:
         mount.replaced(keeper=mount.keeper.replaced(lasting=True)) if isinstance(mount.keeper, FuseUnion) else mount
         for mount in mounts
     ]
+
+
+def _extents(texts: Sequence[str]) -> Extents:
+    from veneer.drivers.idmap import parse
+
+    try:
+        return tuple(map(parse, texts))
+    except ValueError as error:
+        raise InvalidIds(f"{str(error)!r} is no map of ids", hint="INSIDE:OUTSIDE:COUNT, as 0:100000:65536") from error
+
+
+def _with_owners(mounts: Sequence[Mount], ids: Extents) -> Sequence[Mount]:
+    """The mounts, the image's files with other owners."""
+    from veneer.drivers.idmap import shown
+
+    for mount in mounts:
+        if mount.upper is not None:  # what is written is owned as it is seen; so is the root directory of the tree
+            os.chown(mount.upper, shown(0, ids), shown(0, ids))
+    return [mount.replaced(ids=ids) for mount in mounts]
 
 
 def _target(directory: str) -> str:

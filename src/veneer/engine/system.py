@@ -170,17 +170,21 @@ class System:
 def _why(chosen: str, given: str, support: Mapping[str, Support]) -> str:
     """In words, why this driver and none of the others; `given`: the reason to take no other, "" if it was tried out
     which one works."""
+    from veneer.drivers.driver import DRIVERS, LAST_TRIED
+
     found = support.get(chosen)
     works = f": {found.reason}" if found else ""
     parts = [f"{chosen} because {given or 'it is the first that works'}{works}"]
-    names = list(support)
+    names = list(DRIVERS)
     for name, other in support.items():
         if name == chosen:
             continue
         if not other.usable:
             parts.append(f"not {name} because {other.reason}")
-        elif not given and names.index(name) > names.index(chosen):
+        elif not given and names.index(chosen) < names.index(name) <= names.index(LAST_TRIED):
             parts.append(f"not {name} because {chosen} comes before it")
+        elif not given:
+            parts.append(f"not {name} because it is taken only where it is asked for")
         else:
             parts.append(f"not {name} because it was not asked for")
     return "; ".join(parts)

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import stat
 import tarfile
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import pytest
 from tests.cli.conftest import Veneer
 from veneer.distribution.foreign.root import NoSuchForeignImage, NotAForeignRoot, detect, require
 from veneer.drivers.mount import Mount, mounted
+from veneer.engine.engine import open_engine
 from veneer.oci.digest import chain_ids
 from veneer.testing.images import SampleImage, directory, file, image, symlink
 
@@ -165,6 +167,43 @@ def test_a_root_is_listed_explained_and_imported_and_not_touched(tmp_path: Path,
     assert veneer("unmount", str(tmp_path / "m")).code == 0
     assert state(everything) == before
     assert contents(theirs) == held
+
+
+def test_an_aufs_root_without_records_is_packed_as_it_lies(tmp_path: Path, veneer: Veneer) -> None:
+    """Docker's layout around branches as aufs has them, with what the kernel's aufs leaves in a branch's root."""
+    for path in ("one/etc", "one/keep", "two/etc"):
+        (tmp_path / path).mkdir(parents=True)
+    for path in ("one/etc/name", "one/gone", "one/keep/x"):
+        (tmp_path / path).write_text(path)
+    (tmp_path / "two/etc/name").write_text("two")
+    with open_engine(tmp_path / "maker", storage_driver="aufs") as maker:
+        base = maker.images.derive(layer=tmp_path / "one")
+        made = maker.images.derive(base, layer=tmp_path / "two")
+        root = tmp_path / "theirs"
+        rows = root / "image/aufs/layerdb/sha256"
+        assert made.top is not None
+        for number, layer in enumerate(maker.store.layers.stack(made.top)):
+            row, branch = rows / layer.chain_id.hex, root / "aufs/diff" / f"{number:064x}"
+            row.mkdir(parents=True)
+            facts = {"diff": layer.diff_id, "cache-id": branch.name, "size": "3"}
+            for name, text in (facts | ({"parent": layer.parent} if layer.parent else {})).items():
+                (row / name).write_text(text)
+            shutil.copytree(maker.store.layers.directory(layer), branch, symlinks=True)
+            for folder, _, files in os.walk(maker.store.layers.directory(layer)):
+                for name in (*files, "."):
+                    source = Path(folder, name)
+                    at = source.lstat().st_mtime_ns
+                    os.utime(branch / source.relative_to(maker.store.layers.directory(layer)), ns=(at, at))
+            stamp = branch.stat()
+            for name in (".wh..wh.plnk", ".wh..wh.orph"):
+                (branch / name).mkdir(mode=0o700)
+            (branch / ".wh..wh.aufs").touch(0o444)
+            (branch / ".wh..wh.plnk/77.88").write_text("a pseudo-link")
+            os.utime(branch, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+        (root / "image/aufs/imagedb/content/sha256").mkdir(parents=True)
+        (root / "image/aufs/imagedb/content/sha256" / made.id.hex).write_bytes(made.config.raw)
+    assert veneer("import-store", str(root), made.id).text == f"Imported image ID: {made.id}\n"
+    assert veneer("system", "check", "--deep").code == 0
 
 
 @pytest.mark.parametrize("kind", ROOTS)

@@ -25,7 +25,8 @@ def run(app: App, given: Parsed) -> None:
 
         raise UsageError(f"veneer: '{app.path}' requires 2 arguments, or none\n\n{MOUNT.usage_line(app.path)}\n", 1)
     name, directory = given.arguments
-    app.line(app.engine.mounts.add(name, directory, writable=given.flag("rw")).target)
+    ids = given.texts("idmap")
+    app.line(app.engine.mounts.add(name, directory, writable=given.flag("rw"), ids=ids).target)
 
 
 def run_unmount(app: App, given: Parsed) -> None:
@@ -54,6 +55,7 @@ MOUNT = Command(
     most=2,
     options=(
         Option("format", "string", LIST_FORMAT),
+        Option("idmap", "list", "Show the files of these owners as others': INSIDE:OUTSIDE:COUNT", many=True),
         Option("rw", "bool", "Let it be written to: what is written goes away with the mount"),
     ),
     only_looks=True,  # a namespace of the command's own would take the mount with it
