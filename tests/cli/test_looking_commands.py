@@ -356,6 +356,10 @@ def test_labels_lead_somewhere(veneer: Veneer, tmp_path: Path) -> None:
         ["licence", "MIT", "https://spdx.org/licenses/MIT.html"],
         ["licence", "Apache-2.0", "https://spdx.org/licenses/Apache-2.0.html"],
     ]  # fmt: skip
+    words = ["image", "labels", "--archive", str(archive), "--format"]
+    first = veneer(*words, "json", "--links").text.splitlines()[0]
+    assert json.loads(first) == {"Key": "source", "URL": "https://example.com/a/b.git"}
+    assert veneer(*words, "{{.Key}}", "--missing").text.startswith("org.opencontainers.image.title\n")
 
 
 def test_one_image_for_two_platforms_is_compared(veneer: Veneer) -> None:

@@ -54,12 +54,10 @@ def run_labels(app: App, given: Parsed) -> None:
     with looked_at(app, given, name) as subject:
         found = labels(subject)
         if given.flag("missing"):
-            for key in missing_labels(found):
-                app.line(f"org.opencontainers.image.{key}")
+            _missing(app, missing_labels(found), format)
             return
-
         if given.flag("links"):
-            _links(app, found)
+            _links(app, found, format)
             return
 
         def value(label: Label) -> str:
@@ -78,7 +76,16 @@ def run_labels(app: App, given: Parsed) -> None:
         kind.show(app, found, format, ("Key", "Value", "Source"))
 
 
-def _links(app: App, found: Sequence[Label]) -> None:
+def _missing(app: App, keys: Sequence[str], format: str) -> None:
+    rows = [f"org.opencontainers.image.{key}" for key in keys]
+    if format in ("", "table"):
+        app.write("".join(row + "\n" for row in rows))
+        return
+    kind: Listing[str] = Listing("missing label", (Column("Key", "KEY", lambda row: row),))
+    kind.show(app, rows, format, ("Key",))
+
+
+def _links(app: App, found: Sequence[Label], format: str) -> None:
     """Where labels lead: the commit on its forge, licences, documentation."""
     from veneer.view.web.accounts import links
 
@@ -86,10 +93,16 @@ def _links(app: App, found: Sequence[Label]) -> None:
     for label in found:
         values.setdefault(label.key, label.value)
     told = links(values)
-    rows = [[key, told[key]] for key in ("source", "commit_url", "documentation", "url") if told[key]]
-    rows += [[f"licence {each['id']}", each["url"]] for each in told["licences"]]
-    if rows:
-        app.write(align([all_harmless(row) for row in rows]))
+    rows = [(key, told[key]) for key in ("source", "commit_url", "documentation", "url") if told[key]]
+    rows += [(f"licence {each['id']}", each["url"]) for each in told["licences"]]
+    if format in ("", "table"):
+        app.write(align([all_harmless(list(row)) for row in rows]) if rows else "")
+        return
+    kind: Listing[tuple[str, str]] = Listing("link of a label", (
+        Column("Key", "KEY", lambda row: row[0]),
+        Column("URL", "URL", lambda row: row[1]),
+    ))  # fmt: skip
+    kind.show(app, rows, format, ("Key", "URL"))
 
 
 BASE = Command(
