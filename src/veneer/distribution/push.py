@@ -8,6 +8,8 @@ Source: OCI distribution-spec, Pushing; moby distribution/push_v2.go for order a
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
 
 
 COMPRESSIONS = ("gzip", "zstd")
-PACKED_AT_ONCE = 2
-"""Layers compressed side by side: each by all cores, but reading a layer's files keeps no more than one busy."""
+MOST_PACKED = 2
+"""Layers compressed side by side.  One keeps two cores busy: a thread reads its files, and all compress them."""
 
 
 class NothingToPush(NotFound):
@@ -197,7 +199,7 @@ class _Push:
 
         kind = Compression[self._compression.upper()] if self._compression else None
         made: dict[DiffID, Descriptor] = {}
-        turn = threading.Semaphore(PACKED_AT_ONCE)
+        turn = threading.Semaphore(max(1, min(MOST_PACKED, len(os.sched_getaffinity(0)) // 2)))
 
         def pack(diff_id: DiffID) -> None:
             def report(sent: int) -> None:
@@ -205,9 +207,12 @@ class _Push:
 
             ahead = Ahead(self._registry, self._reference.repository, report)
             try:
-                with turn:
+                with contextlib.ExitStack() as mine:
+                    mine.enter_context(turn)
                     check(self._registries.effort.stop)
-                    made[diff_id] = self._store.layers.compressed(self._lease, diff_id, kind, growing=ahead.follow)
+                    made[diff_id] = self._store.layers.compressed(
+                        self._lease, diff_id, kind, growing=ahead.follow, written=mine.close
+                    )  # fmt: skip
             except BaseException:
                 ahead.abandon()
                 raise
@@ -217,9 +222,16 @@ class _Push:
         wanted = list(dict.fromkeys(image.config.diff_ids))
         for diff_id in wanted:
             self._progress(Report(diff_id.short, "Preparing"))
+        # The largest first: what both sides do when a blob is whole, to have it on their disks, is done meanwhile, and
+        # little is left to wait for after the last one.
         crew = Crew(self._registries, self._registries.config.max_uploads, "upload")
+        wanted.sort(key=self._size, reverse=True)
         crew.run({position: partial(pack, diff_id) for position, diff_id in enumerate(wanted)})
         return tuple(made[diff_id] for diff_id in image.config.diff_ids)
+
+    def _size(self, diff_id: DiffID) -> int:
+        """The bytes of a layer's files; 0 where only a blob is here."""
+        return max((layer.size for layer in self._store.layers.by_diff_id(diff_id)), default=0)
 
     def _parts(self, documents: Sequence[Manifest | Index]) -> list[_Part]:
         """Every blob the documents name, each once, layers with the diff ID that docker shows."""

@@ -417,11 +417,14 @@ class LayerStore:
         *,
         progress: Progress = silent,
         growing: Callable[[BlobWriter], None] | None = None,
+        written: Callable[[], None] = lambda: None,
     ) -> Descriptor:
         """A stored, compressed blob of the layer; made by all cores where there is none, and kept (packing.py)."""
         from veneer.store.packing import compressed
 
-        return compressed(self.store, lease, diff_id, kind, level, progress=progress, growing=growing)
+        return compressed(
+            self.store, lease, diff_id, kind, level, progress=progress, growing=growing, written=written
+        )  # fmt: skip
 
     @contextlib.contextmanager
     def draft(self, lease: Lease, parent: ChainID | None) -> Iterator[Draft]:
