@@ -305,6 +305,17 @@ def remover_of(id: str) -> int:
     return 0
 
 
+def test_one_whose_monitor_does_not_answer_is_removed_by_force(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = yard.run("box", "sleep", "100")
+    monkeypatch.setattr("veneer.engine.containers.lifecycle._PATIENCE_SECONDS", 0.2)
+    with yard.engine() as engine:
+        monitor = engine.containers.state(engine.containers.get("box")).monitor
+        os.kill(monitor, signal.SIGSTOP)
+        engine.containers.remove("box", force=True)
+        assert engine.containers.list() == []
+    until(lambda: not [each for each in hierarchies() if os.path.exists(f"{each}/veneer-{id}")])
+
+
 def test_events_are_told_as_they_come(yard: Yard) -> None:
     with subprocess.Popen([*map(str, yard.command("events", "--filter", "event=tag"))], stdout=subprocess.PIPE) as told:
         try:

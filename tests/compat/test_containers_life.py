@@ -192,3 +192,23 @@ def test_events_of_a_life_are_dockers(engines: tuple[Veneer, Docker]) -> None:
         found = engine("events", "--since", "1m", "--until", soon, *words).out
         told.append(re.sub(r'"execID":"[0-9a-f]+"', '"execID":"ID"', found.replace("  {", " {")).splitlines())
     assert told[0] == told[1]
+
+
+def test_events_of_volumes_are_dockers(engines: tuple[Veneer, Docker]) -> None:
+    """Made by whoever wants them, mounted from start to end, gone with their container; several at once in any
+    order."""
+    script = """
+    create --network none --name ev -v evdata:/data -v evdata:/again:ro -v /anonymous -l l=1 IMAGE true
+    start -a ev
+    rm -v ev
+    volume rm evdata
+    """
+    told = []
+    for engine in engines:
+        for line in script.strip().splitlines():
+            engine(*shlex.split(line.strip().replace("IMAGE", IMAGE)))
+        soon = str(int(time.time()) + 2)
+        words = ["--filter", "type=volume", "--format", "{{.Action}} {{.Actor.ID}} {{json .Actor.Attributes}}"]
+        found = engine("events", "--since", "1m", "--until", soon, *words).out
+        told.append(sorted(re.sub(r"\b[0-9a-f]{64}\b", "ID", found).splitlines()))
+    assert told[0] == told[1]

@@ -20,7 +20,8 @@ from veneer.store.reserve import making_room
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
     from typing import Any
 
     from veneer.engine.containers.statistics import Sample
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from veneer.run.monitor.state import State
     from veneer.store.containers import Container
     from veneer.store.volumes import Volume
+
+_PATIENCE_SECONDS = 20.0
+"""How long a monitor may take to end what is removed by force."""
 
 
 class CannotRemove(Conflict):
@@ -156,13 +160,14 @@ def remove(engine: Engine, container: Container, *, force: bool = False, volumes
     """
     store = engine.store
     folder = store.containers.folder(container.id)
-    found = states.settled(folder)
-    if found.is_live:
-        if not force:
-            raise _refused(container, found)
-        with contextlib.suppress(client.NotRunning, MonitorGone):
-            client.connect(folder).stop(0, int(signals.SIGKILL))
-    wait_for_monitor(folder)
+    with _killing_who_does_not_answer(folder) if force else contextlib.nullcontext():
+        found = states.settled(folder)
+        if found.is_live:
+            if not force:
+                raise _refused(container, found)
+            with contextlib.suppress(client.NotRunning, MonitorGone):
+                client.connect(folder).stop(0, int(signals.SIGKILL))
+        wait_for_monitor(folder)
     with store.locked(f"container-{container.id}"):
         if store.containers.find(container.id) is None:
             return  # whoever was asked at the same time has done it
@@ -181,6 +186,28 @@ def remove(engine: Engine, container: Container, *, force: bool = False, volumes
                 of_volumes.tell(store, "destroy", volume)
     finally:
         tell(engine, container, "destroy")
+
+
+@contextlib.contextmanager
+def _killing_who_does_not_answer(folder: Path) -> Iterator[None]:
+    """Kill a monitor with which this `with` is not over in time: it was stopped, or hangs in the kernel."""
+    if not states.is_held(folder, states.ALIVE):
+        yield
+        return
+    import threading
+
+    def kill() -> None:
+        monitor = states.last_written(folder).monitor
+        if monitor and states.is_held(folder, states.ALIVE):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(monitor, signals.SIGKILL)
+
+    timer = threading.Timer(_PATIENCE_SECONDS, kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _removed(engine: Engine, container: Container) -> list[Volume]:
