@@ -162,6 +162,61 @@ def test_two_files_change_places(mounted: Mounted) -> None:
     assert ctypes.get_errno() == errno.EEXIST
 
 
+def test_a_file_made_without_a_name_is_given_one_or_is_gone(mounted: Mounted) -> None:
+    _, root = mounted
+    for name in ("named", ""):
+        fd = os.open(root / "d", os.O_TMPFILE | os.O_RDWR, 0o640)
+        try:
+            os.write(fd, b"content")
+            assert (os.fstat(fd).st_nlink, stat.S_IMODE(os.fstat(fd).st_mode), os.pread(fd, 9, 0)) == (
+                0, 0o640, b"content",
+            )  # fmt: skip
+            if name:
+                # With a directory descriptor, though the path is absolute: else Python does not have links followed.
+                os.link(f"/proc/self/fd/{fd}", root / "d" / name, src_dir_fd=fd, follow_symlinks=True)
+                assert os.fstat(fd).st_nlink == 1
+        finally:
+            os.close(fd)
+    assert sorted(os.listdir(root / "d")) == ["h", "named", "sub", "two"]
+    append(root, "d/named", "!")
+    assert (root / "d/named").read_text() == "content!"
+    fd = os.open(root / "d/named", os.O_RDONLY)
+    (root / "d/named").unlink()
+    with pytest.raises(FileNotFoundError):
+        os.link(f"/proc/self/fd/{fd}", root / "again", src_dir_fd=fd, follow_symlinks=True)
+    os.close(fd)
+
+
+def test_holes_are_punched_and_room_is_kept_without_growing(mounted: Mounted) -> None:
+    import ctypes
+
+    _, root = mounted
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long)
+    with (root / "f").open("r+b") as file:
+        assert libc.fallocate(file.fileno(), 1, 0, 100_000) == 0
+        assert libc.fallocate(file.fileno(), 3, 1, 2) == 0
+    assert ((root / "f").stat().st_size, (root / "f").read_bytes()) == (5, b"l\0\0er")
+
+
+def test_attributes_that_overlay_would_believe_are_refused(mounted: Mounted) -> None:
+    _, root = mounted
+    for name in ("trusted.overlay.opaque", "user.overlay.opaque"):
+        with pytest.raises(OSError, match="not supported"):
+            os.setxattr(root / "d", name, b"y")
+
+
+def test_numbers_in_a_listing_are_those_of_the_files(mounted: Mounted) -> None:
+    _, root = mounted
+    (root / "many").mkdir()
+    for number in range(400):
+        (root / "many" / f"{number}").touch()
+    with os.scandir(root / "many") as entries:
+        told = {entry.name: entry.inode() for entry in entries}
+    assert told == {name: (root / "many" / name).stat().st_ino for name in told}
+    assert len(set(told.values())) == 400
+
+
 @pytest.mark.parametrize("flag", [os.O_TRUNC, os.O_APPEND, 0])
 def test_a_lower_file_is_opened_in_every_way(mounted: Mounted, flag: int) -> None:
     _, root = mounted

@@ -18,7 +18,8 @@ from veneer.changeset.whiteout import OPAQUE_MARKER, PREFIX
 from veneer.drivers import treecopy
 from veneer.drivers.aufs import fuse_wire as wire
 from veneer.drivers.aufs.fuse_copies import CREATE, CopyingUnion, refused
-from veneer.drivers.aufs.fuse_nodes import DIRECTORY, UPPER, Entry, Node
+from veneer.drivers.aufs.fuse_nodes import DIRECTORY, FILE, UPPER, Entry, Node
+from veneer.drivers.aufs.fuse_syscalls import exchange
 from veneer.drivers.aufs.spelling import BASE, times_kept
 
 _LONGEST = 255 - len(PREFIX)
@@ -127,6 +128,19 @@ class WritableUnion(CopyingUnion):
             os.rename(scratch, name, src_dir_fd=self._work, dst_dir_fd=fd)
         self.came(parent, name, (4, (UPPER,)))
 
+    def make_nameless(self, parent: Node, mode: int, uid: int, gid: int) -> Node:
+        """A new file without a name, as O_TMPFILE makes it; `link_to` can give it one."""
+        new = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode & 0o777, dir_fd=self.upper(parent))
+        try:
+            os.fchown(new, uid, gid)
+            os.fchmod(new, mode)
+            node = self._new(parent, b"", (wire.TYPES[stat.S_IFREG], (UPPER,)), os.fstat(new).st_ino)
+        except OSError:
+            os.close(new)
+            raise
+        node.fd, node.writable, node.gone = new, True, True
+        return node
+
     def remove(self, parent: Node, name: bytes, *, directory: bool) -> None:
         """unlink and rmdir."""
         node, status = self.child(parent, name)
@@ -178,8 +192,11 @@ class WritableUnion(CopyingUnion):
     def link_to(self, node: Node, parent: Node, name: bytes) -> None:
         """One more name for a file."""
         self.copy_up(node)
-        if node.gone or node.parent is None:
-            raise refused(errno.ENOENT)
+        if node.gone:
+            self._named(node, parent, name)
+            return
+        if node.parent is None:
+            raise refused(errno.EPERM)
         with self.making(parent, name) as fd:
             os.link(node.name, name, src_dir_fd=self.directory(node.parent, UPPER), dst_dir_fd=fd,
                     follow_symlinks=False)  # fmt: skip
@@ -189,6 +206,18 @@ class WritableUnion(CopyingUnion):
         node.others.add((parent, name))
         if not node.key:
             self.link(node, os.stat(name, dir_fd=fd, follow_symlinks=False).st_ino)
+
+    def _named(self, node: Node, parent: Node, name: bytes) -> None:
+        """The first name of a file that was made without one; ENOENT, by the kernel, for one that has lost its last."""
+        if node.is_dir or node.fd < 0:
+            raise refused(errno.ENOENT)
+        with self.making(parent, name) as fd:
+            # With a directory descriptor, though the path is absolute: else Python does not have links followed.
+            os.link(f"/proc/self/fd/{node.fd}", name, src_dir_fd=fd, dst_dir_fd=fd, follow_symlinks=True)
+        self.came(parent, name, (wire.TYPES[stat.S_IFREG], (UPPER,)))
+        parent.children[name] = node
+        node.parent, node.name, node.gone = parent, name, False
+        self._kept[node.id, FILE] = node
 
     # -- renaming --------------------------------------------------------------------------------------------
 
@@ -232,11 +261,7 @@ class WritableUnion(CopyingUnion):
             self._movable(node)
         self._cover(one, new, new_name)
         self._cover(other, old, old_name)
-        scratch = self._scratch()
-        # A third place, since the standard library has no renameat2: for a moment one of the two names is missing.
-        os.rename(new_name, scratch, src_dir_fd=self.upper(new), dst_dir_fd=self._work)
-        os.rename(old_name, new_name, src_dir_fd=self.upper(old), dst_dir_fd=self.upper(new))
-        os.rename(scratch, old_name, src_dir_fd=self._work, dst_dir_fd=self.upper(old))
+        exchange(self.upper(old), old_name, self.upper(new), new_name)
         kinds = self.listed(old)[old_name][0], self.listed(new)[new_name][0]
         self.came(new, new_name, (kinds[0], (UPPER,)))
         self.came(old, old_name, (kinds[1], (UPPER,)))

@@ -18,7 +18,8 @@ from veneer.drivers.aufs import fuse_wire as wire
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 UPPER = 0
-_FILE = -1
+FILE = -1
+"""In the place of a branch: the file itself, open."""
 Entry = tuple[int, tuple[int, ...]]
 """What an index has of a name: its directory entry type, and the branches it is in, topmost first: several for a
 directory, and for one that was not listed yet also those that it hides."""
@@ -92,7 +93,7 @@ class Union:
         while len(self._kept) > self._limit:
             key = next(iter(self._kept))
             node = self._kept.pop(key)
-            if key[1] == _FILE:
+            if key[1] == FILE:
                 os.close(node.fd)
                 node.fd = -1
             else:
@@ -132,7 +133,7 @@ class Union:
         fd = os.open(node.name, flags, dir_fd=self.directory(node.parent, node.branch))
         self.drop_file(node)
         node.fd, node.writable = fd, writable
-        self._kept[node.id, _FILE] = node
+        self._kept[node.id, FILE] = node
         return fd
 
     def drop_file(self, node: Node) -> None:
@@ -140,11 +141,11 @@ class Union:
         if node.fd >= 0:
             os.close(node.fd)
             node.fd = -1
-            self._kept.pop((node.id, _FILE), None)
+            self._kept.pop((node.id, FILE), None)
 
     def hold_file(self, node: Node) -> None:
         """Keep the file open from now on: it has lost its last name, and somebody may still use it."""
-        self._kept.pop((node.id, _FILE), None)
+        self._kept.pop((node.id, FILE), None)
 
     def status(self, node: Node) -> os.stat_result:
         if node.gone and self.has_upper and node.branch == UPPER:
@@ -176,6 +177,15 @@ class Union:
                 node = self._new(parent, name, entry, status.st_ino)
             parent.children[name] = node
         return node, status
+
+    def inode(self, parent: Node, name: bytes) -> int:
+        """The inode number that `child` would tell of a name that is in the directory."""
+        known = parent.children.get(name)
+        if known is None:
+            fd = self.directory(parent, self.listed(parent)[name][1][0])
+            number = os.stat(name, dir_fd=fd, follow_symlinks=False).st_ino
+            known = self.linked.get(number)
+        return known.inode if known is not None else number
 
     def _another_name(self, parent: Node, name: bytes, entry: Entry, status: os.stat_result) -> Node:
         node = self.linked.get(status.st_ino)
@@ -214,7 +224,7 @@ class Union:
                 del parent.children[name]
         self.link(node, 0)
         if node.fd >= 0:
-            self._kept.pop((node.id, _FILE), None)
+            self._kept.pop((node.id, FILE), None)
             os.close(node.fd)
             node.fd = -1
         for branch, fd in node.fds.items():

@@ -179,8 +179,7 @@ class Reader:
                 kind = wire.TYPES[stat.S_IFMT(status.st_mode)]
                 parts.append(self.entry(child, status) + wire.dirent(child.inode, at + 3, kind, name))
             else:
-                known = node.children.get(name)
-                parts.append(wire.dirent(known.inode if known else 1, at + 3, visible[name][0], name))
+                parts.append(wire.dirent(self.union.inode(node, name), at + 3, visible[name][0], name))
         return b"".join(parts)
 
     # -- extended attributes ---------------------------------------------------------------------------------

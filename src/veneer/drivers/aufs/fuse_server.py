@@ -12,6 +12,10 @@ from veneer.drivers.aufs.fuse_changes import WritableUnion
 from veneer.drivers.aufs.fuse_copies import refused
 from veneer.drivers.aufs.fuse_nodes import UPPER, Node, Union
 from veneer.drivers.aufs.fuse_reader import Answer, Reader, Who
+from veneer.drivers.aufs.fuse_syscalls import fallocate
+
+_OVERLAYS_OWN = (b"trusted.overlay.", b"user.overlay.")
+"""What overlay would believe, were it to mount the branch another time; no layer can hold it."""
 
 
 class Server(Reader):
@@ -26,7 +30,7 @@ class Server(Reader):
             wire.RENAME2: self._rename2, wire.LINK: self._link, wire.WRITE: self._write,
             wire.FSYNC: self._fsync, wire.FSYNCDIR: self._fsync, wire.SYNCFS: self._syncfs,
             wire.SETXATTR: self._setxattr, wire.REMOVEXATTR: self._removexattr,
-            wire.FALLOCATE: self._fallocate, wire.COPY_FILE_RANGE: self._copy_range,
+            wire.FALLOCATE: self._fallocate, wire.COPY_FILE_RANGE: self._copy_range, wire.TMPFILE: self._tmpfile,
         }  # fmt: skip
 
     # -- changing files --------------------------------------------------------------------------------------
@@ -51,10 +55,8 @@ class Server(Reader):
 
     def _fallocate(self, node: Node, body: memoryview, _who: Who) -> Answer:
         offset, length, mode = wire.fallocate_in(body)
-        if mode:
-            raise refused(errno.EOPNOTSUPP)
         self._copied_up(node)
-        os.posix_fallocate(self.union.file(node, writable=True), offset, length)
+        fallocate(self.union.file(node, writable=True), mode, offset, length)
         return None
 
     def _copy_range(self, node: Node, body: memoryview, _who: Who) -> Answer:
@@ -154,6 +156,12 @@ class Server(Reader):
                 os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
         return self._made(node, name, mode)
 
+    def _tmpfile(self, node: Node, body: memoryview, who: Who) -> Answer:
+        (mode,) = wire.tmpfile_in(body)
+        uid, gid, mode = self._owner(node, who, mode)
+        made = self._upper.make_nameless(node, stat.S_IMODE(mode), uid, gid)
+        return self.entry(made, self.union.status(made)) + wire.OPENED
+
     def _mkdir(self, node: Node, body: memoryview, who: Who) -> Answer:
         (mode,) = wire.mkdir_in(body)
         name = bytes(body[8:-1])
@@ -204,6 +212,8 @@ class Server(Reader):
     def _setxattr(self, node: Node, body: memoryview, _who: Who) -> Answer:
         size, flags = wire.size_in(body)
         name, _, rest = bytes(body[8:]).partition(b"\0")
+        if name.startswith(_OVERLAYS_OWN):
+            raise refused(errno.EOPNOTSUPP)
         self._copied_up(node)
         target = self.target(node)
         os.setxattr(target, name, rest[:size], flags, follow_symlinks=isinstance(target, int))

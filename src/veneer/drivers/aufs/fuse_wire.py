@@ -23,8 +23,8 @@ FOREVER = 86_400
 (LOOKUP, FORGET, GETATTR, SETATTR, READLINK, SYMLINK) = range(1, 7)
 (MKNOD, MKDIR, UNLINK, RMDIR, RENAME, LINK, OPEN, READ, WRITE, STATFS, RELEASE) = range(8, 19)
 (FSYNC, SETXATTR, GETXATTR, LISTXATTR, REMOVEXATTR, FLUSH, INIT, OPENDIR, READDIR, RELEASEDIR, FSYNCDIR) = range(20, 31)
-INTERRUPT, DESTROY, BATCH_FORGET, FALLOCATE, READDIRPLUS, RENAME2, LSEEK, COPY_FILE_RANGE, SYNCFS = (
-    36, 38, 42, 43, 44, 45, 46, 47, 50,
+INTERRUPT, DESTROY, BATCH_FORGET, FALLOCATE, READDIRPLUS, RENAME2, LSEEK, COPY_FILE_RANGE, SYNCFS, TMPFILE = (
+    36, 38, 42, 43, 44, 45, 46, 47, 50, 51,
 )  # fmt: skip
 
 # INIT.
@@ -59,6 +59,8 @@ setattr_in = Struct("=II8xQ8xQQ8xII4xI4xII4x").unpack_from
 mknod_in = Struct("=II8x").unpack_from
 """mode, rdev"""
 mkdir_in = Struct("=I4x").unpack_from
+tmpfile_in = Struct("=4xI8x").unpack_from
+"""mode"""
 node_in = Struct("=Q").unpack_from
 rename2_in = Struct("=QI4x").unpack_from
 """new directory, flags"""
@@ -86,6 +88,8 @@ _dirent = Struct("=QQII").pack
 _statfs = Struct("=5Q4I24x").pack
 one_word = Struct("=I4x").pack
 long_word = Struct("=Q").pack
+OPENED = bytes(16)
+"""An open file without a number or flags of the server's."""
 
 NO_ENTRY = _entry(0, 0, FOREVER, 0, 0, 0, *(0,) * 16)
 """A name that is not there, to be remembered."""
