@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+from rich.cells import cell_len
 from textual.events import Key
 from textual.pilot import Pilot
 from textual.strip import Strip
 
 from veneer.engine.engine import Engine
 from veneer.engine.looking.subject import Subject
-from veneer.view.cells import width
 from veneer.view.peel.app import PeelApp
 from veneer.view.peel.around import Around
 from veneer.view.peel.lines import Pane
@@ -80,7 +80,7 @@ class Driven:
     def lines(self) -> list[str]:
         """The screen's text, as a terminal shows it: each line exactly as wide as the terminal."""
         found = [strip.text for strip in self.strips()]
-        assert {width(line) for line in found} <= {self.app.size.width}, "a line of another width"
+        assert {cell_len(line) for line in found} <= {self.app.size.width}, "a line of another width"
         assert all(char.isprintable() for line in found for char in line), "something unseen on the screen"
         return found
 

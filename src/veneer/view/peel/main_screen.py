@@ -38,6 +38,8 @@ class Main(FileActions, PeelScreen):
         self._layer_rows: list[LayerRow] = []
         self._rows: list[Row] = []
         self._told: Told | None = None
+        self._wanted: bytes | None = None
+        """Where the cursor is to be once the directories on the way are read."""
         self._log = False
         self._wrap = True
         self._news = ""
@@ -152,9 +154,12 @@ class Main(FileActions, PeelScreen):
             pane.entitle("2 Files")
             pane.show(1, lambda line, room: [("reading the layers ...", "dim")])
             return
+        if path is None:
+            path = self._wanted if self._wanted is not None else self.peel.path
         self._rows, missing = self.peel.tree.rows()
+        self._wanted = path if missing else None
         pane.entitle(f"2 {panes.files_title(self.peel)}")
-        pane.show(len(self._rows), self._draw_file, cursor=self._row_of(self.peel.path if path is None else path))
+        pane.show(len(self._rows), self._draw_file, cursor=self._row_of(path))
         self.take_row()
         if missing:
             self.in_background(lambda: [self.peel.tree.fill(each) for each in missing],
@@ -255,6 +260,7 @@ class Main(FileActions, PeelScreen):
 
     def on_pane_moved(self, event: Pane.Moved) -> None:
         if event.pane.id == "files":
+            self._wanted = None
             self.take_row()
         elif event.pane.id == "layers":
             row = self._layer_rows[event.pane.cursor]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 WIDE_FILES, WIDE_LAYERS, LONG_BARS = 64, 40, 54
 """Cells from which these panes have all their columns, and the layers longer bars."""
 DEEPEST = 24
-"""Levels that are indented; deeper ones say how deep they are."""
+"""Levels that are indented, where there is room; deeper ones say how deep they are."""
 
 
 def signed(number: int) -> str:
@@ -226,7 +226,8 @@ def files_heading(room: int) -> Spans:
 
 def file_spans(row: Row, room: int, tree: Tree) -> Spans:
     """One row of the files."""
-    indent = "  " * min(row.depth, DEEPEST) + (f"({row.depth}) " if row.depth > DEEPEST else "")
+    deepest = min(DEEPEST, room // 8)
+    indent = "  " * min(row.depth, deepest) + (f"({row.depth}) " if row.depth > deepest else "")
     if row.line is None:
         if row.left:
             return [(cut(f"{indent}... {row.left} more, {size(row.left_size)} (Enter)", room), "dim")]
@@ -288,7 +289,9 @@ def layer_details(peel: Peel, room: int, *, wrap: bool = True) -> list[Spans]:
     lines: list[Spans] = []
 
     def say(name: str, value: str) -> None:
-        lines.append([(cell(name, 8), "dim"), (cut(plain(value), room - 8), "")])
+        text = plain(value)
+        for number, line in enumerate(wrapped(text, room - 8) if wrap else [cut(text, room - 8)]):
+            lines.append([(cell("" if number else name, 8), "dim"), (line, "")])
 
     say("diff", str(origin.diff_id or "-"))
     say("chain", str(origin.chain_id or "-"))

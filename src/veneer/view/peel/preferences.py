@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from veneer.errors import InvalidRequest
 from veneer.values import Value
-from veneer.view.peel.keys import ACTIONS, named
+from veneer.view.peel.keys import ACTIONS, named, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +69,18 @@ def read(text: str, where: str) -> Preferences:
             raise BadPreferences(f"{where}: keys.{name} cannot be {value!r}", hint='a key, or several: "w", "/ ctrl+f"')
         else:
             keys[name] = named(value)
+    warnings += _ambiguous(where, keys)
     return Preferences(theme, keys, _of(document, where, "browser", ""), log, tuple(warnings))
+
+
+def _ambiguous(where: str, keys: Mapping[str, str]) -> list[str]:
+    """Keys that are two actions' with these preferences."""
+    owners: dict[str, list[str]] = {}
+    for action in ACTIONS:
+        for key in keys.get(action.id, action.keys).split(","):
+            owners.setdefault(key, []).append(action.id)
+    return [f"{where}: {shown(key)} is the key of {' and of '.join(names)}"
+            for key, names in owners.items() if len(names) > 1]  # fmt: skip
 
 
 def _of(document: dict[str, Any], where: str, name: str, default: str) -> str:

@@ -15,7 +15,7 @@ from veneer.view.peel.base import LinesScreen
 from veneer.view.peel.keys import ACTIONS, shown
 from veneer.view.peel.ledger import Ledger
 from veneer.view.peel.lines import Pane, Words
-from veneer.view.peel.spans import Spans, cell, cut_middle, path_shown, plain
+from veneer.view.peel.spans import Spans, cell, cut_middle, path_shown, plain, wrapped
 
 
 class Waste(LinesScreen):
@@ -126,6 +126,9 @@ def difference_spans(each: Difference, room: int) -> Spans:
     ]  # fmt: skip
 
 
+KEYS_ROOM = 18
+
+
 class Help(LinesScreen):
     """All keys as they are now."""
 
@@ -133,14 +136,14 @@ class Help(LinesScreen):
 
     def update(self) -> None:
         lines: list[Spans] = []
+        room = max(self.body.room, 40)
         for action in ACTIONS:
             keys = shown(self.peel_app.keys_of(action))
-            where = "" if action.where == "everywhere" else f"  ({action.where})"
-            lines.append([(cell(keys, 18), "strong"), (action.about, ""), (where, "dim")])
-        lines += [
-            [],
-            [("States: A added, M other content, P only metadata, D deleted, O another kind, · unchanged", "dim")],
-        ]
-        lines += [[("The keys can be others: [keys] of peel.toml, beside veneer's configuration", "dim")]]
+            where = "" if action.where == "everywhere" else f" ({action.where})"
+            for number, line in enumerate(wrapped(action.about + where, room - KEYS_ROOM)):
+                lines.append([(cell("" if number else keys, KEYS_ROOM), "strong"), (line, "")])
+        for text in ("States: A added, M other content, P only metadata, D deleted, O another kind, · unchanged",
+                     "The keys can be others: [keys] of peel.toml, beside veneer's configuration"):  # fmt: skip
+            lines += [[], *([(line, "dim")] for line in wrapped(text, room))]
         self.body.entitle("Keys")
         self.body.show(len(lines), lambda line, room: lines[line])

@@ -13,6 +13,8 @@ Spans = list[Span]
 MEANINGS = ("dim", "strong", "A", "M", "P", "D", "O", "bar", "waste", "here", "range", "good", "bad", "match",
             *(f"layer{number}" for number in range(6)))  # fmt: skip
 """All the meanings there are.  None stands alone: the text beside it always says the same."""
+FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters and signs that look like nothing."""
 MOST_MARKS = 2
 """Combining marks that one character may carry; more would smear over the lines above."""
 LAYER_COLOURS = 6
@@ -30,12 +32,17 @@ def plain(text: str) -> str:
     marks = 0
     for char in text:
         marks = marks + 1 if unicodedata.combining(char) else 0
-        if marks > MOST_MARKS or not char.isprintable() or (unicodedata.category(char) in ("Me", "Mn") and not marks):
+        if marks > (MOST_MARKS if found else 0) or not char.isprintable() or char in FILLERS or _has_no_cell(char):
             code = ord(char)
             found.append(f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
         else:
             found.append(char)
     return "".join(found)
+
+
+def _has_no_cell(char: str) -> bool:
+    """Whether it is a mark that `width` does not know for one."""
+    return unicodedata.category(char) in {"Me", "Mn"} and not unicodedata.combining(char)
 
 
 def name_text(name: bytes) -> str:
@@ -52,15 +59,17 @@ def cut(text: str, room: int) -> str:
     """`text` in at most `room` cells, an ellipsis in the last if something is left out."""
     if room <= 0:
         return ""
-    if width(text) <= room:
-        return text
-    taken, found = 0, []
-    for char in text:
+    return text if width(text) <= room else _beginning(text, room - 1) + ELLIPSIS
+
+
+def _beginning(text: str, room: int) -> str:
+    """As much of `text` as `room` cells hold."""
+    taken = 0
+    for number, char in enumerate(text):
         taken += width(char)
-        if taken > room - 1:
-            break
-        found.append(char)
-    return "".join(found) + ELLIPSIS
+        if taken > room:
+            return text[:number]
+    return text
 
 
 def cut_middle(text: str, room: int) -> str:
@@ -107,7 +116,7 @@ def wrapped(text: str, room: int) -> list[str]:
             if line:
                 lines.append(line)
                 line = ""
-            head = cut(word, room + 1).removesuffix(ELLIPSIS) or word[:1]
+            head = _beginning(word, room) or word[:1]
             lines.append(head)
             word = word[len(head) :]
         if line and width(line) + 1 + width(word) > room:

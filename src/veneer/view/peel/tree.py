@@ -96,16 +96,29 @@ def _bytes(text: str) -> bytes:
 
 
 def found_by(view: View, text: str) -> Matches:
-    """All paths of a view that the text means.  Goes through every path.  Raises ValueError."""
+    """All paths of a view that the text means.  Goes through every path.  Raises ValueError.
+
+    What is a path as a whole is that path, whatever else it might mean.
+    """
     paths: list[bytes] = []
     above: set[bytes] = set()
-    for path, _ in matching(view.table, pattern(text)):
+    for path in _exactly(view, text) or (path for path, _ in matching(view.table, pattern(text))):
         paths.append(path)
         while (path := path.rpartition(b"/")[0]) and path not in above:
             above.add(path)
         if len(paths) == MOST_MATCHES:
             break
     return Matches(text, tuple(paths), frozenset(above))
+
+
+def _exactly(view: View, text: str) -> list[bytes]:
+    from veneer.view.texts import path_bytes, spelled_out
+
+    if text.startswith("/"):
+        for path in (path_bytes(text), spelled_out(path_bytes(text))):
+            if path and view.table.find(path)[0]:
+                return [path]
+    return []
 
 
 class Tree:
@@ -151,6 +164,7 @@ class Tree:
 
     def filter(self, matches: Matches | None) -> None:
         self.only = matches
+        self._wanted = {}
         self._only_paths = frozenset(matches.paths) if matches else frozenset()
         self.changed()
 
