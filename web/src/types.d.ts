@@ -153,7 +153,8 @@ interface Dockerfile {
   lines: { keyword: string; text: string; comment: string[]; row: number | null; layer: number | null }[];
 }
 
-interface Joint extends Laid { images: number[]; also: number[]; children: Joint[] }
+/** `count`: it stands for the layers that so many images have alone. */
+interface Joint extends Laid { images: number[]; also: number[]; children: Joint[]; count?: number }
 
 interface Column {
   ref: string; id: string; digest: string; platform: string; layers: Laid[]; created: string; tags: string[];

@@ -3,7 +3,7 @@ import test from 'node:test';
 import {boxes, icicle, neighbour, SLIVER, spots, sunburst} from '../src/layout/map.js';
 import {pile} from '../src/layout/pile.js';
 import {lines} from '../src/layout/text.js';
-import {joined, LEAST, runs, walk, wall} from '../src/layout/wall.js';
+import {folded, joined, LEAST, runs, walk, wall} from '../src/layout/wall.js';
 
 /** Small numbers that look random and are the same in every run. */
 function dice(seed) {
@@ -164,6 +164,28 @@ test('the given order stays, and splits boxes if it must', () => {
   assert.deepEqual(wall(trie, 3, {order: 'given'}).boxes.map((box) => [box.first, box.span, box.parts]), [[0, 1, 2], [2, 1, 2], [1, 1, 1]]);
   assert.deepEqual(joined(trie, 3), [0, 2, 1]);
   assert.deepEqual(runs([0, 1, 2, 5, 7, 8]), [[0, 3], [5, 1], [7, 2]]);
+});
+
+test('too many images stand together by what they share: nobody is lost, bytes stay, walls can be drawn of it', () => {
+  for (let seed = 1; seed <= 60; seed += 1) {
+    const count = 3 + (seed % 20);
+    const trie = stacks(dice(seed), count);
+    const {trie: less, groups} = folded(trie, count);
+    assert.deepEqual(groups.flat().sort((a, b) => a - b), [...Array(count).keys()]);
+    const sum = (joints) => {
+      let bytes = 0;
+      walk(joints, (joint) => (bytes += joint.stored));
+      return bytes;
+    };
+    assert.equal(sum(less), sum(trie));
+    walk(less, (joint) => assert.equal(new Set(joint.images).size, joint.images.length));
+    const drawn = wall(less, groups.length);
+    assert.deepEqual([...drawn.columns].sort((a, b) => a - b), [...groups.keys()]);
+    drawn.boxes.forEach((a, n) => drawn.boxes.slice(n + 1).forEach((b) => {
+      const beside = a.first + a.span <= b.first || b.first + b.span <= a.first;
+      assert.ok(beside || a.y + a.height <= b.y + 1e-6 || b.y + b.height <= a.y + 1e-6);
+    }));
+  }
 });
 
 test('layers in a pile are as high as they are heavy, but have room for their words', () => {

@@ -70,6 +70,41 @@ function sums(trie, count) {
   return found;
 }
 
+/** A wall of too many images: those that have the same last layer in common with others become one column, and what
+ * they have alone one box, of which `count` says for how many images it stands.
+ * @param {Joint[]} trie @param {number} count @returns {{trie: Joint[], groups: number[][]}} images by column */
+export function folded(trie, count) {
+  /** @type {(Joint | null)[]} */
+  const owners = new Array(count).fill(null);
+  walk(trie, (joint) => {
+    if (joint.images.length > 1) joint.images.forEach((image) => (owners[image] = joint));
+  });
+  /** @type {Map<Joint | null, number>} */
+  const numbers = new Map();
+  /** @type {number[][]} */
+  const groups = [];
+  owners.forEach((owner, image) => {
+    if (!numbers.has(owner)) numbers.set(owner, groups.push([]) - 1);
+    groups[/** @type {number} */ (numbers.get(owner))].push(image);
+  });
+  const column = (/** @type {number} */ image) => /** @type {number} */ (numbers.get(owners[image]));
+  /** @param {Joint[]} joints @returns {Joint[]} */
+  const fold = (joints) => {
+    const alone = joints.filter((joint) => joint.images.length === 1 && groups[column(joint.images[0])].length > 1);
+    const kept = joints.filter((joint) => !alone.includes(joint))
+      .map((joint) => ({...joint, images: [...new Set(joint.images.map(column))], children: fold(joint.children)}));
+    if (!alone.length) return kept;
+    let [stored, layers] = [0, 0];
+    walk(alone, (joint) => ([stored, layers] = [stored + joint.stored, layers + 1]));
+    const {index, chain_id: first, images} = alone[0];
+    return [...kept, {
+      index, chain_id: `of ${first}`, diff_id: '', keyword: '', stored, blob_size: null, images: [column(images[0])], also: [], children: [],
+      instruction: `${layers} layers of ${alone.length} images`, count: alone.length,
+    }];
+  };
+  return {trie: fold(trie), groups};
+}
+
 /** Places in a row. @param {number[]} places ascending @returns {[number, number][]} (first, how many) */
 export function runs(places) {
   /** @type {[number, number][]} */

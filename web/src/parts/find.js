@@ -42,7 +42,7 @@ function hits(app, ref) {
     })),
     ...found.files.slice(0, 4 * MOST).map((each) => ({
       key: `file ${each.ref} ${each.path}`, kind: each.there ? 'file' : 'gone', href: app.router.href('history', '', {image: each.ref, path: each.path}), name: each.path,
-      note: `${ref ? '' : `${each.ref}, `}layer ${listed(each.layers)}${each.there ? `, ${size(each.size)}` : ', deleted'}`,
+      note: `${ref ? '' : `${each.ref}, `}layer${each.layers.length > 1 ? 's' : ''} ${listed(each.layers)}${each.there ? `, ${size(each.size)}` : ', deleted'}`,
     })),
   ];
   return {pending: answer.pending, error: answer.error, rows};

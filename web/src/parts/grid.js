@@ -2,13 +2,14 @@
 
 import {html, nothing} from 'lit-html';
 import {repeat} from 'lit-html/directives/repeat.js';
-import {wall} from '../layout/wall.js';
+import {folded, wall} from '../layout/wall.js';
 import {padlock} from './icons.js';
 import {counted, family, letterOf, shown, size, told} from '../words.js';
 
 const WIDEST = 420;
 const NARROWEST = 148;
 const GAP = 8;
+const MOST = 40; // columns; of more images those that share their lower layers stand together in one
 
 /** @typedef {{joint: Joint | null, image: number | null, focus: string, grab: boolean, room: number}} State */
 
@@ -28,12 +29,13 @@ export function wallOf(app, found, {scale, order, filter}) {
   const state = joint(app);
   const images = found.images.map((image, number) => ({image, number})).filter(({image}) => image.ref.toLowerCase().includes(filter));
   const numbers = new Map(images.map(({number}, at) => [number, at]));
-  const trie = filter ? kept(found.trie, numbers) : found.trie;
-  const drawn = wall(trie, images.length, {scale: /** @type {any} */ (scale), order: /** @type {any} */ (order)});
-  const width = Math.max(NARROWEST, Math.min(WIDEST, Math.floor((state.room + GAP) / Math.max(1, images.length)) - GAP));
+  const whole = filter ? kept(found.trie, numbers) : found.trie;
+  const {trie, groups} = images.length > MOST ? folded(whole, images.length) : {trie: whole, groups: images.map((_, at) => [at])};
+  const drawn = wall(trie, groups.length, {scale: /** @type {any} */ (scale), order: /** @type {any} */ (order)});
+  const width = Math.max(NARROWEST, Math.min(WIDEST, Math.floor((state.room + GAP) / Math.max(1, groups.length)) - GAP));
   const left = (/** @type {number} */ column) => column * (width + GAP);
   const lock = app.router.get('lock');
-  const locked = images.findIndex(({image}) => image.ref === lock);
+  const locked = groups.findIndex((group) => group.some((at) => images[at].image.ref === lock));
   const id = (/** @type {import('../layout/wall.js').Box} */ box) => `${box.joint.chain_id} ${box.part}`;
   if (!drawn.boxes.some((box) => id(box) === state.focus)) state.focus = drawn.boxes.length ? id(drawn.boxes[0]) : '';
   const at = drawn.boxes.findIndex((box) => id(box) === state.focus);
@@ -44,7 +46,7 @@ export function wallOf(app, found, {scale, order, filter}) {
     state.image = image;
     app.redraw();
   };
-  const first = (/** @type {Joint} */ of) => images[of.images[0]];
+  const first = (/** @type {Joint} */ of) => images[groups[of.images[0]][0]];
   const open = (/** @type {Joint} */ of) => app.router.go(app.router.href('image', first(of).image.ref, {at: of.index, since: of.index > 1 ? of.index - 1 : null}));
   const lockOn = (/** @type {string} */ ref) => app.router.set({lock: lock === ref ? null : ref});
   app.after.push(() => {
@@ -73,14 +75,19 @@ export function wallOf(app, found, {scale, order, filter}) {
     event.preventDefault();
   };
   return html`<div class="scroll" id="wallscroll" tabindex="-1"><div class="wall" .style=${`width:${left(drawn.columns.length) - GAP}px`}>
-    <div class="heads" .style=${`--width:${width}px;--gap:${GAP}px`}>${drawn.columns.map((image) => head(app, images[image].image, locked === image, () => lockOn(images[image].image.ref), () => point(null, images[image].number)))}</div>
+    <div class="heads" .style=${`--width:${width}px;--gap:${GAP}px`}>${drawn.columns.map((column) => {
+      const [at, ...more] = groups[column];
+      if (more.length) return many(app, groups[column].map((each) => images[each].image));
+      return head(app, images[at].image, locked === column, () => lockOn(images[at].image.ref), () => point(null, images[at].number));
+    })}</div>
     <div class="boxes" role="group" aria-label="Layers, the base at the bottom" .style=${`height:${drawn.height}px`} @keydown=${key} @pointerleave=${() => point(null, null)}>
     ${repeat(drawn.boxes, id, (box) => {
       const {joint: of} = box;
       const inLock = locked >= 0 && of.images.includes(locked);
-      const twin = pointed && pointed.chain_id !== of.chain_id && pointed.diff_id === of.diff_id;
+      const twin = pointed && of.diff_id && pointed.chain_id !== of.chain_id && pointed.diff_id === of.diff_id;
       const kind = family(of);
-      const others = of.images.length > 1 ? `, in ${counted(of.images.length, 'image')}` : `, in ${shown(first(of).image.ref)}`;
+      const users = of.count ?? of.images.reduce((sum, column) => sum + groups[column].length, 0);
+      const others = users > 1 ? `, in ${counted(users, 'image')}` : `, in ${shown(first(of).image.ref)}`;
       return html`<button class=${`box f-${kind}${inLock ? ' locked' : ''}${twin ? ' twin' : ''}${pointed?.chain_id === of.chain_id ? ' pointed' : ''}${box.scaled ? '' : ' least'}${box.height < 46 ? ' low' : ''}`}
         tabindex=${id(box) === state.focus ? 0 : -1} data-span=${box.span}
         aria-label=${`Layer ${of.index}, ${told(of.instruction)}, ${size(of.stored)}${others}${of.also.length ? ', the same content elsewhere' : ''}`} title=${shown(of.instruction)}
@@ -98,6 +105,12 @@ function head(app, image, locked, lock, point) {
     <a class="name" href=${app.router.href('image', image.ref)} title=${shown(image.ref)}><bdi>${shown(image.ref)}</bdi></a>
     <button class="quiet" @click=${lock} aria-pressed=${locked ? 'true' : 'false'} aria-label=${`Lock the journal on ${shown(image.ref)}`} title="Lock the journal on this image (l)">${padlock(locked)}</button>
     <span class="dim small">${size(image.stored)} · ${counted(image.layers.length, 'layer')}</span></div>`;
+}
+
+/** The head of a column that stands for several images. @param {import('../app.js').App} app @param {Column[]} images */
+function many(app, images) {
+  return html`<div class="head"><a class="name" href=${app.router.href('compare', '', {images: images.map((image) => image.ref).join(',')})} title=${images.map((image) => shown(image.ref)).join(', ')}>${counted(images.length, 'image')}</a>
+    <span class="dim small">${images.slice(0, 3).map((image) => shown(image.ref)).join(', ')} …</span></div>`;
 }
 
 /** The box on a box, or beneath it. @param {import('../layout/wall.js').Box[]} boxes @param {number} from @param {1 | -1} way */

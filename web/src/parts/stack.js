@@ -13,7 +13,7 @@ export function stack(app, image, range) {
       const number = n + 1;
       const inside = range.since < number && number <= range.at;
       const alone = range.at === number && range.since === number - 1;
-      return html`<li><button class=${`slab c${n % 8}${inside ? '' : ' out'}${heights[n].scaled ? '' : ' least'}${heights[n].height > 80 ? ' tall' : ''}`} .style=${`--lines:${Math.floor((heights[n].height - 40) / 19)};min-height:${heights[n].height}px`} aria-pressed=${inside ? 'true' : 'false'}
+      return html`<li><button class=${`slab c${n % 8}${inside ? '' : ' out'}${heights[n].scaled ? '' : ' least'}${heights[n].height > 80 ? ' high' : ''}`} .style=${`--lines:${Math.floor((heights[n].height - 40) / 19)};min-height:${heights[n].height}px`} aria-pressed=${inside ? 'true' : 'false'}
         aria-label=${`Layer ${number}, ${told(layer.instruction)}, ${size(layer.stored)}${layer.waste_made ? `, made ${size(layer.waste_made)} of waste` : ''}`}
         title=${shown(layer.instruction)} @click=${() => choose(app, image, alone ? {since: 0, at: image.layers.length} : {since: number - 1, at: number})}>
         <span class="number">${number}</span><code>${told(layer.instruction)}</code><span class="amount">${size(layer.stored)}</span>
