@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.built import make_image, make_layer, writing
+from tests.support.programs import run
 from veneer.config import Config
 from veneer.drivers.driver import NoSuchDriver, load
 from veneer.drivers.mount import mounted
 from veneer.oci.digest import ChainID, Digest, ImageID
 from veneer.oci.reference import Reference
 from veneer.progress import Report
+from veneer.store.catalog import StoreFull
 from veneer.store.containers import Container, new_id
 from veneer.store.copies import copied
 from veneer.store.gc import Extent
@@ -292,6 +295,64 @@ def test_no_room_is_told_before_anything_is_done(store: Store, begun: str, monke
     monkeypatch.undo()
     assert drivers(store) == {begun}
     assert store.catalog.setting("driver") == begun
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 48 MB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", place)
+    try:
+        yield place
+    finally:
+        run("umount", place)
+
+
+@pytest.mark.parametrize("moment", [("Bringing over", 1), ("Brought over", 2), ("Moved", 1)])
+def test_a_disk_that_fills_up_on_the_way_costs_nothing(
+    config: Config, small: Path, tmp_path: Path, moment: tuple[str, int]
+) -> None:
+    config = config.replaced(root=small / "root")
+    samples = [image({f"bin/{n}": os.urandom(2_000_000), "etc/n": b"%d" % n}, {"etc/.wh.n": b""}) for n in range(3)]
+    with Store.open(config.replaced(storage_driver="overlay2")) as store:
+        for n, sample in enumerate(samples):
+            load_image(store, sample, f"app:{n}")
+        container = create(store, "one", samples[0].parsed.chain_ids[-1])
+        view = tmp_path / "view"
+        view.mkdir()
+        with mounted(store.containers.mounts(container), view):
+            (view / "written").write_bytes(os.urandom(3_000_000))
+    left = [moment[1]]
+    ballast = small / "ballast"
+
+    def fill(report: Report) -> None:
+        """Somebody else takes all the room there is, when so much is done."""
+        left[0] -= report.status == moment[0]
+        if left[0] == 0 and not ballast.exists():
+            with ballast.open("wb") as file, suppress(OSError):
+                while True:
+                    file.write(bytes(1 << 20))
+                    file.flush()
+
+    with Store.open(config) as store:
+        before = trees(store, view), tree(store.containers.mounts(store.containers.get("one"), readonly=True), view)
+        with pytest.raises(StoreFull, match=f"{small}/root"):
+            to(store, "vfs", progress=fill)
+    for full in (True, False):
+        if not full:
+            ballast.unlink()
+        with Store.open(config) as store:
+            assert [finding for finding in store.check(deep=True) if finding.damage] == []
+            one = store.containers.get("one")
+            assert (trees(store, view), tree(store.containers.mounts(one, readonly=True), view)) == before
+    with Store.open(config) as store:
+        moved = to(store, "vfs")
+        assert (moved.left, [each.driver for each in held(store)]) == ([], ["vfs"])
+        one = store.containers.get("one")
+        assert (trees(store, view), tree(store.containers.mounts(one, readonly=True), view)) == before
+        store.collect()
+        assert whole(store)
 
 
 def test_one_migration_at_a_time(store: Store) -> None:
