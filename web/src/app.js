@@ -24,7 +24,10 @@ export class App {
     this.source = source;
     this.root = root;
     this.asked = new Asked(() => this.redraw());
-    this.router = new Router(source.embedded, () => this.redraw());
+    this.router = new Router(source.embedded, (elsewhere) => {
+      this.redraw();
+      if (elsewhere) document.getElementById('page')?.focus({preventScroll: true}); // else it would be on what is no longer there
+    });
     /** @type {Map<string, any>} what a page remembers that is no choice: what is open, where the focus is */
     this.memories = new Map();
     /** @type {Map<string, () => void>} single keys of what is on the page now */
@@ -73,7 +76,6 @@ export class App {
     if (!/^\/($|[?]|i\/|l\/|compare|history|diff)/.test(href)) return;
     event.preventDefault();
     this.router.go(href);
-    document.getElementById('page')?.focus();
   }
 
   #draw() {

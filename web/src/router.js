@@ -44,14 +44,15 @@ export function address(page, ref, query = {}) {
 }
 
 export class Router {
-  /** @param {boolean} hashed @param {() => void} moved */
+  /** @param {boolean} hashed @param {(elsewhere: boolean) => void} moved told whether one is on another page now */
   constructor(hashed, moved) {
     this.hashed = hashed;
     this.moved = moved;
     this.route = this.#read();
     const again = () => {
+      const before = this.route;
       this.route = this.#read();
-      moved();
+      moved(before.page !== this.route.page || before.ref !== this.route.ref);
     };
     addEventListener('popstate', again);
     addEventListener('hashchange', again);
@@ -82,7 +83,7 @@ export class Router {
   set(changes) {
     history.replaceState(null, '', this.here(changes));
     this.route = this.#read();
-    this.moved();
+    this.moved(false);
   }
 
   /** @param {string} href */
@@ -94,7 +95,7 @@ export class Router {
     history.pushState(null, '', href);
     this.route = this.#read();
     scrollTo(0, 0);
-    this.moved();
+    this.moved(true);
   }
 
   /** @param {string} name */

@@ -80,6 +80,7 @@ def test_several_images_are_a_list_and_a_wall(reader: Visit) -> None:
     reader.role("button", "Layer 1, # debian.sh").press("Enter")
     reader.settled()
     assert reader.here == "/i/shop%2Fapi:2.4?at=1"
+    assert reader.focused().startswith("main shop/api:2.4")
 
 
 def test_it_tells_the_same_as_the_server(reader: Visit, chromium: Browser, site: Client) -> None:

@@ -180,6 +180,7 @@ def test_comparison_is_walked_by_keys_and_what_is_shared_is_one_box(visit: Visit
     expect(journal).to_contain_text("shop/web:2.4")
     visit.press("Enter")
     assert visit.here == "/i/shop%2Fweb:2.4?at=3&since=2"
+    assert visit.focused().startswith("main shop/web:2.4")
     page.go_back()
     visit.settled()
     # The same bytes on different layers are marked, and are still two boxes.

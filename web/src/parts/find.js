@@ -60,7 +60,6 @@ export function find(app) {
     if (!hit) return;
     dialog()?.close();
     app.router.go(hit.href);
-    document.getElementById('page')?.focus();
   };
   return html`<dialog id="find" aria-label="Find" @close=${() => app.redraw()} @click=${(/** @type {MouseEvent} */ event) => event.target === event.currentTarget && dialog()?.close()}>
     <label class="search"><span class="sr">Find images, layers, files</span>
