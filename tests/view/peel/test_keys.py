@@ -58,10 +58,12 @@ def test_keys_are_written_as_people_do_and_read_back() -> None:
 
 
 def test_preferences_are_read_and_what_is_not_known_is_told() -> None:
-    found = read(
-        'theme = "light"\nlog = true\nbrowser = "http://x"\n[keys]\nwaste = "w"\nfind = "/ ctrl+f"\n', "peel.toml"
-    )
-    assert found == Preferences("light", {"waste": "w", "find": "slash,ctrl+f"}, "http://x", True)
+    text = 'theme = "light"\nlog = true\nbrowser = "http://x"\n[keys]\nwaste = "V"\nfind = "/ ctrl+f"\n'
+    assert read(text, "peel.toml") == Preferences("light", {"waste": "V", "find": "slash,ctrl+f"}, "http://x", True)
+    found = read('[keys]\nwaste = "b"\nwrap = "x"\n', "peel.toml")
+    assert found.warnings == (
+        "peel.toml: b is the key of page_up and of waste", "peel.toml: x is the key of wrap and of text",
+    )  # fmt: skip
     found = read('thema = 1\n[keys]\nwast = "x"\n', "peel.toml")
     assert found.warnings == (
         "peel.toml: unknown setting 'thema': did you mean theme?",

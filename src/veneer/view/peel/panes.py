@@ -293,15 +293,12 @@ def layer_details(peel: Peel, room: int, *, wrap: bool = True) -> list[Spans]:
         for number, line in enumerate(wrapped(text, room - 8) if wrap else [cut(text, room - 8)]):
             lines.append([(cell("" if number else name, 8), "dim"), (line, "")])
 
-    say("diff", str(origin.diff_id or "-"))
-    say("chain", str(origin.chain_id or "-"))
-    if origin.blob is not None:
-        say("blob", f"{size(origin.blob.size)} {origin.blob.media_type.rpartition('.')[2]} {origin.blob.digest.short}")
+    text = plain(origin.shown)
+    lines += [[(line, "strong")] for line in (wrapped(text, room) if wrap else [cut(text, room)])]
     made = origin.instruction
-    if made is not None and made.created is not None:
-        from veneer.oci import timestamp
-
-        say("created", timestamp.render(made.created)[:19])
+    if made is not None and made.args:
+        say("with", " ".join(f"{key}={value}" for key, value in made.args))
+    lines.append([])
     if peel.weighed:
         each = peel.subject.account.layers[number]
         say("stored", f"{size(each.stored)}, net {signed(each.net)}, total {size(each.total)}")
@@ -309,13 +306,14 @@ def layer_details(peel: Peel, room: int, *, wrap: bool = True) -> list[Spans]:
         say("paths", f"A {each.added}  M {each.modified}  P {each.metadata}  D {each.deleted}  O {each.exchanged}")
     if number < len(peel.shared) and (shown := peel.shared[number].shown) != "-":
         say("shared", f"with {shown}")
-    text = plain(origin.shown)
-    lines.append([])
-    lines += [[(line, "")] for line in (wrapped(text, room) if wrap else [cut(text, room)])]
-    if made is not None and made.args:
-        lines.append(
-            [(cut("with " + " ".join(f"{plain(key)}={plain(value)}" for key, value in made.args), room), "dim")]
-        )
+    if made is not None and made.created is not None:
+        from veneer.oci import timestamp
+
+        say("created", timestamp.render(made.created)[:19])
+    if origin.blob is not None:
+        say("blob", f"{size(origin.blob.size)} {origin.blob.media_type.rpartition('.')[2]} {origin.blob.digest.short}")
+    say("diff", str(origin.diff_id or "-"))
+    say("chain", str(origin.chain_id or "-"))
     return lines
 
 
