@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.containers import until
 from tests.support.plain_user import PlainUser, plain_user
+from tests.support.private_host import ask, reaches
 from tests.support.programs import needs
 from tests.support.rootfs import busybox_tar
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("root_only")
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainUser]:
-    needs("busybox", "crun")
+    needs("busybox", "crun", "slirp4netns")
     folder = tmp_path_factory.mktemp("plain")
     with plain_user(folder, further_ids=True) as user:
         busybox_tar(folder / "busybox.tar").chmod(0o644)
@@ -67,6 +68,19 @@ def test_one_that_runs_is_committed_as_it_stands_and_who_stood_still_before_stay
     user.veneer("run", "-d", "--network", "none", "--pid", "host", "--name", "mixed", "busybox:1", "sleep", "99")
     done = user.veneer("commit", "mixed", check=False)
     assert done.code == 1 and "control groups" in done.err and "--pause=false" in done.err, done.err
+
+
+def test_its_port_is_reached_on_the_address_that_was_asked_for_and_its_way_out_is_slirps(user: PlainUser) -> None:
+    serve = "echo hello >/index.html; httpd -f -p 80 -h /"
+    user.veneer("run", "-d", "-p", "127.0.0.1::80", "--name", "box", "busybox:1", "sh", "-c", serve)
+    address, _, port = user.veneer("port", "box", "80").out.strip().rpartition(":")
+    assert address == "127.0.0.1"
+    until(lambda: reaches("127.0.0.1", int(port)))
+    assert ask("127.0.0.1", int(port), b"GET / HTTP/1.0\r\n\r\n").endswith("hello\n")
+    assert not reaches("127.0.0.2", int(port)) and not reaches("::1", int(port))
+    assert "default via 10.0.2.2" in user.veneer("exec", "box", "ip", "route").out
+    done = user.veneer("run", "--rm", "-p", f"127.0.0.1:{port}:80", "busybox:1", "true", check=False)
+    assert done.code == 125 and "port is already allocated" in done.err
 
 
 def test_what_a_killed_monitor_leaves_is_nothing(user: PlainUser) -> None:

@@ -6,6 +6,7 @@ left behind.  Sources: network_namespaces(7), setns(2).
 
 from __future__ import annotations
 
+import _thread
 import os
 
 from veneer.drivers import mount_syscalls as sys_mount
@@ -15,16 +16,29 @@ _READ = os.O_RDONLY | os.O_CLOEXEC
 
 
 def make() -> int:
-    """A descriptor of a new network namespace, in which nothing is up yet."""
-    before = os.open(_OURS, _READ)
-    try:
-        sys_mount.unshare(sys_mount.CLONE_NEWNET)
+    """A descriptor of a new network namespace, in which nothing is up yet.
+
+    Made by a thread that ends there: in a user namespace nobody may go back to the network he came from.
+    """
+    found: list[int | OSError] = []
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def leave() -> None:
         try:
-            return os.open(_OURS, _READ)
+            sys_mount.unshare(sys_mount.CLONE_NEWNET)
+            found.append(os.open(_OURS, _READ))
+        except OSError as error:
+            found.append(error)
         finally:
-            sys_mount.setns(before, sys_mount.CLONE_NEWNET)
-    finally:
-        os.close(before)
+            done.release()
+
+    _thread.start_new_thread(leave, ())
+    done.acquire()
+    [made] = found
+    if isinstance(made, OSError):
+        raise made
+    return made
 
 
 class Entered:
