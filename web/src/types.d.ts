@@ -206,6 +206,8 @@ interface Query { [name: string]: string | number | null | undefined }
 
 interface DataSource {
   readonly embedded: boolean;
+  /** Bytes: files that store less are only there as sums. */
+  least(ref: string): number;
   images(q?: string): Promise<Listed[]>;
   containers(): Promise<Container[]>;
   search(q: string, image?: string): Promise<Found>;

@@ -119,6 +119,25 @@ def test_tree_of_files_is_walked_by_keys(visit: Visit) -> None:
     assert visit.focused().startswith("row ▸var/")
 
 
+def test_a_directory_of_many_files_comes_in_pages(visit: Visit) -> None:
+    page = visit.open("/i/evil:1?tab=tree&path=/many&sort=name")
+    rows = page.locator("#files tbody tr")
+    expect(rows).to_have_count(201)
+    page.locator("#files [tabindex='0']").focus()
+    visit.press("End")
+    assert visit.focused() == "row 1 300 more …"
+    visit.press("Enter")
+    assert visit.focused().startswith("row 0200 ")
+    expect(rows).to_have_count(1201)
+    visit.press("End", "Enter")
+    expect(rows).to_have_count(1500)
+    visit.press("End")
+    assert visit.focused().startswith("row 1499 ")
+    # Sorted otherwise, one begins with the first page again.
+    visit.press("s")
+    expect(rows).to_have_count(201)
+
+
 def test_states_are_shown_and_left_out(visit: Visit) -> None:
     visit.open(f"{API}?tab=tree&path=/app&since=7&at=8")
     grid = visit.role("treegrid", "Files")

@@ -38,6 +38,11 @@ export class EmbeddedSource {
     return found;
   }
 
+  /** @param {string} ref */
+  least(ref) {
+    return this.#of(ref).document.least;
+  }
+
   async images() {
     return [...this.found.values()].map(({document: {image}}) => ({...image, layers: image.layers.length}));
   }
@@ -80,7 +85,9 @@ export class EmbeddedSource {
     const rest = table.folded(path, at);
     if (rest.n && !name) entries.push(smaller(rest, table.pathOf(path)));
     const limit = Number(query.limit ?? 200);
-    return {path: table.pathOf(path), at, since, total: entries.length, entries: entries.slice(0, limit), next: null};
+    const begin = Number(query.after || 0);
+    const end = begin + limit;
+    return {path: table.pathOf(path), at, since, total: entries.length, entries: entries.slice(begin, end), next: end < entries.length ? String(end) : null};
   }
 
   /** @param {Table} table @param {string} text */

@@ -58,6 +58,10 @@ export class FetchSource {
     return this.#ask('/search', {q, image});
   }
 
+  least() {
+    return 0;
+  }
+
   kinds() {
     return this.#ask('/badges');
   }

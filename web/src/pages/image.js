@@ -37,6 +37,7 @@ export function image(app) {
 function page(app, found) {
   const {router} = app;
   const offered = app.source.embedded || found.where !== 'store' ? TABS.filter(([name]) => !STORED.has(name)) : TABS;
+  const least = app.source.least(found.ref);
   const tab = router.choice('tab', offered.map(([name]) => name));
   offered.forEach(([name], n) => app.keys.set(String(n + 1), () => router.set({tab: n ? name : null})));
   const draw = /** @type {typeof TABS[number]} */ (offered.find(([name]) => name === tab))[2];
@@ -49,6 +50,7 @@ function page(app, found) {
       </div>
       <p class="dim under">${line(app, found)}</p>
       ${figures(found)}
+      ${least ? html`<p class="dim small">Files that store less than ${size(least)} are not in this report one by one, only what they are together in their directories.</p>` : nothing}
     </div>
     <nav class="tabs" aria-label="Views of the image">${offered.map(([name, label], n) => html`<a
       href=${router.here({tab: n ? name : null})} aria-current=${name === tab ? 'page' : nothing} @click=${(/** @type {MouseEvent} */ event) => {

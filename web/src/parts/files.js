@@ -7,10 +7,11 @@ import {choices, crumbs} from './map.js';
 
 const SORTS = ['size', 'name', 'waste', 'layer'];
 const OPS = /** @type {Op[]} */ (['A', 'M', 'P', 'D', 'O', 'U']);
-const PAGE = 200;
+const PAGE = 200; // rows at first; every further page has more
+const MORE = 1000;
 
 /** @typedef {{key: string, level: number, entry?: Entry, open?: boolean, more?: () => void, text?: string, up?: string, place?: number, of?: number}} Row */
-/** @typedef {{open: Set<string>, limits: Map<string, number>, current: string, place: number, grab: boolean}} State */
+/** @typedef {{open: Set<string>, asked: string, pages: Map<string, string[]>, current: string, place: number, grab: boolean}} State */
 
 /** @param {import('../app.js').App} app @param {Image} image @param {import('./slider.js').Span} range */
 export function files(app, image, range) {
@@ -19,7 +20,7 @@ export function files(app, image, range) {
   const show = router.get('show').toUpperCase() || 'AMPDOU';
   const path = router.get('path') || '/';
   const q = router.get('q');
-  const state = app.memory(`files ${image.ref}`, () => /** @type {State} */ ({open: new Set(), limits: new Map(), current: '', place: 0, grab: false}));
+  const state = app.memory(`files ${image.ref}`, () => /** @type {State} */ ({open: new Set(), asked: '', pages: new Map(), current: '', place: 0, grab: false}));
   const ask = {at: range.at, since: range.since, sort, show: show === 'AMPDOU' ? null : show, hidden: show.includes('D') ? 1 : null, q};
   const toggle = (/** @type {Op} */ op) => {
     const next = OPS.filter((each) => (each === op ? !show.includes(op) : show.includes(each))).join('');
@@ -61,14 +62,22 @@ export function files(app, image, range) {
 function flattened(app, image, state, ask, top) {
   /** @type {Row[]} */
   const rows = [];
+  if (state.asked !== JSON.stringify(ask)) state.pages.clear(); // pages of another order
+  state.asked = JSON.stringify(ask);
   const below = (/** @type {string} */ path, /** @type {number} */ level, /** @type {string} */ up) => {
-    const limit = state.limits.get(path) ?? PAGE;
-    const query = {...ask, path, limit, q: level === 1 ? ask.q : null};
-    const answer = app.asked.latest(`files ${image.ref} ${path}`, `files ${image.ref} ${JSON.stringify(query)}`, () => app.source.tree(image.ref, query));
+    const pages = state.pages.get(path) ?? [''];
+    const parts = pages.map((after, n) => {
+      const query = {...ask, path, after, limit: n ? MORE : PAGE, q: level === 1 ? ask.q : null};
+      return app.asked.latest(`files ${image.ref} ${path} ${n}`, `files ${image.ref} ${JSON.stringify(query)}`, () => app.source.tree(image.ref, query));
+    });
+    const [answer] = parts;
     if (answer.error) rows.push({key: `! ${path}`, level, text: answer.error.message, up});
     else if (!answer.value) rows.push({key: `… ${path}`, level, text: 'Looking…', up});
     else {
-      const {entries, total} = answer.value;
+      const {total} = answer.value;
+      const entries = parts.flatMap((part) => part.value?.entries ?? []);
+      const last = parts[parts.length - 1];
+      const next = last.value?.next;
       if (!entries.length) rows.push({key: `0 ${path}`, level, text: ask.q ? 'No name here has that.' : 'Nothing here.', up});
       entries.forEach((entry, n) => {
         const inner = isOpenable(entry);
@@ -76,9 +85,10 @@ function flattened(app, image, state, ask, top) {
         rows.push({key: entry.path, level, entry, open, up, place: n + 1, of: total});
         if (open && level < 200) below(entry.path, level + 1, entry.path);
       });
-      if (entries.length < total) {
+      if (!last.value) rows.push({key: `… ${path}`, level, text: last.error ? last.error.message : 'Looking…', up});
+      if (next) {
         rows.push({key: `+ ${path}`, level, up, text: `${counted(total - entries.length, 'more', 'more')} …`, more: () => {
-          state.limits.set(path, Math.min(1000, limit * 5));
+          state.pages.set(path, [...pages, next]);
           app.redraw();
         }});
       }
