@@ -6,6 +6,7 @@ import errno
 import mmap
 import os
 import stat
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -204,6 +205,40 @@ def test_attributes_that_overlay_would_believe_are_refused(mounted: Mounted) -> 
     for name in ("trusted.overlay.opaque", "user.overlay.opaque"):
         with pytest.raises(OSError, match="not supported"):
             os.setxattr(root / "d", name, b"y")
+
+
+def _acl(mask: int, *users: tuple[int, int]) -> bytes:
+    """An ACL as the kernel takes it: rwx for owner and group, `users` (uid, rights), nothing for others."""
+    entries = [(0x01, 7, 0xFFFFFFFF), *((0x02, rights, uid) for uid, rights in users), (0x04, 7, 0xFFFFFFFF),
+               (0x10, mask, 0xFFFFFFFF), (0x20, 0, 0xFFFFFFFF)]  # fmt: skip
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+def test_acls_are_obeyed_and_inherited(mounted: Mounted) -> None:
+    _, root = mounted
+    assert stat.S_IMODE((root / "f").stat().st_mode) == 0o644
+    os.setxattr(root / "f", "system.posix_acl_access", _acl(4, (1234, 7)))
+    assert stat.S_IMODE((root / "f").stat().st_mode) == 0o740  # at once: the mask shows as the group's rights
+
+    def may(what: str) -> bool:
+        words = ["setpriv", "--reuid=1234", "--regid=1234", "--clear-groups", "sh", "-c", what]
+        return subprocess.run(words, cwd=root, capture_output=True, check=False).returncode == 0
+
+    assert may("cat f")
+    assert not may("echo >> f")
+    os.removexattr(root / "f", "system.posix_acl_access")
+    assert not may("cat f")
+    os.setxattr(root / "d", "system.posix_acl_default", _acl(5, (1234, 7)))
+    before = os.umask(0o077)
+    try:
+        (root / "d/file").touch(0o666)
+        (root / "d/folder").mkdir()
+        (root / "file").touch(0o666)
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((root / name).stat().st_mode) for name in ("d/file", "d/folder", "file")]
+    assert modes == [0o640, 0o750, 0o600]
+    assert os.getxattr(root / "d/folder", "system.posix_acl_default") == _acl(5, (1234, 7))
 
 
 def test_numbers_in_a_listing_are_those_of_the_files(mounted: Mounted) -> None:

@@ -24,6 +24,18 @@ from veneer.drivers.aufs.spelling import BASE, times_kept
 
 _LONGEST = 255 - len(PREFIX)
 
+_DEFAULT_ACL = "system.posix_acl_default"
+
+
+def has_default_acl(folder: int) -> bool:
+    """Whether an open directory says what ACL is given to what is made in it."""
+    try:
+        return bool(os.getxattr(folder, _DEFAULT_ACL))
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
+            return False
+        raise
+
 
 class WritableUnion(CopyingUnion):
     """A union that can be changed."""
@@ -115,17 +127,20 @@ class WritableUnion(CopyingUnion):
         """A new, empty directory, whatever lower branches have there."""
         with self.making(parent, name) as fd:
             hides = name in parent.below
-            scratch = self._scratch()
-            os.mkdir(scratch, 0o700, dir_fd=self._work)
-            new = os.open(scratch, DIRECTORY, dir_fd=self._work)
+            inherits = has_default_acl(fd)
+            # What inherits has to be made in its parent, with its mode at once; aufs does not look at such a name.
+            place, scratch = (fd, f".wh..wh.{self._scratch()}") if inherits else (self._work, self._scratch())
+            os.mkdir(scratch, mode if inherits else 0o700, dir_fd=place)
+            new = os.open(scratch, DIRECTORY, dir_fd=place)
             try:
                 if hides:
                     self.mark(new, OPAQUE_MARKER)
                 os.fchown(new, uid, gid)
-                os.fchmod(new, mode)
+                if not inherits:
+                    os.fchmod(new, mode)
             finally:
                 os.close(new)
-            os.rename(scratch, name, src_dir_fd=self._work, dst_dir_fd=fd)
+            os.rename(scratch, name, src_dir_fd=place, dst_dir_fd=fd)
         self.came(parent, name, (4, (UPPER,)))
 
     def make_nameless(self, parent: Node, mode: int, uid: int, gid: int) -> Node:
@@ -133,7 +148,8 @@ class WritableUnion(CopyingUnion):
         new = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode & 0o777, dir_fd=self.upper(parent))
         try:
             os.fchown(new, uid, gid)
-            os.fchmod(new, mode)
+            if mode & 0o7000:
+                os.fchmod(new, mode)
             node = self._new(parent, b"", (wire.TYPES[stat.S_IFREG], (UPPER,)), os.fstat(new).st_ino)
         except OSError:
             os.close(new)

@@ -8,7 +8,7 @@ import stat
 import time
 
 from veneer.drivers.aufs import fuse_wire as wire
-from veneer.drivers.aufs.fuse_changes import WritableUnion
+from veneer.drivers.aufs.fuse_changes import WritableUnion, has_default_acl
 from veneer.drivers.aufs.fuse_copies import refused
 from veneer.drivers.aufs.fuse_nodes import UPPER, Node, Union
 from veneer.drivers.aufs.fuse_reader import Answer, Reader, Who
@@ -123,23 +123,27 @@ class Server(Reader):
 
     # -- changing names --------------------------------------------------------------------------------------
 
-    def _owner(self, parent: Node, who: Who, mode: int) -> tuple[int, int, int]:
-        """uid, gid and mode of what is made in a directory, which gives its group on if it is set-group-ID."""
-        status = os.fstat(self._upper.upper(parent))
+    def _owner(self, parent: Node, who: Who, mode: int, umask: int = 0) -> tuple[int, int, int]:
+        """uid, gid and mode of what is made in a directory, which gives its group on if it is set-group-ID; a default
+        ACL counts instead of the umask."""
+        folder = self._upper.upper(parent)
+        status = os.fstat(folder)
         uid, gid = who
         if status.st_mode & stat.S_ISGID:
             gid = status.st_gid
             if stat.S_ISDIR(mode):
                 mode |= stat.S_ISGID
+        if umask & mode and not has_default_acl(folder):
+            mode &= ~umask
         return uid, gid, mode
 
     def _mknod(self, node: Node, body: memoryview, who: Who) -> Answer:
-        mode, rdev = wire.mknod_in(body)
+        mode, rdev, umask = wire.mknod_in(body)
         name = bytes(body[16:-1])
         if stat.S_ISCHR(mode) and rdev == 0:
             raise refused(errno.EPERM)  # a whiteout of overlay's: no layer can hold it
         upper = self._upper
-        uid, gid, mode = self._owner(node, who, mode)
+        uid, gid, mode = self._owner(node, who, mode, umask)
         with upper.making(node, name) as fd:
             if stat.S_ISREG(mode):
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -157,15 +161,15 @@ class Server(Reader):
         return self._made(node, name, mode)
 
     def _tmpfile(self, node: Node, body: memoryview, who: Who) -> Answer:
-        (mode,) = wire.tmpfile_in(body)
-        uid, gid, mode = self._owner(node, who, mode)
+        mode, umask = wire.tmpfile_in(body)
+        uid, gid, mode = self._owner(node, who, mode, umask)
         made = self._upper.make_nameless(node, stat.S_IMODE(mode), uid, gid)
         return self.entry(made, self.union.status(made)) + wire.OPENED
 
     def _mkdir(self, node: Node, body: memoryview, who: Who) -> Answer:
-        (mode,) = wire.mkdir_in(body)
+        mode, umask = wire.mkdir_in(body)
         name = bytes(body[8:-1])
-        uid, gid, mode = self._owner(node, who, stat.S_IFDIR | mode)
+        uid, gid, mode = self._owner(node, who, stat.S_IFDIR | mode, umask)
         self._upper.make_directory(node, name, stat.S_IMODE(mode), uid, gid)
         return self.entry(*self.union.child(node, name))
 
@@ -221,7 +225,12 @@ class Server(Reader):
 
     def _removexattr(self, node: Node, body: memoryview, _who: Who) -> Answer:
         target = self.target(node)
-        os.getxattr(target, bytes(body[:-1]), follow_symlinks=isinstance(target, int))  # ENODATA is no reason to copy
+        try:
+            os.getxattr(target, bytes(body[:-1]), follow_symlinks=isinstance(target, int))
+        except OSError as error:  # there is none, which is no reason to copy; nor an error, if it is an ACL
+            if error.errno == errno.ENODATA and body[:-1].tobytes().startswith(b"system.posix_acl_"):
+                return None
+            raise
         self._copied_up(node)
         target = self.target(node)
         os.removexattr(target, bytes(body[:-1]), follow_symlinks=isinstance(target, int))

@@ -30,17 +30,19 @@ INTERRUPT, DESTROY, BATCH_FORGET, FALLOCATE, READDIRPLUS, RENAME2, LSEEK, COPY_F
 # INIT.
 _ASYNC_READ = 1 << 0
 _BIG_WRITES = 1 << 5
+_DONT_MASK = 1 << 6
 _DO_READDIRPLUS = 1 << 13
 _READDIRPLUS_AUTO = 1 << 14
 _NO_OPEN_SUPPORT = 1 << 17
 _PARALLEL_DIROPS = 1 << 18
+_POSIX_ACL = 1 << 20
 _MAX_PAGES = 1 << 22
 _CACHE_SYMLINKS = 1 << 23
 _NO_OPENDIR_SUPPORT = 1 << 24
 HANDLE_KILLPRIV_V2 = 1 << 28
 WANTED = (
-    _ASYNC_READ | _BIG_WRITES | _DO_READDIRPLUS | _READDIRPLUS_AUTO | _NO_OPEN_SUPPORT | _PARALLEL_DIROPS | _MAX_PAGES
-    | _CACHE_SYMLINKS | _NO_OPENDIR_SUPPORT | HANDLE_KILLPRIV_V2
+    _ASYNC_READ | _BIG_WRITES | _DONT_MASK | _DO_READDIRPLUS | _READDIRPLUS_AUTO | _NO_OPEN_SUPPORT | _PARALLEL_DIROPS
+    | _POSIX_ACL | _MAX_PAGES | _CACHE_SYMLINKS | _NO_OPENDIR_SUPPORT | HANDLE_KILLPRIV_V2
 )  # fmt: skip
 
 # SETATTR's `valid`.
@@ -56,11 +58,12 @@ init_in = Struct("=IIII").unpack_from
 """major, minor, max_readahead, flags"""
 setattr_in = Struct("=II8xQ8xQQ8xII4xI4xII4x").unpack_from
 """valid, padding, size, atime, mtime, atimensec, mtimensec, mode, uid, gid"""
-mknod_in = Struct("=II8x").unpack_from
-"""mode, rdev"""
-mkdir_in = Struct("=I4x").unpack_from
-tmpfile_in = Struct("=4xI8x").unpack_from
-"""mode"""
+mknod_in = Struct("=III4x").unpack_from
+"""mode, rdev, umask"""
+mkdir_in = Struct("=II").unpack_from
+"""mode, umask"""
+tmpfile_in = Struct("=4xII4x").unpack_from
+"""mode, umask"""
 node_in = Struct("=Q").unpack_from
 rename2_in = Struct("=QI4x").unpack_from
 """new directory, flags"""
