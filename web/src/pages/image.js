@@ -86,7 +86,7 @@ function figures(found) {
     [size(found.stored), 'stored'],
     [size(found.blob_size), 'to pull'],
     [String(found.layers.length), found.layers.length === 1 ? 'layer' : 'layers'],
-    [percent(found.visible, found.stored || 1), 'efficiency'],
+    [percent(found.efficiency, 1), 'efficiency'],
     [size(found.wasted), 'wasted'],
   ];
   return html`<dl class="figures">${told.map(([value, name], n) => html`<div class=${n === 5 && found.wasted > 0 ? 'warn' : ''}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;

@@ -10,6 +10,7 @@ import {awaited} from './trouble.js';
 const KINDS = /** @type {const} */ (['icicle', 'treemap', 'sunburst']);
 const COLOURS = ['layer', 'state', 'type'];
 const ROW = 46;
+const MOST_TOLD = 16; // layers of a legend
 const LEVELS = {icicle: 6, treemap: 4, sunburst: 6};
 
 /** @typedef {import('../layout/map.js').Spot} Spot */
@@ -37,7 +38,7 @@ export function map(app, image, range) {
     ${crumbs(app, path)}
     <div class="mapbox" id="mapbox">${awaited(answer, (rolled) => {
       const root = spots(rolled, hidden);
-      if (!root.value) return html`<p class="empty dim">No bytes here ${range.at < image.layers.length ? `after layer ${range.at}` : ''}.</p>`;
+      if (!root.value) return html`<p class="empty dim">No bytes here${range.at < image.layers.length ? ` after layer ${range.at}` : ''}.</p>`;
       if (!state.width) return nothing;
       const drawing = kind === 'icicle' ? icicle(root, state.width, ROW) : kind === 'treemap' ? boxes(root, state.width, Math.min(460, state.width * 0.62))
         : sunburst(root, Math.min(state.width, 620));
@@ -125,9 +126,11 @@ export function choices(app, name, values, value, legend) {
 
 /** @param {Image} image @param {import('./slider.js').Span} range @param {string} colour @param {boolean} hidden */
 function legend(image, range, colour, hidden) {
+  const filled = image.layers.slice(0, range.at).filter((layer) => layer.stored);
+  const left = colour === 'layer' ? filled.length - MOST_TOLD : 0;
   const rows = colour === 'layer'
-    ? image.layers.slice(0, range.at).filter((layer) => layer.stored).slice(0, 16).map((layer) => [ofLayer(layer.index), `${layer.index} ${told(layer.instruction)}`])
+    ? filled.slice(0, MOST_TOLD).map((layer) => [ofLayer(layer.index), `${layer.index} ${told(layer.instruction)}`])
     : colour === 'state' ? [...STATES].map(([op, name]) => [`s-${op}`, op === 'U' ? name : `${op} ${name}`]) : LEGEND;
-  return html`<ul class="legend" aria-label="Colours">${rows.map(([kind, name]) => html`<li><span class=${`swatch ${kind}`} aria-hidden="true"></span> ${name}</li>`)}
+  return html`<ul class="legend" aria-label="Colours">${rows.map(([kind, name]) => html`<li><span class=${`swatch ${kind}`} aria-hidden="true"></span> ${name}</li>`)}${left > 0 ? html`<li>and ${counted(left, 'more layer')}</li>` : nothing}
     ${hidden ? html`<li><span class="swatch hatched" aria-hidden="true"></span> stored, hidden by a later layer</li>` : nothing}</ul>`;
 }

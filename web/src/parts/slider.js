@@ -63,7 +63,7 @@ export function slider(app, image, range) {
       <div class="groove"></div>
       ${image.base?.layers ? html`<div class="basemark" .style=${`width:${share(Math.min(most, image.base.layers))}`} title="the base's layers"></div>` : nothing}
       <div class="chosen" .style=${`left:${share(since)};width:${share(width)}`}></div>
-      ${most <= 60 ? image.layers.map((_, n) => html`<span class=${`tick c${n % 8}`} .style=${`left:${share(n + 1)}`} aria-hidden="true">${n + 1}</span>`) : nothing}
+      ${image.layers.map((_, n) => html`<span class=${`tick c${n % 8}`} .style=${`left:${share(n + 1)}`} aria-hidden="true">${(n + 1) % Math.ceil(most / 20) ? '' : n + 1}</span>`)}
       ${thumb('since', 'Since', [since, 0, at - 1], share(since), since === 0 ? 'from the base on' : `without the lowest ${since}: ${described(image, since)}`, (to) => move(to, at))}
       ${thumb('at', 'At', [at, 1, most], share(at), described(image, at), (to) => (since === 0 ? move(0, to) : move(Math.min(since, to - 1), to)))}
     </div>
