@@ -61,6 +61,11 @@ class PlainUser:
         """Run the command on his own data root."""
         return self.run(_python(), "-m", "veneer", *words, stdin=stdin, check=check)
 
+    def started(self, *words: str | Path) -> subprocess.Popen[bytes]:
+        """The command, running: the process is the command itself; what it says on standard error can be read."""
+        return subprocess.Popen(self.command(_python(), "-m", "veneer", *words), env=_ENV, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # fmt: skip
+
 
 def _python() -> str:
     # The interpreter below the virtual environment: that may lie where he has no business.

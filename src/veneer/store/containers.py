@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from veneer.store.leases import Lease
     from veneer.store.removal_plan import User
     from veneer.store.store import Store
+    from veneer.store.volumes import Volume
 
 FOLDER = "containers"
 _COLUMNS = "id, name, image, image_name, top, driver, rw, init, created, document"
@@ -183,10 +184,13 @@ class ContainerStore:
         image_name: str,
         top: ChainID | None,
         document: Mapping[str, Any],
+        volumes: Sequence[str] = (),
+        nameless: Sequence[Volume] = (),
     ) -> Container:
         """Make a container with an empty layer of its own on the layers up to `top`, which the lease holds.
 
-        Raises NameInUse, LayerLost, TooManyLayers.
+        `volumes` are the names of those that it uses; `nameless` those of them that come to be, and go, with it.
+        Raises NameInUse, LayerLost, TooManyLayers, NoSuchVolume.
         """
         from veneer.drivers.driver import new_snapshot_id
         from veneer.store.container_init import init_layer
@@ -217,6 +221,9 @@ class ContainerStore:
                     (id, name, image, image_name, top, driver.name, rw, init, made.created,
                      json.dumps(made.document, separators=(",", ":"))),
                 )  # fmt: skip
+                for volume in nameless:
+                    self._store.volumes.enter(transaction, volume)
+                self._store.volumes.use(transaction, id, volumes)
                 self._store.remember_driver(transaction, driver.name)
                 transaction.execute("DELETE FROM lease_snapshot WHERE lease = ? AND snapshot = ?", (lease.id, rw))
         except BaseException:
@@ -250,20 +257,31 @@ class ContainerStore:
             )
         self._sweep(container.driver, old)
 
-    def remove(self, id: str) -> None:
-        """Remove a container that nobody runs: its row, then its layer and its folder.  Idempotent."""
+    def remove(self, id: str, *, volumes: bool = False) -> builtins.list[Volume]:
+        """Remove a container that nobody runs: its row, then its layer and its folder.  Idempotent.
+
+        With `volumes` also those of its volumes that nobody named and nobody else uses; returns these.
+        """
         row = self._catalog.row("SELECT driver, rw FROM container WHERE id = ?", (id,))
         if row is None:
-            return
+            return []
         driver, rw = row
+        now = time.time()
         with self._catalog.transaction(durable=False) as transaction:
+            gone = [each for each in self._store.volumes.used_by(id)
+                    if volumes and each.anonymous and self._store.volumes.users(each.name) == [id]]  # fmt: skip
             transaction.execute("DELETE FROM container WHERE id = ?", (id,))
+            transaction.executemany("DELETE FROM volume WHERE name = ?", [(each.name,) for each in gone])
             transaction.executemany(
                 "INSERT OR REPLACE INTO trash VALUES (?, ?, ?, 0, ?)",
-                [("snapshot", rw, driver, time.time()), ("container", id, "", time.time())],
-            )
+                [("snapshot", rw, driver, now), ("container", id, "", now),
+                 *(("volume", each.name, "", now) for each in gone)],
+            )  # fmt: skip
         crashpoint("container-row-gone")
         self._sweep(driver, rw, id)
+        for each in gone:
+            self._store.volumes.sweep(each.name)
+        return gone
 
     def empty(self, container: Container) -> None:
         """Delete what a container has written, which is about to be removed, on a disk so full that its row cannot go

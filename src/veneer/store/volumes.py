@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    import apsw
+
     from veneer.store.store import Store
 
 FOLDER = "volumes"
@@ -76,6 +78,12 @@ def check_name(name: str) -> None:
         )
 
 
+def nameless(*, options: Mapping[str, str] | None = None, labels: Mapping[str, str] | None = None) -> Volume:
+    """A volume that nobody has named, which is not there yet: see VolumeStore.enter."""
+    name = os.urandom(32).hex()
+    return Volume(name, LOCAL, dict(options or {}), dict(labels or {}) | {ANONYMOUS: ""}, time.time(), anonymous=True)
+
+
 class VolumeStore:
     """The volumes of one store."""
 
@@ -121,8 +129,11 @@ class VolumeStore:
 
         Raises InvalidVolumeName; VolumeConflict where there is one with other options.
         """
-        anonymous = not name
-        name = name or os.urandom(32).hex()
+        if not name:
+            made = nameless(options=options, labels=labels)
+            with self._catalog.transaction(durable=False) as transaction:
+                self.enter(transaction, made)
+            return made
         check_name(name)
         wanted = dict(options or {})
         with self._store.locked(f"volume {name}"):
@@ -132,28 +143,30 @@ class VolumeStore:
                     raise VolumeConflict(f'create {name}: conflict: there is a volume "{name}" with other options',
                                          hint=f"veneer volume rm {name}, or take another name")  # fmt: skip
                 return found
-            given = dict(labels or {}) | ({ANONYMOUS: ""} if anonymous else {})
-            made = Volume(name, LOCAL, wanted, given, time.time(), anonymous)
+            made = Volume(name, LOCAL, wanted, dict(labels or {}), time.time(), anonymous=False)
             with self._catalog.transaction(durable=False) as transaction:
-                # In one step with its row, so that nobody takes it for a folder without one.
-                with file_errors(self._store.root):
-                    folder = self._store.root / FOLDER / name
-                    folder.parent.mkdir(mode=0o711, exist_ok=True)
-                    folder.mkdir(mode=0o711, exist_ok=True)
-                    (folder / DATA).mkdir(mode=0o755, exist_ok=True)
-                    (folder / DATA).chmod(0o755)
-                transaction.execute(
-                    f"INSERT INTO volume ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
-                    (name, made.driver, json.dumps(made.options), json.dumps(made.labels), made.created, anonymous),
-                )
+                self.enter(transaction, made)
             return made
 
-    def use(self, container: str, names: Iterable[str]) -> None:
-        """Note which volumes a container uses."""
-        with self._catalog.transaction(durable=False) as transaction:
-            transaction.executemany(
-                "INSERT OR IGNORE INTO volume_use VALUES (?, ?)", [(name, container) for name in dict.fromkeys(names)]
-            )
+    def enter(self, transaction: apsw.Connection, made: Volume) -> None:
+        """Have a volume be there when the transaction is over."""
+        # In one step with its row, so that nobody takes it for a folder without one.
+        with file_errors(self._store.root):
+            folder = self._store.root / FOLDER / made.name
+            folder.parent.mkdir(mode=0o711, exist_ok=True)
+            folder.mkdir(mode=0o711, exist_ok=True)
+            (folder / DATA).mkdir(mode=0o755, exist_ok=True)
+            (folder / DATA).chmod(0o755)
+        transaction.execute(
+            f"INSERT INTO volume ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
+            (made.name, made.driver, json.dumps(made.options), json.dumps(made.labels), made.created, made.anonymous),
+        )
+
+    def use(self, transaction: apsw.Connection, container: str, names: Iterable[str]) -> None:
+        """Note which volumes a container uses.  Raises NoSuchVolume."""
+        for name in dict.fromkeys(names):
+            self.get(name)
+            transaction.execute("INSERT OR IGNORE INTO volume_use VALUES (?, ?)", (name, container))
 
     def used_by(self, container: str) -> builtins.list[Volume]:
         """The volumes a container uses."""
@@ -165,8 +178,6 @@ class VolumeStore:
 
     def remove(self, name: str) -> None:
         """Delete a volume and what is in it.  Raises NoSuchVolume, VolumeInUse."""
-        from veneer.drivers.treecopy import delete_tree
-
         with self._store.locked(f"volume {name}"):
             self.get(name)
             with self._catalog.transaction(durable=False) as transaction:
@@ -176,7 +187,13 @@ class VolumeStore:
                 transaction.execute("DELETE FROM volume WHERE name = ?", (name,))
                 transaction.execute("INSERT OR REPLACE INTO trash VALUES ('volume', ?, '', 0, ?)", (name, time.time()))
             crashpoint("volume-row-gone")
-            with file_errors(self._store.root):
-                delete_tree(self._store.root / FOLDER / name)
-            with self._catalog.transaction(durable=False) as transaction:
-                transaction.execute("DELETE FROM trash WHERE kind = 'volume' AND key = ?", (name,))
+            self.sweep(name)
+
+    def sweep(self, name: str) -> None:
+        """Delete the files of a volume that was noted as trash.  Whoever is killed here has it done by the next."""
+        from veneer.drivers.treecopy import delete_tree
+
+        with file_errors(self._store.root):
+            delete_tree(self._store.root / FOLDER / name)
+        with self._catalog.transaction(durable=False) as transaction:
+            transaction.execute("DELETE FROM trash WHERE kind = 'volume' AND key = ?", (name,))

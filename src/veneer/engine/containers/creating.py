@@ -68,7 +68,8 @@ def create(engine: Engine, request: ContainerRequest, progress: Progress | None 
     networking = _networking(engine, host, request.networking)
     document = {"Config": config, "HostConfig": host, "NetworkingConfig": networking, "Mounts": points}
     refuse_contradictions(document, hostname=bool(request.config.get("Hostname")))
-    with store.lease("create") as lease, mounts.made(store, points):
+    with store.lease("create") as lease:
+        nameless = mounts.make(store, points)
         if image.top:
             with store.catalog.transaction(durable=False) as transaction:
                 lease.hold_layer(transaction, image.top)
@@ -76,16 +77,20 @@ def create(engine: Engine, request: ContainerRequest, progress: Progress | None 
         def make(chosen: str) -> Container:
             return store.containers.create(
                 lease, id=container_id, name=chosen, image=image.id, image_name=request.image, top=image.top,
-                document=document,
+                document=document, nameless=nameless,
+                volumes=[point["Name"] for point in points if point["Type"] == "volume"],
             )  # fmt: skip
 
         made = make(name) if name else _under_a_random_name(make)
         try:
-            store.volumes.use(made.id, [point["Name"] for point in points if point["Type"] == "volume"])
             mounts.fill_volumes(store, made)
         except BaseException:
-            store.containers.remove(made.id)
+            store.containers.remove(made.id, volumes=True)
             raise
+    for volume in nameless:
+        from veneer.engine.volumes import tell
+
+        tell(store, "create", volume)
     return made
 
 

@@ -173,19 +173,15 @@ def remove(engine: Engine, container: Container, *, force: bool = False, volumes
             return  # whoever was asked at the same time has done it
         require_unmounted(engine, container)
         try:
-            used = _removed(engine, container)
+            gone = _removed(engine, container, volumes=volumes)
         except StoreFull:
             store.containers.empty(container)
-            used = _removed(engine, container)
-    try:
-        for volume in used if volumes else ():
-            if volume.anonymous and not store.volumes.users(volume.name):
-                from veneer.engine import volumes as of_volumes
+            gone = _removed(engine, container, volumes=volumes)
+    for volume in gone:
+        from veneer.engine import volumes as of_volumes
 
-                store.volumes.remove(volume.name)
-                of_volumes.tell(store, "destroy", volume)
-    finally:
-        tell(engine, container, "destroy")
+        of_volumes.tell(store, "destroy", volume)
+    tell(engine, container, "destroy")
 
 
 @contextlib.contextmanager
@@ -210,15 +206,13 @@ def _killing_who_does_not_answer(folder: Path) -> Iterator[None]:
         timer.cancel()
 
 
-def _removed(engine: Engine, container: Container) -> list[Volume]:
-    """Take a container that nobody runs out of the store; the volumes that it used."""
+def _removed(engine: Engine, container: Container, *, volumes: bool) -> list[Volume]:
+    """Take a container that nobody runs out of the store; the volumes that went with it."""
     store = engine.store
     with making_room(store.root):
         reconcile(engine, container)
         engine.networks.release(container)
-        used = store.volumes.used_by(container.id)
-        store.containers.remove(container.id)
-    return used
+        return store.containers.remove(container.id, volumes=volumes)
 
 
 def statistics(engine: Engine, container: Container) -> Sample:

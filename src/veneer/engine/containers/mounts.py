@@ -15,7 +15,7 @@ from veneer.errors import InvalidRequest, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from veneer.store.containers import Container
@@ -208,43 +208,32 @@ def _asked(mount: Mapping[str, Any]) -> dict[str, Any]:
     raise wrong("mount type unknown")
 
 
-@contextlib.contextmanager
-def made(store: Store, points: Sequence[dict[str, Any]]) -> Iterator[None]:
-    """Volumes and directories are there in this `with`; if it fails, the volumes that nobody named are gone again.
+def make(store: Store, points: Sequence[dict[str, Any]]) -> list[Volume]:
+    """Have the volumes and directories be there; those volumes that nobody named are returned, and not there yet.
 
     Raises NoSuchSource, InvalidMount, InvalidVolumeName.
     """
-    anonymous: list[Volume] = []
-    try:
-        for point in points:
-            nameless = point["Type"] == "volume" and not point["Name"]
-            made = _made(store, point)
-            anonymous += [made] if made is not None and nameless else []
-        yield
-    except BaseException:
-        from veneer.engine.volumes import tell
-
-        for volume in anonymous:
-            store.volumes.remove(volume.name)
-            tell(store, "destroy", volume)
-        raise
+    return [volume for point in points if (volume := _made(store, point)) is not None]
 
 
 def _made(store: Store, point: dict[str, Any]) -> Volume | None:
-    """Have what a mount shows be there; a volume, if it is one.  Raises NoSuchSource, InvalidMount."""
+    """Have what a mount shows be there; the volume that is still to be made.  Raises NoSuchSource, InvalidMount."""
     if point["Type"] == "volume" and not point["Source"]:
         from veneer.engine.volumes import tell
+        from veneer.store.volumes import nameless
 
-        known = bool(point["Name"]) and store.volumes.find(point["Name"]) is not None
-        made = store.volumes.create(
-            point["Name"], labels=point.pop("Labels", None), options=point.pop("DriverOptions", None)
-        )
-        if not known:
-            tell(store, "create", made)
+        labels, options = point.pop("Labels", None), point.pop("DriverOptions", None)
+        if name := point["Name"]:
+            known = store.volumes.find(name) is not None
+            made = store.volumes.create(name, labels=labels, options=options)
+            if not known:
+                tell(store, "create", made)
+        else:
+            made = nameless(labels=labels, options=options)
         point["Name"], point["Source"] = made.name, os.fspath(store.volumes.directory(made.name))
         if made.options.get("device"):
             point["Device"] = made.options["device"]
-        return made
+        return None if name else made
     if point["Type"] == "bind":
         source = point["Source"]
         root, real = os.path.realpath(store.config.root_name), os.path.realpath(source)
