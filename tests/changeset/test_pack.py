@@ -1,4 +1,4 @@
-"""Packing directories into layers: every spelling of a deletion in, one spelling out."""
+"""Packing directories into layers: every style's spelling of a deletion in, one spelling out."""
 
 from __future__ import annotations
 
@@ -104,12 +104,21 @@ def test_whiteouts_by_attribute_count_only_in_directories_that_say_so(tmp_path: 
     assert packed(upper) == ["plain", "plain/file", "x", "x/.wh.gone"]
 
 
-@pytest.mark.parametrize("style", [AUFS, OVERLAY])
-def test_aufs_names_are_whiteouts_and_its_own_folders_are_left_out(tmp_path: Path, style: WhiteoutStyle) -> None:
+def test_aufs_names_are_whiteouts_and_its_own_folders_are_left_out(tmp_path: Path) -> None:
     branch = make(
         tmp_path / "b", "d/.wh..wh..opq", "d/new", ".wh.f", ".wh..wh.aufs", ".wh..wh.plnk/1.2", "e/x", ".wh.e"
     )
-    assert packed(branch, style) == ["d", "d/.wh..wh..opq", "d/new", "e", "e/.wh..wh..opq", "e/x", ".wh.f"]
+    assert packed(branch, AUFS) == ["d", "d/.wh..wh..opq", "d/new", "e", "e/.wh..wh..opq", "e/x", ".wh.f"]
+
+
+@pytest.mark.parametrize("style", [OVERLAY, OVERLAY_USER])
+@pytest.mark.parametrize("name", [".wh.e", "d/.wh..wh..opq", "d/.wh..wh.plnk"])
+def test_where_they_mean_nothing_they_are_refused_for_a_layer_would_delete(
+    tmp_path: Path, style: WhiteoutStyle, name: str
+) -> None:
+    """Docker takes a container's file `.wh.etc` for the deletion of etc."""
+    with pytest.raises(Unpackable, match=r"\.wh\."):
+        packed(make(tmp_path / "b", "e/x", "d/f", name), style)
 
 
 @needs_root

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import ways
+from veneer.changeset.pack import Unpackable
 from veneer.drivers.mount import mounted
 from veneer.engine.containers import layering
 from veneer.engine.containers.creating import ContainerRequest
@@ -208,3 +209,10 @@ def test_what_a_container_writes_is_one_layer(engine: Engine, place: Path) -> No
     assert given <= {b".dockerenv", b"proc", b"sys", b"dev/pts", b"dev/shm", b"dev/console", b"etc/hosts",
                      b"etc/hostname", b"etc/resolv.conf", b"etc/mtab"}  # fmt: skip
     assert {path: (seen[path], written.get(path)) for path in seen if seen[path] != written.get(path)} == {}
+    with mounted(engine.store.containers.mounts(container), place):
+        try:
+            (place / ".wh.etc").touch()
+        except OSError:
+            return  # FUSE refuses such a name
+    with pytest.raises(Unpackable, match=r"\.wh\.etc: a layer cannot hold a name that begins with \.wh\."):
+        layering.commit(engine, container)

@@ -42,8 +42,8 @@ def pack(
     """Write a driver's directory as a layer to `out`, and its layer index to `index`.
 
     `below` is a directory with the merged tree that the layer goes on top of; see the module's page for what it
-    changes.  All spellings of a deletion are understood whatever the style, opaque attributes only the style's
-    own, because a container can set `user.overlay.opaque` on a mount where it means nothing.  An ERASE directory
+    changes.  Deletions and opaque marks are those of the style alone: a container can set `user.overlay.opaque` on a
+    mount where it means nothing, and make a file `.wh.etc` where that is a name like others.  An ERASE directory
     is a whole tree and is compared with `below`.  `prefix`, for a directory taken at its word: as for `pack_tree`.
     Raises Unpackable, NotPlain, OSError.
     """

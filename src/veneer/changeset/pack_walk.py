@@ -73,6 +73,7 @@ class Walk:
         self._untouched = untouched
         self._sink = sink
         self._plain = style is WhiteoutStyle.ERASE
+        self._marked = style is WhiteoutStyle.AUFS
         self._keep = keep
         self._pending: list[tuple[bytes, os.stat_result, Xattrs, bool]] = []
         own = style.opaque_xattr.removesuffix(b"opaque")
@@ -110,7 +111,7 @@ class Walk:
         for name in map(os.fsencode, os.listdir(place.fd)):
             if not name.startswith(PREFIX):
                 place.there.add(name)
-            elif self._plain or name.startswith(RESERVED):
+            elif not self._marked or name.startswith(RESERVED):  # in any other directory it is a user's
                 own = PREFIX + name.removeprefix(RESERVED) if name.startswith(RESERVED) else name
                 raise Unpackable(
                     f"{_shown(place.path + b'/' + own)}: a layer cannot hold a name that begins with .wh.",
