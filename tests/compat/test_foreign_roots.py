@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.compat.conftest import Veneer, without_ages
 from tests.compat.samples import ODD, nginx_like
+from tests.distribution.foreign.test_foreign_roots import contents, paths, state
 from tests.support.peers import ContainersTool, Docker
+from veneer.drivers.mount import Mount, mounted
 from veneer.testing.images import docker_archive
 
 pytestmark = pytest.mark.compat
 
 NAME = "compat/foreign:1"
+
+
+@contextmanager
+def untouched(root: Path, *folders: str) -> Iterator[Path]:
+    """The root on a read-only mount; what is in these folders of it is as it was, access times and all."""
+    everything = [name for folder in folders for name in paths(root / folder)]
+    held, before = [contents(root / folder) for folder in folders], state(everything)
+    seen = root.parent / "seen"
+    seen.mkdir(exist_ok=True)
+    with mounted([Mount.bind(root, readonly=True)], seen):
+        yield seen
+    assert state(everything) == before
+    assert [contents(root / folder) for folder in folders] == held
 
 
 def test_a_root_of_dockerd_is_told_as_docker_tells_it(ours: Veneer, theirs: Docker, tmp_path: Path) -> None:
@@ -25,27 +42,70 @@ def test_a_root_of_dockerd_is_told_as_docker_tells_it(ours: Veneer, theirs: Dock
     (tmp_path / "context").mkdir()
     (tmp_path / "context" / "Dockerfile").write_text(f"FROM {NAME}\nCOPY Dockerfile /added\nLABEL a=b\n")
     theirs("build", "--tag", "compat/built:1", tmp_path / "context")
-    there = Veneer(theirs.root)
-    for name in (NAME, "compat/built:1"):
-        assert without_ages(there("history", name).out) == without_ages(theirs("history", name).out)
-    rows = [json.loads(line) for line in there("layer", "ls", "--no-trunc", "--format", "json").out.splitlines()]
-    assert {row["DiffID"] for row in rows} == {each for one, _ in images for each in one.parsed.diff_ids} | set(
-        json.loads(theirs("inspect", "compat/built:1").out)[0]["RootFS"]["Layers"]
-    )
-    ours("import-store", theirs.root)
+    container = theirs("create", "compat/built:1", "x").out.strip()
+    with untouched(theirs.root, "image", "overlay2") as root:
+        there = Veneer(root)
+        for name in (NAME, "compat/built:1"):
+            assert without_ages(there("history", name).out) == without_ages(theirs("history", name).out)
+        for words in ((), ("--all",)):
+            listed = ("images", "--no-trunc", "--format", "{{.ID}} {{.Repository}} {{.Tag}} {{.Size}}", *words)
+            assert sorted(there(*listed).out.splitlines()) == sorted(theirs(*listed).out.splitlines())
+        rows = [json.loads(line) for line in there("layer", "ls", "--no-trunc", "--format", "json").out.splitlines()]
+        built = json.loads(theirs("inspect", "compat/built:1").out)[0]
+        assert {row["DiffID"] for row in rows} == {each for one, _ in images for each in one.parsed.diff_ids} | set(
+            built["RootFS"]["Layers"]
+        )
+        top = Path(built["GraphDriver"]["Data"]["UpperDir"].replace(str(theirs.root), str(root)))
+        link = (top.parent / "link").read_text()
+        for path in (top / "added", top.parent.parent / "l" / link / "added"):
+            found = there("layer", "which", "--no-trunc", "--format", "{{.DiffID}} {{.Images}}", path).out.split()
+            assert (found[0], found[-1]) == (built["RootFS"]["Layers"][-1], "compat/built:1")
+        written = json.loads(theirs("inspect", container).out)[0]["GraphDriver"]["Data"]["UpperDir"]
+        asked = there("layer", "which", written.replace(str(theirs.root), str(root)), check=False)
+        assert f"container {container} writes there" in asked.err
+        ours("import-store", root)
     for name in (NAME, "compat/built:1", *(f"compat/odd:{n}" for n in range(len(ODD)))):
         assert ours.image_id(name) == theirs.image_id(name)
     assert ours("system", "check", "--deep").code == 0
+    theirs("rm", container)
 
 
-def test_a_root_of_podman_is_told_and_imported(ours: Veneer, podman: ContainersTool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("driver", ["vfs", "fuse-overlayfs"])
+def test_a_root_of_dockerd_with_another_driver_is_imported(ours: Veneer, tmp_path: Path, driver: str) -> None:
+    docker = Docker(tmp_path / "dockerd", storage_driver=driver)
+    try:
+        archive = tmp_path / "in.tar"
+        archive.write_bytes(docker_archive((nginx_like(), [NAME])))
+        docker("load", "--input", archive)
+    finally:
+        docker.stop()
+    with untouched(docker.root, "image", driver) as root:
+        assert Veneer(root)("layer", "ls", "--format", "{{.Driver}}").out.split()[0] == driver
+        ours("import-store", root)
+    assert ours.image_id(NAME) == nginx_like().image_id
+
+
+@pytest.mark.parametrize("program", ["podman", "buildah"])
+def test_a_root_of_containers_storage_is_told_and_imported(
+    ours: Veneer, program: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    tool: ContainersTool = request.getfixturevalue(program)
     archive = tmp_path / "in.tar"
     one = nginx_like()
     archive.write_bytes(docker_archive((one, ["docker.io/compat/foreign:1"])))
-    podman("load", "--input", archive)
-    root = podman.folder / "root"
-    listed = Veneer(root)("history", "--quiet", "--no-trunc", NAME).out.splitlines()
-    assert (listed[0], len(listed)) == (one.image_id, len(one.parsed.history))
-    ours("import-store", root, NAME)
+    tool(*(("load", "--input", archive) if program == "podman" else ("pull", f"docker-archive:{archive}")))
+    work = tool("from", one.image_id).out.strip() if program == "buildah" else tool("create", NAME, "x").out.strip()
+    with untouched(tool.folder / "root", "overlay-images", "overlay-layers", "overlay") as root:
+        there = Veneer(root)
+        listed = there("history", "--quiet", "--no-trunc", NAME).out.splitlines()
+        assert (listed[0], len(listed)) == (one.image_id, len(one.parsed.history))
+        assert there("images", "--format", "{{.Repository}}:{{.Tag}}").out == f"{NAME}\n"
+        diff_ids = there("layer", "ls", "--no-trunc", "--format", "{{.DiffID}}").out.split()
+        assert diff_ids == list(one.parsed.diff_ids)
+        top = there("layer", "inspect", "--format", "{{.Directory}}", diff_ids[-1]).out.strip()
+        assert there("layer", "which", "--format", "{{.Images}}", f"{top}/etc").out == f"{NAME}\n"
+        ours("import-store", root, NAME)
     assert ours.image_id(NAME) == one.image_id
-    podman("rmi", "--force", one.image_id)
+    assert ours("system", "check", "--deep").code == 0
+    tool("rm", work)
+    tool("rmi", "--force", one.image_id)
