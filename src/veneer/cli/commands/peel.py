@@ -108,7 +108,7 @@ def _shown(
     news = News()
     with looked_at(app, given, name, progress=news) as subject:
         peel = _placed(subject, ends)
-        left = PeelApp(peel, _around(app, given), _preferences(given), news, path=path).run()
+        left = PeelApp(peel, _around(app, given), _preferences(app, given), news, path=path).run()
     if isinstance(left, VeneerError):
         raise left
     return left[1:] if isinstance(left, tuple) else None
@@ -144,11 +144,11 @@ def _around(app: App, given: Parsed) -> Around:
     return Around(other, names, looking.stands_on, looking.shared_with, lambda subject: _platforms(app, subject))
 
 
-def _preferences(given: Parsed) -> Preferences:
+def _preferences(app: App, given: Parsed) -> Preferences:
     from veneer.config import beside
     from veneer.view.peel.preferences import Preferences, read
 
-    file = beside("peel.toml", given.text("config_file") if "config_file" in given.given else "")
+    file = beside("peel.toml", str(app.settings.get("config_file") or ""))
     try:
         with open(file, encoding="utf-8", errors="surrogateescape") as stream:
             found = read(stream.read(), file)

@@ -49,8 +49,14 @@ def layer_meaning(layer: int) -> str:
 # -- above the panes -----------------------------------------------------------------------------------------
 
 
-def headline(peel: Peel, room: int) -> Spans:
-    """Which image, and its sums."""
+def identity(peel: Peel) -> str:
+    """Which image."""
+    config = peel.subject.config
+    return f"{plain(peel.subject.name)} · {plain(str(config.platform))} · {config.image_id.short}"
+
+
+def sums(peel: Peel) -> list[tuple[str, str]]:
+    """What it takes, as (name, value), as far as it is known."""
     subject = peel.subject
     pull = sum(blob.size for blob in subject.documents.blobs if blob is not None)
     told: list[tuple[str, str]] = []
@@ -60,10 +66,13 @@ def headline(peel: Peel, room: int) -> Spans:
     told.append(("pull", size(pull) if pull else "-"))
     if peel.weighed:
         told += [("eff", f"{100 * account.efficiency:.1f}%"), ("waste", size(account.wasted))]
-    name = plain(subject.name)
-    platform = plain(str(subject.config.platform))
-    left = f" veneer  {name} · {platform} · {subject.config.image_id.short}"
-    right = _sums(told)
+    return told
+
+
+def headline(peel: Peel, room: int) -> Spans:
+    """Which image, and its sums; where there is little room, without those that others tell too."""
+    name, told = plain(peel.subject.name), sums(peel)
+    left, right = f" veneer  {identity(peel)}", _sums(told)
     if room - width(left) - width(right) < 2:
         for dispensable in ("pull", "stored"):
             if width(name) + width(right) + 3 > room:

@@ -17,7 +17,8 @@ LEAST_ROOM = 100
 def plain_lines(peel: Peel, path: bytes, room: int) -> Iterator[str]:
     """All tables, a line at a time: `path` is a directory to list, or a file to tell the history of."""
     room = max(room, LEAST_ROOM)
-    yield text_of(panes.headline(peel, room)).strip()
+    yield panes.identity(peel)
+    yield "  ".join(f"{name} {value}" for name, value in panes.sums(peel))
     yield text_of(panes.second_line(peel, room)).strip()
     yield from ("", panes.layers_title(peel))
     unfolded = set(range(peel.layers + 1))
