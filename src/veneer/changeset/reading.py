@@ -31,16 +31,19 @@ MOST_IMPLIED = 256 << 20
 """Bytes of the names of directories without a member: a name of a thousand parts implies a thousand directories."""
 
 
-def read_index(source: Source, out: BinaryIO, *, limits: Limits = _NO_LIMITS_GIVEN, what: str = "layer") -> DiffID:
+def read_index(
+    source: Source, out: BinaryIO, *, limits: Limits = _NO_LIMITS_GIVEN, what: str = "layer", ahead: bool = False
+) -> DiffID:
     """Write the index of the layer that `source` holds, compressed or not, to `out`; the layer's diff ID.
 
+    `ahead` decompresses and hashes in a thread of its own: for a source that never makes anybody wait.
     Raises BadArchive or BadCompression naming `what`, the member and the fact.
     """
     counted = Counted(source)
     reader: TarReader | None = None
     try:
         _, plain = compression.opened(counted)
-        reader = TarReader(Bounded(plain, counted, limits, what), limits=limits, what=what)
+        reader = TarReader(Bounded(plain, counted, limits, what), limits=limits, what=what, ahead=ahead)
         _Reading(reader).run().write(out)
         return DiffID(Digest.sha256(reader.hexdigest()))
     except BadCompression as error:

@@ -153,7 +153,7 @@ def _archived(
     )
     return Subject(
         documents,
-        lambda: _indexes(engine, stack, config.diff_ids, stream, archive.what, threads=2),
+        lambda: _indexes(engine, stack, config.diff_ids, stream, archive.what, threads=2, ahead=True),
         lambda position: _elsewhere(engine, config.diff_ids[position], stream, position),
     )
 
@@ -236,9 +236,12 @@ def _elsewhere(engine: Engine, diff_id: DiffID, stream: Stream, position: int) -
 
 def _indexes(
     engine: Engine, stack: contextlib.ExitStack, diff_ids: Sequence[DiffID], stream: Stream, what: str, *, threads: int,
-    known: Mapping[DiffID, LayerIndex] | None = None,
+    known: Mapping[DiffID, LayerIndex] | None = None, ahead: bool = False,
 ) -> list[LayerIndex]:  # fmt: skip
-    """One index for each layer: the store's where it has one, else read from the layer itself, each layer once."""
+    """One index for each layer: the store's where it has one, else read from the layer itself, each layer once.
+
+    `ahead` is for streams that are files.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     found: dict[DiffID, LayerIndex] = dict(known or {})
@@ -251,7 +254,9 @@ def _indexes(
             else:
                 missing[diff_id] = position
     with ThreadPoolExecutor(max(threads, 1), "look") as pool:
-        tasks = {diff_id: pool.submit(_read, stream, position, diff_id, what) for diff_id, position in missing.items()}
+        tasks = {
+            diff_id: pool.submit(_read, stream, position, diff_id, what, ahead) for diff_id, position in missing.items()
+        }
         try:
             for diff_id, task in tasks.items():
                 found[diff_id] = stack.enter_context(task.result())
@@ -270,12 +275,12 @@ def _stored(engine: Engine, diff_id: DiffID) -> LayerIndex | None:
     return layers.index(diff_id) if layers.by_diff_id(diff_id) else None
 
 
-def _read(stream: Stream, position: int, diff_id: DiffID, what: str) -> LayerIndex:
+def _read(stream: Stream, position: int, diff_id: DiffID, what: str, ahead: bool) -> LayerIndex:
     from veneer.changeset.reading import LOOKED_AT, read_index
 
     out = io.BytesIO()
     with stream(position) as source:
-        actual = read_index(source, out, limits=LOOKED_AT, what=f"{what}: layer {position + 1}")
+        actual = read_index(source, out, limits=LOOKED_AT, what=f"{what}: layer {position + 1}", ahead=ahead)
     if actual != diff_id:
         raise OtherLayer(f"{what}: layer {position + 1}: expected diff ID {diff_id}, got {actual}")
     return LayerIndex.from_bytes(out.getvalue())
