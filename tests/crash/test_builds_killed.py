@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -25,6 +26,7 @@ RUN for n in 1 2 3 4 5 6 7 8; do echo $n > /tool/$n; done
 FROM busybox:1
 ENV A=1
 COPY . /app/
+ADD a.tar /unpacked/
 RUN cat /app/* > /all && rm -r /tmp
 COPY --from=tool /tool /tool
 LABEL done=yes
@@ -54,6 +56,8 @@ def test_builds_killed_at_any_moment_leave_a_whole_cache_and_nothing_else(
     context.mkdir()
     for number in range(40):
         (context / f"file-{number}").write_bytes(bytes([number]) * 20_000)
+    with tarfile.open(context / "a.tar", "w") as archive:
+        archive.add(context, "a", filter=lambda member: None if member.name.endswith(".tar") else member)
     (context / "Dockerfile").write_text(DOCKERFILE)
     with Engine(config) as engine, busybox.open("rb") as tar:
         engine.images.import_(tar, reference="busybox:1")
