@@ -136,6 +136,8 @@ class TestOnEitherApi:
     def test_a_missing_layer_is_named(self, layers: Layers, target: Path, tmp_path: Path) -> None:
         with pytest.raises(LayerMissing, match=r"layer directory .*/gone is missing"):
             attach([Mount.overlay([*layers(2), tmp_path / "gone"])], target)
+        with pytest.raises(LayerMissing, match=r"layer directory .*/gone is missing"):
+            attach([Mount.bind(tmp_path / "gone")], target)
 
     def test_a_refused_option_is_told(self, layers: Layers, target: Path) -> None:
         with pytest.raises(MountUnsupported, match="the kernel refuses the overlay mount"):

@@ -26,6 +26,9 @@ __all__ = [
 ]  # fmt: skip
 
 
+_CHECK = "veneer system check says what is damaged"
+
+
 class MountUnsupported(Unsupported):
     """This kernel, this user or this file system cannot make the mount."""
 
@@ -232,6 +235,8 @@ def _detached_bind(mount: Mount) -> int:
     except OSError as error:
         if error.errno in (errno.ENOSYS, errno.EPERM):
             raise _OldKernel from error
+        if error.errno == errno.ENOENT:
+            raise LayerMissing(f"layer directory {mount.source} is missing", hint=_CHECK) from error
         raise explained(mount, error) from error
     try:
         # A clone of a shared mount is its peer: what a container mounts inside would show up in the layer itself.
@@ -347,9 +352,7 @@ def open_layer(directory: Path) -> int:
     try:
         return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise LayerMissing(
-            f"layer directory {directory} is missing", hint="veneer system check says what is damaged"
-        ) from error
+        raise LayerMissing(f"layer directory {directory} is missing", hint=_CHECK) from error
 
 
 def explained(mount: Mount, error: OSError, where: str = "", log: str = "") -> MountUnsupported | MountFailed:

@@ -31,6 +31,7 @@ def attach(mount: Mount, target: Path) -> None:
 
 def _attach_bind(mount: Mount, target: Path) -> None:
     where = os.fsencode(target)
+    os.close(open_layer(Path(mount.source)))  # else it is not told whether that or the target is missing
     try:
         sys_mount.mount(os.fsencode(mount.source), where, None, sys_mount.MS_BIND, None)
     except OSError as error:
