@@ -1,4 +1,4 @@
-"""One chromium and one server for the tests of this folder, and a fresh context of the browser for each of them.
+"""One chromium, one window of it and one server for the tests of this folder.
 
 Playwright keeps an event loop running in this thread as long as it is started, so nothing here outlives the folder.
 """
@@ -46,11 +46,18 @@ def site(shop: Engine) -> Iterator[Client]:
         yield client
 
 
-@pytest.fixture
-def visit(chromium: Browser, site: Client) -> Iterator[Visit]:
-    """A visitor of the site, 1280 x 900, light; fails the test if a page failed or looked elsewhere."""
+@pytest.fixture(scope="package")
+def visitor(chromium: Browser, site: Client) -> Iterator[Visit]:
+    """One window for all tests: a new one costs more than most tests."""
     with Visit.of(chromium, site.url) as visitor:
         yield visitor
+
+
+@pytest.fixture
+def visit(visitor: Visit) -> Iterator[Visit]:
+    """A visitor of the site, 1280 x 900, light; fails the test if a page failed or looked elsewhere."""
+    yield visitor.begin()
+    visitor.nothing_happened()
 
 
 @pytest.fixture(scope="package")

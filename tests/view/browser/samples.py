@@ -270,7 +270,7 @@ def fill_hostile(engine: Engine) -> None:
     }
     _above(names, DEEP, 0)
     names[DEEP] = b"here"
-    names |= {"many": directory()} | {f"many/{number:04}": b"" for number in range(1500)}
+    names |= {"many": directory()} | {f"many/{number:04}": b"" for number in range(500)}
     names["d/link"] = symlink(_EVIL)
     again: dict[str, Member | bytes] = {"etc/motd": f"one\n2 {_EVIL}\nthree\n".encode(), "h/.wh.first": b""}
     rows = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from tests.support.served import Client
 from tests.view.browser.visit import Visit
@@ -47,6 +47,7 @@ def test_images_are_filtered_chosen_and_compared(visit: Visit) -> None:
 
 def test_two_ends_of_the_slider_peel_an_image(visit: Visit) -> None:
     page = visit.open(API)
+    before = page.evaluate("() => history.length")
     end, begin = visit.role("slider", "At", exact=True), visit.role("slider", "Since", exact=True)
     assert (values(visit, "At"), values(visit, "Since")) == (["1", "9", "9"], ["0", "0", "8"])
     end.focus()
@@ -74,11 +75,16 @@ def test_two_ends_of_the_slider_peel_an_image(visit: Visit) -> None:
     visit.settled()
     assert visit.here == f"{API}?at=8&since=7"
     # Choices are kept in the address, not in the history.
-    assert page.evaluate("() => history.length") <= 2
+    assert page.evaluate("() => history.length") == before
 
 
-def test_playing_goes_from_the_base_up(visit: Visit) -> None:
-    visit.page.clock.install()
+def test_playing_goes_from_the_base_up(chromium: Browser, site: Client) -> None:
+    with Visit.of(chromium, site.url) as visit:
+        visit.page.clock.install()
+        _played(visit)
+
+
+def _played(visit: Visit) -> None:
     page = visit.open(API)
     visit.role("button", "Play").press("Enter")
     assert visit.here == f"{API}?at=1"
@@ -125,14 +131,12 @@ def test_a_directory_of_many_files_comes_in_pages(visit: Visit) -> None:
     expect(rows).to_have_count(201)
     page.locator("#files [tabindex='0']").focus()
     visit.press("End")
-    assert visit.focused() == "row 1 300 more …"
+    assert visit.focused() == "row 300 more …"
     visit.press("Enter")
     assert visit.focused().startswith("row 0200 ")
-    expect(rows).to_have_count(1201)
-    visit.press("End", "Enter")
-    expect(rows).to_have_count(1500)
+    expect(rows).to_have_count(500)
     visit.press("End")
-    assert visit.focused().startswith("row 1499 ")
+    assert visit.focused().startswith("row 0499 ")
     # Sorted otherwise, one begins with the first page again.
     visit.press("s")
     expect(rows).to_have_count(201)
@@ -310,10 +314,8 @@ def test_what_comes_and_goes_is_seen_without_asking(visit: Visit, shop: Engine) 
     expect(visit.page.get_by_text("No image has")).to_be_visible(timeout=30_000)
 
 
-def test_without_scripts_there_are_tables(visit: Visit, site: Client) -> None:
-    browser = visit.context.browser
-    assert browser is not None
-    with Visit.of(browser, site.url, java_script_enabled=False) as plain:
+def test_without_scripts_there_are_tables(chromium: Browser, site: Client) -> None:
+    with Visit.of(chromium, site.url, java_script_enabled=False) as plain:
         plain.page.goto(f"{site.url}{API}")
         expect(plain.role("table", "Layers, base first").get_by_role("row")).to_have_count(10)
         plain.page.goto(f"{site.url}/")

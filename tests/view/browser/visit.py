@@ -27,6 +27,10 @@ _FLAGS = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 _SETTLED = "() => document.querySelector('main')?.getAttribute('aria-busy') === 'false'"
+_TURN = """path => {
+  history.pushState(null, '', path);
+  dispatchEvent(new PopStateEvent('popstate'));
+}"""
 _PWNED = "() => 'pwned' in window"
 WIDE = (1280, 900)
 NARROW = (400, 800)
@@ -101,6 +105,22 @@ class Visit:
         self.page.goto(self.base + path, wait_until="load")
         return self.settled()
 
+    def turn(self, path: str) -> Page:
+        """Go there as a link of the page does, without loading it anew."""
+        self.page.evaluate(_TURN, path)
+        return self.settled()
+
+    def begin(self) -> Self:
+        """As somebody new: nothing remembered, nothing chosen, nothing said."""
+        if self.page.url.startswith("http"):
+            self.page.evaluate("() => localStorage.clear()")
+        self.context.clear_permissions()
+        self.page.emulate_media(color_scheme="light", reduced_motion="reduce", forced_colors="none")
+        self.size(WIDE)
+        self.asked.clear()
+        self.troubles.clear()
+        return self
+
     def settled(self) -> Page:
         """Wait until every question of the page has its answer."""
         self.page.wait_for_function(_SETTLED)
@@ -161,10 +181,11 @@ class Axe:
 
     def complaints(self, page: Page, *rules: str) -> list[str]:
         """Each broken rule with where it is broken; only these rules if some are given."""
-        options: dict[str, Any] = {"resultTypes": ["violations"]}
+        options: dict[str, Any] = {"resultTypes": ["violations"], "preload": False}
         if rules:
             options["runOnly"] = {"type": "rule", "values": rules}
-        page.evaluate(self._script)
+        if not page.evaluate("() => 'axe' in window"):
+            page.evaluate(self._script)
         found = page.evaluate("options => axe.run(options)", options)
         return [f"{each['id']}: {node['html'][:200]} {node['failureSummary']}"
                 for each in found["violations"] for node in each["nodes"]]  # fmt: skip
