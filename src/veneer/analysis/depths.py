@@ -6,17 +6,19 @@ bytes and entries of it have which such span.  Few directories have many differe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from veneer.analysis.copies import NEVER, Copy, Run
+from veneer.analysis.copies import NEVER, Copy, Row, Run
 from veneer.analysis.table import Table
-from veneer.analysis.waste import Fates, links_of
+from veneer.analysis.waste import Account, Fates, account, links_of
 from veneer.changeset.entry import Kind
 from veneer.values import Value
 
 _REGULAR, _HARDLINK, _WHITEOUT = int(Kind.REGULAR), int(Kind.HARDLINK), int(Kind.WHITEOUT)
 _Span = tuple[int, int]
 _Story = tuple[tuple[int, int, int], ...]
+_HiddenFirst = tuple[tuple[int, int], int, int, list[tuple[tuple[int, int], int]]]
+"""A file whose first name ends somewhere: (layer, number), where, its size, and each link with its end."""
 
 
 class Sums(Value):
@@ -119,17 +121,24 @@ class _Tally:
 
 
 class Depths:
-    """The sums of a table's directories in which layers meet, for any depth; made by one pass over the table."""
+    """The sums of a table's directories in which layers meet, for any depth; made by one pass over the table.
 
-    def __init__(self, table: Table) -> None:
+    Not `whole`: whoever walks the table for something else too gives each row to `row`, and calls `settle` at the end.
+    """
+
+    def __init__(self, table: Table, *, whole: bool = True) -> None:
         self.table = table
         self._tallies: dict[bytes, _Tally] = {}
         self._names: dict[int, Names] = {}
         self._moved: dict[int, dict[bytes, tuple[int, int]]] = {}
         links = any(index.count(Kind.HARDLINK) for index in table.indexes)
         self._fates = Fates(len(table.indexes)) if links else None
-        self._pass()
-        self._hidden_first = self._linked() if self._fates is not None else []
+        self._above: list[tuple[bytes, _Tally]] = []
+        self._hidden_first: list[_HiddenFirst] = []
+        if whole:
+            for row in table.walk():
+                self.row(row)
+            self.settle()
 
     def sums(self, path: bytes, since: int, at: int) -> Sums:
         """What is beneath directory `path`, in which layers meet, with the lowest `at` layers, beside `since`."""
@@ -150,21 +159,25 @@ class Depths:
 
     # -- the pass --------------------------------------------------------------------------------------------
 
-    def _pass(self) -> None:
-        table = self.table
-        above: list[tuple[bytes, _Tally]] = []
-        for row in table.walk():
-            while len(above) > row.depth:
-                self._close(above)
-            tally = above[-1][1] if above else _Tally()  # nobody has a copy of the root, or a run beside all others
-            if row.copies:
-                self._path(tally, row.copies)
-            if row.run is not None and not row.run.empty:
-                self._run(tally, row.run)
-            if row.place is not None and row.run is None:
-                above.append((row.path, _Tally()))
-        while above:
+    def row(self, row: Row) -> None:
+        """The next row of the walk."""
+        above = self._above
+        while len(above) > row.depth:
             self._close(above)
+        tally = above[-1][1] if above else _Tally()  # nobody has a copy of the root, or a run beside all others
+        if row.copies:
+            self._path(tally, row.copies)
+        if row.run is not None and not row.run.empty:
+            self._run(tally, row.run)
+        if row.place is not None and row.run is None:
+            above.append((row.path, _Tally()))
+
+    def settle(self) -> None:
+        """All rows are there."""
+        while self._above:
+            self._close(self._above)
+        if self._fates is not None:
+            self._hidden_first = self._linked()
 
     def _close(self, above: list[tuple[bytes, _Tally]]) -> None:
         path, tally = above.pop()
@@ -214,8 +227,7 @@ class Depths:
 
     # -- files with several names ----------------------------------------------------------------------------
 
-    def _linked(self) -> list[tuple[tuple[int, int], int, int, list[tuple[tuple[int, int], int]]]]:
-        """Files whose first name ends somewhere: (layer, number), where, their size, and each link with its end."""
+    def _linked(self) -> list[_HiddenFirst]:
         table, fates = self.table, self._fates
         assert fates is not None
         found = []
@@ -241,3 +253,17 @@ class Depths:
                             moved[path] = (seen, kept + size) if place else (seen + size, kept)
             self._moved[at] = moved
         return self._moved[at]
+
+
+def weighed(table: Table) -> tuple[Account, Depths]:
+    """An image's account and the sums of its directories, by one walk: where both are wanted, a third is saved."""
+    depths = Depths(table, whole=False)
+
+    def rows() -> Iterator[Row]:
+        for row in table.walk():
+            depths.row(row)
+            yield row
+
+    found = account(table, rows())
+    depths.settle()
+    return found, depths

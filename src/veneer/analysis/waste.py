@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
-from veneer.analysis.copies import NEVER, Cause, Copy, Fate, Run
+from veneer.analysis.copies import NEVER, Cause, Copy, Fate, Row, Run
 from veneer.analysis.table import Table
 from veneer.changeset.entry import Kind
 from veneer.values import Value
@@ -209,8 +209,11 @@ class _Counts:
             self.deleted[run.ended] += paths
 
 
-def account(table: Table) -> Account:
-    """Weigh an image.  Goes through the directories in which layers meet, and the rest as ranges."""
+def account(table: Table, rows: Iterable[Row] | None = None) -> Account:
+    """Weigh an image.  Goes through the directories in which layers meet, and the rest as ranges.
+
+    `rows` are those of `table.walk`, for whoever walks it for something else too.
+    """
     indexes, counts, fates = table.indexes, _Counts(table), Fates(len(table.indexes))
     losses: dict[tuple[bytes, int, int, Cause], list[int]] = {}
 
@@ -221,7 +224,7 @@ def account(table: Table) -> Account:
             loss[0] += size
             loss[1] += files
 
-    for row in table.walk():
+    for row in table.walk() if rows is None else rows:
         if row.copies:
             counts.path(row.copies)
         for copy in row.copies:

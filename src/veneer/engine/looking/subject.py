@@ -12,6 +12,7 @@ from veneer.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from veneer.analysis.depths import Depths
     from veneer.analysis.waste import Account
     from veneer.changeset.index import LayerIndex
     from veneer.engine.looking.contents import LayerBytes
@@ -100,6 +101,16 @@ class Subject:
         from veneer.analysis.waste import account
 
         return account(self.table)
+
+    @functools.cached_property
+    def depths(self) -> Depths:
+        """The sums of its directories at every depth; asked for before the account, they come from the same walk."""
+        from veneer.analysis.depths import Depths, weighed
+
+        if "account" in self.__dict__:
+            return Depths(self.table)
+        self.__dict__["account"], depths = weighed(self.table)
+        return depths
 
     @functools.cached_property
     def origins(self) -> tuple[Origin, ...]:

@@ -92,6 +92,7 @@ def says(image: Image, wanted: str) -> bool:
 def image_document(subjects: Subjects, looked: Looked, ref: str) -> Json:
     """All that is told of one image but its files; its layers come with what they store, show and waste."""
     engine, subject = subjects.engine, looked.subject
+    _ = subject.depths  # for the map and the tree, which are asked for next; the account is made on the way
     elsewhere = _Elsewhere(engine, subject)
     return told(
         subject, ref, base=engine.looking.stands_on(subject), shared=engine.looking.shared_with(subject),

@@ -30,7 +30,8 @@ MOST_SUBJECTS = 48
 MOST_VIEWS = 12
 """Of one image: pairs of depths whose sums are kept."""
 MOST_LISTS = 8
-"""Of one image: sorted directories that are kept while somebody pages through them."""
+MOST_ROWS = 60_000
+"""Of one image: sorted directories that are kept while somebody pages through them, and their rows; at least one is."""
 CONTAINER = "container:"
 NOBODY: Mapping[str, Subject] = {}
 CONTAINER_SECONDS = 5.0
@@ -70,7 +71,7 @@ class Looked:
         key = (layers if at is None else at, since)
         found = self._views.get(key)
         if found is None:
-            found = self._views[key] = View(self.subject.table, at, since)
+            found = self._views[key] = View(self.subject.table, at, since, self.subject.depths)
         self._views.move_to_end(key)
         while len(self._views) > MOST_VIEWS:
             self._views.popitem(last=False)
@@ -81,9 +82,12 @@ class Looked:
         if key not in self._kept:
             self._kept[key] = make()
         self._kept.move_to_end(key)
-        while len(self._kept) > MOST_LISTS:
+        while len(self._kept) > MOST_LISTS or (len(self._kept) > 1 and self._rows() > MOST_ROWS):
             self._kept.popitem(last=False)
         return self._kept[key]
+
+    def _rows(self) -> int:
+        return sum(len(each) for each in self._kept.values() if isinstance(each, list))
 
     def close(self) -> None:
         self._stack.close()
