@@ -10,7 +10,6 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.programs import veneer
-from tests.support.served import Client
 from tests.view.browser.visit import NARROW, Axe, Visit
 from veneer.engine.engine import Engine
 
@@ -20,19 +19,26 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def reports(shop: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a report of one image, of two, and of the hostile one."""
+    """A folder with a report of one image, and one of several, a hostile one among them."""
     folder = tmp_path_factory.mktemp("reports")
-    for name, images in (("one", ["shop/api:2.4"]), ("two", ["shop/api:2.4", "shop/web:2.4"]), ("evil", ["evil:1"])):
+    for name, images in (("one", ["shop/api:2.4"]), ("several", ["shop/api:2.4", "shop/web:2.4", "evil:1"])):
         veneer("report", *images, "--output", folder / f"{name}.html", root=shop.store.root)
     return folder
 
 
-@pytest.fixture
-def reader(chromium: Browser, reports: Path, request: pytest.FixtureRequest) -> Iterator[Visit]:
-    """Somebody without any network; the report's own file is all that is ever asked for."""
+@pytest.fixture(scope="module")
+def offline(chromium: Browser, reports: Path) -> Iterator[Visit]:
+    """Somebody without any network."""
     with Visit.of(chromium, reports.as_uri() + "/", offline=True) as visit:
         yield visit
-        assert len(visit.asked) == 1
+
+
+@pytest.fixture
+def reader(offline: Visit) -> Iterator[Visit]:
+    """The report's own file is all that is ever asked for."""
+    yield offline.begin()
+    assert len(offline.asked) == 1
+    offline.nothing_happened()
 
 
 def test_one_image_is_peeled_mapped_and_told(reader: Visit, artefacts: Path) -> None:
@@ -68,8 +74,8 @@ def test_one_image_is_peeled_mapped_and_told(reader: Visit, artefacts: Path) -> 
 
 
 def test_several_images_are_a_list_and_a_wall(reader: Visit) -> None:
-    reader.open("two.html")
-    expect(reader.role("row")).to_have_count(3)
+    reader.open("several.html")
+    expect(reader.role("row")).to_have_count(4)
     for name in ("shop/api:2.4", "shop/web:2.4"):
         reader.role("checkbox", f"Choose {name}").check()
     reader.role("region", "Chosen for comparison").get_by_role("link").press("Enter")
@@ -83,34 +89,26 @@ def test_several_images_are_a_list_and_a_wall(reader: Visit) -> None:
     assert reader.focused().startswith("main shop/api:2.4")
 
 
-def test_it_tells_the_same_as_the_server(reader: Visit, chromium: Browser, site: Client) -> None:
+def test_it_tells_the_same_as_the_server(reader: Visit, visit: Visit) -> None:
     asked = (
         "?tab=tree&path=/h", "?tab=tree&path=/h&at=1", "?tab=tree&path=/h&since=1&show=D", "?tab=tree&path=/d",
         "?tab=tree&path=/etc&since=1", "?path=/&map=treemap", "?tab=waste", "?tab=waste&by=cause&from=1",
     )  # fmt: skip
-    reader.open("evil.html")
-    with Visit.of(chromium, site.url) as online:
-        for query in asked:
-            reader.page.evaluate("query => { location.hash = `/i/evil:1${query}`; }", query)
-            reader.settled()
-            online.open(f"/i/evil:1{query}")
-            for what in ("#files", ".ledger", "svg.map", ".verdict"):
-                told = [visit.page.locator(what).first.text_content() if visit.page.locator(what).count() else None
-                        for visit in (reader, online)]  # fmt: skip
-                assert told[0] == told[1], f"{query} {what}"
+    reader.open("several.html")
+    visit.open("/")
+    for query in asked:
+        reader.page.evaluate("query => { location.hash = `/i/evil:1${query}`; }", query)
+        reader.settled()
+        visit.turn(f"/i/evil:1{query}")
+        for what in ("#files", ".ledger", "svg.map", ".verdict >> nth=0"):
+            told = [each.page.locator(what).all_text_contents() for each in (reader, visit)]
+            assert told[0] == told[1], f"{query} {what}"
 
 
 def test_hostile_names_are_text_here_too(reader: Visit) -> None:
-    reader.open("evil.html")
+    reader.open("several.html")
     for where in ("?path=/d", "?tab=tree&path=/d", "?tab=waste", "?tab=labels", "?file=/etc/motd"):
         reader.page.evaluate("where => { location.hash = `/i/evil:1${where}`; }", where)
         reader.settled()
         assert reader.role("alert").count() == 0, where
         assert reader.too_wide() == "", where
-
-
-def test_without_scripts_it_is_tables(chromium: Browser, reports: Path) -> None:
-    with Visit.of(chromium, reports.as_uri() + "/", offline=True, java_script_enabled=False) as visit:
-        visit.page.goto(f"{visit.base}one.html")
-        expect(visit.role("heading", "shop/api:2.4", level=1)).to_be_visible()
-        expect(visit.role("table").first.get_by_role("row")).to_have_count(10)

@@ -312,12 +312,3 @@ def test_what_comes_and_goes_is_seen_without_asking(visit: Visit, shop: Engine) 
     finally:
         shop.images.remove("fresh:1")
     expect(visit.page.get_by_text("No image has")).to_be_visible(timeout=30_000)
-
-
-def test_without_scripts_there_are_tables(chromium: Browser, site: Client) -> None:
-    with Visit.of(chromium, site.url, java_script_enabled=False) as plain:
-        plain.page.goto(f"{site.url}{API}")
-        expect(plain.role("table", "Layers, base first").get_by_role("row")).to_have_count(10)
-        plain.page.goto(f"{site.url}/")
-        plain.role("link", "shop/web:2.4").click()
-        expect(plain.role("heading", level=1)).to_have_text("shop/web:2.4")
