@@ -179,6 +179,24 @@ def test_a_moved_tag_is_seen_at_once(engine: Engine) -> None:
         assert client.ask("/images/app:1", 404)["error"]
 
 
+def test_large_images_make_room_for_each_other(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from veneer.view.web import subjects
+
+    monkeypatch.setattr(subjects, "MOST_ENTRIES", 15)
+    for number in range(4):
+        loaded(engine, f"app:{number}", BASE, {"n": b"%d" % number})
+    found = subjects.Subjects(engine)
+    for number, still_open in ((0, 1), (1, 2), (2, 2), (3, 2)):
+        with found.opened(f"app:{number}") as looked:
+            assert len(looked.view().level()) == 3 and looked.weight == 7
+        assert len(found._open) == still_open
+    monkeypatch.setattr(subjects, "MOST_ENTRIES", 1)
+    with found.opened("app:0") as looked:
+        assert looked.view().level()
+    assert len(found._open) == 1
+    found.close()
+
+
 def test_more_images_than_are_kept_open_can_be_looked_at(engine: Engine) -> None:
     from veneer.view.web.subjects import Subjects
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from veneer.store.images import Image
 
 MOST_SUBJECTS = 48
+MOST_ENTRIES = 1_000_000
+"""Of the layers of images that are kept open while nobody asks them anything; the last one is kept whatever it has."""
 MOST_VIEWS = 12
 """Of one image: pairs of depths whose sums are kept."""
 MOST_LISTS = 8
@@ -85,6 +87,11 @@ class Looked:
         while len(self._kept) > MOST_LISTS or (len(self._kept) > 1 and self._rows() > MOST_ROWS):
             self._kept.popitem(last=False)
         return self._kept[key]
+
+    @property
+    def weight(self) -> int:
+        """How many entries its layers have; 0 as long as nobody has looked into them."""
+        return sum(map(len, self.subject.__dict__.get("indexes", ())))
 
     def _rows(self) -> int:
         return sum(len(each) for each in self._kept.values() if isinstance(each, list))
@@ -185,8 +192,12 @@ class Subjects:
     def _given_back(self, looked: Looked) -> None:
         with self._guard:
             looked.users -= 1
-            for key in [key for key, each in self._open.items() if not each.users][: len(self._open) - self._most]:
+            weight = sum(each.weight for each in self._open.values())
+            for key in [key for key, each in self._open.items() if not each.users and each is not looked]:
+                if len(self._open) <= self._most and weight <= MOST_ENTRIES:
+                    break
                 self._replaced.append(self._open.pop(key))
+                weight -= self._replaced[-1].weight
             for each in [each for each in self._replaced if not each.users]:
                 self._replaced.remove(each)
                 each.close()
