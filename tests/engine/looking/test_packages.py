@@ -10,7 +10,7 @@ import pytest
 from veneer.analysis.view import NotThere
 from veneer.engine.engine import Engine
 from veneer.engine.looking import contents
-from veneer.engine.looking.packages import Package, called, declared, packages
+from veneer.engine.looking.packages import Package, declared, files_of, packages
 from veneer.engine.looking.subject import Subject
 from veneer.testing.images import Tree, directory, docker_archive, hardlink, image, oci_archive, symlink
 from veneer.testing.registry import Registry
@@ -65,7 +65,7 @@ APP = image(BASE, MIDDLE, TOP)
 
 
 def facts(found: list[Package]) -> dict[str, tuple[str, str, int, int, tuple[int, ...]]]:
-    return {each.name: (each.kind, each.version, len(each.files), each.bytes, each.layers) for each in found}
+    return {each.name: (each.kind, each.version, each.files, each.bytes, each.layers) for each in found}
 
 
 EXPECTED = {
@@ -86,9 +86,9 @@ def check(subject: Subject) -> None:
     nobody = told.pop("")
     assert told == EXPECTED
     assert sum(each.bytes for each in found) == subject.account.visible and nobody[0] == ""
-    owned = {file.path for each in found for file in each.files}
-    assert len(owned) == sum(len(each.files) for each in found), "every path is somebody's once"
-    assert b"etc/own" in {file.path for each in found if not each.name for file in each.files}, "it was uninstalled"
+    owned = [file.path for each in found for file in files_of(subject, each.name)]
+    assert len(owned) == len(set(owned)) == sum(each.files for each in found), "every path is somebody's once"
+    assert b"etc/own" in {file.path for file in files_of(subject, "")}, "it was uninstalled"
 
 
 def test_files_have_their_packages_wherever_the_image_is(engine: Engine) -> None:
@@ -105,8 +105,8 @@ def test_files_have_their_packages_wherever_the_image_is(engine: Engine) -> None
         beneath = facts(packages(subject, b"usr/lib"))
         assert set(beneath) == {"libc6", "six", "old", ""} and beneath["six"][2] == 3
         assert set(facts(packages(subject, b"bin/six"))) == {"six"}
-        assert [each.name for each in called(packages(subject), "deb:bash")] == ["bash"]
-        assert called(packages(subject), "pip:bash") == []
+        assert [file.path for file in files_of(subject, "deb:bash")] == [b"bin/bash", b"bin/rbash"]
+        assert files_of(subject, "pip:bash") == [] and files_of(subject, "bash", b"usr") == []
         with pytest.raises(NotThere, match="/nothing is not to be seen in x:1"):
             packages(subject, b"nothing")
 
@@ -126,13 +126,20 @@ def test_databases_may_be_nonsense_or_far_too_large(
     with engine.looking.open(archive=archive) as subject:
         named = {(each.kind, each.name, each.version) for each in declared(subject)}
         assert named == {("deb", "ok\x1b", "1"), ("apk", "a", ""), ("pip", "y", ""), ("npm", "z", "")}
-        assert [file.path for each in called(packages(subject), "ok\x1b") for file in each.files] == [b"etc/passwd"]
+        assert [file.path for file in files_of(subject, "ok\x1b")] == [b"etc/passwd"]
     monkeypatch.setattr(contents, "MOST_READ", 10)
     with (
         engine.looking.open(archive=archive) as subject,
         pytest.raises(contents.TooMuchContent, match="bytes, more than"),
     ):
         packages(subject)
+
+
+def test_a_name_that_is_gone_leaves_its_bytes_to_the_next(engine: Engine) -> None:
+    linked = image({"a": b"12345", "b": hardlink("a"), "c": hardlink("a")}, {".wh.a": b""})
+    with engine.looking.open(archive=io.BytesIO(docker_archive((linked, ["x:1"])))) as subject:
+        assert [(file.path, file.bytes) for file in files_of(subject, "")] == [(b"b", 5), (b"c", 0)]
+        assert subject.account.visible == 5
 
 
 def test_an_image_without_any_has_files_of_nobody(engine: Engine) -> None:

@@ -33,7 +33,7 @@ NOBODY = "(no package)"
 
 
 def run(app: App, given: Parsed) -> None:
-    from veneer.engine.looking.packages import packages
+    from veneer.engine.looking import packages
 
     if needs_no_name(given) and len(given.arguments) == 1 and given.arguments[0].startswith("/"):
         name, paths = "", given.arguments
@@ -50,11 +50,10 @@ def run(app: App, given: Parsed) -> None:
         path = path_bytes(paths[0]) if paths else b""
         if path and subject.table.tree.find(path) is None:
             path = spelled_out(path)
-        found = packages(subject, path)
         if given.text("of"):
-            _files(app, given, subject, found, size, int(limit))
+            _files(app, given, subject, packages.files_of(subject, given.text("of"), path), size, int(limit))
         else:
-            _packages(app, given, subject, found, size, int(limit))
+            _packages(app, given, subject, packages.packages(subject, path), size, int(limit))
 
 
 def _packages(
@@ -70,7 +69,7 @@ def _packages(
         Column("Name", "PACKAGE", lambda each: each.name or NOBODY),
         Column("Version", "VERSION", lambda each: each.version or "-"),
         Column("Kind", "KIND", lambda each: each.kind or "-"),
-        Column("Files", "FILES", lambda each: str(len(each.files))),
+        Column("Files", "FILES", lambda each: str(each.files)),
         Column("Size", "SIZE", lambda each: size(each.bytes)),
         Column("Layers", "LAYERS", lambda each: layer_numbers(each.layers)),
     ))  # fmt: skip
@@ -90,15 +89,13 @@ def _packages(
 
 
 def _files(
-    app: App, given: Parsed, subject: Subject, found: Sequence[Package], size: Callable[[int], str], limit: int
+    app: App, given: Parsed, subject: Subject, found: Sequence[Owned], size: Callable[[int], str], limit: int
 ) -> None:
     """The files of one package, and which layer each comes from."""
-    from veneer.engine.looking.packages import called
-
-    wanted, format, truncate = given.text("of"), given.text("format"), not given.flag("no_trunc")
-    if not (named := called(found, wanted)):
-        raise Failure(f"no package {wanted} has files in {subject.name}")
-    rows = sorted((file for each in named for file in each.files), key=lambda file: (-file.bytes, file.path))
+    format, truncate = given.text("format"), not given.flag("no_trunc")
+    if not found:
+        raise Failure(f"no package {given.text('of')} has files in {subject.name}")
+    rows = sorted(found, key=lambda file: (-file.bytes, file.path))
     if given.flag("quiet") and format in ("", "table"):
         for row in rows:
             app.line(path_text(row.path))

@@ -7,8 +7,9 @@ rpm's databases are not read: see docs/decisions/0024.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from veneer.analysis.tree import BadLink, MergedTree, Node
@@ -17,9 +18,6 @@ from veneer.values import Value
 
 if TYPE_CHECKING:
     from veneer.engine.looking.subject import Subject
-
-    Texts = Mapping[tuple[int, int], bytes]
-    """What is in files, by (layer, number) of their entries."""
 
 DEB, APK, PIP, NPM = "deb", "apk", "pip", "npm"
 _STATUS, _INFO, _STATUS_D = b"var/lib/dpkg/status", b"var/lib/dpkg/info", b"var/lib/dpkg/status.d"
@@ -51,22 +49,18 @@ class Owned(Value):
 
 
 class Package(Value):
-    """A package and those of its files that are to be seen, by path.  `name` "" is that of what no package has."""
+    """A package, as far as it is to be seen: how many files, their bytes, the layers they are from (ascending).
+
+    `name` "" is that of what no package has.
+    """
 
     __slots__ = ()
     kind: str
     name: str
     version: str
-    files: tuple[Owned, ...]
-
-    @property
-    def bytes(self) -> int:
-        return sum(file.bytes for file in self.files)
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """The layers its files are from, ascending."""
-        return tuple(sorted({file.layer for file in self.files}))
+    files: int
+    bytes: int
+    layers: tuple[int, ...]
 
 
 def packages(subject: Subject, beneath: bytes = b"") -> list[Package]:
@@ -75,13 +69,43 @@ def packages(subject: Subject, beneath: bytes = b"") -> list[Package]:
     Files of an image in an archive or a registry are had by reading those of its layers once more that have databases.
     Raises NotThere, and what `contents.several` does.
     """
-    tree = subject.table.tree
-    if beneath and tree.find(beneath) is None:
+    _there(subject, beneath)
+    found = declared(subject)
+    files: dict[int, int] = {}
+    sizes: dict[int, int] = {}
+    layers: dict[int, int] = {}
+    for number, file in _attributed(subject.table.tree, found, beneath):
+        files[number] = files.get(number, 0) + 1
+        sizes[number] = sizes.get(number, 0) + file.bytes
+        layers[number] = layers.get(number, 0) | 1 << file.layer
+    nobody = Declared("", "", "", ())
+    told = []
+    for number, count in files.items():
+        each = found[number] if number < len(found) else nobody
+        holders = tuple(layer for layer in range(len(subject.indexes)) if layers[number] >> layer & 1)
+        told.append(Package(each.kind, each.name, each.version, count, sizes[number], holders))
+    return sorted(told, key=lambda each: (-each.bytes, each.kind, each.name))
+
+
+def files_of(subject: Subject, name: str, beneath: bytes = b"") -> list[Owned]:
+    """The files of the packages called so (KIND:NAME where several managers have one), at or beneath a path, by path.
+
+    "" is what no package has.  Raises as `packages` does.
+    """
+    _there(subject, beneath)
+    found = declared(subject)
+    wanted = {number for number, each in enumerate(found) if name and name in (each.name, f"{each.kind}:{each.name}")}
+    if not name:
+        wanted = {len(found)}
+    return [file for number, file in _attributed(subject.table.tree, found, beneath) if number in wanted]
+
+
+def _there(subject: Subject, path: bytes) -> None:
+    if path and subject.table.tree.find(path) is None:
         from veneer.analysis.view import NotThere
 
-        shown = beneath.decode(errors="backslashreplace")
+        shown = path.decode(errors="backslashreplace")
         raise NotThere(f"/{shown} is not to be seen in {subject.name}")
-    return _attributed(tree, declared(subject), beneath)
 
 
 def declared(subject: Subject) -> list[Declared]:
@@ -237,8 +261,9 @@ class _Folders:
         return b"/".join(done)
 
 
-def _attributed(tree: MergedTree, found: Sequence[Declared], beneath: bytes) -> list[Package]:
-    """Each file to be seen at or beneath a path, with the first package that names it, or the folder it is in."""
+def _attributed(tree: MergedTree, found: Sequence[Declared], beneath: bytes) -> Iterator[tuple[int, Owned]]:
+    """Each file to be seen at or beneath a path, with the number of the first package that names it, or else of the one
+    whose folder it is in; of what is nobody's with the number behind the last."""
     folders = _Folders(tree)
     exact: dict[bytes, int] = {}
     roots: dict[bytes, int] = {}
@@ -250,39 +275,36 @@ def _attributed(tree: MergedTree, found: Sequence[Declared], beneath: bytes) -> 
             real = folders.real(folder)
             exact.setdefault(real + b"/" + name if real else name, number)
     nobody = len(found)
-    files: dict[int, list[Owned]] = {}
     owners: dict[bytes, int] = {b"": nobody}
-    seen: set[tuple[int, int]] = set()
+    linked: set[tuple[int, int]] = set()
     inside = beneath + b"/"
     for node in tree:
         if node.kind is Kind.DIRECTORY:
             if roots:
                 owners[node.path] = roots.get(node.path, owners[node.path.rpartition(b"/")[0]])
-            continue
-        if beneath and node.path != beneath and not node.path.startswith(inside):
-            continue
-        above = owners[node.path.rpartition(b"/")[0]] if roots else nobody
-        files.setdefault(exact.get(node.path, above), []).append(_owned(tree, node, seen))
-    named = (Package(found[n].kind, found[n].name, found[n].version, tuple(files[n])) if n < nobody
-             else Package("", "", "", tuple(files[n])) for n in files)  # fmt: skip
-    return sorted(named, key=lambda each: (-each.bytes, each.kind, each.name))
+        elif not beneath or node.path == beneath or node.path.startswith(inside):
+            above = owners[node.path.rpartition(b"/")[0]] if roots else nobody
+            yield exact.get(node.path, above), _owned(tree, node, linked)
 
 
-def _owned(tree: MergedTree, node: Node, seen: set[tuple[int, int]]) -> Owned:
+def _owned(tree: MergedTree, node: Node, linked: set[tuple[int, int]]) -> Owned:
+    """A file with its bytes: those of one with several names are the name's it is stored under, if that is to be seen,
+    else the first one's; `linked` are the files that have had theirs."""
     if node.kind is Kind.REGULAR:
-        stored = (node.layer, node.number)
-    elif node.kind is Kind.HARDLINK:
-        try:
+        return Owned(node.path, node.layer, tree.indexes[node.layer].sizes[node.number])
+    layer, size = node.layer, 0
+    if node.kind is Kind.HARDLINK:
+        with contextlib.suppress(BadLink):
             stored = tree.content(node)
-        except BadLink:
-            return Owned(node.path, node.layer, 0)
-    else:
-        return Owned(node.path, node.layer, 0)
-    size = 0 if stored in seen else tree.indexes[stored[0]].sizes[stored[1]]
-    seen.add(stored)
-    return Owned(node.path, stored[0], size)
+            layer = stored[0]
+            if stored not in linked and not _is_seen(tree, stored):
+                size = tree.indexes[layer].sizes[stored[1]]
+            linked.add(stored)
+    return Owned(node.path, layer, size)
 
 
-def called(found: Iterable[Package], name: str) -> list[Package]:
-    """The packages of that name; `KIND:NAME` where several managers have one."""
-    return [each for each in found if each.name and name in (each.name, f"{each.kind}:{each.name}")]
+def _is_seen(tree: MergedTree, stored: tuple[int, int]) -> bool:
+    """Whether the name a file is stored under is to be seen: then that has its bytes."""
+    layer, number = stored
+    node = tree.find(tree.indexes[layer].path(number))
+    return node is not None and (node.layer, node.number) == stored
