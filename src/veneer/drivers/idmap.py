@@ -27,17 +27,8 @@ _MOST = 4294967295
 @contextlib.contextmanager
 def user_namespace(ids: Extents) -> Iterator[int]:
     """A descriptor of a user namespace with this map of uids and gids, in which nobody is.  Raises OSError."""
-    sys_mount.load()  # the child is to do nothing but its two calls
-    ready, told = os.pipe()
-    waits, lets = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _stay(told, waits)
+    child = sys_mount.in_user_namespace(_stay)
     try:
-        os.close(told)
-        os.close(waits)
-        if os.read(ready, 1) != b"+":
-            raise PermissionError("a user namespace could not be made")
         text = "".join(f"{inside} {outside} {count}\n" for inside, outside, count in ids)
         for kind in ("uid_map", "gid_map"):
             Path(f"/proc/{child}/{kind}").write_text(text)
@@ -45,8 +36,6 @@ def user_namespace(ids: Extents) -> Iterator[int]:
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        os.close(ready)
-        os.close(lets)
     try:
         yield namespace
     finally:
@@ -109,11 +98,7 @@ def parse(text: str) -> tuple[int, int, int]:
     return inside, outside, count
 
 
-def _stay(told: int, waits: int) -> None:
-    """The child: make the namespace, say so, and stay until killed."""
-    try:
-        sys_mount.unshare(sys_mount.CLONE_NEWUSER)
-        os.write(told, b"+")
-        os.read(waits, 1)
-    finally:
-        os._exit(1)
+def _stay() -> None:
+    """The child: wait to be killed."""
+    while True:
+        signal.pause()
