@@ -17,7 +17,6 @@ const AFTER = /** @type {Record<number, Op>} */ ({3: 'O', 4: 'M', 5: 'P'});
  *   cause: number[], same: Record<string, number>, link: Record<string, string>, n: Record<string, number>}} copies
  * @property {[number, number][]} owners
  * @property {[number, number, number, number][]} names
- * @property {[number, number, number][]} adopted
  */
 /** @typedef {{size: Float64Array, waste: Float64Array, entries: Uint32Array, changed: Uint32Array, holders: Uint32Array, given: Map<number, number>, kept: Set<number>}} Sums */
 
@@ -273,8 +272,11 @@ export class Table {
 
   /** The bytes that go when layers first to last become one. @param {number} first @param {number} last */
   squashed(first, last) {
-    const {copies, adopted} = this.columns;
-    const fates = new Map(adopted.map(([copy, hid]) => [copy, hid]));
+    const {copies, names} = this.columns;
+    const later = (/** @type {number} */ a, /** @type {number} */ b) => (a && b ? Math.max(a, b) : 0);
+    /** @type {Map<number, number>} when the last name of a file that has several went; 0 if one of them is to be seen */
+    const fates = new Map();
+    for (const [copy, , ended] of names) fates.set(copy, later(fates.get(copy) ?? copies.ended[copy], ended));
     let saved = 0;
     copies.size.forEach((size, copy) => {
       const ended = fates.get(copy) ?? copies.ended[copy];
