@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Veneer
+from tests.support.plain_user import UID, plain_user
 from veneer.distribution.foreign.root import NoSuchForeignImage, NotAForeignRoot, detect, require
 from veneer.drivers.mount import Mount, mounted
 from veneer.engine.engine import open_engine
@@ -167,6 +168,32 @@ def test_a_root_is_listed_explained_and_imported_and_not_touched(tmp_path: Path,
     assert veneer("unmount", str(tmp_path / "m")).code == 0
     assert state(everything) == before
     assert contents(theirs) == held
+
+
+def test_a_plain_user_reads_his_own_root_and_does_not_touch_it(tmp_path: Path) -> None:
+    one = sample()
+    (tmp_path / "home/theirs").mkdir(parents=True)
+    theirs = docker_root(tmp_path / "home/theirs", one, "overlay2")
+    everything = paths(theirs)
+    for name in everything:
+        os.chown(name, UID, UID, follow_symlinks=False)
+        os.utime(name, ns=(0, os.lstat(name).st_mtime_ns), follow_symlinks=False)
+    before = state(everything)
+    with plain_user(tmp_path / "home", further_ids=True) as user:
+        assert user.veneer("--root", "theirs", "layer", "ls", "--no-trunc", "--format", "{{.DiffID}}").out.split() == (
+            list(one.parsed.diff_ids)
+        )
+        assert user.veneer("import-store", "theirs").out == "Imported image: old/app:1\n"
+        os.chown(theirs / "image", 0, 0)
+        (theirs / "image").chmod(0o700)
+        denied = user.veneer("--root", "theirs", "layer", "ls", check=False)
+        assert (denied.code, f"may not be read by uid {UID}" in denied.err) == (1, True)
+        os.chown(theirs / "image", UID, UID)
+        (theirs / "image").chmod(0o755)
+    after = state(everything)
+    image = str(theirs / "image")
+    changed = {name for name in everything if after[name] != before[name]}
+    assert changed <= {image, f"{image}/."}  # by this test itself
 
 
 def test_an_aufs_root_without_records_is_packed_as_it_lies(tmp_path: Path, veneer: Veneer) -> None:
