@@ -32,7 +32,10 @@ Pane {
 Pane:focus { border: heavy $peel-here; border-title-style: bold; }
 #left { width: 38%; min-width: 44; max-width: 76; }
 #journal { height: 25%; min-height: 5; max-height: 10; }
-Waste #told { height: 2; }
+LinesScreen > #told { height: 0; }
+Map > #told { height: 1; }
+Compare > #told { height: 1; }
+Waste > #told { height: 2; }
 #right { width: 1fr; }
 #layers { height: 3fr; }
 #layer { height: 2fr; min-height: 8; }
@@ -86,6 +89,11 @@ class PeelApp(App[Any], inherit_bindings=False):
         by_id = {action.id: action for action in ACTIONS}
         return "  ".join(f"{shown(self.keys_of(by_id[name])).split(' ')[0]} {by_id[name].hint}" for name in actions)
 
+    def exit(self, result: Any = None, return_code: int = 0, message: Any = None) -> None:
+        """Leave; downloads that go on stop at their next report."""
+        self.news.over = True
+        super().exit(result, return_code, message)
+
     def next_theme(self) -> None:
         names = themes.NAMES
         now = self.theme.removeprefix("veneer-")
@@ -122,8 +130,13 @@ class PeelApp(App[Any], inherit_bindings=False):
             self._here(screen, done, found)
 
     def _here(self, screen: Screen[Any], do: Callable[[Any], object], what: Any) -> None:
-        if self.is_running and screen.is_attached:
-            self.call_from_thread(self.call_later, do, what)  # later: by then this work is over
+        if self.is_running:
+            self.call_from_thread(self.call_later, self._if_there, screen, do, what)  # later: by then the work is over
+
+    def _if_there(self, screen: Screen[Any], do: Callable[[Any], object], what: Any) -> None:
+        """What a thread found, for a screen that may have been left meanwhile."""
+        if screen in self.screen_stack:
+            do(what)
 
     def _failed(self, told: tuple[VeneerError, str]) -> None:
         error, group = told

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
-from veneer.progress import Report
+from veneer.progress import Cancelled, Report
 from veneer.values import Value
 from veneer.view.amounts import size
 
@@ -41,14 +41,20 @@ class Around(Value):
 
 
 class News:
-    """The progress of downloads, as one line: a `Progress` that may be called from any thread."""
+    """The progress of downloads, as one line: a `Progress` that may be called from any thread.
+
+    Once it is `over`, it has the work stop that reports to it.
+    """
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._started = time.monotonic()
         self._parts: dict[str, tuple[int, int]] = {}
+        self.over = False
 
     def __call__(self, report: Report) -> None:
+        if self.over:
+            raise Cancelled("the image was not looked at to its end")
         if report.current is not None:
             with self._guard:
                 self._parts[report.id] = (report.current, report.total or report.current)

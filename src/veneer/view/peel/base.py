@@ -12,6 +12,7 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Label
 
 from veneer.view.cells import width
+from veneer.view.peel.kept import Kept
 from veneer.view.peel.keys import ACTIONS, shown
 from veneer.view.peel.lines import Pane, Words
 from veneer.view.peel.spans import Spans, cut
@@ -30,6 +31,13 @@ class PeelScreen(Screen[None], inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = BINDINGS
     HINTS: ClassVar[tuple[str, ...]] = ("back", "help", "quit")
     """The actions that the last line names, as far as there is room."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = Kept()
+
+    def on_unmount(self) -> None:
+        self.kept.close()
 
     @property
     def peel_app(self) -> PeelApp:
@@ -122,7 +130,9 @@ class PeelScreen(Screen[None], inherit_bindings=False):
         app = self.peel_app
 
         def run() -> None:
-            app.working(self, work, done, group)
+            with self.kept.used() as there:
+                if there:
+                    app.working(self, work, done, group)
 
         self.run_worker(run, thread=True, exclusive=True, group=group)
 
@@ -152,16 +162,22 @@ class Ask(ModalScreen[str | None]):
 class LinesScreen(PeelScreen):
     """A screen of one pane: a title in its frame, lines in it, hints below."""
 
-    TITLE_TEXT: ClassVar[str] = ""
     HAS_CURSOR: ClassVar[bool] = True
 
+    def __init__(self) -> None:
+        super().__init__()
+        # Kept, not asked for by name: what comes late finds them even while the screen is being left.
+        self.body = Pane(id="body", cursor=self.HAS_CURSOR)
+        self.told = Words(self.telling, id="told")
+
     def compose(self) -> ComposeResult:
-        yield Pane(id="body", cursor=self.HAS_CURSOR)
+        yield self.body
+        yield self.told
         yield Words(self.hints, id="hints")
 
-    @property
-    def body(self) -> Pane:
-        return self.query_one("#body", Pane)
+    def telling(self, room: int) -> list[Spans]:
+        """The lines beneath the pane; their number is up to the style sheet, none without a word there."""
+        return []
 
     def on_mount(self) -> None:
         self.body.focus()

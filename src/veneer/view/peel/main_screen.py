@@ -45,16 +45,22 @@ class Main(FileActions, PeelScreen):
         self._news = ""
         self.shown_pane = "files"
 
+        self._panes = {name: Pane(id=name, cursor=name != "layer") for name in PANES}
+        self._above = Words(self._top, id="top")
+        self._tab_line = Words(self._tabs, id="tabs")
+        self._sides = Vertical(id="left"), Vertical(id="right")
+
     def compose(self) -> ComposeResult:
-        yield Words(self._top, id="top")
-        yield Words(self._tabs, id="tabs")
+        yield self._above
+        yield self._tab_line
+        left, right = self._sides
         with Horizontal(id="panes"):
-            with Vertical(id="left"):
-                yield Pane(id="layers")
-                yield Pane(id="layer", cursor=False)
-            with Vertical(id="right"):
-                yield Pane(id="files")
-                yield Pane(id="history")
+            with left:
+                yield self._panes["layers"]
+                yield self._panes["layer"]
+            with right:
+                yield self._panes["files"]
+                yield self._panes["history"]
         yield Words(self.hints, id="hints")
 
     def on_mount(self) -> None:
@@ -70,7 +76,7 @@ class Main(FileActions, PeelScreen):
         self.in_background(self.peel.load, self._loaded, "load")
 
     def _pane(self, name: str) -> Pane:
-        return self.query_one(f"#{name}", Pane)
+        return self._panes[name]
 
     # -- what comes in from threads --------------------------------------------------------------------------
 
@@ -103,7 +109,7 @@ class Main(FileActions, PeelScreen):
             news = "weighing ..."
         if news != self._news:
             self._news = news
-            self.query_one("#top").refresh()
+            self._above.refresh()
 
     # -- drawing ---------------------------------------------------------------------------------------------
 
@@ -123,7 +129,7 @@ class Main(FileActions, PeelScreen):
         self.update_layers()
         self.update_files()
         self._tell_news()
-        self.query_one("#top").refresh()
+        self._above.refresh()
 
     def update_layers(self) -> None:
         peel, pane = self.peel, self._pane("layers")
@@ -218,16 +224,15 @@ class Main(FileActions, PeelScreen):
 
     def _arrange(self, width: int) -> None:
         narrow = width < NARROW
-        self.query_one("#tabs").display = narrow
+        self._tab_line.display = narrow
         for name in PANES:
             self._pane(name).display = not narrow or name == self.shown_pane
         left = not narrow or self.shown_pane in ("layers", "layer")
-        for side, shown in (("#left", left), ("#right", not narrow or not left)):
-            part = self.query_one(side)
+        for part, shown in zip(self._sides, (left, not narrow or not left), strict=True):
             part.display = shown
-            part.styles.width = "1fr" if narrow or side == "#right" else None
+            part.styles.width = "1fr" if narrow or part.id == "right" else None
             part.styles.max_width = None if not narrow else width
-        self.query_one("#tabs").refresh()
+        self._tab_line.refresh()
 
     def to_pane(self, name: str) -> None:
         self.shown_pane = name

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from veneer.engine.looking.subject import Subject
 from veneer.view.peel import icicle
 from veneer.view.peel.base import LinesScreen
-from veneer.view.peel.grid import HEAD, Wall, column
+from veneer.view.peel.grid import HEAD, Column, Wall, column
 from veneer.view.peel.icicle import Icicle
 from veneer.view.peel.lines import Pane, Words
 from veneer.view.peel.spans import Spans, cut, path_shown, plain
@@ -30,12 +30,7 @@ class Map(LinesScreen):
         self.icicle: Icicle | None = None
         self.selected = (0, 0)
 
-    def compose(self) -> ComposeResult:
-        yield Pane(id="body", cursor=False)
-        yield Words(self._told, id="told")
-        yield Words(self.hints, id="hints")
-
-    def _told(self, room: int) -> list[Spans]:
+    def telling(self, room: int) -> list[Spans]:
         box = self.box()
         return [[(" " + icicle.told(box, room - 1) if box is not None else "", "")]]
 
@@ -67,7 +62,7 @@ class Map(LinesScreen):
         self.body.show(
             len(found.levels) * icicle.ROWS, lambda line, room: icicle.spans(found, line, room, self.selected)
         )
-        self.query_one("#told").refresh()
+        self.told.refresh()
 
     # -- keys ------------------------------------------------------------------------------------------------
 
@@ -143,18 +138,19 @@ class Compare(LinesScreen):
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
         self._names = list(names)
-        self._open = contextlib.ExitStack()
         self.subjects: list[Subject] = []
+        self._columns: list[Column] = []
         self.wall: Wall | None = None
         self.place = (0, 0)
         """The selected column and layer."""
+        self.journal = Pane(id="journal", cursor=False)
         self.start = 0
         """The first column in sight."""
 
     def compose(self) -> ComposeResult:
-        yield Pane(id="body", cursor=False)
-        yield Pane(id="journal", cursor=False)
-        yield Words(self._told, id="told")
+        yield self.body
+        yield self.journal
+        yield self.told
         yield Words(self.hints, id="hints")
 
     def on_mount(self) -> None:
@@ -162,30 +158,30 @@ class Compare(LinesScreen):
         self.body.entitle("reading ...")
         self.in_background(self._read, self._opened, "compare")
 
-    def on_unmount(self) -> None:
-        self._open.close()
-
-    def _read(self) -> list[Subject]:
+    def _read(self) -> tuple[list[Subject], list[Column]]:
+        """In a thread: the other images, and all as columns.  What was opened is closed with the screen."""
+        opened = contextlib.ExitStack()
+        self.kept.add(opened.close)
         around = self.peel_app.around
-        return [self.peel_app.peel.subject, *(self._open.enter_context(around.open(name)) for name in self._names)]
+        subjects = [self.peel_app.peel.subject, *(opened.enter_context(around.open(name)) for name in self._names)]
+        inside = all(subject.documents.where != "registry" for subject in subjects)
+        return subjects, [column(subject, inside=inside) for subject in subjects]
 
-    def _opened(self, subjects: list[Subject]) -> None:
-        self.subjects = subjects
+    def _opened(self, found: tuple[list[Subject], list[Column]]) -> None:
+        self.subjects, self._columns = found
         self.update()
         own = self.peel_app.peel
         columns = self.wall.columns if self.wall is not None else []
         at = next((number for number, each in enumerate(columns) if each.stack.key == own.subject.name), 0)
         self._select(at, own.at - 1)
 
-    def _told(self, room: int) -> list[Spans]:
+    def telling(self, room: int) -> list[Spans]:
         return [[(" " + cut(self.wall.summary(), room - 1) if self.wall is not None else "", "dim")]]
 
     def update(self) -> None:
         if not self.subjects:
             return
-        inside = all(subject.documents.where != "registry" for subject in self.subjects)
-        columns = [column(subject, inside=inside) for subject in self.subjects]
-        self.wall = Wall(columns, self.body.page)
+        self.wall = Wall(self._columns, self.body.page)
         self._redraw()
 
     def _redraw(self) -> None:
@@ -199,17 +195,16 @@ class Compare(LinesScreen):
         part = f"{self.start + 1}-{self.start + fitting} of {count} images" if fitting < count else f"{count} images"
         self.body.entitle(f"{part}: one box for a shared layer, heights to scale, ◇ same content elsewhere")
         self.body.show(len(lines), lambda line, room: lines[line])
-        journal = self.query_one("#journal", Pane)
         each = wall.columns[self.place[0]] if wall.columns else None
         texts = each.texts[: self.place[1] + 1] if each is not None else ()
-        journal.entitle(f"{plain(each.name)} up to layer {self.place[1] + 1}" if each is not None else "")
-        journal.show(len(texts), lambda line, room: [(cut(f"{line + 1:3} {texts[line]}", room), "")])
-        journal.scroll_end(animate=False)
+        self.journal.entitle(f"{plain(each.name)} up to layer {self.place[1] + 1}" if each is not None else "")
+        self.journal.show(len(texts), lambda line, room: [(cut(f"{line + 1:3} {texts[line]}", room), "")])
+        self.journal.scroll_end(animate=False)
         if selected is not None:
             top = HEAD + wall.bricks[selected].top
             if not self.body.scroll_y <= top < self.body.scroll_y + self.body.page - 2:
                 self.body.go(max(top - 3, 0))
-        self.query_one("#told").refresh()
+        self.told.refresh()
 
     # -- keys ------------------------------------------------------------------------------------------------
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-from textual.app import ComposeResult
-
 from veneer.analysis.comparison import Difference
 from veneer.analysis.waste import Waste as WasteRow
 from veneer.view.amounts import size
@@ -14,7 +12,7 @@ from veneer.view.peel.about import about_lines
 from veneer.view.peel.base import LinesScreen
 from veneer.view.peel.keys import ACTIONS, shown
 from veneer.view.peel.ledger import Ledger
-from veneer.view.peel.lines import Pane, Words
+from veneer.view.peel.lines import Pane
 from veneer.view.peel.spans import Spans, cell, cut_middle, path_shown, plain, wrapped
 
 
@@ -28,19 +26,14 @@ class Waste(LinesScreen):
         self._go = go
         self._rows: list[WasteRow] = []
 
-    def compose(self) -> ComposeResult:
-        yield Pane(id="body")
-        yield Words(self._told, id="told")
-        yield Words(self.hints, id="hints")
-
-    def _told(self, room: int) -> list[Spans]:
+    def telling(self, room: int) -> list[Spans]:
         """What there is no room for in the line of the cursor."""
         cursor = self.body.cursor
         texts = self.ledger.told(self._rows[cursor], room - 1) if cursor < len(self._rows) else []
         return [[(" " + text, "")] for text in texts]
 
     def on_pane_moved(self, event: Pane.Moved) -> None:
-        self.query_one("#told").refresh()
+        self.told.refresh()
 
     def on_mount(self) -> None:
         self.ledger = Ledger(self.peel_app.peel)
@@ -59,7 +52,7 @@ class Waste(LinesScreen):
             return
         most = rows[0].bytes
         self.body.show(len(rows), lambda line, room: ledger.spans(rows[line], most, room))
-        self.query_one("#told").refresh()
+        self.told.refresh()
 
     def do_next_pane(self) -> None:
         self.ledger.turn()

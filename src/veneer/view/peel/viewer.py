@@ -33,12 +33,9 @@ class Viewer(LinesScreen):
         super().on_mount()
         self.in_background(self._open, self._opened, "open")
 
-    def on_unmount(self) -> None:
-        if self.content is not None:
-            self.content.close()
-
     def _open(self) -> Content:
         found = Content(content(self.peel.subject, self.copy.layer, self.copy.number))
+        self.kept.add(found.close)
         found.read(found.guess())
         return found
 
