@@ -94,6 +94,12 @@ def test_what_cannot_show_others_is_named(layers: tuple[Path, Path], target: Pat
             mounted([Mount(kind, kind, lowers=layers, ids=IDS)], target),
         ):
             pass
+    with (
+        pytest.raises(MountUnsupported, match="with other owners is refused") as raised,
+        mounted([Mount.bind(Path("/proc/self")).replaced(ids=IDS)], target),
+    ):
+        pass
+    assert "Linux 6.15" in raised.value.hint
 
 
 def test_a_map_is_read_strictly() -> None:

@@ -26,6 +26,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+_WHERE_OTHER_OWNERS = "the machine's root can have it so, by overlay or vfs: Linux 6.15; ext4, xfs, btrfs or tmpfs"
 _CHECK = "veneer system check says what is damaged"
 
 
@@ -206,10 +207,7 @@ def _ended(mount: Mount) -> None:
 
 def _require_own_ids(mount: Mount) -> None:
     if mount.ids:
-        raise MountUnsupported(
-            f"a mount by {mount.type} cannot show other owners here",
-            hint="overlay2, vfs and erofs can, with Linux 6.15 or later; by root, on ext4, xfs, btrfs or tmpfs",
-        )
+        raise MountUnsupported(f"a mount by {mount.type} cannot show other owners here", hint=_WHERE_OTHER_OWNERS)
 
 
 def _detached(mount: Mount) -> int:
@@ -364,6 +362,8 @@ def explained(mount: Mount, error: OSError, where: str = "", log: str = "") -> M
         return MountUnsupported(
             f"this kernel has no {mount.type} file system", hint=f"modprobe {mount.type}, or use --storage-driver vfs"
         )
+    if mount.ids and error.errno in (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSYS):
+        return MountUnsupported(f"{what} is refused: {said}", hint=_WHERE_OTHER_OWNERS)
     if error.errno in (errno.EPERM, errno.EACCES):
         return MountUnsupported(
             f"{what} needs CAP_SYS_ADMIN here: {said}", hint="run as root, or inside a user and mount namespace"
