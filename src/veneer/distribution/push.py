@@ -211,7 +211,7 @@ class _Push:
                     mine.enter_context(turn)
                     check(self._registries.effort.stop)
                     made[diff_id] = self._store.layers.compressed(
-                        self._lease, diff_id, kind, growing=ahead.follow, written=mine.close
+                        self._lease, diff_id, kind, growing=ahead.follow, read=mine.close
                     )  # fmt: skip
             except BaseException:
                 ahead.abandon()

@@ -417,13 +417,13 @@ class LayerStore:
         *,
         progress: Progress = silent,
         growing: Callable[[BlobWriter], None] | None = None,
-        written: Callable[[], None] = lambda: None,
+        read: Callable[[], None] = lambda: None,
     ) -> Descriptor:
         """A stored, compressed blob of the layer; made by all cores where there is none, and kept (packing.py)."""
         from veneer.store.packing import compressed
 
         return compressed(
-            self.store, lease, diff_id, kind, level, progress=progress, growing=growing, written=written
+            self.store, lease, diff_id, kind, level, progress=progress, growing=growing, read=read
         )  # fmt: skip
 
     @contextlib.contextmanager

@@ -265,14 +265,14 @@ def compressed(
     *,
     progress: Progress = silent,
     growing: Callable[[BlobWriter], None] | None = None,
-    written: Callable[[], None] = lambda: None,
+    read: Callable[[], None] = lambda: None,
 ) -> Descriptor:
     """A stored blob of the layer, compressed as `kind`, in OCI's words; made by all cores where there is none.
 
     `kind` None: whatever it is compressed with, and gzip where it is not.  A blob that came compressed is taken as it
     is, whatever its kind: nothing is ever compressed twice.  What is made is kept.  `growing` is told of the blob when
-    one is begun, so that it can be read while it grows; it may still come to nothing.  `written` is called when it is
-    whole and only its way to the disk is left to wait for.
+    one is begun, so that it can be read while it grows; it may still come to nothing.  `read` is called when all of
+    the layer was read: what is left is little to compress, and the blob's way to the disk.
     Raises LayerLost, LayerChanged, Corrupt.
     """
     from veneer.changeset.compression import Compression
@@ -292,7 +292,7 @@ def compressed(
                 growing(writer)
             with parallel_compressor(writer, chosen, len(os.sched_getaffinity(0)), level=level) as out:
                 write_plain(store, lease, layer, out)
-            written()
+                read()
             digest = writer.commit()
         made = Descriptor(OCI_LAYER + chosen.suffix, digest, writer.offset)
         store.layers.record_blob(lease, diff_id, made, maker(chosen, level))
