@@ -64,7 +64,9 @@ def _waste(row: Waste) -> Json:
     return named | {
         "bytes": row.bytes, "files": row.files, "held_in": words.numbers(row.holders),
         "made_by": words.numbers(row.makers), "causes": [cause.shown for cause in row.causes],
-        "remedy": remedy(row.causes),
+        # Of a layer with many causes each of its paths tells its own.
+        "remedy": "; ".join(remedy((cause,)) for cause in row.causes) if isinstance(row.key, bytes)
+        else remedy(row.causes),
     }  # fmt: skip
 
 

@@ -31,8 +31,6 @@ The piece is gzip of UTF-8 JSON, an object:
     names    [[copy, layer, ended, item of `copies` or -1], ...]: the other names (hard links) of files whose own copy
              ended, in the order of files and of layers; -1 where the name is folded.  Where such a copy is not to be
              seen but one of its names is, the file's bytes are no waste, and count as those of the first such name
-    adopted  [[copy, layer that hid the file or 0, copy of the name it is seen under or -1], ...]: of these, the files
-             that outlive their copy in the whole image
 
 A copy is to be seen after layer N if layer <= N and (ended = 0 or ended > N).  The same without `since`: what .../tree
 and .../rollup call size is the sum of those to be seen, waste the sum of those that ended by then.
@@ -48,7 +46,7 @@ from array import array
 from veneer import __version__
 from veneer.analysis.copies import NEVER, Copy
 from veneer.analysis.events import entries_of
-from veneer.analysis.waste import adoptions, fates_of, links_of
+from veneer.analysis.waste import fates_of, links_of
 from veneer.changeset.entry import Kind
 from veneer.changeset.index_format import MODE_MASK
 from veneer.view.web import accounts, comparing, images, words
@@ -283,7 +281,6 @@ class _Columns:
             "copies": {"type": "".join(self._types), **self._rows, "same": self._same, "link": self._links,
                        "n": self._n},
             "owners": [list(owner) for owner in self._owners], "names": self._other_names(),
-            "adopted": self._adopted(),
         }  # fmt: skip
 
     def _other_names(self) -> list[list[int]]:
@@ -293,14 +290,4 @@ class _Columns:
             item = self._items.get(file)
             if item is not None and self._types[item] == "f" and fates.of(*file)[0] != NEVER:
                 found += [[item, link[0] + 1, _ended(fates.of(*link)[0]), self._items.get(link, -1)] for link in links]
-        return found
-
-    def _adopted(self) -> list[list[int]]:
-        found = []
-        for file in adoptions(self._table, fates_of(self._table)):
-            item = self._items.get((file.layer, file.number))
-            if item is not None:
-                found.append(
-                    [item, _ended(file.fate[0]), self._items.get(file.name, -1) if file.name is not None else -1]
-                )
         return found
