@@ -35,6 +35,8 @@ export class App {
     /** @type {(() => void)[]} to be done when drawn */
     this.after = [];
     this.said = '';
+    /** @type {Element[]} what rules say of a report's images, in their order */
+    this.verdicts = [];
     this.drawing = false;
   }
 

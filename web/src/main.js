@@ -12,6 +12,8 @@ async function start() {
   const root = document.getElementById('veneer') ?? document.body;
   root.replaceChildren(); // the tables for whoever has no script
   const app = new App(source, root);
+  app.verdicts = [...document.querySelectorAll('.verdict > section')];
+  document.querySelector('.plain.verdict')?.remove();
   if (source instanceof EmbeddedSource && source.found.size === 1 && !location.hash) {
     location.replace(app.router.href('image', [...source.found.keys()][0]));
   }

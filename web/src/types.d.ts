@@ -206,6 +206,8 @@ interface Query { [name: string]: string | number | null | undefined }
 
 interface DataSource {
   readonly embedded: boolean;
+  /** The images that a report is about. */
+  readonly order: string[];
   /** Bytes: files that store less are only there as sums. */
   least(ref: string): number;
   images(q?: string): Promise<Listed[]>;

@@ -174,7 +174,7 @@ def rules(found: Judgement) -> str:
         status = verdict.status.upper()
         mark = f'<span class="{status}">{status}</span>'
         rows.append([mark, verdict.rule, text(verdict.limit), text(verdict.found)])
-    return _table([("", ""), ("", "Rule"), ("n", "Limit"), ("n", "Found")], rows)
+    return _table([("", "Result"), ("", "Rule"), ("n", "Limit"), ("n", "Found")], rows)
 
 
 def labels(subject: Subject) -> str:
@@ -193,7 +193,7 @@ def noteworthy(subject: Subject) -> str:
     ]
     if not rows:
         return "<p>Nothing was found by names and modes.</p>"
-    return _table([("", "Concern"), ("", "Path"), ("n", "Layer"), ("", "")], rows)
+    return _table([("", "Concern"), ("", "Path"), ("n", "Layer"), ("", "Detail")], rows)
 
 
 def summary(subject: Subject, found: Judgement | None) -> dict[str, Any]:

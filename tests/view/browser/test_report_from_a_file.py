@@ -22,7 +22,8 @@ def reports(shop: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a report of one image, and one of several, a hostile one among them."""
     folder = tmp_path_factory.mktemp("reports")
     for name, images in (("one", ["shop/api:2.4"]), ("several", ["shop/api:2.4", "shop/web:2.4", "evil:1"])):
-        veneer("report", *images, "--output", folder / f"{name}.html", root=shop.store.root)
+        veneer("report", "--check", "--rule", "max-waste=10kB", *images, "--output", folder / f"{name}.html",
+               root=shop.store.root, check=False)  # fmt: skip
     return folder
 
 
@@ -45,6 +46,7 @@ def test_one_image_is_peeled_mapped_and_told(reader: Visit, artefacts: Path) -> 
     page = reader.open("one.html")
     expect(reader.role("heading", "shop/api:2.4", level=1)).to_be_visible()
     assert Axe().complaints(page) == []
+    expect(reader.role("heading", "Rules for shop/api:2.4: FAIL")).to_be_visible()
     reader.keep(artefacts, "report-light")
     reader.look(dark=True)
     assert Axe().complaints(page, "color-contrast") == []
@@ -75,7 +77,8 @@ def test_one_image_is_peeled_mapped_and_told(reader: Visit, artefacts: Path) -> 
 
 def test_several_images_are_a_list_and_a_wall(reader: Visit) -> None:
     reader.open("several.html")
-    expect(reader.role("row")).to_have_count(4)
+    expect(reader.role("region", "Images").get_by_role("row")).to_have_count(4)
+    expect(reader.role("heading", "Rules for ")).to_have_count(3)
     for name in ("shop/api:2.4", "shop/web:2.4"):
         reader.role("checkbox", f"Choose {name}").check()
     reader.role("region", "Chosen for comparison").get_by_role("link").press("Enter")
@@ -86,6 +89,7 @@ def test_several_images_are_a_list_and_a_wall(reader: Visit) -> None:
     reader.role("button", "Layer 1, # debian.sh").press("Enter")
     reader.settled()
     assert reader.here == "/i/shop%2Fapi:2.4?at=1"
+    expect(reader.role("heading", "Rules for ")).to_have_text(["Rules for shop/api:2.4: FAIL"])
     assert reader.focused().startswith("main shop/api:2.4")
 
 

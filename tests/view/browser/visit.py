@@ -32,6 +32,8 @@ _TURN = """path => {
   dispatchEvent(new PopStateEvent('popstate'));
 }"""
 _PWNED = "() => 'pwned' in window"
+PATIENCE = 60_000
+"""Milliseconds that are waited for what has to come; it comes at once but on a machine that has much else to do."""
 WIDE = (1280, 900)
 NARROW = (400, 800)
 
@@ -39,8 +41,9 @@ NARROW = (400, 800)
 @contextlib.contextmanager
 def launched() -> Iterator[Browser]:
     """Debian's chromium, without a screen; it has ended when the block ends."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=_FLAGS)
         try:
@@ -73,6 +76,7 @@ class Visit:
             "locale": "en-GB", "timezone_id": "UTC",
         } | options  # fmt: skip
         context = browser.new_context(**wanted)
+        context.set_default_timeout(PATIENCE)
         try:
             visit = cls(context, base)
             yield visit

@@ -24,6 +24,7 @@ export class EmbeddedSource {
     this.found = new Map(documents.map((each) => [each.image.ref, {
       document: each, table: new Table(each, each.image.layers.length),
     }]));
+    this.order = [...this.found.keys()];
   }
 
   /** @param {string[]} packed */

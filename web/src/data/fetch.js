@@ -19,6 +19,8 @@ function search(query) {
 /** @implements {DataSource} */
 export class FetchSource {
   embedded = false;
+  /** @type {string[]} */
+  order = [];
 
   /** @param {string} [root] */
   constructor(root = '/api/v1') {

@@ -52,6 +52,7 @@ function page(app, found) {
       ${figures(found)}
       ${least ? html`<p class="dim small">Files that store less than ${size(least)} are not in this report one by one, only what they are together in their directories.</p>` : nothing}
     </div>
+    ${verdict(app, found)}
     <nav class="tabs" aria-label="Views of the image">${offered.map(([name, label], n) => html`<a
       href=${router.here({tab: n ? name : null})} aria-current=${name === tab ? 'page' : nothing} @click=${(/** @type {MouseEvent} */ event) => {
         if (event.metaKey || event.ctrlKey || event.shiftKey) return;
@@ -59,6 +60,12 @@ function page(app, found) {
         router.set({tab: n ? name : null});
       }}>${label}</a>`)}</nav>
     <div class="tab">${draw(app, found)}</div>`;
+}
+
+/** What the rules say of it. @param {import('../app.js').App} app @param {Image} found */
+function verdict(app, found) {
+  const number = app.source.order.indexOf(found.ref);
+  return app.verdicts[number] ? html`<div class="card rules">${app.verdicts[number]}</div>` : nothing;
 }
 
 /** @param {import('../app.js').App} app @param {Image} found */

@@ -33,6 +33,7 @@ export function images(app) {
     ${chosen.size ? html`<div class="bar row" role="region" aria-label="Chosen for comparison"><span>${counted(chosen.size, 'image')} chosen</span>
       <a class="button" href=${router.href('compare', '', {images: [...chosen].join(',')})}>Compare</a>
       <button class="quiet" @click=${() => { chosen.clear(); app.redraw(); }}>None</button></div>` : nothing}
+    ${app.verdicts.map((verdict) => html`<div class="card rules">${verdict}</div>`)}
     ${awaited(answer, (all) => (all.length ? table(app, sorted(all, by), by, chosen) : nothingThere(q)))}
     ${containers(app)}`;
   return {title: 'Images · veneer', body};
