@@ -140,6 +140,8 @@ class _Reading:
 
     def directory_at(self, path: bytes) -> bytes:
         """The directory that `path` leads to, through symlinks of this layer; what is missing of it is implied."""
+        if self.kinds.get(path) == Kind.DIRECTORY:
+            return path  # what is above a directory of this layer is one, too: whatever replaces that takes all with it
         done = b""
         pending = path.split(b"/")[::-1] if path else []
         links = 0
