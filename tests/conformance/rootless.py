@@ -28,10 +28,10 @@ def pytest_addoption(parser):
 """
 _RUN = """
 import sys, pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from veneer.drivers import userns
-settings.register_profile("here", max_examples=15, derandomize=True, database=None, deadline=None,
-    suppress_health_check=list(HealthCheck))
+settings.register_profile("here", max_examples=6, derandomize=True, database=None, deadline=None,
+    phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
 settings.load_profile("here")
 entered = userns.enter()
 assert entered.kind == userns.RANGES, entered

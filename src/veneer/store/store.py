@@ -41,7 +41,8 @@ LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 EMPTY_INDEX = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
 _OURS = frozenset(
     {"blobs", "indexes", "ingest", "partial", "trash", "locks", "index.json", ".index.json.new", LAYOUT_FILE,
-     ".oci-layout.new", "state.db", "state.db-wal", "state.db-shm", "reserve", "overlay2", "vfs", "cache-mounts",
+     ".oci-layout.new", "state.db", "state.db-wal", "state.db-shm", "state.db-journal",
+     "reserve", "overlay2", "vfs", "cache-mounts",
      "contexts", "containers", "volumes", "networks", "events.jsonl", "events.jsonl.1", "aufs", "erofs",
      "fuse-overlayfs", "filters", "watches", "lost+found"}
 )  # fmt: skip
