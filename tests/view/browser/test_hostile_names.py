@@ -40,8 +40,9 @@ def test_names_are_seen_as_they_are_and_found_by_keys(visit: Visit) -> None:
 
 
 def test_no_page_runs_them_or_grows_by_them(visit: Visit) -> None:
+    visit.open(PAGES[0])
     for path in PAGES:
-        visit.open(path)
+        visit.turn(path)
         for size in (WIDE, NARROW):
             visit.size(size)
             visit.settled()
