@@ -64,6 +64,13 @@ class Driven:
             self.app.post_message(event)
             await self.settle()
 
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Wait for what Textual does in its own time."""
+        deadline = time.monotonic() + PATIENCE
+        while not true():
+            await self.pilot.pause(0.01)
+            assert time.monotonic() < deadline, "it never came"
+
     async def say(self, text: str) -> None:
         """Write an answer, and Enter; what stood there is replaced."""
         from textual.widgets import Input

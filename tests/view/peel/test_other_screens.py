@@ -157,18 +157,9 @@ async def test_all_commands_are_found_by_name(peel_engine: Engine) -> None:
         await it.press("colon")
         assert it.screen == "CommandPalette"
         await it.pilot.press(*"stored in")
-        for _ in range(200):
-            if "What is stored in vain" in it.text:
-                break
-            await it.pilot.pause(0.01)
-        assert "What is stored in vain" in it.text
+        await it.until(lambda: "What is stored in vain" in it.text)
         await it.pilot.press("enter")
-        await it.settle()
-        for _ in range(200):
-            if it.screen == "Waste":
-                break
-            await it.pilot.pause(0.01)
-        assert it.screen == "Waste"
+        await it.until(lambda: it.screen == "Waste")
 
 
 @by_hand

@@ -45,7 +45,7 @@ Ask { align: left bottom; background: $background 0%; }
 #ask { height: auto; background: $surface; border-top: solid $peel-here; }
 #ask Label { width: 1fr; }
 #ask Input { border: none; height: 1; background: $background; }
-""" + themes.meanings_css()
+"""
 
 
 class PeelApp(App[Any], inherit_bindings=False):
@@ -69,6 +69,7 @@ class PeelApp(App[Any], inherit_bindings=False):
         for name in themes.NAMES:
             self.register_theme(themes.theme(name))
         self.theme = f"veneer-{self.preferences.theme}"
+        self.palette = themes.Palette(self.preferences.theme)
         self.set_keymap(dict(self.preferences.keys))
 
     def on_mount(self) -> None:
@@ -96,8 +97,9 @@ class PeelApp(App[Any], inherit_bindings=False):
 
     def next_theme(self) -> None:
         names = themes.NAMES
-        now = self.theme.removeprefix("veneer-")
-        self.theme = f"veneer-{names[(names.index(now) + 1) % len(names)]}"
+        name = names[(names.index(self.theme.removeprefix("veneer-")) + 1) % len(names)]
+        self.palette = themes.Palette(name)
+        self.theme = f"veneer-{name}"
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         if isinstance(screen, PeelScreen):

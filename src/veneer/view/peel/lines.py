@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, cast
 
 from rich.segment import Segment
 from textual.content import Content
@@ -14,31 +14,27 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
-from veneer.view.peel.spans import MEANINGS, Spans
+from veneer.view.peel.spans import Spans
+
+if TYPE_CHECKING:
+    from veneer.view.peel.app import PeelApp
 
 Draw = Callable[[int, int], Spans]
 """(number of the line, cells it has) -> what it says."""
-COMPONENTS = frozenset(f"line--{meaning}" for meaning in (*MEANINGS, "cursor"))
 
 
 def strip_of(widget: Widget, spans: Spans, room: int, *, cursor: bool = False) -> Strip:
     """Spans as Textual draws them, exactly `room` cells wide."""
-    base = widget.rich_style
+    palette = cast("PeelApp", widget.app).palette
+    base = palette.pane if isinstance(widget, Pane) else palette.words
     if cursor:
-        base += widget.get_component_rich_style("line--cursor", partial=True)
-    segments = []
-    for text, meaning in spans:
-        style = base + widget.get_component_rich_style(f"line--{meaning}", partial=True) if meaning else base
-        if cursor and meaning and style.color == base.bgcolor:
-            style = base
-        segments.append(Segment(text, style))
-    return Strip(segments).adjust_cell_length(room, base)
+        base += palette.cursor
+    style = palette.style
+    return Strip([Segment(text, style(base, meaning)) for text, meaning in spans]).adjust_cell_length(room, base)
 
 
 class Words(Widget):
     """Lines that stand still: `draw` gives them for a number of cells."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = set(COMPONENTS)
 
     def __init__(self, draw: Callable[[int], list[Spans]], *, id: str) -> None:
         super().__init__(id=id)
@@ -54,8 +50,6 @@ class Pane(ScrollView, can_focus=True, inherit_bindings=False):
 
     `heading` stands still above them.  Lines are drawn as they are scrolled into sight, so their number is no matter.
     """
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = set(COMPONENTS)
 
     class Moved(Message):
         """The cursor is on another line."""

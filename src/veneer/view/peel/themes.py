@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.style import Style
 from textual.theme import Theme
 
 NAMES = ("dark", "light", "contrast")
@@ -42,14 +43,27 @@ def theme(name: str) -> Theme:
     )  # fmt: skip
 
 
-def meanings_css() -> str:
-    """The rules that give each meaning its colour."""
-    names = [name for name in _COLOURS["dark"] if not name.startswith("cursor")]
-    rules = [f".line--{name} {{ color: $peel-{name}; }}" for name in names]
-    rules += [
-        ".line--strong { text-style: bold; }",
-        ".line--here { color: $peel-here; text-style: bold reverse; }",
-        ".line--match { color: $peel-match; text-style: bold underline; }",
-        ".line--cursor { background: $peel-cursor-bg; color: $peel-cursor-fg; text-style: bold; }",
-    ]
-    return "\n".join(f"Pane > {rule}\nWords > {rule}" for rule in rules)
+class Palette:
+    """The styles of a theme.  `pane` and `words`: of plain text in a pane, and in the lines around the panes."""
+
+    def __init__(self, name: str) -> None:
+        background, foreground, surface, _, _ = _GROUNDS[name]
+        colours = _COLOURS[name]
+        self.pane = Style(color=foreground, bgcolor=background)
+        self.words = Style(color=foreground, bgcolor=surface)
+        self.cursor = Style(color=colours["cursor-fg"], bgcolor=colours["cursor-bg"], bold=True)
+        self._meanings = {meaning: Style(color=colour) for meaning, colour in colours.items()} | {
+            "": Style(), "strong": Style(bold=True), "here": Style(color=colours["here"], bold=True, reverse=True),
+            "match": Style(color=colours["match"], bold=True, underline=True),
+        }  # fmt: skip
+        self._known: dict[tuple[Style, str], Style] = {}
+
+    def style(self, base: Style, meaning: str) -> Style:
+        """Text of a meaning on a base; on the cursor's ground, what could not be read there is as the cursor's text."""
+        known = self._known.get((base, meaning))
+        if known is None:
+            known = base + self._meanings[meaning]
+            if known.color == base.bgcolor:
+                known = base
+            self._known[base, meaning] = known
+        return known
