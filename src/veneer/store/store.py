@@ -326,7 +326,8 @@ def _make_root(name: str) -> None:
             if strangers:
                 raise NotAStore(
                     f"{root} is no veneer store and not empty (it has {strangers[0]!r})",
-                    hint="choose an empty or new directory with --root",
+                    hint="choose an empty or new directory with --root; docker's and podman's are only looked at, "
+                    "by images, history, layer",
                 )
             with locked(root / "locks", ["layout"]):
                 for folder in FOLDERS:

@@ -275,3 +275,15 @@ def test_what_is_no_root_or_has_no_such_image_is_said(tmp_path: Path) -> None:
     root = docker_root(tmp_path / "theirs", sample(), "overlay2")
     with pytest.raises(NoSuchForeignImage, match="No such image: other"):
         require(root).image("other")
+
+
+def test_what_is_another_engine_s_is_not_worked_on(tmp_path: Path) -> None:
+    root = docker_root(tmp_path / "theirs", sample(), "overlay2")
+    everything = paths(root)
+    before = state(everything)
+    for words in (["ps"], ["run", "old/app:1"], ["rmi", "old/app:1"], ["system", "prune", "-f"], ["volume", "ls"]):
+        done = Veneer(root)(*words)
+        assert done.code != 0
+        assert "is no veneer store and not empty" in done.err
+        assert "docker's and podman's are only looked at" in done.err
+    assert (state(everything), paths(root)) == (before, everything)
