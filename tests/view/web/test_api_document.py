@@ -135,6 +135,7 @@ ASKED = [
     ("/images/{ref}/rollup", ["", "?path=/app&depth=1", "?min=100000", "?path=/etc/os"]),
     ("/images/{ref}/history", ["?path=/etc/os", "?path=/app/gone.txt", "?path=/app/link"]),
     ("/images/{ref}/waste", ["", "?by=layer", "?by=cause", "?limit=1"]),
+    ("/images/{ref}/findings", ["", "?limit=1"]),
     ("/images/{ref}/labels", [""]),
     ("/images/{ref}/tags", [""]),
     ("/images/{ref}/dockerfile", [""]),

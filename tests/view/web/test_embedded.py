@@ -162,7 +162,7 @@ def test_the_documents_are_those_of_the_server(engine: Engine) -> None:
     assert (told["format"], told["least"]) == (1, 0)
     assert told["image"]["ref"] == "evil:1" and len(told["image"]["layers"]) == 2
     assert set(told["waste"]) == {"path", "layer", "cause"} and told["waste"]["cause"]["rows"][0]["key"]
-    assert set(told["labels"]) == {"labels", "missing", "links"}
+    assert set(told["labels"]) == {"labels", "missing", "links"} and set(told["findings"]) == {"total", "rows", "next"}
 
 
 def test_it_is_only_so_large(engine: Engine) -> None:

@@ -10,6 +10,7 @@ from tests.support.finished import loaded
 from tests.support.served import Client, served, unpacked
 from tests.view.web.conftest import APP_REF, BASE
 from veneer.engine.engine import Engine
+from veneer.testing.images import file
 from veneer.view.web.accounts import commit_address, web_address
 
 
@@ -61,6 +62,16 @@ def test_waste_is_told_by_path_layer_and_cause(site: Client) -> None:
     by_cause = site.ask(f"/images/{APP_REF}/waste?by=cause&limit=1")
     assert [row["key"] for row in by_cause["rows"]] == ["rewritten"] and by_cause["next"] == "1"
     assert [row["key"] for row in site.ask(f"/images/{APP_REF}/waste?by=cause&limit=1&after=1")["rows"]] == ["deleted"]
+
+
+def test_what_one_should_know_is_told(engine: Engine) -> None:
+    loaded(engine, "app:1", {"bin/su": file(b"s", 0o4755), "root/.npmrc": b"token"}, {"root/.wh..npmrc": b""})
+    with served(engine) as client:
+        found = client.ask("/images/app:1/findings?limit=1")
+        assert (found["total"], found["next"]) == (2, "1")
+        rows = found["rows"] + client.ask("/images/app:1/findings?after=1")["rows"]
+        assert [(row["concern"], row["path"], row["layer"]) for row in rows] == [
+            ("setuid", "/bin/su", 1), ("stored-secret", "/root/.npmrc", 1)]  # fmt: skip
 
 
 def test_labels_lead_somewhere(site: Client) -> None:

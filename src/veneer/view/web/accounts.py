@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from veneer.analysis.waste import Waste
+    from veneer.engine.looking.findings import Finding
     from veneer.engine.looking.origins import Label
     from veneer.engine.looking.subject import Subject
     from veneer.store.images import Image
@@ -68,6 +69,26 @@ def _waste(row: Waste) -> Json:
         "remedy": "; ".join(remedy((cause,)) for cause in row.causes) if isinstance(row.key, bytes)
         else remedy(row.causes),
     }  # fmt: skip
+
+
+def noteworthy(looked: Looked, query: Query) -> Json:
+    """What somebody who looks at the image should be told, a page of it.  Raises BadQuery."""
+    from veneer.engine.looking.findings import findings
+
+    found = looked.kept("findings", lambda: findings(looked.subject))
+    return findings_document(found, page_of(query.text("after")), query.limit())
+
+
+def findings_document(found: Sequence[Finding], first: int, limit: int) -> Json:
+    """The same, `limit` of them from `first` on."""
+    shown = found[first : first + limit]
+    following = first + len(shown)
+    rows = [
+        words.path_document(each.path)
+        | {"concern": each.concern.value, "layer": each.layer + 1, "bytes": each.bytes, "detail": each.detail}
+        for each in shown
+    ]
+    return {"total": len(found), "rows": rows, "next": str(following) if following < len(found) else None}
 
 
 # -- labels ---------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ OF_IMAGE: dict[str, tuple[OfImage, bool]] = {
     "/rollup": (lambda subjects, looked, ref, query: trees.rollup(looked, query), True),
     "/history": (lambda subjects, looked, ref, query: trees.history(looked, query), True),
     "/waste": (lambda subjects, looked, ref, query: accounts.waste(looked, query), True),
+    "/findings": (lambda subjects, looked, ref, query: accounts.noteworthy(looked, query), True),
     "/labels": (lambda subjects, looked, ref, query: accounts.labels(subjects, looked), False),
     "/tags": (lambda subjects, looked, ref, query: accounts.tags(subjects, looked), False),
     "/dockerfile": (lambda subjects, looked, ref, query: accounts.dockerfile(subjects, looked), False),

@@ -6,7 +6,8 @@ The piece is gzip of UTF-8 JSON, an object:
     veneer   the version that wrote it
     least    0: every path is here; else what stores less than so many bytes is folded into its directory
     image    as GET /api/v1/images/REF has it; `labels` as .../labels (without "identical"), `waste` an object with the
-             answers of .../waste?by=path, layer and cause, at most MOST_WASTE rows each; `diffs` a list with the
+             answers of .../waste?by=path, layer and cause, at most MOST_WASTE rows each; `findings` as
+             .../findings has it, at most MOST_FINDINGS rows; `diffs` a list with the
              answers of .../diff in both modes for what it is compared with, at most MOST_DIFFERENT files each
     paths    columns, one item for each path, sorted by path components, a directory before what is in it; the first is
              the root:
@@ -65,6 +66,7 @@ LIMIT = 10_000_000
 """Bytes, where nobody says otherwise."""
 MOST_WASTE = 500
 MOST_DIFFERENT = 2000
+MOST_FINDINGS = 1000
 _LETTERS = {
     Kind.REGULAR: "f", Kind.DIRECTORY: "d", Kind.SYMLINK: "l", Kind.HARDLINK: "h", Kind.CHARACTER: "c",
     Kind.BLOCK: "b", Kind.FIFO: "p",
@@ -96,6 +98,7 @@ def embed(
 
 
 def _head(subject: Subject, base: StandsOn | None, shared: Sequence[SharedWith]) -> Json:
+    from veneer.engine.looking.findings import findings
     from veneer.engine.looking.origins import SharedWith, labels
 
     alone = [SharedWith("", 0)] * len(subject.origins)
@@ -105,6 +108,7 @@ def _head(subject: Subject, base: StandsOn | None, shared: Sequence[SharedWith])
         "image": images.told(subject, subject.name, base=base, shared=shared or alone),
         "labels": accounts.labels_document(said),
         "waste": {by: accounts.ledger(subject, by, 0, MOST_WASTE) for by in ("path", "layer", "cause")},
+        "findings": accounts.findings_document(findings(subject), 0, MOST_FINDINGS),
     }  # fmt: skip
 
 
