@@ -165,8 +165,10 @@ def _tree(shared: Shared) -> Iterator[Node]:
             pending.append((beneath + ("└── " if last else "├── "), beneath + ("    " if last else "│   "), each))
 
 
-def _names(image: Image) -> str:
-    names = [reference.familiar for reference in image.references]
+def _names(image: Image, *, truncate: bool = False) -> str:
+    """`truncate` leaves out names by digest, where there are others."""
+    tags = [reference.familiar for reference in image.references if reference.digest is None]
+    names = tags if tags and truncate else [reference.familiar for reference in image.references]
     return f"{image.id.short} {', '.join(names)}" if names else image.id.short
 
 
@@ -180,7 +182,7 @@ def run_shared(app: App, given: Parsed) -> None:
     for node in _tree(shared):
         if node.branch is None:
             assert node.image is not None
-            lines.append([node.prefix + harmless(_names(node.image)), "", "", "", ""])
+            lines.append([node.prefix + harmless(_names(node.image, truncate=truncate)), "", "", "", ""])
             continue
         branch = node.branch
         if not branch.layers:
