@@ -15,6 +15,7 @@ from benchmarks.growth import growth
 from benchmarks.journeys import journeys
 from benchmarks.looking import looking
 from benchmarks.metadata import metadata
+from benchmarks.peeling import peeling, peeling_table
 from benchmarks.tools import TOOLS, Tool
 from benchmarks.viewing import viewing, viewing_table
 
@@ -53,7 +54,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often each journey is measured (3)")
     parser.add_argument(
         "--parts",
-        default="journeys,builds,containers,metadata,looking,viewing,growth",
+        default="journeys,builds,containers,metadata,looking,viewing,peeling,growth",
         help="which tables (all)",
     )
     parser.add_argument("--tools", default="", help="only these, e.g. veneer,floor (all there are)")
@@ -97,6 +98,8 @@ def main() -> None:
         sections["Looking into an image"] = report.looking_table(looking(chosen.work, chosen.rounds, big))
     if "viewing" in parts:
         sections["Looking with a browser"] = viewing_table(viewing(chosen.work, chosen.rounds))
+    if "peeling" in parts:
+        sections["Looking in a terminal"] = peeling_table(peeling(chosen.work, chosen.rounds))
     if "growth" in parts:
         points = growth(work, chosen.growth_layers, chosen.growth_files, chosen.growth_bytes)
         sections["How a pull grows"] = report.growth_table(points)

@@ -28,7 +28,7 @@ class Ledger:
         self.tab = TABS[0]
         self.cause: Cause | None = None
         self.maker: int | None = None
-        self._known: dict[tuple[str, Cause | None, int | None], list[Waste]] = {}
+        self._known = peel.wastes
 
     def _losses(self) -> Iterable[Loss]:
         for loss in self.peel.subject.account.losses:
@@ -42,6 +42,11 @@ class Ledger:
             group = {"cause": waste.by_cause, "layer": waste.by_maker, "path": waste.by_path}[self.tab]
             self._known[key] = group(self._losses())
         return self._known[key]
+
+    def ahead(self) -> None:
+        """Find the rows of all tabs before somebody asks."""
+        for self.tab in reversed(TABS):
+            self.rows()
 
     def turn(self) -> None:
         """To the next tab, of all waste."""

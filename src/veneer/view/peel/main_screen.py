@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -12,11 +12,15 @@ from textual.events import Resize
 from veneer.view.peel import panes
 from veneer.view.peel.base import PeelScreen
 from veneer.view.peel.file_actions import FileActions
+from veneer.view.peel.ledger import Ledger
 from veneer.view.peel.lines import Pane, Words
 from veneer.view.peel.model import Told
 from veneer.view.peel.panes import LayerRow
 from veneer.view.peel.spans import Spans
 from veneer.view.peel.tree import Row
+
+if TYPE_CHECKING:
+    from veneer.engine.looking.origins import SharedWith, StandsOn
 
 PANES = ("layers", "files", "layer", "history")
 NAMES = ("Layers", "Files", "Layer", "History")
@@ -92,13 +96,17 @@ class Main(FileActions, PeelScreen):
     def _weighed(self, _: object) -> None:
         gc.freeze()
         self.update()
-        around, subject = self.peel_app.around, self.peel.subject
-        self.in_background(
-            lambda: (around.stands_on(subject), tuple(around.shared_with(subject))), self._placed, "base"
-        )
+        self.in_background(self._place, self._placed, "base")
 
-    def _placed(self, found: object) -> None:
-        self.peel.base, self.peel.shared = found  # type: ignore[misc]
+    def _place(self) -> tuple[StandsOn | None, tuple[SharedWith, ...]]:
+        """In a thread: what others have of it; and what the ledger will be asked for."""
+        around, subject = self.peel_app.around, self.peel.subject
+        found = around.stands_on(subject), tuple(around.shared_with(subject))
+        Ledger(self.peel).ahead()
+        return found
+
+    def _placed(self, found: tuple[StandsOn | None, tuple[SharedWith, ...]]) -> None:
+        self.peel.base, self.peel.shared = found
         self.update()
 
     def _tell_news(self) -> None:

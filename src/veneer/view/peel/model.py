@@ -17,8 +17,9 @@ from veneer.view.peel.tree import Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from veneer.analysis.copies import Copy
+    from veneer.analysis.copies import Cause, Copy
     from veneer.analysis.events import Event
+    from veneer.analysis.waste import Waste
     from veneer.engine.looking.origins import SharedWith, StandsOn
 
 THIS, ALL, RANGE = "this", "all", "range"
@@ -50,6 +51,8 @@ class Peel:
         self.weighed = False
         self.base: StandsOn | None = None
         self.shared: tuple[SharedWith, ...] = ()
+        self.wastes: dict[tuple[str, Cause | None, int | None], list[Waste]] = {}
+        """The rows of the waste ledger that are known."""
         self.path = b""
         """The path the cursor is on."""
 
