@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 
 _JOB_ITEMS = 128
 _JOB_BYTES = BUFFER
-_TOLD_BYTES = 32 << 20
+_TOLD_BYTES = 256 << 20
+"""Who is told has the disk begin, and until it has what is there, whoever makes files waits now and then: not often."""
 _NOTHING = bytes(32)
 
 
