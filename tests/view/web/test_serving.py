@@ -52,6 +52,35 @@ def test_it_says_where_it_is_and_ends_when_told(tmp_path: Path, number: signal.S
         assert (process.returncode, out, err) == (0, "", "")
 
 
+ENDLESS = """
+import sys, time
+from veneer.view.web import images
+images.image_list = lambda *_: (print("asked", flush=True), time.sleep(600))
+from veneer.cli.main import main
+main()
+"""
+
+
+def test_told_twice_it_waits_for_nobody(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", ENDLESS, "--root", str(tmp_path / "root"), "serve", "--port", "0"]
+    process = subprocess.Popen(words, text=True, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        found = re.search(r":(\d+)/$", process.stdout.readline().strip())
+        assert found
+        with socket.create_connection(("127.0.0.1", int(found[1])), timeout=60) as connection:
+            connection.sendall(b"GET /api/v1/images HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert process.stdout.readline() == "asked\n"
+            process.send_signal(signal.SIGINT)
+            while connection.recv(1024):
+                pass  # it lets go of us, and waits for its thread
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == -signal.SIGINT
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_others_are_warned_of_and_named(tmp_path: Path) -> None:
     with command(tmp_path / "root", "--host", "0.0.0.0", "--allow-host", "veneer.lan") as (process, line):
         found = re.search(r"http://localhost:(\d+)/", line)

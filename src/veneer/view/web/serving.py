@@ -31,6 +31,7 @@ IDLE_SECONDS = 30.0
 LEAVE_SECONDS = 2.0
 """How long answers that are being sent are waited for at the end."""
 _BACKLOG = 64
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 class PortInUse(Conflict):
@@ -92,6 +93,7 @@ def serve(
 ) -> None:  # fmt: skip
     """Show the images of `engine` at that address until SIGINT or SIGTERM; `ready` is told its URL once it answers.
 
+    A second signal ends the process at once, whatever is being answered.
     Port 0 takes any that is free; `allowed` are further names that the server answers to, `guests` images from
     elsewhere by what they are called here, open until this returns.  Raises what `bound` raises.
     """
@@ -106,8 +108,15 @@ def serve(
 async def _served(listening: socket.socket, app: web.Application, ready: Callable[[str], None]) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
+
+    def told() -> None:
+        ended.set()
+        for number in _ENDING:  # who tells it twice does not want to wait for questions that are being answered
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in _ENDING:
+        loop.add_signal_handler(number, told)
     async with running(listening, app):
         ready(url_of(listening))
         await ended.wait()
