@@ -16,6 +16,7 @@ from tests.support.served import Client, served
 from tests.view.browser import samples
 from tests.view.browser.visit import Visit, launched
 from veneer.config import Config
+from veneer.engine.containers.creating import ContainerRequest
 from veneer.engine.engine import Engine
 
 if TYPE_CHECKING:
@@ -32,11 +33,12 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """The shop's images and a hostile one."""
+    """The shop's images, a hostile one, and a container."""
     folder = tmp_path_factory.mktemp("shop")
     with Engine(Config(root=folder / "root", docker_config=folder / "config.json", durability="none")) as engine:
         samples.fill(engine)
         samples.fill_hostile(engine)
+        engine.containers.create(ContainerRequest("shop/web:2.4", {"Cmd": ["true"]}, name="box"))
         yield engine
 
 

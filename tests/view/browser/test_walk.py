@@ -28,7 +28,8 @@ def test_images_are_filtered_chosen_and_compared(visit: Visit) -> None:
     page.keyboard.press("Tab")
     assert page.evaluate("() => document.activeElement.type") == "search"
     page.keyboard.type("shop/")
-    expect(visit.role("row")).to_have_count(5)
+    rows = visit.role("region", "Images").get_by_role("row")
+    expect(rows).to_have_count(5)
     assert visit.here == "/?q=shop/"
     for name in ("Choose shop/api:2.4", "Choose shop/web:2.4"):
         visit.role("checkbox", name).focus()
@@ -41,8 +42,18 @@ def test_images_are_filtered_chosen_and_compared(visit: Visit) -> None:
     assert visit.here == "/?q=shop/"
     expect(visit.role("checkbox", checked=True)).to_have_count(2)
     visit.role("button", "Stored").press("Enter")
-    expect(visit.role("row").nth(1)).to_contain_text("shop/api:2.4")
+    expect(rows.nth(1)).to_contain_text("shop/api:2.4")
     assert visit.role("columnheader", "Stored").get_attribute("aria-sort") == "descending"
+
+
+def test_what_a_container_wrote_is_one_more_layer(visit: Visit) -> None:
+    visit.open("/")
+    visit.role("region", "All containers").get_by_role("link", name="box").press("Enter")
+    visit.settled()
+    assert visit.here == "/i/container:box"
+    assert values(visit, "At") == ["1", "7", "7"]
+    expect(visit.role("link", "shop/web:2.4")).to_be_visible()
+    expect(visit.role("navigation", "Views of the image").get_by_role("link")).to_have_count(4)
 
 
 def test_two_ends_of_the_slider_peel_an_image(visit: Visit) -> None:

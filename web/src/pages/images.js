@@ -50,7 +50,7 @@ function containers(app) {
   const all = app.asked.get('containers', () => app.source.containers()).value ?? [];
   if (!all.length) return nothing;
   return html`<section class="card" aria-labelledby="containers-title"><h2 id="containers-title">Containers</h2>
-    <div class="scroll" tabindex="0" role="region" aria-label="Containers"><table class="images"><thead><tr><th scope="col">Name</th><th scope="col">Container ID</th><th scope="col">Image</th><th scope="col">Created</th></tr></thead>
+    <div class="scroll" tabindex="0" role="region" aria-label="All containers"><table class="images"><thead><tr><th scope="col">Name</th><th scope="col">Container ID</th><th scope="col">Image</th><th scope="col">Created</th></tr></thead>
     <tbody>${all.map((each) => html`<tr><th scope="row"><a class="name" href=${app.router.href('image', each.ref)}><bdi>${shown(each.name)}</bdi></a></th>
       <td><code>${short(each.id)}</code></td><td><bdi>${shown(each.image)}</bdi></td><td title=${each.created}>${ago(each.created)}</td></tr>`)}</tbody></table></div></section>`;
 }
