@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import json
 import os
 import pkgutil
 import re
@@ -137,6 +138,7 @@ def test_every_dependency_is_explained() -> None:
     project = tomllib.loads((HOME / "pyproject.toml").read_text())
     wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
     names = {re.match(r"[\w.-]+", line)[0] for line in wanted}  # type: ignore[index]
+    names |= set(json.loads((HOME / "web" / "package.json").read_text())["dependencies"])
     listed = set(re.findall(r"^\| `([\w.-]+)` \|", (HOME / "docs" / "dependencies.md").read_text(), re.M))
     assert listed == names
 
