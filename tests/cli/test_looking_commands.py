@@ -28,13 +28,23 @@ APP = image(BASE, MIDDLE, TOP, history=ROWS, config=CONFIG)
 LOOKS = ("layers", "tree", "waste", "base", "labels", "explain")
 
 
-@pytest.fixture
-def app(veneer: Veneer, tmp_path: Path) -> Veneer:
-    """A store with demo/base:1 and demo/app:1, which has two layers more."""
-    archive = tmp_path / "both.tar"
-    archive.write_bytes(docker_archive((image(BASE, history=ROWS[:1]), ["demo/base:1"]), (APP, ["demo/app:1"])))
-    assert veneer("load", "-i", str(archive)).code == 0
+def filled(veneer: Veneer) -> Veneer:
+    """With demo/base:1 and demo/app:1, which has two layers more."""
+    archive = docker_archive((image(BASE, history=ROWS[:1]), ["demo/base:1"]), (APP, ["demo/app:1"]))
+    assert veneer("--durability", "none", "load", stdin=archive).code == 0
     return veneer
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Veneer:
+    """A store that no test changes."""
+    return filled(Veneer(tmp_path_factory.mktemp("looked") / "root"))
+
+
+@pytest.fixture
+def own(veneer: Veneer) -> Veneer:
+    """The same for a test that changes it."""
+    return filled(veneer)
 
 
 def cells(text: str) -> list[list[str]]:
@@ -260,20 +270,20 @@ def test_archives_and_registries_are_looked_at_as_the_store_is(app: Veneer, tmp_
 
 
 @pytest.fixture
-def web(app: Veneer, tmp_path: Path) -> Veneer:
+def web(own: Veneer, tmp_path: Path) -> Veneer:
     """A container of demo/app:1, called web, that has written."""
     from veneer.drivers.mount import mounted
     from veneer.engine.containers.creating import ContainerRequest
     from veneer.engine.engine import open_engine
 
-    with open_engine(app.root) as engine:
+    with open_engine(own.root) as engine:
         container = engine.containers.create(ContainerRequest("demo/app:1", name="web"))
         target = tmp_path / "tree"
         target.mkdir()
         with mounted(engine.store.containers.mounts(container), target):
             (target / "etc/os").unlink()
             (target / "etc/log").write_bytes(b"l" * 400)
-    return app
+    return own
 
 
 @pytest.mark.usefixtures("root_only")
@@ -321,23 +331,23 @@ def test_cost_tells_what_paths_and_layers_take(app: Veneer) -> None:
     assert "/nothing is in no layer of demo/app:1" in app("image", "cost", "demo/app:1", "/nothing").err
 
 
-def test_tags_and_identical_images(app: Veneer, tmp_path: Path) -> None:
-    app("tag", "demo/app:1", "demo/app:1.2")
+def test_tags_and_identical_images(own: Veneer) -> None:
+    own("tag", "demo/app:1", "demo/app:1.2")
     other = docker_archive((image(BASE, MIDDLE, TOP, config={"Cmd": ["else"]}), ["demo/other:1"]))
-    assert app("load", stdin=other).code == 0
-    shown = cells(app("image", "tags", "demo/app").text)
+    assert own("load", stdin=other).code == 0
+    shown = cells(own("image", "tags", "demo/app").text)
     assert shown[0][:2] == ["TAGS", "DIGEST"] and shown[1][:2] == ["1.2,", "1"]
-    assert app("image", "tags", "-q", "demo/app").text == "1.2\n"
-    assert "no image here has a name in demo/nothing" in app("image", "tags", "demo/nothing").err
-    assert [(each[0], each[2]) for each in cells(app("image", "identical", "demo/app:1").text)[1:]] == [
+    assert own("image", "tags", "-q", "demo/app").text == "1.2\n"
+    assert "no image here has a name in demo/nothing" in own("image", "tags", "demo/nothing").err
+    assert [(each[0], each[2]) for each in cells(own("image", "identical", "demo/app:1").text)[1:]] == [
         ("demo/other:1", "layers"),
     ]  # fmt: skip
     with Registry() as registry:
         for tag in ("1.9", "1.10"):
             registry.add(f"far/app:{tag}", APP)
         words = ["--insecure-registry", registry.host, "image", "tags", "--remote"]
-        assert cells(app(*words, f"{registry.host}/far/app").text)[1][:2] == ["1.10,", "1.9"]
-        assert "... 1 tags more" in app(*words, "--limit", "1", f"{registry.host}/far/app").text
+        assert cells(own(*words, f"{registry.host}/far/app").text)[1][:2] == ["1.10,", "1.9"]
+        assert "... 1 tags more" in own(*words, "--limit", "1", f"{registry.host}/far/app").text
 
 
 def test_labels_lead_somewhere(veneer: Veneer, tmp_path: Path) -> None:
