@@ -89,7 +89,7 @@ async def test_images_stand_beside_each_other_sharing_layers(peel_engine: Engine
         assert "4 images: one box for a shared layer" in it.text
         assert "shop:1 up to layer 4" in it.text
         assert re.search(r"▶A COPY \. /opt +2.22kB", it.text)
-        assert "12.3MB" not in it.text and re.search(r"with 6 layers: \S+ saved \(\d+%\)", it.text)
+        assert "12.3MB" not in it.text and re.search(r"in 6 layers: \S+ \(\d+%\) saved", it.text)
         await it.press("down", "down", "down", "down")
         assert it.pane("journal").border_title == "shop:1 up to layer 1"
         assert re.search(r"▶A ADD layer 0 +3.1MB", it.text), "the base is one box"

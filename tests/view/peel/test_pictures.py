@@ -15,7 +15,8 @@ from veneer.view.peel.grid import HEAD, Column, Wall
 from veneer.view.peel.icicle import LEAST, layout
 from veneer.view.peel.kept import Kept
 from veneer.view.peel.model import Peel
-from veneer.view.peel.spans import text_of
+from veneer.view.peel.spans import MEANINGS, text_of
+from veneer.view.peel.themes import Palette
 
 
 @pytest.mark.parametrize("room", [20, 78, 198])
@@ -109,3 +110,23 @@ def test_news_of_downloads_are_one_line_and_stop_the_work_when_it_is_over() -> N
     news.over = True
     with pytest.raises(Cancelled):
         news(Report("a", "Downloading", 60, 100))
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of #rrggbb, as WCAG defines it."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize(("name", "least"), [("dark", 4.5), ("light", 4.5), ("contrast", 7.0)])
+def test_every_meaning_can_be_read_on_every_ground(name: str, least: float) -> None:
+    palette = Palette(name)
+    for ground in (palette.pane, palette.words, palette.pane + palette.cursor):
+        for meaning in ("", *MEANINGS):
+            style = palette.style(ground, meaning)
+            assert style.color is not None and style.bgcolor is not None
+            one, other = sorted((luminance(style.color.name), luminance(style.bgcolor.name)))
+            assert (other + 0.05) / (one + 0.05) >= least, f"{meaning!r} on {style.bgcolor.name}"
+            plain = not meaning or meaning in ("strong", "range", "bar")
+            assert plain or ground is not palette.pane or style != ground, f"{meaning!r} is seen to mean something"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 HEAD = 3
 """Lines above the wall: names, sizes, a gap."""
-LEAST_ROWS = 4
+LEAST_ROWS = 2
 """Lines that the heaviest image has at least: where there is less room, one scrolls."""
 NARROWEST = 16
 """Cells of a column, border included."""
@@ -161,8 +161,8 @@ class Wall:
     def summary(self) -> str:
         sums = self.totals
         share = f" ({100 * sums.saved / sums.unshared:.0f}%)" if sums.unshared else ""
-        return (f"{size(sums.unshared)} if nothing were shared, {size(sums.disk)} with {sums.layers} layers: "
-                f"{size(sums.saved)} saved{share}; the largest has {size(sums.largest)}")  # fmt: skip
+        return (f"{size(sums.unshared)} unshared, {size(sums.disk)} in {sums.layers} layers: {size(sums.saved)}{share} "
+                f"saved; the largest layer has {size(sums.largest)}")  # fmt: skip
 
 
 def _height(size: int, unit: float) -> int:

@@ -43,6 +43,17 @@ def theme(name: str) -> Theme:
     )  # fmt: skip
 
 
+def contrast(style: Style) -> float:
+    """How well a style's text can be read on its ground: 1 (not at all) to 21, as WCAG defines it."""
+    lights = []
+    for colour in (style.color, style.bgcolor):
+        assert colour is not None
+        parts = [part / 255 for part in colour.get_truecolor()]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        lights.append(0.2126 * red + 0.7152 * green + 0.0722 * blue)
+    return (max(lights) + 0.05) / (min(lights) + 0.05)
+
+
 class Palette:
     """The styles of a theme.  `pane` and `words`: of plain text in a pane, and in the lines around the panes."""
 
@@ -56,14 +67,15 @@ class Palette:
             "": Style(), "strong": Style(bold=True), "here": Style(color=colours["here"], bold=True, reverse=True),
             "match": Style(color=colours["match"], bold=True, underline=True),
         }  # fmt: skip
+        self._least = 7.0 if name == "contrast" else 4.5  # what WCAG asks for, as AAA and AA
         self._known: dict[tuple[Style, str], Style] = {}
 
     def style(self, base: Style, meaning: str) -> Style:
-        """Text of a meaning on a base; on the cursor's ground, what could not be read there is as the cursor's text."""
+        """Text of a meaning on a base; what could not be read there has the base's colour."""
         known = self._known.get((base, meaning))
         if known is None:
             known = base + self._meanings[meaning]
-            if known.color == base.bgcolor:
-                known = base
+            if contrast(known) < self._least:
+                known += Style(color=base.color)
             self._known[base, meaning] = known
         return known
