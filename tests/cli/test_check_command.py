@@ -100,6 +100,15 @@ def test_every_format_says_the_same_and_survives_hostile_names(app: Veneer) -> N
     assert all(line.count("|") - line.count("\\|") in (0, 4, 5) for line in table)
 
 
+def test_sarifs_place_is_an_address(app: Veneer) -> None:
+    Path("our rules%.toml").write_text("[check]\nmax-waste = 5\n")
+    found = json.loads(app("check", "--rules", "our rules%.toml", "--format", "sarif", "demo/app:1").text)
+    [result] = found["runs"][0]["results"]
+    place = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    assert (place, result["level"], found["version"]) == ("our%20rules%25.toml", "error", "2.1.0")
+    assert {each["id"] for each in found["runs"][0]["tool"]["driver"]["rules"]} == {result["ruleId"]}
+
+
 def test_an_archive_is_checked_without_a_store(app: Veneer, tmp_path: Path) -> None:
     archive = tmp_path / "one.tar"
     archive.write_bytes(docker_archive((APP, ["demo/app:1"])))

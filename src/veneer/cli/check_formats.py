@@ -158,10 +158,12 @@ def junit(found: Judgement, file: str) -> str:
 def sarif(found: Judgement, file: str) -> str:
     """For code scanning; the place is the file with the rules, for an image has no lines."""
     from json import dumps
+    from urllib.parse import quote
 
     from veneer import __version__
 
-    place = {"physicalLocation": {"artifactLocation": {"uri": file or "Dockerfile"}, "region": {"startLine": 1}}}
+    where = quote(file.encode("utf-8", "surrogateescape")) or "Dockerfile"
+    place = {"physicalLocation": {"artifactLocation": {"uri": where}, "region": {"startLine": 1}}}
     results = []
     for verdict in _failed(found):
         said = f"{found.figures.image}: {verdict.rule}: limit {verdict.limit}, found {verdict.found}"
