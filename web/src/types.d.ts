@@ -133,6 +133,8 @@ interface WasteRow {
 
 interface Wasted { by: string; total: number; stored: number; rows: WasteRow[]; next: string | null }
 
+interface Findings { total: number; rows: { path: string; concern: string; layer: number; bytes: number; detail: string }[]; next: string | null }
+
 interface Labels {
   labels: { key: string; value: string; source: string }[];
   missing: string[];
@@ -218,6 +220,7 @@ interface DataSource {
   rollup(ref: string, query: Query): Promise<Rolled>;
   history(ref: string, path: string): Promise<PathHistory>;
   waste(ref: string, by: string, after?: string): Promise<Wasted>;
+  findings(ref: string, after?: string): Promise<Findings>;
   labels(ref: string): Promise<Labels>;
   tags(ref: string): Promise<{ groups: TagGroup[] }>;
   dockerfile(ref: string): Promise<Dockerfile>;

@@ -268,6 +268,7 @@ def fill_hostile(engine: Engine) -> None:
         "h/second": hardlink("h/first"),
         "h/third": hardlink("h/first"),
     }
+    names |= {"etc/<script>pwned=1.key": b"-", "etc/su\u202e": file(b"s", 0o4755), "etc/open": file(b"o", 0o666)}
     _above(names, DEEP, 0)
     names[DEEP] = b"here"
     names |= {"many": directory()} | {f"many/{number:04}": b"" for number in range(500)}

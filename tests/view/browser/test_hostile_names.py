@@ -9,6 +9,7 @@ from tests.view.browser.visit import NARROW, WIDE, Visit
 
 PAGES = [
     "/i/evil:1", "/i/evil:1?path=/d&map=treemap", "/i/evil:1?path=/d&map=sunburst", "/i/evil:1?tab=waste",
+    "/i/evil:1?tab=findings",
     "/i/evil:1?tab=dockerfile", "/i/evil:1?tab=labels", "/i/evil:1?tab=tags", "/i/evil:1?tab=badges",
     "/compare?images=evil:1,debian:12-slim&files=yes", "/history?image=evil:1&path=/etc/motd&old=1&new=2",
     f"/history?image=evil:1&path=/{DEEP}", f"/i/evil:1?tab=tree&path=/{DEEP.rpartition('/')[0]}&file=/{DEEP}",

@@ -20,6 +20,7 @@ PAGES = {
     "files": (f"{API}?tab=tree&path=/app/shop&sort=name", "shop/api:2.4"),
     "waste": (f"{API}?tab=waste", "shop/api:2.4"),
     "waste-by-layer": (f"{API}?tab=waste&by=layer", "shop/api:2.4"),
+    "findings": (f"{API}?tab=findings", "shop/api:2.4"),
     "dockerfile": (f"{API}?tab=dockerfile", "shop/api:2.4"),
     "labels": (f"{API}?tab=labels", "shop/api:2.4"),
     "tags": (f"{API}?tab=tags", "shop/api:2.4"),

@@ -97,6 +97,7 @@ def test_it_tells_the_same_as_the_server(reader: Visit, visit: Visit) -> None:
     asked = (
         "?tab=tree&path=/h", "?tab=tree&path=/h&at=1", "?tab=tree&path=/h&since=1&show=D", "?tab=tree&path=/d",
         "?tab=tree&path=/etc&since=1", "?path=/&map=treemap", "?tab=waste", "?tab=waste&by=cause&from=1&to=2",
+        "?tab=findings",
     )  # fmt: skip
     reader.open("several.html")
     visit.open("/")
@@ -104,7 +105,13 @@ def test_it_tells_the_same_as_the_server(reader: Visit, visit: Visit) -> None:
         reader.page.evaluate("query => { location.hash = `/i/evil:1${query}`; }", query)
         reader.settled()
         visit.turn(f"/i/evil:1{query}")
-        for what in ("#files", ".ledger", "svg.map", "[aria-labelledby=squash-title] .verdict"):
+        for what in (
+            "#files",
+            ".ledger",
+            "[aria-label=Findings]",
+            "svg.map",
+            "[aria-labelledby=squash-title] .verdict",
+        ):
             told = [each.page.locator(what).all_text_contents() for each in (reader, visit)]
             assert told[0] == told[1], f"{query} {what}"
 

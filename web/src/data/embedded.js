@@ -3,7 +3,7 @@
 import {Refused} from './fetch.js';
 import {Table} from './table.js';
 
-/** @typedef {import('./table.js').Columns & {format: number, least: number, image: Image, labels: Labels, waste: Record<string, Wasted>, diffs: Difference[]}} Document */
+/** @typedef {import('./table.js').Columns & {format: number, least: number, image: Image, labels: Labels, waste: Record<string, Wasted>, diffs: Difference[], findings: Findings}} Document */
 
 /** @param {string} packed base64 of gzip of JSON */
 async function unpacked(packed) {
@@ -142,6 +142,11 @@ export class EmbeddedSource {
   /** @param {string} ref @param {string} by */
   async waste(ref, by) {
     return this.#of(ref).document.waste[by];
+  }
+
+  /** @param {string} ref */
+  async findings(ref) {
+    return {...this.#of(ref).document.findings, next: null};
   }
 
   /** @param {string} ref */

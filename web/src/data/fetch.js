@@ -93,6 +93,11 @@ export class FetchSource {
     return this.#ask(this.#image(ref, '/waste'), {by, after});
   }
 
+  /** @param {string} ref @param {string} [after] */
+  findings(ref, after) {
+    return this.#ask(this.#image(ref, '/findings'), {after});
+  }
+
   /** @param {string} ref */
   labels(ref) {
     return this.#ask(this.#image(ref, '/labels'));

@@ -5,6 +5,7 @@ import {awaited} from '../parts/trouble.js';
 import {ago, counted, day, percent, short, shown, size} from '../words.js';
 import {badges} from './badges.js';
 import {dockerfile} from './dockerfile.js';
+import {findings} from './findings.js';
 import {labels} from './labels.js';
 import {layers} from './layers.js';
 import {tags} from './tags.js';
@@ -15,6 +16,7 @@ const TABS = [
   ['map', 'Layers', (app, image) => layers(app, image, true)],
   ['tree', 'Files', (app, image) => layers(app, image, false)],
   ['waste', 'Waste', waste],
+  ['findings', 'Findings', findings],
   ['dockerfile', 'Dockerfile', dockerfile],
   ['labels', 'Labels', labels],
   ['tags', 'Tags', tags],

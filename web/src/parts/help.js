@@ -8,7 +8,7 @@ const TABLE = [
   ]],
   ['An image', [
     ['← →', 'on the slider: one layer less, one more'], ['[ ]', 'since one layer earlier, later'], ['a', 'all layers, or only the topmost shown'],
-    ['p', 'play: peel from the base up'], ['1 … 7', 'the tabs'],
+    ['p', 'play: peel from the base up'], ['1 … 8', 'the tabs'],
     ['A M P D O', 'in the table: show or leave out a state'], ['s', 'sort by the next column'], ['m', 'icicle, treemap, sunburst'],
   ]],
   ['Table of files', [
