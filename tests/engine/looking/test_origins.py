@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
+import pytest
+
 from tests.support.finished import loaded, row
 from veneer.engine.engine import Engine
 from veneer.engine.looking import differences
@@ -100,7 +102,9 @@ def test_rows_with_other_times_differ_only_strictly(engine: Engine) -> None:
         assert differences.history(one, two, semantic=True) == []
 
 
-def test_findings_name_file_and_layer(engine: Engine) -> None:
+@pytest.mark.parametrize("looked_up", [0, 1000])
+def test_findings_name_file_and_layer(engine: Engine, monkeypatch: pytest.MonkeyPatch, looked_up: int) -> None:
+    monkeypatch.setattr("veneer.engine.looking.findings._MOST_LOOKED_UP", looked_up)
     loaded(
         engine, "app:1",
         {"bin/su": file(b"s", 0o4755), "bin/wall": file(b"w", 0o2755), "srv/open": file(b"o", 0o666),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from veneer.analysis.copies import NEVER
 from veneer.analysis.events import matching
@@ -15,6 +15,10 @@ from veneer.analysis.table import Table
 from veneer.changeset.entry import Kind
 from veneer.engine.looking.subject import Subject
 from veneer.values import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from veneer.changeset.index import LayerIndex
 
 _SETUID, _SETGID, _STICKY, _WORLD = 0o4000, 0o2000, 0o1000, 0o002
 _SECRET = re.compile(
@@ -38,6 +42,8 @@ _LEFT_OVERS = (
     (b"usr/share/doc", "documentation"),
     (b"usr/share/man", "manual pages"),
 )
+_MOST_LOOKED_UP = 1000
+"""Of more paths than that it takes less time to go through the whole tree."""
 LEAST_LEFT_OVER = 1_000_000
 """Bytes from which left-overs are worth a line."""
 
@@ -76,26 +82,36 @@ def findings(subject: Subject) -> list[Finding]:
 
 
 def _by_mode(table: Table) -> Iterator[Finding]:
+    found: dict[tuple[int, int], Concern] = {}
     for layer, index in enumerate(table.indexes):
         for number, meta in enumerate(index.metas):
-            if not meta & (_SETUID | _SETGID | _WORLD):
-                continue
-            kind = index.kind(number)
-            concern = None
-            if kind is Kind.REGULAR and meta & _SETUID:
-                concern = Concern.SETUID
-            elif kind is Kind.REGULAR and meta & _SETGID:
-                concern = Concern.SETGID
-            elif meta & _WORLD and (
-                kind is Kind.REGULAR or (kind is Kind.DIRECTORY and not meta & _STICKY and not index.is_implied(number))
-            ):
-                concern = Concern.WORLD_WRITABLE
-            if concern is None:
-                continue
-            path = index.path(number)
-            copies, _ = table.find(path)
-            if any(copy.layer == layer and copy.number == number and copy.ended == NEVER for copy in copies):
-                yield Finding(concern, path, layer, index.sizes[number])
+            if meta & (_SETUID | _SETGID | _WORLD) and (concern := _concern(index, number, meta)) is not None:
+                found[layer, number] = concern
+    for key, path in _seen(table, found):
+        layer, number = key
+        yield Finding(found[key], path, layer, table.indexes[layer].sizes[number])
+
+
+def _concern(index: LayerIndex, number: int, meta: int) -> Concern | None:
+    kind = index.kind(number)
+    if kind is Kind.REGULAR and meta & _SETUID:
+        return Concern.SETUID
+    if kind is Kind.REGULAR and meta & _SETGID:
+        return Concern.SETGID
+    directory = kind is Kind.DIRECTORY and not meta & _STICKY and not index.is_implied(number)
+    return Concern.WORLD_WRITABLE if meta & _WORLD and (kind is Kind.REGULAR or directory) else None
+
+
+def _seen(table: Table, wanted: Mapping[tuple[int, int], object]) -> Iterator[tuple[tuple[int, int], bytes]]:
+    """Those of the entries, as (layer, number), that are to be seen, with their paths."""
+    if len(wanted) > _MOST_LOOKED_UP:
+        yield from ((key, node.path) for node in table.tree if (key := (node.layer, node.number)) in wanted)
+        return
+    for key in wanted:
+        path = table.indexes[key[0]].path(key[1])
+        copies, _ = table.find(path)
+        if any((copy.layer, copy.number) == key and copy.ended == NEVER for copy in copies):
+            yield key, path
 
 
 def _by_name(table: Table) -> Iterator[Finding]:
