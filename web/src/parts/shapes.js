@@ -109,14 +109,18 @@ function arc({width}, {spot, x0, y0, x1, y1, depth}, manners) {
   const name = spot.type === 'other' ? `+${spot.folded}` : shown(spot.name || '/');
   const turn = (x0 + x1) / 2;
   const radius = depth ? (y0 + y1) / 2 : 0;
-  const room = Math.floor((depth ? y1 - y0 - 8 : 2 * y1 - 16) / LETTER);
-  const wide = depth === 0 || (x1 - x0) * radius > 13;
-  const angle = (turn * 180) / Math.PI - 90;
-  const over = turn > Math.PI;
+  const long = (x1 - x0) * radius;
+  // Outwards, or along the ring as far as a straight line stays within it.
+  const outwards = depth ? (long > 13 ? y1 - y0 - 8 : 0) : 2 * y1 - 16;
+  const along = depth ? Math.min(long - 10, Math.sqrt(4 * radius * Math.max(0, y1 - y0 - 14))) : 0;
+  const room = Math.floor(Math.max(outwards, along) / LETTER);
+  const angle = (turn * 180) / Math.PI;
+  const placed = !depth ? `translate(${middle} ${middle})`
+    : along > outwards ? `translate(${middle} ${middle}) rotate(${angle}) translate(0 ${-radius}) rotate(${turn > Math.PI / 2 && turn < 1.5 * Math.PI ? 180 : 0})`
+      : `translate(${middle} ${middle}) rotate(${angle - 90}) translate(${radius} 0) rotate(${turn > Math.PI ? 180 : 0})`;
   return svg`<path d=${ring(middle, x0, y0, x1, y1)}></path>
     ${share ? svg`<path class="hatched" d=${ring(middle, x1 - (x1 - x0) * share, y0, x1, y1)}></path>` : nothing}
-    ${wide && room >= 3 ? svg`<text class="name" text-anchor="middle" dy="4" transform=${depth ? `translate(${middle} ${middle}) rotate(${angle}) translate(${radius} 0) rotate(${over ? 180 : 0})`
-      : `translate(${middle} ${middle})`}>${cut(name, room)}</text>` : nothing}`;
+    ${room >= 3 ? svg`<text class="name" text-anchor="middle" dy="4" transform=${placed}>${cut(name, room)}</text>` : nothing}`;
 }
 
 /** A piece of a ring as a path. @param {number} middle @param {number} from radians from the top, clockwise @param {number} inner @param {number} to @param {number} outer */
