@@ -201,8 +201,10 @@ def test_what_a_container_writes_is_one_layer(engine: Engine, place: Path) -> No
     with mounted(engine.store.containers.mounts(container), place):
         work(place)
         written = tree(place)
+        meanwhile = engine.images.get(str(layering.commit(engine, container))).config.diff_ids[-1]
     made = engine.images.get(str(layering.commit(engine, container)))
     assert made.config.diff_ids[-1] == "sha256:7bb7c6d763bddef7c37d1fd86884dc7e79bf501d5441113bd1259995a0ffb293"
+    assert meanwhile == made.config.diff_ids[-1], "while it was mounted, as of a container that runs"
     with mounted(engine.store.layers.mounts(made.top), place):
         seen = tree(place)
     given = {path for path in written if path not in seen}  # what every container has, and no image

@@ -138,18 +138,30 @@ def test_a_layer_cannot_hold_a_users_name_that_aufs_would_read(bench: Bench, nam
         bench.diff(stack)
 
 
-def test_a_snapshot_that_is_mounted_is_neither_packed_nor_mounted_again(
+def test_a_snapshot_that_is_mounted_is_packed_as_it_is_and_not_mounted_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Containers that run are committed, too."""
     monkeypatch.setattr("veneer.drivers.aufs.live._PATIENCE", 0.05)
-    base = bench.layer(lambda root: write(root, "f", ""))
+
+    def old(root: Path) -> None:
+        for name in ("f", "gone", "d/old"):
+            write(root, name, name)
+
+    base = bench.layer(old)
     with bench.writing(base) as (stack, root):
         write(root, "g", "")
-        with pytest.raises(MountBusy, match="mounted for writing"):
-            bench.diff(stack)
+        (root / "gone").unlink()
+        (root / "d/old").unlink()
+        (root / "d").rmdir()
+        (root / "d").mkdir()
+        meanwhile = bench.diff(stack)
         with pytest.raises(MountBusy, match="mounted for writing"), bench.mounted(stack[0], base):
             pass
-    assert bench.diff(stack)[1].entries == 1
+        assert (root / "g").exists()
+    after = bench.diff(stack)
+    assert after[1].entries == 4
+    assert (meanwhile[0], meanwhile[1].diff_id) == (after[0], after[1].diff_id)
 
 
 def test_too_many_layers_are_refused_in_words(bench: Bench) -> None:

@@ -142,12 +142,12 @@ class Aufs:
         from veneer.drivers.aufs import live
         from veneer.drivers.mount import opened
 
-        live.plain(self.places, snapshot)
         with (
+            live.spelt(self.places, snapshot) as style,
             opened(self.mounts(None, lowers)) as below,
             treecopy.directory(self.directory(snapshot)) as branch,
         ):
-            return pack(branch, self.whiteouts, out, index=index, below=below)
+            return pack(branch, style, out, index=index, below=below)
 
     def commit(self, snapshot: SnapshotID) -> None:
         """A branch that nobody writes to is all a lower is; what overlay wants beside it is made now, once."""

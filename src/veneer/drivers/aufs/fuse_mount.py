@@ -54,6 +54,7 @@ class FuseUnion(Value):
         with contextlib.ExitStack() as held:
             if self.snapshot:
                 branch = held.enter_context(live.taken(self.places, self.snapshot, self.lowers))
+                (self.places.state(self.snapshot) / "union").touch()
             elif mount.upper is not None:
                 branch = _opened(mount.upper, held)
             else:

@@ -2,7 +2,8 @@
 
 On disk: ROOT/state/<snapshot>/ is there as long as a branch may be in any other spelling than aufs's, or have
 scratch files: `lowers` (the branches below it, nearest first), `work` (the mount's own), `aside` (what aufs keeps in
-the branch's root), and `open`, which is there exactly while names that begin with `.wh.` are users' and not markers.
+the branch's root), and `open`, which is there exactly while names that begin with `.wh.` are users' and not markers;
+`union` says that a FUSE server writes to it, which spells as aufs does.
 Whoever finds such a folder whose mount is gone finishes what was begun: however a writer ended, the next one who
 looks turns the branch back.
 
@@ -20,7 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from veneer.changeset.whiteout import OPAQUE_MARKER
+from veneer.changeset.whiteout import OPAQUE_MARKER, WhiteoutStyle
 from veneer.drivers import mount_syscalls as sys_mount
 from veneer.drivers import treecopy
 from veneer.drivers.aufs import shadow
@@ -149,6 +150,30 @@ def plain(places: Places, snapshot: str) -> None:
         raise _busy(places, snapshot)
 
 
+@contextlib.contextmanager
+def spelt(places: Places, snapshot: str) -> Iterator[WhiteoutStyle]:
+    """How a branch says what is deleted, kept so for as long as the block reads it: a container may be at work.
+
+    Raises MountBusy while it is being turned.
+    """
+    state, end = places.state(snapshot), time.monotonic() + _PATIENCE
+    while not finished(places, snapshot):
+        if (state / "union").exists():
+            break
+        branch = _locked(places.branch(snapshot), 0, fcntl.LOCK_SH)
+        if branch is not None:
+            try:
+                if (state / "open").exists() and in_use(places.branch(snapshot)):
+                    yield WhiteoutStyle(places.xattrs)
+                    return
+            finally:
+                os.close(branch)
+        if time.monotonic() > end:
+            raise _busy(places, snapshot)
+        time.sleep(0.002)
+    yield WhiteoutStyle.AUFS
+
+
 def _finish(places: Places, snapshot: str, branch: int) -> None:
     state = places.state(snapshot)
     spelling = Spelling(branch, places.xattrs)
@@ -193,13 +218,13 @@ def in_use(upper: Path) -> bool:
     return False
 
 
-def _locked(branch: Path, patience: float) -> int | None:
+def _locked(branch: Path, patience: float, how: int = fcntl.LOCK_EX) -> int | None:
     """The branch, open and locked; None if somebody else has it all that time."""
     fd = os.open(branch, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     end = time.monotonic() + patience
     while True:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, how | fcntl.LOCK_NB)
             return fd
         except BlockingIOError:
             if time.monotonic() > end:
