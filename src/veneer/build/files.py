@@ -32,10 +32,6 @@ if TYPE_CHECKING:
     from veneer.build.stage import StageRun
     from veneer.store.layers import Layer
 
-PATIENCE = 10.0
-"""Seconds' worth of steps that are not in the store while files are copied: to wait for their rows is to wait until
-the disk has all the files copied before."""
-
 
 class NeedsDirectory(InvalidStep):
     """Several sources for a destination that is not written as a directory."""
@@ -162,7 +158,7 @@ class Step:
                 self._planned(plan, part, target, into, who, stack)
             if (shared := self._shared(plan)) is not None:
                 return shared
-            draft = stack.enter_context(drafted(stage, waiting=PATIENCE))
+            draft = stack.enter_context(drafted(stage))
             with draft.index_file() as index, file_errors(stage.store.root):
                 # The disk begins meanwhile, and is nearly done when the build waits for it.
                 begin_flush = stage.store.layers.begin_flush

@@ -35,14 +35,16 @@ def perform(stage: StageRun, instruction: i.Instruction) -> bool:
     return copy(stage, instruction)
 
 
-@contextlib.contextmanager
-def drafted(stage: StageRun, *, waiting: float = 0.0) -> Iterator[Draft]:
-    """A layer to write, on the file system so far.
+PATIENCE = 10.0
+"""Seconds' worth of steps that are not in the store while the next is done: to wait for their rows is to wait until the
+disk has all the files copied before.  So much is done again after a build that was killed; one that fails keeps it."""
 
-    What is pending is written first, for this may take long or fail; unless it is pending for less than so many
-    seconds.
-    """
-    stage.flush(waiting=waiting)
+
+@contextlib.contextmanager
+def drafted(stage: StageRun) -> Iterator[Draft]:
+    """A layer to write, on the file system so far.  Steps that have waited for PATIENCE are written first, for this may
+    take long."""
+    stage.flush(waiting=PATIENCE)
     with stage.store.layers.draft(stage.session.lease, stage.top) as draft:
         yield draft
 
