@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -11,7 +12,7 @@ from tests.support.finished import loaded
 from tests.support.served import Client, served
 from tests.view.web.conftest import APP_REF, EVIL_NAMES
 from veneer.engine.engine import Engine
-from veneer.testing.images import directory
+from veneer.testing.images import Tree, directory
 
 TREE = f"/images/{APP_REF}/tree"
 
@@ -119,16 +120,25 @@ def test_a_paths_history_says_who_did_what(site: Client) -> None:
         "/no is in no layer of example.com:5000/team/app:1")  # fmt: skip
 
 
-def test_a_directory_too_large_to_keep_is_still_paged(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    from veneer.view.web import trees
-
-    monkeypatch.setattr(trees, "MOST_KEPT", 10)
-    loaded(engine, "many:1", {"d": directory()} | {f"d/f{n:03}": b"x" * (n + 1) for n in range(50)})
+@pytest.mark.parametrize("sort", ["size", "name", "waste", "layer"])
+def test_every_order_is_paged_through_whole(engine: Engine, sort: str) -> None:
+    first: Tree = {"d": directory()} | {f"d/f{n:02}": b"x" * (n % 7) for n in range(50)} | {"d/bad\udcff": b"1"}
+    loaded(engine, "many:1", first, {f"d/f{n:02}": b"y" * (n % 3) for n in range(0, 50, 4)} | {"d/sub/x": b"123456"})
     with served(engine) as client:
-        first = client.ask("/images/many:1/tree?path=/d&limit=30")
-        second = client.ask("/images/many:1/tree?path=/d&limit=30&after=30")
-        assert (first["total"], first["next"], second["next"]) == (50, "30", None)
-        assert names(first) + names(second) == [f"f{n:03}" for n in reversed(range(50))]
+        pages = [client.ask(f"/images/many:1/tree?path=/d&limit=15&sort={sort}&hidden=1")]
+        while pages[-1]["next"]:
+            after = pages[-1]["next"]
+            pages.append(client.ask(f"/images/many:1/tree?path=/d&limit=15&sort={sort}&hidden=1&after={after}"))
+    rows = [row for page in pages for row in page["entries"]]
+    assert {page["total"] for page in pages} == {len(rows)} == {52} and len(pages) == 4
+    holders = [sum(1 << layer for layer in row["layers"]) for row in rows]
+    keys: list[Any] = {
+        "name": [[0]] * 52, "size": [[-row["size"], -row["waste"]] for row in rows],
+        "waste": [[-row["waste"], -row["size"]] for row in rows], "layer": [[-holder] for holder in holders],
+    }[sort]  # fmt: skip
+    keyed = [(key, base64.b64decode(row.get("raw", "")) or row["path"].encode()[1:])
+             for key, row in zip(keys, rows, strict=True)]  # fmt: skip
+    assert keyed == sorted(keyed) and len(set(map(str, keyed))) == 52
 
 
 def test_an_image_without_layers_has_an_empty_tree(engine: Engine) -> None:

@@ -75,7 +75,7 @@ def noteworthy(looked: Looked, query: Query) -> Json:
     """What somebody who looks at the image should be told, a page of it.  Raises BadQuery."""
     from veneer.engine.looking.findings import findings
 
-    found = looked.kept("findings", lambda: findings(looked.subject))
+    found = looked.kept("findings", lambda: findings(looked.subject), 5)
     return findings_document(found, page_of(query.text("after")), query.limit())
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from veneer.view.web.words import Json
 
 MOST_IMAGES = 60
+_WEIGHT = 15
+"""Of a difference, beside a name in a directory."""
 MODES = (STRICT, SEMANTIC) = ("strict", "semantic")
 MOST_DIFFERENCES = 100_000
 """That are counted; what is beyond is not looked for."""
@@ -177,7 +179,10 @@ def diff(first: Looked, second: Looked, names: tuple[str, str], query: Query) ->
     mode = query.choice("mode", MODES)
     start, limit = page_of(query.text("after")), query.limit()
     subjects = (first.subject, second.subject)
-    found: list[Difference] = first.kept(("diff", second.etag or id(second), mode), lambda: different(*subjects, mode))
+    if second.etag:
+        found = first.kept(("diff", second.etag, mode), lambda: different(*subjects, mode), _WEIGHT)
+    else:  # a container may be another by the next page
+        found = different(*subjects, mode)
     return difference(subjects, names, mode, found, start, limit)
 
 

@@ -18,13 +18,15 @@ from veneer.errors import NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
+    from collections.abc import Callable, Mapping
+    from typing import Any, TypeVar
 
     from veneer.analysis.view import View
     from veneer.engine.engine import Engine
     from veneer.engine.looking.subject import Subject
     from veneer.store.images import Image
+
+    T = TypeVar("T")
 
 MOST_SUBJECTS = 48
 MOST_ENTRIES = 1_000_000
@@ -32,8 +34,9 @@ MOST_ENTRIES = 1_000_000
 MOST_VIEWS = 12
 """Of one image: pairs of depths whose sums are kept."""
 MOST_LISTS = 8
-MOST_ROWS = 60_000
-"""Of one image: sorted directories that are kept while somebody pages through them, and their rows; at least one is."""
+MOST_ROWS = 1_200_000
+"""Of one image: lists that are kept while somebody pages through them, and what all their rows weigh; a name in a
+directory weighs 1.  The list that was asked for last is kept whatever it weighs."""
 CONTAINER = "container:"
 NOBODY: Mapping[str, Subject] = {}
 CONTAINER_SECONDS = 5.0
@@ -58,7 +61,7 @@ class Looked:
         self.users = 0
         self._stack = stack
         self._views: OrderedDict[tuple[int, int], View] = OrderedDict()
-        self._kept: OrderedDict[Any, Any] = OrderedDict()
+        self._kept: OrderedDict[object, tuple[list[Any], int]] = OrderedDict()
 
     @property
     def etag(self) -> str:
@@ -79,22 +82,23 @@ class Looked:
             self._views.popitem(last=False)
         return found
 
-    def kept(self, key: Any, make: Any) -> Any:
-        """What `make` gives, remembered under `key` for a while."""
-        if key not in self._kept:
-            self._kept[key] = make()
+    def kept(self, key: object, make: Callable[[], list[T]], weight: int = 1) -> list[T]:
+        """The rows that `make` gives, remembered under `key` for a while; `weight` is that of one of them."""
+        found = self._kept.get(key)
+        if found is None:
+            rows = make()
+            found = self._kept[key] = (rows, weight * len(rows))
         self._kept.move_to_end(key)
-        while len(self._kept) > MOST_LISTS or (len(self._kept) > 1 and self._rows() > MOST_ROWS):
+        while len(self._kept) > MOST_LISTS or (
+            len(self._kept) > 1 and sum(weight for _, weight in self._kept.values()) > MOST_ROWS
+        ):
             self._kept.popitem(last=False)
-        return self._kept[key]
+        return found[0]
 
     @property
     def weight(self) -> int:
         """How many entries its layers have; 0 as long as nobody has looked into them."""
         return sum(map(len, self.subject.__dict__.get("indexes", ())))
-
-    def _rows(self) -> int:
-        return sum(len(each) for each in self._kept.values() if isinstance(each, list))
 
     def close(self) -> None:
         self._stack.close()

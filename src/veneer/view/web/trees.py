@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterator
-from itertools import islice
-
 from veneer.view.texts import path_text, spelled_out
 from veneer.view.web import words
 from veneer.view.web.query import BadQuery, page_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
 
     from veneer.analysis.copies import Place
     from veneer.analysis.events import Event
@@ -30,8 +26,6 @@ MOST_BOXES = 4000
 """Of one map, "other" ones not counted."""
 FOLDED = 300
 """A map folds what is less than one of so many parts of the whole."""
-MOST_KEPT = 100_000
-"""Rows of a directory that are kept, sorted, for its next page."""
 
 
 def view_of(looked: Looked, query: Query) -> View:
@@ -70,48 +64,45 @@ def tree(looked: Looked, query: Query) -> Json:
         return _is_wanted(line, show, hidden) and (not name or name in words.text(line.name).lower())
 
     key = (view.at, view.since, path, sort, show, hidden, name)
-    total, lines = _page(looked, view, path, place, key, sort, wanted, first, limit)
-    following = first + len(lines)
+    order = _Order(sort, len(view.table.indexes))
+    rows = looked.kept(key, lambda: sorted(order.row(line) for line in view.beneath(path, place) if wanted(line)))
+    shown = [order.name(row) for row in rows[first : first + limit]]
+    following = first + len(shown)
     return words.path_document(path) | {
-        "at": view.at, "since": view.since, "sort": sort, "total": total,
-        "entries": [line_document(line) for line in lines], "next": str(following) if following < total else None,
+        "at": view.at, "since": view.since, "sort": sort, "total": len(rows),
+        "entries": [line_document(_line(view, path, place, each)) for each in shown],
+        "next": str(following) if following < len(rows) else None,
     }  # fmt: skip
 
 
-def _page(
-    looked: Looked, view: View, path: bytes, place: Place, key: Any, sort: str, wanted: Callable[[Line], bool],
-    first: int, limit: int,
-) -> tuple[int, list[Line]]:  # fmt: skip
-    """(how many rows there are, those of the page)."""
-    total = 0
-
-    def counted() -> Iterator[Line]:
-        nonlocal total
-        for line in view.beneath(path, place):
-            if wanted(line):
-                total += 1
-                yield line
-
-    def all_lines() -> list[Line] | None:
-        lines = list(islice(counted(), MOST_KEPT + 1))
-        return sorted(lines, key=_key(sort)) if len(lines) <= MOST_KEPT else None
-
-    kept = looked.kept(key, all_lines)
-    if kept is not None:
-        return len(kept), kept[first : first + limit]
-    # Too many to keep: of a million names no more are held than the page and those before it.
-    total = 0
-    lines = heapq.nsmallest(first + limit, counted(), key=_key(sort))
-    return total, lines[first:]
+def _line(view: View, path: bytes, place: Place, name: bytes) -> Line:
+    return view.line(path + b"/" + name if path else name, *view.table.child(place, name, path))
 
 
-def _key(sort: str) -> Callable[[Line], Any]:
-    return {
-        "name": lambda line: line.path,
-        "size": lambda line: (-line.sums.size, -line.sums.waste, line.path),
-        "waste": lambda line: (-line.sums.waste, -line.sums.size, line.path),
-        "layer": lambda line: (-line.sums.holders, line.path),
-    }[sort]  # fmt: skip
+class _Order:
+    """The rows of a directory while they are sorted and kept: bytes that sort as the rows do and end in their name.
+
+    Of a directory with a million names no more is held at once.
+    """
+
+    def __init__(self, sort: str, layers: int) -> None:
+        self._numbers: Callable[[Line], tuple[int, ...]] = {
+            "name": lambda line: (),
+            "size": lambda line: (line.sums.size, line.sums.waste),
+            "waste": lambda line: (line.sums.waste, line.sums.size),
+            "layer": lambda line: (line.sums.holders,),
+        }[sort]  # fmt: skip
+        self._width = layers // 8 + 1 if sort == "layer" else 8
+        self._most = (1 << 8 * self._width) - 1
+        self._before = {"name": 0, "layer": self._width}.get(sort, 2 * self._width)
+
+    def row(self, line: Line) -> bytes:
+        """The largest number first, and where they are the same, by name."""
+        numbers = [(self._most - number).to_bytes(self._width, "big") for number in self._numbers(line)]
+        return b"".join([*numbers, line.name])
+
+    def name(self, row: bytes) -> bytes:
+        return row[self._before :]
 
 
 def _is_wanted(line: Line, show: str, hidden: bool) -> bool:
