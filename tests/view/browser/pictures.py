@@ -3,6 +3,7 @@ takes them of small ones."""
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -13,7 +14,10 @@ from tests.view.browser.visit import Visit, launched
 from veneer.config import Config
 from veneer.engine.engine import Engine
 
-FOLDER = Path(__file__).parents[3] / "docs" / "pictures"
+README = Path(__file__).parents[3] / "README.md"
+FOLDER = README.parent / "docs" / "pictures"
+SHOWN = re.compile(r"(?<=^```text\n\$ veneer history --layers node:22-slim\n).*?(?=^```$)", re.M | re.S)
+"""What the README shows of a history."""
 GRID = "/compare?images=shop/api:2.4,shop/worker:2.4,shop/web:2.4,node:22-slim,python:3.13-slim&lock=shop/api:2.4"
 SIZES = {"compare": (1280, 1060), "image": (1280, 900)}
 
@@ -41,7 +45,7 @@ def main() -> None:
             samples.fill(engine, 1000)
             with served(engine) as client, launched() as browser, Visit.of(browser, client.url) as visit:
                 take(visit, FOLDER)
-        (FOLDER / "history.txt").write_text(history(root))
+        README.write_text(SHOWN.sub(lambda _: history(root), README.read_text()))
 
 
 if __name__ == "__main__":
