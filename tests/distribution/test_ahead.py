@@ -112,3 +112,17 @@ def test_of_a_layer_whose_files_were_changed_the_registry_gets_no_blob(
     path.write_bytes(NOISE)
     push(store, connect(), Reference.parse(name))
     assert len(fake.blobs) == 2 and store.check(deep=True) == []
+
+
+def test_the_next_layer_may_begin_when_one_was_read_and_only_if_it_was_read_at_all(store: Store) -> None:
+    seen = []
+    with store.lease("test") as lease:
+        layer = make_layer(store, lease, writing(noise=NOISE))
+
+        def read() -> None:
+            seen.append(store.layers.blobs(layer.diff_id))
+
+        made = store.layers.compressed(lease, layer.diff_id, read=read)
+        assert seen == [[]] and [blob.digest for blob in store.layers.blobs(layer.diff_id)] == [made.digest]
+        assert store.layers.compressed(lease, layer.diff_id, read=read) == made
+        assert seen == [[]]
