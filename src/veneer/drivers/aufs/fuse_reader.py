@@ -109,10 +109,11 @@ class Reader:
     # -- looking ---------------------------------------------------------------------------------------------
 
     def _lookup(self, node: Node, body: memoryview, _who: Who) -> Answer:
-        try:
-            return self.entry(*self.union.child(node, bytes(body[:-1])))
-        except FileNotFoundError:
+        name = bytes(body[:-1])
+        visible = node.visible
+        if name not in (visible if visible is not None else self.union.listed(node)):
             return wire.NO_ENTRY
+        return self.entry(*self.union.child(node, name))
 
     @staticmethod
     def entry(node: Node, status: os.stat_result) -> bytes:

@@ -170,9 +170,12 @@ class Erofs:
 
     def _lowers(self, lowers: Sequence[SnapshotID]) -> list[Path]:
         """What to stack, nearest first: an image for each run of committed snapshots, else a directory."""
+        distinct = list(dict.fromkeys(lowers))
+        if distinct and os.path.exists(whole := self._stack_path(distinct)):
+            return [Path(whole)]  # asked once for all of them: a start costs the same on a hundred layers as on one
         found: list[Path] = []
         run: list[SnapshotID] = []
-        for lower in dict.fromkeys(lowers):
+        for lower in distinct:
             if self._index(lower).exists():
                 run.append(lower)
                 continue
@@ -184,18 +187,23 @@ class Erofs:
 
     def _stack(self, lowers: Sequence[SnapshotID]) -> Path:
         """The image of a run of committed snapshots, nearest first; made when first asked for."""
-        import hashlib
-
-        names = "".join(f"{lower}\n" for lower in lowers)
-        sealed = self.objects.sealed if self.objects.seals else None
-        # Another image where it has to say the contents' digests, too.
-        named = hashlib.sha256((names + ("sealed\n" if sealed else "")).encode()).hexdigest()
-        path = self.root / "stacks" / f"{named}.erofs"
+        path = Path(self._stack_path(lowers))
         if not path.exists():
             from veneer.drivers.erofs.stacks import make
 
+            sealed = self.objects.sealed if self.objects.seals else None
+            names = "".join(f"{lower}\n" for lower in lowers)
             make(path, names, [(self._index(lower), self.directory(lower)) for lower in reversed(lowers)], sealed)
         return path
+
+    def _stack_path(self, lowers: Sequence[SnapshotID]) -> str:
+        """Where the image of these snapshots is, if it was made."""
+        import hashlib
+
+        names = "".join(f"{lower}\n" for lower in lowers)
+        # Another image where it has to say the contents' digests, too.
+        named = hashlib.sha256((names + ("sealed\n" if self.objects.seals else "")).encode()).hexdigest()
+        return f"{self._root}/stacks/{named}.erofs"
 
     def _too_many(self, count: int) -> VeneerError:
         from veneer.drivers.mount import TooManyLayers
