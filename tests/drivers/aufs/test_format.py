@@ -156,6 +156,8 @@ def test_a_snapshot_that_is_mounted_is_packed_as_it_is_and_not_mounted_again(
         (root / "d").rmdir()
         (root / "d").mkdir()
         meanwhile = bench.diff(stack)
+        with bench.mounted(stack[0], base, readonly=True) as looked:
+            assert names(looked) == ["d", "f", "g"]
         with pytest.raises(MountBusy, match="mounted for writing"), bench.mounted(stack[0], base):
             pass
         assert (root / "g").exists()

@@ -122,6 +122,8 @@ class Aufs:
             return [Mount.bind(self.directory(snapshot))]
         if snapshot is not None and not readonly:
             return [stacks.writable(self.mounter, self.places, snapshot, lowers)]
+        if snapshot is not None and lowers and (at_work := live.view(self.places, snapshot, lowers)):
+            return [at_work]
         layers = [*([snapshot] if snapshot is not None else []), *lowers]
         for layer in layers[:1]:
             live.plain(self.places, layer)

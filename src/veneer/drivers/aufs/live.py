@@ -174,6 +174,56 @@ def spelt(places: Places, snapshot: str) -> Iterator[WhiteoutStyle]:
     yield WhiteoutStyle.AUFS
 
 
+class LiveView(Value):
+    """The keeper of a read-only overlay that has a branch as a lower layer which another overlay writes to: as long as
+    somebody looks, the branch is not turned."""
+
+    __slots__ = ()
+    places: Places
+    snapshot: str
+
+    @contextlib.contextmanager
+    def making(self, mount: Mount) -> Iterator[Mount]:
+        """The mount as it is.  Raises MountBusy where the branch is being turned."""
+        path = self.places.branch(self.snapshot)
+        branch = _locked(path, _PATIENCE, fcntl.LOCK_SH)
+        if branch is None:
+            raise _busy(self.places, self.snapshot)
+        try:
+            if not (self.places.state(self.snapshot) / "open").exists():
+                raise _busy(self.places, self.snapshot)  # it ended at this moment
+            yield mount
+        except BaseException:
+            os.close(branch)
+            raise
+        _looked_at.setdefault(str(path), []).append(branch)
+
+    def ended(self) -> None:
+        """The mount is gone: the branch may be turned."""
+        for branch in _looked_at.pop(str(self.places.branch(self.snapshot)), []):
+            os.close(branch)
+
+
+_looked_at: dict[str, list[int]] = {}
+"""The locks that views of branches hold in this process; the kernel lets go of them with it."""
+
+
+def view(places: Places, snapshot: str, lowers: Sequence[str]) -> Mount | None:
+    """A read-only mount of a branch that is written to at this moment, on those of `lowers`; None for one that is not.
+
+    Raises MountBusy while it is being turned.
+    """
+    with spelt(places, snapshot) as style:
+        if (places.state(snapshot) / "union").exists():
+            from veneer.drivers.aufs import fuse_mount
+
+            return fuse_mount.union(places, [snapshot, *lowers])
+        if style is WhiteoutStyle.AUFS:
+            return None
+    layers = [places.branch(snapshot), *places.layers(lowers)]
+    return Mount.overlay(layers, options=places.options).replaced(keeper=LiveView(places, snapshot))
+
+
 def _finish(places: Places, snapshot: str, branch: int) -> None:
     state = places.state(snapshot)
     spelling = Spelling(branch, places.xattrs)
