@@ -126,7 +126,7 @@ def _longest(engine: Engine, subject: Subject) -> tuple[Image | None, int]:
 
 
 def stacks(engine: Engine, images: Sequence[Image]) -> list[Stack]:
-    """Images of the store as stacks, keyed by their IDs; from rows alone."""
+    """Images of the store as stacks, keyed by their IDs; from rows alone.  One that has been removed since has none."""
     layers: dict[ChainID, Layer] = {layer.chain_id: layer for layer in engine.store.layers.list()}
     known: dict[ChainID, tuple[Layer, ...]] = {}
 
@@ -134,8 +134,11 @@ def stacks(engine: Engine, images: Sequence[Image]) -> list[Stack]:
         path = []
         at: ChainID | None = top
         while at is not None and at not in known:
-            path.append(layers[at])
-            at = layers[at].parent
+            layer = layers.get(at)
+            if layer is None:
+                return ()
+            path.append(layer)
+            at = layer.parent
         below = known[at] if at is not None else ()
         for layer in reversed(path):
             below = known[layer.chain_id] = (*below, layer)

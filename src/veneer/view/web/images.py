@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from veneer.oci import timestamp
 from veneer.view.web import words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from veneer.analysis.waste import LayerFigures
     from veneer.engine.engine import Engine
     from veneer.engine.looking.origins import SharedWith, StandsOn
     from veneer.engine.looking.subject import Origin, Subject
+    from veneer.oci.digest import ChainID
     from veneer.store.images import Image
     from veneer.view.web.query import Query
     from veneer.view.web.subjects import Looked, Subjects
@@ -161,13 +164,21 @@ def origin_document(origin: Origin, number: int) -> Json:
     }  # fmt: skip
 
 
+def images_of(engine: Engine, chain_id: ChainID) -> Iterator[Image]:
+    """The images with a layer, without those that are removed while we look."""
+    from veneer.errors import NotFound
+
+    for image_id in engine.store.layers.users(chain_id):
+        with contextlib.suppress(NotFound):
+            yield engine.images.get(str(image_id))
+
+
 class _Elsewhere:
     """Which images have a layer's content on something else."""
 
     def __init__(self, engine: Engine, subject: Subject) -> None:
         self._engine = engine
         self._own = {str(chain_id) for chain_id in subject.config.chain_ids}
-        self._names: dict[str, str] = {}
 
     def of(self, origin: Origin) -> list[str]:
         layers = self._engine.store.layers
@@ -175,15 +186,11 @@ class _Elsewhere:
         for layer in layers.by_diff_id(origin.diff_id) if origin.diff_id else ():
             if str(layer.chain_id) in self._own:
                 continue
-            for image_id in layers.users(layer.chain_id):
-                if len(found) < MOST_ELSEWHERE:
-                    found[self._name(str(image_id))] = None
+            for image in images_of(self._engine, layer.chain_id):
+                if len(found) >= MOST_ELSEWHERE:
+                    return list(found)
+                found[ref_of(image)] = None
         return list(found)
-
-    def _name(self, image_id: str) -> str:
-        if image_id not in self._names:
-            self._names[image_id] = ref_of(self._engine.images.get(image_id))
-        return self._names[image_id]
 
 
 def layer_images(subjects: Subjects, text: str) -> Json:
@@ -203,10 +210,8 @@ def layer_images(subjects: Subjects, text: str) -> Json:
     images = []
     for place in places:
         depth = len(layers.stack(place.chain_id))
-        for image_id in layers.users(place.chain_id):
-            image = engine.images.get(str(image_id))
-            images.append({"ref": ref_of(image), "id": str(image_id), "layer": depth,
-                           "chain_id": str(place.chain_id)})  # fmt: skip
+        for image in images_of(engine, place.chain_id):
+            images.append({"ref": ref_of(image), "id": str(image.id), "layer": depth, "chain_id": str(place.chain_id)})
     with layers.index(diff_id) as index:
         stored, entries = index.bytes_total, len(index)
     return {

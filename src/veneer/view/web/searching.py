@@ -10,7 +10,7 @@ from itertools import islice
 from veneer.errors import VeneerError
 from veneer.view.texts import path_bytes
 from veneer.view.web import words
-from veneer.view.web.images import guest_list, ref_of, says, short
+from veneer.view.web.images import guest_list, images_of, ref_of, says, short
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _layers(subjects: Subjects, wanted: str) -> list[Json]:
     found = []
     for layer in layers.list():
         if layer.diff_id.hex.startswith(prefix) or layer.chain_id.hex.startswith(prefix):
-            users = [ref_of(subjects.engine.images.get(str(user))) for user in islice(layers.users(layer.chain_id), 10)]
+            users = [ref_of(image) for image in islice(images_of(subjects.engine, layer.chain_id), 10)]
             found.append({"diff_id": str(layer.diff_id), "chain_id": str(layer.chain_id), "stored": layer.size,
                           "images": users})  # fmt: skip
     return found[:MOST_FOUND]
