@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.programs import veneer
 from tests.support.served import Client, served
 from tests.view.browser import samples
 from tests.view.browser.visit import Visit, launched
@@ -60,6 +61,16 @@ def visit(visitor: Visit) -> Iterator[Visit]:
     """A visitor of the site, 1280 x 900, light; fails the test if a page failed or looked elsewhere."""
     yield visitor.begin()
     visitor.nothing_happened()
+
+
+@pytest.fixture(scope="package")
+def reports(shop: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a report of one image, and one of several, a hostile one among them."""
+    folder = tmp_path_factory.mktemp("reports")
+    for name, images in (("one", ["shop/api:2.4"]), ("several", ["shop/api:2.4", "shop/web:2.4", "evil:1"])):
+        veneer("report", "--check", "--rule", "max-waste=10kB", *images, "--output", folder / f"{name}.html",
+               root=shop.store.root, check=False)  # fmt: skip
+    return folder
 
 
 @pytest.fixture(scope="package")

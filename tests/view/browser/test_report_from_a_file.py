@@ -9,22 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.programs import veneer
 from tests.view.browser.visit import NARROW, Axe, Visit
-from veneer.engine.engine import Engine
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-
-@pytest.fixture(scope="module")
-def reports(shop: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a report of one image, and one of several, a hostile one among them."""
-    folder = tmp_path_factory.mktemp("reports")
-    for name, images in (("one", ["shop/api:2.4"]), ("several", ["shop/api:2.4", "shop/web:2.4", "evil:1"])):
-        veneer("report", "--check", "--rule", "max-waste=10kB", *images, "--output", folder / f"{name}.html",
-               root=shop.store.root, check=False)  # fmt: skip
-    return folder
 
 
 @pytest.fixture(scope="module")
