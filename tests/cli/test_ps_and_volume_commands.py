@@ -95,3 +95,18 @@ def test_prune_asks_first_and_takes_nameless_volumes_only(veneer: Veneer) -> Non
     assert "Deleted Volumes:\nvol\n" in veneer("volume", "prune", "-af").text
     refused = veneer("system", "prune", "-f", "--volumes", "--filter", "until=1h")
     assert refused.code == 1 and 'The "until" filter is not supported with "--volumes"' in refused.err
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["rm", "../../etc"], "No such container: ../../etc"), (["logs", ".."], "No such container: .."),
+    (["start", "a/b"], "No such container: a/b"), (["exec", "/x", "true"], "No such container: /x"),
+    (["cp", "a/b:/etc/passwd", "-"], "No such container: a/b"), (["inspect", "../x"], "No such object: ../x"),
+    (["create", "--name", "../z", "box:1", "true"], "Invalid container name (../z)"),
+    (["create", "--name", "a/b", "box:1", "true"], "Invalid container name (a/b)"),
+    (["create", "-v", "../v:/x", "box:1", "true"], "includes invalid characters for a local volume name"),
+    (["volume", "create", "../v"], "includes invalid characters for a local volume name"),
+    (["volume", "rm", "../../layers"], "No such volume: ../../layers"),
+])  # fmt: skip
+def test_names_with_slashes_and_dots_lead_nowhere(veneer: Veneer, words: list[str], said: str) -> None:
+    done = veneer(*words)
+    assert done.code in (1, 125) and said in done.err, done.err
