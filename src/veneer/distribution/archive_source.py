@@ -101,17 +101,21 @@ def _opened(path: Path) -> io.FileIO:
 @contextlib.contextmanager
 def archive_apart(source: Path | BinaryIO) -> Iterator[Archive]:
     """The same without a store: what can be read only once goes to a nameless file."""
+    if not isinstance(source, Path):
+        with _in_file(source, str(getattr(source, "name", "") or "archive")) as archive:
+            yield archive
+    elif source.is_dir():
+        with contextlib.closing(DirectoryArchive(source)) as directory:
+            yield directory
+    else:
+        with _opened(source) as file, _in_file(file, str(source)) as archive:
+            yield archive
+
+
+@contextlib.contextmanager
+def _in_file(source: BinaryIO, what: str) -> Iterator[Archive]:
     import tempfile
 
-    if isinstance(source, Path):
-        if source.is_dir():
-            with contextlib.closing(DirectoryArchive(source)) as directory:
-                yield directory
-            return
-        with _opened(source) as file, archive_apart(file) as archive:
-            yield archive
-        return
-    what = str(getattr(source, "name", "") or "archive")
     if (start := _place_in_file(source)) is not None and _is_plain(source.fileno(), start):
         yield TarArchive(source.fileno(), what, start)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -196,7 +197,11 @@ def test_a_layer_that_is_another_one_is_refused(engine: Engine, tmp_path: Path) 
     lying = replace(image(BASE), layers=(SampleLayer(image(TOP).layers[0].tar),))
     archive = tmp_path / "lying.tar"
     archive.write_bytes(_archive_with(lying, image(BASE)))
-    with engine.looking.open(archive=archive) as subject, pytest.raises(OtherLayer, match="layer 1: expected diff ID"):
+    complaint = f"{re.escape(str(archive))}: layer 1: expected"
+    with (
+        engine.looking.open(archive=archive) as subject,
+        pytest.raises(OtherLayer, match=complaint),
+    ):
         _ = subject.account
 
 
