@@ -100,7 +100,8 @@ def test_prune_asks_first_and_takes_nameless_volumes_only(veneer: Veneer) -> Non
 @pytest.mark.parametrize(("words", "said"), [
     (["rm", "../../etc"], "No such container: ../../etc"), (["logs", ".."], "No such container: .."),
     (["start", "a/b"], "No such container: a/b"), (["exec", "/x", "true"], "No such container: /x"),
-    (["cp", "a/b:/etc/passwd", "-"], "No such container: a/b"), (["inspect", "../x"], "No such object: ../x"),
+    (["cp", "a/b:/etc/passwd", "-"], "must specify at least one container source"),
+    (["inspect", "../x"], "No such object: ../x"),
     (["create", "--name", "../z", "box:1", "true"], "Invalid container name (../z)"),
     (["create", "--name", "a/b", "box:1", "true"], "Invalid container name (a/b)"),
     (["create", "-v", "../v:/x", "box:1", "true"], "includes invalid characters for a local volume name"),
