@@ -1,11 +1,12 @@
 """`make posix`: suites of file system tests from elsewhere on every driver; writes docs/posix.md.
 
 `python -m tests.drivers.posix NAME... suite=NAME...` does so for the file systems and suites named (ext4 always),
-prints what differs, and writes nothing.
+prints what differs, and writes nothing.  `page` writes the page anew from what the last whole run left in `.work`.
 """
 
 from __future__ import annotations
 
+import json
 import platform
 import shutil
 import signal
@@ -16,8 +17,8 @@ from pathlib import Path
 
 from tests.drivers.posix import argued
 from tests.drivers.posix.debian_sources import Unpacked
-from tests.drivers.posix.grounds import PLAIN, grounds
-from tests.drivers.posix.suites import FAILED, PASSED, SKIPPED, STRESSORS, Outcome, Outcomes, Suite, suites
+from tests.drivers.posix.grounds import PLAIN, grounds, mounted_by_hand
+from tests.drivers.posix.suites import CONNECTIONS, FAILED, PASSED, SKIPPED, STRESSORS, Outcome, Outcomes, Suite, suites
 from tests.support.loop import loop_mounted
 from tests.support.programs import run
 
@@ -52,10 +53,24 @@ too, tells nothing of a union and is named last.
 
 
 class Taken:
-    """Outcomes by file system, and seconds."""
+    """Outcomes by file system; why others are absent, and of which versions of the suites they are."""
 
     def __init__(self) -> None:
         self.outcomes: dict[str, Outcomes] = {}
+        self.absent: dict[str, str] = {}
+        self.versions = ""
+
+    def kept(self) -> str:
+        return json.dumps([self.outcomes, self.absent, self.versions])
+
+    @classmethod
+    def again(cls, kept: str) -> Taken:
+        taken = cls()
+        outcomes, taken.absent, taken.versions = json.loads(kept)
+        taken.outcomes = {
+            name: {test: Outcome(*outcome) for test, outcome in some.items()} for name, some in outcomes.items()
+        }
+        return taken
 
     def differences(self, ground: str) -> dict[str, Outcome]:
         """What is otherwise than on ext4, by test; what only one of them knows counts, too."""
@@ -69,13 +84,16 @@ class Taken:
         return found
 
 
-def take(ground_names: Sequence[str], suite_names: Sequence[str], folder: Path) -> tuple[Taken, dict[str, str], str]:
-    """Run what is wanted (all, if nothing is named) below `folder`: outcomes, who is absent, and what was fetched."""
+def take(ground_names: Sequence[str], suite_names: Sequence[str], folder: Path) -> Taken:
+    """Run what is wanted (all, if nothing is named) below `folder`."""
     files = Unpacked(folder.parent / "posix-suites")
     files.prepare()
     taken = Taken()
-    with loop_mounted(folder, _SIZE, options=("-m", "0", "-E", "nodiscard"), mount_options="loop") as disk:
-        all_grounds, absent = grounds(disk)
+    with (
+        mounted_by_hand(CONNECTIONS, "-t", "fusectl", "none"),
+        loop_mounted(folder, _SIZE, options=("-m", "0", "-E", "nodiscard"), mount_options="loop") as disk,
+    ):
+        all_grounds, taken.absent = grounds(disk)
         all_suites = suites(files, files.source("fuse3") / "built")
         for name, ground in all_grounds.items():
             if ground_names and name not in ground_names:
@@ -90,7 +108,8 @@ def take(ground_names: Sequence[str], suite_names: Sequence[str], folder: Path) 
                 _told(name, suite, outcomes, time.monotonic() - begun)
             taken.outcomes[name] = outcomes
     version = run("dpkg-query", "--showformat=${Version}", "--show", "stress-ng", check=False).out.partition("-")[0]
-    return taken, absent, f"{files.versions()}, stress-ng {version}"
+    taken.versions = f"{files.versions()}, stress-ng {version}"
+    return taken
 
 
 def _told(name: str, suite: Suite, outcomes: Outcomes, seconds: float) -> None:
@@ -99,17 +118,17 @@ def _told(name: str, suite: Suite, outcomes: Outcomes, seconds: float) -> None:
     print(f"{name}: {suite.name}: {counts}, {seconds:.1f} s", file=sys.stderr, flush=True)
 
 
-def page(taken: Taken, absent: dict[str, str], versions: str) -> tuple[str, int]:
+def page(taken: Taken) -> tuple[str, int]:
     """The page, and how many differences nobody has explained."""
     names = list(taken.outcomes)
-    text = HEAD.format(day=time.strftime("%Y-%m-%d"), kernel=platform.release(), versions=versions,
+    text = HEAD.format(day=time.strftime("%Y-%m-%d"), kernel=platform.release(), versions=taken.versions,
                        stressors=len(STRESSORS))  # fmt: skip
     suite_names = list(dict.fromkeys(test.partition(": ")[0] for test in taken.outcomes[PLAIN]))
     text += f"| suite | {' | '.join(names)} |\n| --- |{' ---: |' * len(names)}\n"
     for suite in suite_names:
         cells = [_cell(taken, suite, name) for name in names]
         text += f"| {suite} | {' | '.join(cells)} |\n"
-    text += "".join(f"\n{name} was not there: {reason}.\n" for name, reason in absent.items())
+    text += "".join(f"\n{name} was not there: {reason}.\n" for name, reason in taken.absent.items())
     by_reason: dict[argued.Argument | None, dict[str, list[str]]] = {}
     for name in names:
         for test, outcome in taken.differences(name).items():
@@ -150,19 +169,23 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # undo the mounts
     wanted = sys.argv[1:]
     folder = HOME / ".work" / "posix"
-    shutil.rmtree(folder, ignore_errors=True)
-    known_suites = [suite for suite in wanted if suite.startswith("suite=")]
-    chosen = [word for word in wanted if not word.startswith("suite=")]
-    if chosen and PLAIN not in chosen:
-        chosen = [PLAIN, *chosen]
-    taken, absent, versions = take(chosen, [word.removeprefix("suite=") for word in known_suites], folder)
-    shutil.rmtree(folder, ignore_errors=True)
-    text, unexplained = page(taken, absent, versions)
-    if wanted:
+    left = folder.with_name("posix-outcomes.json")
+    if wanted == ["page"]:
+        taken = Taken.again(left.read_text())
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+        chosen = [word for word in wanted if not word.startswith("suite=")]
+        if chosen and PLAIN not in chosen:
+            chosen = [PLAIN, *chosen]
+        taken = take(chosen, [word.removeprefix("suite=") for word in wanted if word.startswith("suite=")], folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    text, unexplained = page(taken)
+    if wanted and wanted != ["page"]:
         for name in taken.outcomes:
             for test, outcome in taken.differences(name).items():
                 print(f"{name}: {test}: {outcome.result}: {outcome.said}")
     else:
+        left.write_text(taken.kept())
         TARGET.write_text(text)
     if unexplained:
         sys.exit(f"{unexplained} differences are not explained in {Path(argued.__file__).relative_to(HOME)}")

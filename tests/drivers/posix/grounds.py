@@ -67,7 +67,7 @@ def _plain(folder: Path) -> Ground:
 def _tmpfs(folder: Path) -> Ground:
     @contextlib.contextmanager
     def ground() -> Iterator[Path]:
-        with _mounted(folder / "tmpfs", "-t", "tmpfs", "none"):
+        with mounted_by_hand(folder / "tmpfs", "-t", "tmpfs", "none"):
             (folder / "tmpfs" / "work").mkdir()
             yield folder / "tmpfs" / "work"
 
@@ -82,14 +82,15 @@ def _overlay(folder: Path) -> Ground:
         for name in ("one", "two", "upper", "scratch"):
             (here / name / "work").mkdir(parents=True)
         options = f"lowerdir={here}/one:{here}/two,upperdir={here}/upper,workdir={here}/scratch"
-        with _mounted(here / "merged", "-t", "overlay", "-o", options, "none"):
+        with mounted_by_hand(here / "merged", "-t", "overlay", "-o", options, "none"):
             yield here / "merged" / "work"
 
     return ground
 
 
 @contextlib.contextmanager
-def _mounted(target: Path, *words: str) -> Iterator[None]:
+def mounted_by_hand(target: Path, *words: str) -> Iterator[None]:
+    """Something mounted by mount(8) at a directory, made if it is not there."""
     target.mkdir(exist_ok=True)
     run("mount", *words, target)
     try:

@@ -35,6 +35,8 @@ STRESSORS = (
 )  # fmt: skip
 _SMALL = [f"--{name}-bytes=8m" for name in ("hdd", "iomix", "fallocate", "readahead", "revio", "sync-file")]
 _DID_NOT_END = -1
+CONNECTIONS = Path(__file__).parents[3] / ".work" / "posix-connections"
+"""Where the kernel's list of FUSE connections is to be mounted (fusectl)."""
 
 
 class Outcome(NamedTuple):
@@ -208,8 +210,8 @@ def _ended(command: Sequence[str | Path], ground: Path) -> tuple[int, str]:
             said = process.communicate(timeout=_PATIENCE)[0]
             return process.returncode, said.decode(errors="replace")
         except subprocess.TimeoutExpired:
-            connection = Path(f"/sys/fs/fuse/connections/{os.minor(device)}/abort")
-            if connection.exists():  # a server that does not answer keeps even the killed waiting
+            connection = CONNECTIONS / f"{os.minor(device)}" / "abort"
+            if connection.exists():  # else a server that does not answer is waited for when it is unmounted
                 connection.write_text("1")
             return _DID_NOT_END, f"did not end within {_PATIENCE} seconds"
         finally:
