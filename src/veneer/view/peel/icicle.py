@@ -5,12 +5,15 @@ from __future__ import annotations
 from veneer.analysis.view import Line, View
 from veneer.values import Value
 from veneer.view.amounts import size
+from veneer.view.peel.columns import entries_in, foremost
 from veneer.view.peel.panes import layer_meaning
 from veneer.view.peel.spans import Spans, cell, cut, name_text, path_shown
 from veneer.view.texts import layer_numbers
 
 LEAST = 4
 """Cells beneath which a box is folded into "other"."""
+MOST = 2000
+"""Files of one directory that could have a box."""
 ROWS = 3
 """Lines of the terminal for one level."""
 
@@ -69,27 +72,39 @@ def _sizes(view: View, path: bytes) -> tuple[int, int]:
     return sums.size, sums.waste
 
 
+def _largest(view: View, path: bytes) -> tuple[list[Line], int, int]:
+    """What a directory has bytes in, the largest first; of a long one also how many more, with how many bytes."""
+    _, place = view.table.find(path)
+    found = None
+    if place is not None and entries_in(view, place) > MOST:
+        found = foremost(view, path, place, "size", MOST, 1)
+    lines = view.level(path) if found is None else [*found.files, *found.directories]
+    sized = sorted((line for line in lines if line.sums.size), key=lambda line: (-line.sums.size, line.path))
+    return (sized, 0, 0) if found is None else (sized, found.left, found.left_size)
+
+
 def _inside(view: View, above: Box) -> list[Box]:
     """The boxes of a directory, the largest first; their cells are those of the directory's box."""
-    lines = [line for line in view.level(above.path) if line.sums.size]
-    lines.sort(key=lambda line: (-line.sums.size, line.path))
-    total = sum(line.sums.size for line in lines)
+    lines, more, more_size = _largest(view, above.path)
+    total = sum(line.sums.size for line in lines) + more_size
     whole = max(above.size, total)
     found: list[Box] = []
-    done = 0
-    for number, line in enumerate(lines):
+    done = number = 0
+    for line in lines:
         start = above.start + round(above.room * done / whole)
         end = above.start + round(above.room * (done + line.sums.size) / whole)
         if end - start < LEAST:
-            left = lines[number:]
-            rest = total - done
-            end = above.start + round(above.room * total / whole)
-            if end > start:
-                found.append(Box(above.path, None, start, end - start, rest, sum(each.sums.waste for each in left),
-                                 len(left)))  # fmt: skip
             break
         found.append(Box(line.path, line, start, end - start, line.sums.size, line.sums.waste))
         done += line.sums.size
+        number += 1
+    left = lines[number:]
+    if left or more:
+        start = above.start + round(above.room * done / whole)
+        end = above.start + round(above.room * total / whole)
+        if end > start:
+            waste = sum(line.sums.waste for line in left)
+            found.append(Box(above.path, None, start, end - start, total - done, waste, len(left) + more))
     return found
 
 

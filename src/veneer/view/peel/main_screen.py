@@ -176,8 +176,7 @@ class Main(FileActions, PeelScreen):
         pane.show(len(self._rows), self._draw_file, cursor=self._row_of(path))
         self.take_row()
         if missing:
-            self.in_background(lambda: [self.peel.tree.fill(each) for each in missing],
-                               lambda _: self.update_files(), "fill")  # fmt: skip
+            self.in_background(lambda: self.peel.tree.fill_open(*missing), lambda _: self.update_files(), "fill")
 
     def _draw_file(self, line: int, room: int) -> Spans:
         return panes.file_spans(self._rows[line], room, self.peel.tree)

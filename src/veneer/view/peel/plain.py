@@ -65,7 +65,6 @@ def _all_rows(peel: Peel) -> list[Row]:
     """The rows of the tree, whatever time it takes."""
     rows, missing = peel.tree.rows()
     while missing:
-        for directory in missing:
-            peel.tree.fill(directory)
+        peel.tree.fill_open(*missing)
         rows, missing = peel.tree.rows()
     return rows

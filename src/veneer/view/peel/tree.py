@@ -1,7 +1,7 @@
 """The files pane: which directories are open, what of them is shown and in which order, as rows.
 
 One directory level at a time is asked for, and of a long one only as many lines are kept as are shown.  What would take
-longer than there is time for becomes a row that says so, and `fill` is for whoever has the time.
+longer than there is time for becomes a row that says so, and `fill_open` is for whoever has the time.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from veneer.analysis.events import matching
 from veneer.analysis.view import Line, View
 from veneer.values import Value
+from veneer.view.peel.columns import entries_in, foremost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -198,8 +199,9 @@ class Tree:
     # -- rows ------------------------------------------------------------------------------------------------
 
     def rows(self, budget: float = BUDGET) -> tuple[list[Row], list[bytes]]:
-        """The rows, and the directories that are still to be read: for each, `fill` and ask again."""
-        if self.view is None:
+        """The rows, and the directories that are still to be read: for each, `fill_open` and ask again."""
+        view = self.view
+        if view is None:
             return [], []
         deadline = time.perf_counter() + budget
         found: list[Row] = []
@@ -208,7 +210,7 @@ class Tree:
 
         def enter(path: bytes, place: Place | None) -> None:
             level = self._levels.get(path)
-            if level is None and time.perf_counter() < deadline and self._entries(place) <= QUICK:
+            if level is None and time.perf_counter() < deadline and entries_in(view, place) <= QUICK:
                 level = self.fill(path, place)
             if level is None:
                 missing.append(path)
@@ -216,7 +218,7 @@ class Tree:
             else:
                 stack.append((path, iter(level.lines), level))
 
-        enter(b"", self.view.table.root())
+        enter(b"", view.table.root())
         while stack:
             path, lines, level = stack[-1]
             for line in lines:
@@ -235,13 +237,6 @@ class Tree:
     def _is_open(self, path: bytes) -> bool:
         return path in self.open or (self.only is not None and path in self.only.above)
 
-    def _entries(self, place: Place | None) -> int:
-        """How many entries layers have in a directory."""
-        assert self.view is not None
-        if place is None:
-            return 0
-        return sum(len(self.view.table.indexes[layer].children(number)) for layer, number in place.parts)
-
     def _level(self, path: bytes) -> Level:
         return self._levels.get(path) or self.fill(path)
 
@@ -255,6 +250,15 @@ class Tree:
         levels[path] = level
         return level
 
+    def fill_open(self, *paths: bytes) -> None:
+        """Read directories, and all beneath them that are open.  May be called in another thread."""
+        pending: list[tuple[bytes, Place | None]] = [(path, None) for path in paths]
+        while pending:
+            path, place = pending.pop()
+            level = self._levels.get(path) or self.fill(path, place)
+            pending += [(line.path, line.place) for line in level.lines
+                        if line.place is not None and self._is_open(line.path)]  # fmt: skip
+
     def _read(self, view: View, path: bytes, place: Place, known_lines: dict[bytes, tuple[Line, ...]]) -> Level:
         limit, wanted = self._limits.get(path, PAGE), self._wanted.get(path, set())
         count = size = 0
@@ -262,8 +266,12 @@ class Tree:
         lines: Iterable[Line] | None = known_lines.get(path)
         if lines is None:
             lines = view.beneath(path, place)
-            if self._entries(place) <= QUICK:
+            if entries_in(view, place) <= QUICK:
                 lines = known_lines[path] = tuple(lines)
+            elif self.only is None and (found := foremost(view, path, place, self.sort, limit, self.least)):
+                lines = found.files + found.directories
+                if found.files and self._is_shown(found.files[0]):
+                    count, size = found.left, found.left_size
 
         def shown() -> Iterator[Line]:
             nonlocal count, size
