@@ -178,7 +178,7 @@ class _Migration:
 
     def _told(self, plan: Moved) -> None:
         """Say what is about to be done."""
-        self._progress(Report("", f"Moving to {plan.to}: {plan.layers} layers to be made"))
+        self._progress(Report("", f"Moving to {plan.to}: {plan.layers} layer{'s' * (plan.layers != 1)} to be made"))
 
     def _stays(self, kind: str, name: str, reason: str, hint: str) -> None:
         self._left[kind, name] = Left(kind, name, reason, hint)
