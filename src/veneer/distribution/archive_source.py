@@ -20,7 +20,8 @@ from veneer.changeset import compression
 from veneer.changeset.bounds import BoundedPlain
 from veneer.changeset.compression import Source
 from veneer.changeset.entry import Kind
-from veneer.changeset.tar import TarReader, shown
+from veneer.changeset.header import BLOCK, checksum_holds
+from veneer.changeset.tar import BadArchive, TarReader, shown
 from veneer.distribution.archive_plan import InvalidArchive, NotInArchive
 from veneer.errors import NotFound
 from veneer.oci.strictjson import MAX_DOCUMENT
@@ -121,9 +122,21 @@ def _in_file(source: BinaryIO, what: str) -> Iterator[Archive]:
         return
     with tempfile.TemporaryFile(buffering=0) as spool:
         plain, buffer = BoundedPlain(_RawSource(source), what), memoryview(bytearray(1 << 20))
-        while count := plain.readinto(buffer):
+        count = 0
+        while count < BLOCK and (more := plain.readinto(buffer[count:])):
+            count += more
+        _must_be_tar(buffer[:count], what)
+        while count:
             spool.write(buffer[:count])
+            count = plain.readinto(buffer)
         yield TarArchive(spool.fileno(), what)
+
+
+def _must_be_tar(start: memoryview, what: str) -> None:
+    """Raises BadArchive for what begins like no tar with something in it: a stream that may have no end is not kept."""
+    block = start[:BLOCK]
+    if len(block) < BLOCK or not any(block) or not checksum_holds(block, bytes(block[148:156])):
+        raise BadArchive(f"{what}: this is not a tar archive", hint="docker save and veneer save make one")
 
 
 def _place_in_file(stream: BinaryIO) -> int | None:

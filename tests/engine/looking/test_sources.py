@@ -229,6 +229,14 @@ def test_what_no_disk_could_hold_is_still_looked_at(
         _ = subject.account
 
 
+def test_a_stream_without_end_that_is_no_archive_is_not_kept(engine: Engine) -> None:
+    for endless in ("/dev/zero", "/dev/urandom"):
+        with open(endless, "rb") as stream, pytest.raises(BadArchive, match=f"{endless}: this is not a tar archive"):
+            engine.looking.open(archive=stream).__enter__()
+    with pytest.raises(BadArchive, match="this is not a tar"), engine.looking.open(archive=io.BytesIO()):
+        pass
+
+
 def test_layers_without_rows_and_images_without_history(engine: Engine, tmp_path: Path) -> None:
     for history in ((), (row("ADD one"),)):
         archive = tmp_path / f"{len(history)}.tar"
