@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
 
+from veneer.errors import NotFound
 from veneer.view.web import accounts, answers, comparing, images, searching, trees, words
 from veneer.view.web.query import Query
 
@@ -106,7 +107,10 @@ def _of_store(asker: Asker, question: OfStore) -> answers.Handled:
         query = query_of(request)
 
         def ask() -> Body:
-            document = question(asker.subjects, request, query)
+            try:
+                document = question(asker.subjects, request, query)
+            except NotFound:  # perhaps an image that went while it was listed; what is not here is not here again
+                document = question(asker.subjects, request, query)
             data = document if isinstance(document, bytes) else words.as_json(document)
             return answers.body(data, answers.JSON)
 

@@ -209,9 +209,10 @@ def layer_images(subjects: Subjects, text: str) -> Json:
         raise NoSuchLayer(f"No such layer: {diff_id}", hint="veneer layer ls shows all of them")
     images = []
     for place in places:
-        depth = len(layers.stack(place.chain_id))
-        for image in images_of(engine, place.chain_id):
-            images.append({"ref": ref_of(image), "id": str(image.id), "layer": depth, "chain_id": str(place.chain_id)})
+        with contextlib.suppress(NoSuchLayer):  # removed while we look
+            depth, chain_id = len(layers.stack(place.chain_id)), str(place.chain_id)
+            images += [{"ref": ref_of(image), "id": str(image.id), "layer": depth, "chain_id": chain_id}
+                       for image in images_of(engine, place.chain_id)]  # fmt: skip
     with layers.index(diff_id) as index:
         stored, entries = index.bytes_total, len(index)
     return {

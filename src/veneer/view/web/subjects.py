@@ -207,13 +207,20 @@ class Subjects:
                 each.close()
 
     def pull_size(self, image: Image) -> int | None:
-        """The bytes to download for an image of the store, each blob once; None where its manifest does not tell."""
+        """The bytes to download for an image of the store, each blob once.
+
+        None where its manifest does not tell, or went with the image while somebody listed it.
+        """
         from veneer.oci import manifest as oci
 
         digest = str(image.manifest)
         found = self.pull_sizes.get(digest)
         if found is None:
-            manifest = oci.parse(self.engine.store.blobs.read(image.manifest), what=f"manifest {digest}")
+            try:
+                data = self.engine.store.blobs.read(image.manifest)
+            except NotFound:
+                return None
+            manifest = oci.parse(data, what=f"manifest {digest}")
             layers = manifest.layers if isinstance(manifest, oci.Manifest) else ()
             found = self.pull_sizes[digest] = sum({layer.digest: layer.size for layer in layers}.values())
         return found
