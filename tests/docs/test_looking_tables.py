@@ -15,7 +15,8 @@ from veneer.cli.tree import GROUPS, PACKAGE, TOP, Leaf
 from veneer.engine.engine import Engine
 from veneer.view.peel.keys import ACTIONS, shown
 
-PAGE = (Path(__file__).parents[2] / "docs/looking.md").read_text().partition("## Everything others had")[2]
+HOME = Path(__file__).parents[2]
+PAGE = (HOME / "docs/looking.md").read_text().partition("## Everything others had")[2]
 FIRST = ("veneer", "image", "layer", "container", "build", "history", "images", "events", "login")
 REASONS = "decisions/0024-what-visualizers-had.md"
 
@@ -86,6 +87,12 @@ def test_every_page_that_is_named_is_answered(engine: Engine) -> None:
     assert len(pages) > 40
     for page in pages:
         assert any(pattern.fullmatch(page) for pattern in patterns), page
+
+
+def test_every_tab_that_is_named_is_one_of_the_pages() -> None:
+    tabs = set(re.findall(r"^  \['(\w+)', '", (HOME / "web/src/pages/image.js").read_text(), re.M))
+    told = {tab for text in named() for tab in re.findall(r"[?]tab=(\w+)", text)}
+    assert len(told) >= 6 and told <= tabs
 
 
 def test_every_key_that_is_named_does_something() -> None:
