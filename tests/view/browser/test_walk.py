@@ -314,6 +314,18 @@ def test_old_addresses_lead_here(visit: Visit) -> None:
     expect(visit.role("heading", "shop/api:2.4")).to_be_visible()
 
 
+def test_a_server_that_comes_back_is_asked_again(visit: Visit) -> None:
+    visit.open("/")
+    visit.context.set_offline(True)
+    try:
+        visit.role("link", "shop/worker:2.4").press("Enter")
+        expect(visit.role("alert")).to_contain_text("The server does not answer.")
+    finally:
+        visit.context.set_offline(False)
+    expect(visit.role("heading", "shop/worker:2.4")).to_be_visible()
+    expect(visit.role("alert")).to_have_count(0)
+
+
 def test_what_comes_and_goes_is_seen_without_asking(visit: Visit, shop: Engine) -> None:
     visit.open("/?q=fresh")
     expect(visit.page.get_by_text("No image has")).to_be_visible()

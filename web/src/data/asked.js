@@ -3,7 +3,8 @@
 
 /** @template T @typedef {{value?: T, error?: Error, pending: boolean}} Answer */
 
-const MOST = 300;
+const MOST = 4000; // more than any page asks at once
+const AGAIN = 3000; // milliseconds until a server that did not answer is asked once more
 
 export class Asked {
   /** @param {() => void} redraw */
@@ -21,19 +22,26 @@ export class Asked {
   /** @template T @param {string} key @param {() => Promise<T>} ask @returns {Answer<T>} */
   get(key, ask) {
     const known = this.answers.get(key);
-    if (known) return known;
+    if (known) {
+      this.answers.delete(key); // those that were not asked for longest go first
+      this.answers.set(key, known);
+      return known;
+    }
+    const before = this.stale.get(key);
     /** @type {Answer<T>} */
-    const answer = {value: this.stale.get(key)?.value, pending: true};
+    const answer = {value: before?.value, error: before?.error, pending: true};
     if (this.answers.size >= MOST) this.answers.delete(/** @type {string} */ (this.answers.keys().next().value));
     this.answers.set(key, answer);
     this.pending += 1;
     ask().then(
       (value) => {
         answer.value = value;
+        answer.error = undefined;
       },
       (error) => {
         answer.value = undefined;
         answer.error = error;
+        if (error.status === 0) this.#again(key, answer);
       },
     ).finally(() => {
       answer.pending = false;
@@ -51,6 +59,16 @@ export class Asked {
     if (answer.pending && answer.value === undefined && before?.value !== undefined) return {value: before.value, pending: true};
     this.slots.set(slot, answer);
     return answer;
+  }
+
+  /** Ask once more in a while; until then the failure is told. @param {string} key @param {Answer<any>} answer */
+  #again(key, answer) {
+    setTimeout(() => {
+      if (this.answers.get(key) !== answer) return;
+      this.answers.delete(key);
+      this.stale.set(key, answer);
+      this.redraw();
+    }, AGAIN);
   }
 
   /** Whatever was answered may be different now; it is shown until the new answer has come, so nothing flickers and
