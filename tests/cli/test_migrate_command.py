@@ -91,3 +91,32 @@ def test_what_cannot_be_is_said(app: Veneer) -> None:
     assert nowhere.code == 1 and "say where to: --to DRIVER" in nowhere.err
     unknown = app("system", "migrate", "--to", "zfs")
     assert unknown.code == 1 and "unknown storage driver 'zfs'" in unknown.err and "known drivers: " in unknown.err
+
+
+def test_info_says_why_this_driver_and_why_none_of_the_others(veneer: Veneer) -> None:
+    facts = info(veneer)
+    if facts["Storage Driver"] != "overlay2":
+        pytest.skip(facts["Chosen"])
+    chosen = facts["Chosen"]
+    assert chosen.startswith("overlay2 because it is the first that works: kernel overlay on ")
+    assert "; not vfs because overlay2 comes before it; " in chosen
+    for name in ("erofs", "aufs", "fuse-overlayfs"):
+        usable = f"{name} usable" in facts
+        why = "it is taken only where it is asked for" if usable else facts[f"{name} not usable"]
+        assert f"; not {name} because {why}" in chosen
+    assert (facts["Supports d_type"], facts["Native Overlay Diff"], facts["userxattr"]) == ("true", "true", "false")
+
+
+def test_a_driver_that_is_asked_for_and_cannot_be_had_is_no_other_one(veneer: Veneer) -> None:
+    for name in ("zfs", "overlay", "../overlay2"):
+        facts = info(veneer, "--storage-driver", name)
+        assert (facts["Storage Driver"], facts["no driver"]) == ("none", f"unknown storage driver {name!r}")
+        done = veneer("--storage-driver", name, "load", "-i", str(DATA / "chain.tar.gz"))
+        assert (done.code, done.err.splitlines()) == (
+            1,
+            [
+                f"Error: unknown storage driver {name!r}",
+                "hint: known drivers: overlay2, vfs, erofs, aufs, fuse-overlayfs",
+            ],
+        )
+    assert veneer("images", "-q").text == ""
