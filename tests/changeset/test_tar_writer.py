@@ -8,7 +8,6 @@ import os
 import struct
 import subprocess
 import tarfile
-import threading
 from pathlib import Path
 
 import pytest
@@ -164,17 +163,6 @@ def test_a_file_that_shrank_meanwhile_is_filled_with_zeros_and_one_that_grew_is_
         writer.finish()
         assert out.getvalue()[512 : 512 + size] == expected
         assert len(out.getvalue()) == 512 * 4
-
-
-def test_a_large_file_that_cannot_be_read_leaves_no_thread(tmp_path: Path) -> None:
-    writer = TarWriter(io.BytesIO(), hash_contents=True)
-    folder = os.open(tmp_path, os.O_RDONLY)
-    try:
-        with pytest.raises(IsADirectoryError):
-            writer.put_file(folder, 8 << 20)
-    finally:
-        os.close(folder)
-    assert "veneer-hash" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_a_writer_that_takes_only_part_of_what_it_is_given_gets_the_rest_again() -> None:

@@ -18,14 +18,11 @@ from typing import Protocol, runtime_checkable
 
 from veneer.changeset import pax
 from veneer.changeset.entry import Entry, Kind
-from veneer.changeset.hash_beside import HashBeside
 from veneer.changeset.whiteout import OPAQUE_MARKER, PREFIX
 from veneer.errors import InvalidRequest
 
 BLOCK = 512
 _BUFFER = 1 << 20
-_LARGE = 4 * _BUFFER
-"""A file whose content is worth a thread, while this one hashes and writes the archive."""
 _ZEROS = bytes(BLOCK)
 _HEADER = Struct("100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12x")
 _MAGIC = b"ustar\x0000"
@@ -72,7 +69,6 @@ class TarWriter:
         self._write: Callable[[memoryview], int | None] | None = None if isinstance(out, Lender) else out.write
         self._hash_contents = hash_contents
         self._hash = hashlib.sha256()
-        self._beside: HashBeside | None = None
         self._view = memoryview(bytearray(_BUFFER)) if self._lender is None else self._lender.lend()
         self._filled = 0
         self._flushed = 0
@@ -124,21 +120,7 @@ class TarWriter:
 
     def put_file(self, fd: int, size: int) -> bytes:
         """Append the content of a member whose header is written: see `add`."""
-        if not self._hash_contents:
-            self._put_content(fd, size, None)
-            return b""
-        if size < _LARGE:
-            content_hash = hashlib.sha256()
-            self._put_content(fd, size, content_hash.update)
-            return content_hash.digest()
-        with HashBeside() as self._beside:
-            try:
-                self._put_content(fd, size, self._beside.update)
-                return self._beside.digest()
-            finally:
-                self._beside = None
-
-    def _put_content(self, fd: int, size: int, update: Callable[[memoryview], object] | None) -> None:
+        content_hash = hashlib.sha256() if self._hash_contents else None
         padding = -size % BLOCK
         while size:
             start = self._filled
@@ -147,14 +129,15 @@ class TarWriter:
             if count == 0:
                 count = len(room)
                 room[:] = bytes(count)
-            if update is not None:
-                update(room[:count])
+            if content_hash is not None:
+                content_hash.update(room[:count])
             self._filled += count
             size -= count
             if self._filled == len(self._view):
                 self._flush()
         if padding:
             self.put(_ZEROS[:padding])
+        return content_hash.digest() if content_hash is not None else b""
 
     def put(self, data: bytes) -> None:
         """Append a member's header, or what else is the archive's next bytes."""
@@ -177,8 +160,6 @@ class TarWriter:
         filled, self._filled = self._filled, 0
         data = self._view[:filled]
         self._hash.update(data)
-        if self._beside is not None:
-            self._beside.wait()  # what it reads is about to be written over
         self._flushed += filled
         if self._lender is not None:
             self._view = self._lender.filled(filled)
