@@ -211,6 +211,21 @@ def test_a_running_container_stays_and_is_named(store: Store, begun: str, tmp_pa
     assert [each.driver for each in held(store)] == ["erofs"]
 
 
+def test_a_container_with_what_no_layer_can_hold_stays_and_is_named(store: Store, begun: str, tmp_path: Path) -> None:
+    odd, fine = (create(store, name, top_of(store, "built:1")) for name in ("odd", "fine"))
+    (tmp_path / "view").mkdir()
+    with mounted(store.containers.mounts(odd), tmp_path / "view") as view:
+        (view / ".wh.bin").touch()
+    before = tree(store.containers.mounts(odd), tmp_path / "view")
+    moved = to(store, "vfs")
+    assert [(left.kind, left.name) for left in moved.left] == [("container", "odd")]
+    assert ".wh.bin: a layer cannot hold a name" in moved.left[0].reason
+    assert "rename it" in moved.left[0].hint
+    assert (store.containers.get("odd").driver, store.containers.get(fine.id).driver) == (begun, "vfs")
+    assert tree(store.containers.mounts(odd), tmp_path / "view") == before
+    assert whole(store)
+
+
 def test_what_stayed_comes_along_the_next_time(store: Store) -> None:
     create(store, "busy", top_of(store, "built:1"))
     to(store, "erofs", is_running=lambda folder: True)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from veneer.changeset.pack_walk import Unpackable
 from veneer.errors import Conflict, Corrupt, Unavailable, Unsupported
 from veneer.oci.digest import ChainID, Digest
 from veneer.progress import Progress, Report, silent
@@ -287,7 +288,7 @@ class _Migration:
                 continue
             try:
                 left = move_container(self._store, container.id, self._driver, self._is_running)
-            except (Corrupt, Unsupported) as error:
+            except (Corrupt, Unsupported, Unpackable) as error:
                 left = (error.message, error.hint)
             if left is None:
                 self._containers.append(container.name)
