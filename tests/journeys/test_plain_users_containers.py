@@ -83,16 +83,26 @@ def test_its_port_is_reached_on_the_address_that_was_asked_for_and_its_way_out_i
     assert done.code == 125 and "port is already allocated" in done.err
 
 
-def test_what_a_killed_monitor_leaves_is_nothing(user: PlainUser) -> None:
-    user.veneer("run", "-d", "--network", "none", "--name", "box", "busybox:1", "sleep", "996")
-    monitor = int(user.python(
+def monitor_of_the_one(user: PlainUser) -> int:
+    """The host's number of the monitor of the only container there is."""
+    return int(user.python(
         "from pathlib import Path\nfrom veneer.run.monitor import state\n"
         "[folder] = Path('.local/share/veneer/containers').iterdir()\nprint(state.read(folder).monitor)"
     ).out)  # fmt: skip
-    os.kill(monitor, signal.SIGKILL)
+
+
+def test_what_a_killed_monitor_leaves_is_nothing(user: PlainUser) -> None:
+    user.veneer("run", "-d", "--network", "none", "--name", "box", "busybox:1", "sleep", "996")
+    os.kill(monitor_of_the_one(user), signal.SIGKILL)
     until(lambda: user.veneer("wait", "box").out == "137\n")
     assert user.veneer("start", "box").out == "box\n"
     assert user.veneer("exec", "box", "true").code == 0
+    user.veneer("rm", "-f", "box")
+    # One that nobody is left to remove is removed by whoever looks.
+    user.veneer("run", "-d", "--rm", "--network", "none", "-v", "/anonymous", "busybox:1", "sleep", "996")
+    os.kill(monitor_of_the_one(user), signal.SIGKILL)
+    until(lambda: user.veneer("ps", "-aq").out == "")
+    assert user.veneer("volume", "ls", "-q").out == ""
 
 
 @pytest.mark.parametrize("further_ids", [True, False])
