@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from veneer.analysis.copies import Place
     from veneer.analysis.view import Line, View
+    from veneer.engine.looking.findings import Finding
     from veneer.engine.looking.judging import Judgement
     from veneer.engine.looking.subject import Subject
 
@@ -119,7 +120,7 @@ def size_map(subject: Subject, sheet: Sheet) -> str:
     """Where the bytes are, level by level: a box is as wide as its share, and has its layer's colour if that is one."""
     from veneer.analysis.view import View
 
-    view = View(subject.table)
+    view = View(subject.table, depths=subject.depths)
     whole = view.total().size
     if not whole:
         return "<p>There are no bytes.</p>"
@@ -184,12 +185,10 @@ def labels(subject: Subject) -> str:
     return _table([("", "Key"), ("", "Value"), ("", "Source")], rows) if rows else "<p>It says nothing of itself.</p>"
 
 
-def noteworthy(subject: Subject) -> str:
-    from veneer.engine.looking.findings import findings
-
+def noteworthy(found: Sequence[Finding]) -> str:
     rows = [
         [each.concern.value, f"<code>{escape(shown_path(each.path))}</code>", str(each.layer + 1), text(each.detail)]
-        for each in findings(subject)
+        for each in found
     ]
     if not rows:
         return "<p>Nothing was found by names and modes.</p>"
@@ -207,12 +206,12 @@ def summary(subject: Subject, found: Judgement | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def section(subject: Subject, sheet: Sheet) -> str:
-    """One image's part of the page, whose style sheet is `sheet`."""
+def section(subject: Subject, sheet: Sheet, found: Sequence[Finding]) -> str:
+    """One image's part of the page, whose style sheet is `sheet`; `found` is what one should know of it."""
     parts = [
         f"<h1>{text(subject.name)}</h1>", facts(subject), "<h2>Layers</h2>", layers(subject, sheet),
         "<h2>Where the bytes are</h2>", size_map(subject, sheet), "<h2>Stored in vain</h2>", waste(subject, sheet),
-        "<h2>Worth knowing</h2>", noteworthy(subject), "<h2>Labels</h2>", labels(subject),
+        "<h2>Worth knowing</h2>", noteworthy(found), "<h2>Labels</h2>", labels(subject),
     ]  # fmt: skip
     return "<section>\n" + "\n".join(parts) + "\n</section>"
 

@@ -62,10 +62,13 @@ class _Report:
     def add(self, subject: Subject, *before: Subject) -> None:
         """One more image, which is compared with those `before` it."""
         from veneer.cli import report_html
+        from veneer.engine.looking.findings import findings
 
+        _ = subject.depths  # for the map; the account is made on the same walk
+        noted = findings(subject)
         base = self._app.engine.looking.stands_on(subject)
         found = self._judged(subject, base.layers if base else 0)
-        section = report_html.section(subject, self._sheet)
+        section = report_html.section(subject, self._sheet, noted)
         self._sections.append(section)
         self._summaries.append(report_html.summary(subject, found))
         if not self._given.flag("plain"):
@@ -73,7 +76,7 @@ class _Report:
 
             shared = self._app.engine.looking.shared_with(subject)
             room = report_html.room(self._limit, self._images, section)
-            self._packs.append(embed(subject, room, shared=shared, base=base, before=before))
+            self._packs.append(embed(subject, room, shared=shared, base=base, before=before, noted=noted))
 
     def _judged(self, subject: Subject, base_layers: int) -> Judgement | None:
         if not self._given.flag("check"):

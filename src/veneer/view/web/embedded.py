@@ -6,9 +6,9 @@ The piece is gzip of UTF-8 JSON, an object:
     veneer   the version that wrote it
     least    0: every path is here; else what stores less than so many bytes is folded into its directory
     image    as GET /api/v1/images/REF has it; `labels` as .../labels (without "identical"), `waste` an object with the
-             answers of .../waste?by=path, layer and cause, at most MOST_WASTE rows each; `findings` as
-             .../findings has it, at most MOST_FINDINGS rows; `diffs` a list with the
-             answers of .../diff in both modes for what it is compared with, at most MOST_DIFFERENT files each
+             answers of .../waste?by=path, layer and cause, at most MOST_WASTE rows each; `findings` as .../findings has
+             it, at most MOST_FINDINGS rows; `diffs` a list with the answers of .../diff in both modes for what it is
+             compared with, at most MOST_DIFFERENT files each
     paths    columns, one item for each path, sorted by path components, a directory before what is in it; the first is
              the root:
                up      how many items before this one its directory is (0 for the root)
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from veneer.analysis.table import Table
+    from veneer.engine.looking.findings import Finding
     from veneer.engine.looking.origins import SharedWith, StandsOn
     from veneer.engine.looking.subject import Subject
     from veneer.view.web.words import Json
@@ -78,16 +79,22 @@ _FIRST_FOLD, _STEP = 4096, 8
 
 def embed(
     subject: Subject, limit_bytes: int = LIMIT, *, base: StandsOn | None = None, shared: Sequence[SharedWith] = (),
-    before: Sequence[Subject] = (),
+    before: Sequence[Subject] = (), noted: Sequence[Finding] | None = None,
 ) -> bytes:  # fmt: skip
     """The image in at most `limit_bytes` bytes, folded as far as that takes; see the module for the form.
 
     What only other images tell comes from outside: `base`, `shared` for each layer, and those that it is compared with,
-    `before`.  An image whose documents
-    alone are larger than the limit comes without any path but the root.
+    `before`; `noted` are its findings, if somebody has them already.  An image whose documents alone are larger than
+    the limit comes without any path but the root.
     """
     gathered = _Gathered(subject.table)
-    head = _head(subject, base, shared) | {"diffs": [diff for each in before for diff in _differences(each, subject)]}
+    if noted is None:
+        from veneer.engine.looking.findings import findings
+
+        noted = findings(subject)
+    head = _head(subject, base, shared)
+    head["findings"] = accounts.findings_document(noted, 0, MOST_FINDINGS)
+    head["diffs"] = [diff for each in before for diff in _differences(each, subject)]
     least = 0
     while True:
         data = words.as_json(head | {"least": least} | gathered.columns(least))
@@ -98,7 +105,6 @@ def embed(
 
 
 def _head(subject: Subject, base: StandsOn | None, shared: Sequence[SharedWith]) -> Json:
-    from veneer.engine.looking.findings import findings
     from veneer.engine.looking.origins import SharedWith, labels
 
     alone = [SharedWith("", 0)] * len(subject.origins)
@@ -108,7 +114,6 @@ def _head(subject: Subject, base: StandsOn | None, shared: Sequence[SharedWith])
         "image": images.told(subject, subject.name, base=base, shared=shared or alone),
         "labels": accounts.labels_document(said),
         "waste": {by: accounts.ledger(subject, by, 0, MOST_WASTE) for by in ("path", "layer", "cause")},
-        "findings": accounts.findings_document(findings(subject), 0, MOST_FINDINGS),
     }  # fmt: skip
 
 
@@ -288,6 +293,8 @@ class _Columns:
         }  # fmt: skip
 
     def _other_names(self) -> list[list[int]]:
+        if not any(index.count(Kind.HARDLINK) for index in self._table.indexes):
+            return []
         fates = fates_of(self._table)
         found = []
         for file, links in sorted(links_of(self._table, fates.lowest).items()):
