@@ -132,7 +132,7 @@ def _by_name(table: Table) -> Iterator[Finding]:
 def _left_overs(subject: Subject) -> Iterator[Finding]:
     from veneer.analysis.view import View
 
-    view = View(subject.table)
+    view = View(subject.table, depths=subject.depths)
     for path, what in _LEFT_OVERS:
         copies, place = subject.table.find(path)
         if place is None:
