@@ -11,6 +11,7 @@ from veneer.changeset.growing import Aborted, GrowingSource
 from veneer.config import Config
 from veneer.errors import Corrupt
 from veneer.oci.digest import BlobDigest, Digest
+from veneer.store import blobs
 from veneer.store.blob_writer import BlobMismatch, BlobTooLong, BlobTooShort
 from veneer.store.blobs import BlobDamaged, NoSuchBlob
 from veneer.store.leases import Lease
@@ -49,6 +50,22 @@ def test_a_blob_put_twice_is_stored_once(store: Store) -> None:
         store.blobs.put(lease, DATA)
     assert store.blobs.path(DIGEST).stat().st_ino == inode
     assert store.catalog.value("SELECT count(*) FROM blob") == 1
+
+
+def test_several_documents_go_to_the_disk_together_and_before_their_rows(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, bool]] = []
+    monkeypatch.setattr(blobs, "sync_file", lambda fd: seen.append(("file", store.catalog.writing)))
+    monkeypatch.setattr(blobs, "sync_directory", lambda path: seen.append(("folder", store.catalog.writing)))
+    with store.lease("test") as lease:
+        with store.catalog.transaction(), store.blobs.together():
+            made = [store.blobs.put(lease, b"one"), store.blobs.put(lease, b"two"), store.blobs.put(lease, b"one")]
+            assert seen == []
+        assert seen == [("file", True), ("file", True), ("folder", True)]
+        assert [store.blobs.read(digest) for digest in made] == [b"one", b"two", b"one"]
+        store.blobs.put(lease, b"three")
+        assert seen[3:] == [("file", False), ("folder", False)]
 
 
 def test_a_missing_blob_is_an_error_that_names_it(store: Store) -> None:

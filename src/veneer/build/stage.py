@@ -343,7 +343,7 @@ class StageRun:
         pending, self._pending, self._pending_bytes = self._pending, [], 0
         store, lease = self.store, self.session.lease
         added = []
-        with store.catalog.transaction():
+        with store.catalog.transaction(), store.blobs.together():
             for each in pending:
                 if not store.images.has(each.image):
                     added.append(each.image)

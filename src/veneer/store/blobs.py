@@ -12,6 +12,7 @@ import contextlib
 import errno
 import functools
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -52,6 +53,7 @@ class BlobStore:
         self._root = os.fspath(root)
         self.catalog = catalog
         self.syncing = sync
+        self._own = threading.local()
 
     @functools.cached_property
     def root(self) -> Path:
@@ -146,7 +148,7 @@ class BlobStore:
                 fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
                 try:
                     write_all(fd, memoryview(data), 0)
-                    if self.syncing:
+                    if self.syncing and self._later is None:
                         sync_file(fd)
                 finally:
                     os.close(fd)
@@ -154,6 +156,44 @@ class BlobStore:
         if media_type:
             self.describe(digest, media_type)
         return digest
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Have what this thread `put`s meanwhile on the disk at the end, all at once: each alone waits for the journal.
+
+        For use inside a transaction, so that no row is there before its file.
+        """
+        assert self.catalog.writing, "a row may be there before its file"
+        later: list[Path] = []
+        self._own.later = later
+        try:
+            yield
+        finally:
+            self._own.later = None
+        with file_errors(self.root):
+            for path in later:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                try:
+                    sync_file(fd)
+                finally:
+                    os.close(fd)
+            for folder in {path.parent for path in later}:
+                sync_directory(folder)
+
+    @property
+    def _later(self) -> list[Path] | None:
+        """What `together` will bring to the disk; None outside of it."""
+        found: list[Path] | None = getattr(self._own, "later", None)
+        return found
+
+    def _sync_name(self, path: Path) -> None:
+        """Have a new blob's name on the disk, now or soon."""
+        if not self.syncing:
+            return
+        if (later := self._later) is None:
+            sync_directory(path.parent)
+        else:
+            later.append(path)
 
     def describe(self, digest: BlobDigest, media_type: str) -> None:
         """Remember what a stored manifest or index was sent as, for those that do not say it themselves."""
@@ -204,14 +244,12 @@ class BlobStore:
         self._folder(target.parent)
         self._link(lease, file, target, digest, size)
         crashpoint("blob-linked")
-        if self.syncing:
-            sync_directory(target.parent)
+        self._sync_name(target)
         with self.catalog.transaction(durable=False) as transaction:
             if not self._has_file(digest, size):
                 # Swept between link and transaction, which no collection can do from here on.
                 os.link(file, target)
-                if self.syncing:
-                    sync_directory(target.parent)
+                self._sync_name(target)
             transaction.execute(
                 "INSERT INTO blob (digest, size, added) VALUES (?, ?, ?)"
                 " ON CONFLICT DO UPDATE SET size = excluded.size",
