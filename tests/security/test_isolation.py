@@ -269,6 +269,7 @@ def test_names_and_values_with_line_feeds_stay_values(host: Host, runtime: str) 
     assert said.out == "[one\nB=two]\n[]\n"
 
 
+@pytest.mark.parametrize("host", ["root", "ranges"], indirect=True)
 def test_a_user_file_that_is_a_pipe_does_not_hang(host: Host, runtime: str) -> None:
     name = f"pipe-{runtime}"
     host("run", "--network", "none", "--runtime", runtime, "--name", name, IMAGE, "sh", "-c",
