@@ -41,11 +41,11 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     """A small file system of its own."""
     with contextlib.ExitStack() as held:
         try:
-            yield held.enter_context(
-                loop_mounted(tmp_path / "loop", 64 << 20, options=("-m", "0", "-O", "^has_journal"))
-            )
+            place = held.enter_context(loop_mounted(tmp_path / "loop", 64 << 20, options=("-m0", "-O", "^has_journal")))
         except NoLoopMounts as error:
             pytest.skip(str(error))
+        yield place
+        _until_unused(place)
 
 
 @pytest.fixture(params=list(_DRIVERS))
@@ -98,6 +98,7 @@ def test_a_read_only_disk_shows_its_layers_and_takes_no_more(name: str, disk: Pa
     bench = _bench(name, disk, tmp_path)
     base = bench.layers(_lowest, lambda root: (root / "big").unlink())
     before = bench.facts(base)
+    _until_unused(disk)
     run("mount", "-o", "remount,ro", disk)
     try:
         later = Bench(_DRIVERS[name](disk), tmp_path)
@@ -109,6 +110,7 @@ def test_a_read_only_disk_shows_its_layers_and_takes_no_more(name: str, disk: Pa
         with pytest.raises((OSError, VeneerError), match=r"(?i)read-only"):
             later.driver.create(new_snapshot_id(), base)
     finally:
+        _until_unused(disk)
         run("mount", "-o", "remount,rw", disk)
     assert bench.facts(base) == before
 
@@ -156,12 +158,28 @@ def test_when_a_server_is_killed_its_mount_says_so_and_what_was_written_is_there
 
 def _server(layer: Path) -> int:
     """The process that serves a mount of the layer: it has the directory open."""
+    (found,) = _open_below(layer)
+    return found
+
+
+def _open_below(folder: Path) -> set[int]:
+    """Other processes that have something of the directory open."""
+    found = set()
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and int(process.name) != os.getpid():
             with contextlib.suppress(OSError):
-                if any(os.readlink(fd) == str(layer) for fd in (process / "fd").iterdir()):
-                    return int(process.name)
-    raise AssertionError("nobody serves it")
+                opened = [os.readlink(process / "cwd"), *(os.readlink(fd) for fd in (process / "fd").iterdir())]
+                if any(f"{path}/".startswith(f"{folder}/") for path in opened):
+                    found.add(int(process.name))
+    return found
+
+
+def _until_unused(disk: Path) -> None:
+    """A server ends when its mount is gone, but by itself; until then the disk is in use."""
+    end = time.monotonic() + 30
+    while _open_below(disk):
+        assert time.monotonic() < end, "a server of a mount that is gone did not end"
+        time.sleep(0.01)
 
 
 def _until_disconnected(root: Path) -> None:
