@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.support.containers import OnTerminal
 from tests.support.finished import row
 from tests.support.programs import VENEER
 from veneer.testing.images import docker_archive, image
+from veneer.testing.registry import Registry
 
 APP = image(
     {"etc/motd": b"m" * 1000, "var/cache/a": b"c" * 5000}, {"etc/motd": b"M" * 900, "var/.wh.cache": b""},
@@ -147,3 +149,32 @@ def test_preferences_that_cannot_be_end_it(app: Veneer, tmp_path: Path) -> None:
         terminal.expect(b"theme cannot be 'pink'")
         assert terminal.wait() == 1
         assert b"dark, light, contrast" in terminal.seen
+
+
+def test_leaving_waits_for_no_registry(tmp_path: Path) -> None:
+    with Registry() as registry:
+        registry.add("far/app:1", APP)
+        registry.fault("/blobs/" + str(APP.layers[0].digest), cut=100, hang=True, times=-1)
+        name = f"{registry.host}/far/app:1"
+        words = ("--root", tmp_path / "none", "--insecure-registry", registry.host, "peel", "--remote", name)
+        with OnTerminal(*PLAIN_ENVIRONMENT, VENEER, *words, rows=40, columns=120) as terminal:
+            terminal.expect(b"Layers: to pull")
+            terminal.type(b"a,.2j?")
+            terminal.expect(b"One line up")
+            terminal.type(b"q")
+            started = time.monotonic()
+            assert terminal.wait() == 0
+            assert time.monotonic() - started < 20, "its answers time out later"
+            assert terminal.is_as_before
+
+
+def test_an_image_of_a_registry_is_peeled_and_not_kept(tmp_path: Path) -> None:
+    with Registry() as registry:
+        registry.add("far/app:1", APP)
+        name = f"{registry.host}/far/app:1"
+        words = ("--root", tmp_path / "none", "--insecure-registry", registry.host, "peel", "--remote", name)
+        with OnTerminal(*PLAIN_ENVIRONMENT, VENEER, *words, rows=40, columns=120) as terminal:
+            terminal.expect(b"eff 13.1%")
+            terminal.type(b"q")
+            assert terminal.wait() == 0
+        assert not (tmp_path / "none").exists()

@@ -331,7 +331,9 @@ async def test_the_path_is_copied_and_the_browser_is_led_to_the_same_place(
         opened: list[str] = []
         monkeypatch.setattr(it.app, "open_url", opened.append)
         await it.press("o")
-        assert opened == ["http://127.0.0.1:8363/i/shop%3A1?since=1&at=4&path=/opt/tool"]
+        assert opened == ["http://127.0.0.1:8363/i/shop%3A1?since=1&at=4&path=/opt&file=/opt/tool"]
+        await it.press("h", "o")
+        assert opened[1].endswith("?since=1&at=4&path=/opt")
 
 
 @by_hand

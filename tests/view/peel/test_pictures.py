@@ -102,11 +102,13 @@ def test_what_is_kept_is_closed_when_nobody_uses_it_any_more() -> None:
 
 def test_news_of_downloads_are_one_line_and_stop_the_work_when_it_is_over() -> None:
     news = News()
-    assert news.line(3) == ""
+    assert news.line(3, 400) == ""
     news(Report("a", "Downloading", 50, 100))
     news(Report("b", "Downloading", 100, 100))
     news(Report("", "anything else"))
-    assert news.line(3).startswith("indexing layer 1/3 ▓▓▓▓▓▓░░ ") and news.line(3).endswith(" s")
+    line = news.line(3, 400)
+    assert line.startswith("indexing layer 1/3 ▓▓▓░░░░░ ") and line.endswith(" s")
+    assert news.line(3, 0).startswith("indexing layer 1/3 ▓▓▓▓▓▓░░ "), "where nobody knows how much it is"
     news.over = True
     with pytest.raises(Cancelled):
         news(Report("a", "Downloading", 60, 100))

@@ -97,7 +97,7 @@ async def test_two_copies_side_by_side(peel_engine: Engine) -> None:
 
 
 @by_hand
-async def test_of_three_copies_any_two_neighbours(tmp_path: Path) -> None:
+async def test_of_three_copies_any_two(tmp_path: Path) -> None:
     with Engine(Config(root=tmp_path / "root", docker_config=tmp_path / "c", durability="none")) as engine:
         loaded(engine, "three:1", {"f": b"one\n"}, {"f": b"two\n"}, {"f": bytes(10)},
                {"g": hardlink("f"), "s": symlink("f")})  # fmt: skip
@@ -105,8 +105,12 @@ async def test_of_three_copies_any_two_neighbours(tmp_path: Path) -> None:
             await it.press("d")
             assert "layer 2 ↔ 3" in it.text and "(10B that are no text)" in it.text
             await it.press("left_square_bracket")
-            assert "layer 1 ↔ 2" in it.text
-            await it.press("left_square_bracket", "right_square_bracket")
+            assert "layer 1 ↔ 3" in it.text, "any two, as the slider has two ends"
+            await it.press("comma")
+            assert "layer 1 ↔ 2" in it.text and "one" in it.text and "two" in it.text
+            await it.press("left_square_bracket", "comma", "right_square_bracket")
+            assert "layer 1 ↔ 2" in it.text, "there is nothing below, and one is never beside itself"
+            await it.press("full_stop", "right_square_bracket")
             assert "layer 2 ↔ 3" in it.text
             await it.press("escape", "comma", "comma", "d")
             assert "layer 1 ↔ 2" in it.text, "the copies at the slider's place"

@@ -10,12 +10,16 @@ from veneer.cli.looked import WHERE, image_and, looked_at, needs_no_name, path_b
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from typing import Any
 
     from veneer.engine.looking.subject import Subject
+    from veneer.view.peel.app import PeelApp
     from veneer.view.peel.around import Around
     from veneer.view.peel.model import Peel
     from veneer.view.peel.preferences import Preferences
 
+MOMENT = 0.5
+"""Seconds that leaving waits for work to end."""
 THEMES = ("dark", "light", "contrast")
 
 
@@ -108,10 +112,25 @@ def _shown(
     news = News()
     with looked_at(app, given, name, progress=news) as subject:
         peel = _placed(subject, ends)
-        left = PeelApp(peel, _around(app, given), _preferences(app, given), news, path=path).run()
+        left = _run(PeelApp(peel, _around(app, given), _preferences(app, given), news, path=path))
     if isinstance(left, VeneerError):
         raise left
     return left[1:] if isinstance(left, tuple) else None
+
+
+def _run(application: PeelApp) -> Any:
+    """The application, until it is left, and what it says then."""
+    import asyncio
+    import os
+
+    loop = asyncio.new_event_loop()
+    left = application.run(loop=loop)
+    if left is None and application.still_working(MOMENT):
+        # A thread waits for a registry, or reads on.  It only looks, so nothing is to be undone; the terminal is as
+        # before; and whoever leaves shall not wait for it.
+        os._exit(0)
+    loop.close()
+    return left
 
 
 def _platforms(app: App, subject: Subject) -> dict[str, str]:

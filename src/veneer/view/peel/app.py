@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.worker import get_current_worker
+from textual.worker import Worker, get_current_worker
 
 from veneer.errors import Unavailable, VeneerError
 from veneer.view.peel import themes
@@ -66,6 +67,8 @@ class PeelApp(App[Any], inherit_bindings=False):
         self.preferences = preferences or Preferences()
         self.news = news or News()
         self.first_path = path
+        self._works = threading.Condition()
+        self._at_work = 0
         for name in themes.NAMES:
             self.register_theme(themes.theme(name))
         self.theme = f"veneer-{self.preferences.theme}"
@@ -117,6 +120,24 @@ class PeelApp(App[Any], inherit_bindings=False):
     def working(self, screen: Screen[Any], work: Callable[[], Any], done: Callable[[Any], object], group: str) -> None:
         """In a worker's thread: `work`, and `done` in the application's unless that is over or overtaken by now."""
         worker = get_current_worker()
+        with self._works:
+            self._at_work += 1
+        try:
+            self._worked(worker, screen, work, done, group)
+        finally:
+            with self._works:
+                self._at_work -= 1
+                self._works.notify_all()
+
+    def still_working(self, seconds: float) -> bool:
+        """Whether a thread is at work yet, after so long."""
+        with self._works:
+            return not self._works.wait_for(lambda: not self._at_work, seconds)
+
+    def _worked(
+        self, worker: Worker[Any], screen: Screen[Any], work: Callable[[], Any], done: Callable[[Any], object],
+        group: str,
+    ) -> None:  # fmt: skip
         try:
             found = work()
         except OSError as error:

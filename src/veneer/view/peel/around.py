@@ -59,10 +59,11 @@ class News:
             with self._guard:
                 self._parts[report.id] = (report.current, report.total or report.current)
 
-    def line(self, layers: int) -> str:
+    def line(self, layers: int, size_of_all: int) -> str:
         """How far it is, with a bar, a rate and the time that is left; "" before anything is heard."""
         with self._guard:
             have, total = (sum(part[at] for part in self._parts.values()) for at in (0, 1))
+            total = max(total, size_of_all) if total else 0
             done = sum(part[0] >= part[1] for part in self._parts.values())
         if not total:
             return ""

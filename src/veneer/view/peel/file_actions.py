@@ -300,7 +300,12 @@ class FileActions(PeelScreen):
         """The page of the same image at the same place."""
         peel, around = self.peel, self.peel_app.around
         base = (self.peel_app.preferences.browser or around.browser).rstrip("/")
-        query = f"?since={peel.since}&at={peel.at}" + (f"&path={quote(path_text(peel.path))}" if peel.path else "")
+        query = f"?since={peel.since}&at={peel.at}"
+        row = self.row()
+        if peel.path and row is not None and row.line is not None:
+            within = peel.path if row.line.is_directory else peel.path.rpartition(b"/")[0]
+            query += f"&path={quote(path_text(within))}"
+            query += f"&file={quote(path_text(peel.path))}" if within != peel.path else ""
         return f"{base}/i/{quote(peel.subject.name, safe='')}{query}"
 
     def do_browser(self) -> None:

@@ -112,7 +112,7 @@ class Main(FileActions, PeelScreen):
     def _tell_news(self) -> None:
         news = ""
         if not self.peel.loaded:
-            news = self.peel_app.news.line(self.peel.layers) or "reading the layers ..."
+            news = self.peel_app.news.line(self.peel.layers, self.peel.to_pull) or "reading the layers ..."
         elif not self.peel.weighed:
             news = "weighing ..."
         if news != self._news:

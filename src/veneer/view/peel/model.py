@@ -56,6 +56,11 @@ class Peel:
         self.path = b""
         """The path the cursor is on."""
 
+    @property
+    def to_pull(self) -> int:
+        """Bytes of all blobs that are known."""
+        return sum(blob.size for blob in self.subject.documents.blobs if blob is not None)
+
     # -- what takes time -------------------------------------------------------------------------------------
 
     def load(self) -> None:

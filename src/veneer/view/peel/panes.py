@@ -57,8 +57,7 @@ def identity(peel: Peel) -> str:
 
 def sums(peel: Peel) -> list[tuple[str, str]]:
     """What it takes, as (name, value), as far as it is known."""
-    subject = peel.subject
-    pull = sum(blob.size for blob in subject.documents.blobs if blob is not None)
+    subject, pull = peel.subject, peel.to_pull
     told: list[tuple[str, str]] = []
     if peel.weighed:
         account = subject.account

@@ -79,10 +79,10 @@ class Viewer(LinesScreen):
 
 
 class Difference(LinesScreen):
-    """Two copies of a file side by side; [ and ] take other layers' copies."""
+    """Two copies of a file side by side; the keys of the slider's two ends take other layers' copies."""
 
     HAS_CURSOR: ClassVar[bool] = False
-    HINTS: ClassVar[tuple[str, ...]] = ("back", "since_less", "since_more", "next", "help", "quit")
+    HINTS: ClassVar[tuple[str, ...]] = ("back", "since_less", "since_more", "less", "more", "next", "help", "quit")
 
     def __init__(self, path: bytes, before: Copy, after: Copy) -> None:
         super().__init__()
@@ -135,19 +135,28 @@ class Difference(LinesScreen):
         self.body.entitle(f"{where} · {changes}")
         self.body.show(len(pair.rows), pair.spans)
 
-    def _other(self, step: int) -> None:
-        """The two copies one further down or up."""
+    def _other(self, before: int, after: int) -> None:
+        """Other copies, so many further up; the one before stays below the one after."""
         copies = [copy for copy in self.peel.copies(self.path) if self.peel.has_content(copy)]
-        at = next((number for number, copy in enumerate(copies) if copy.layer == self.after.layer), 0) + step
-        if 1 <= at < len(copies):
-            self.before, self.after = copies[at - 1], copies[at]
+        layers = [copy.layer for copy in copies]
+        if self.before.layer not in layers or self.after.layer not in layers:
+            return
+        lower, upper = layers.index(self.before.layer) + before, layers.index(self.after.layer) + after
+        if 0 <= lower < upper < len(copies):
+            self.before, self.after = copies[lower], copies[upper]
             self._read()
 
     def do_since_less(self) -> None:
-        self._other(-1)
+        self._other(-1, 0)
 
     def do_since_more(self) -> None:
-        self._other(1)
+        self._other(1, 0)
+
+    def do_less(self) -> None:
+        self._other(0, -1)
+
+    def do_more(self) -> None:
+        self._other(0, 1)
 
     def do_next(self) -> None:
         """To the next line that differs, after one that does not."""
