@@ -134,7 +134,8 @@ function act(app, state, row, grab) {
   else if (row.entry && isOpenable(row.entry)) {
     if (!state.open.delete(row.key)) state.open.add(row.key);
     app.redraw();
-  } else if (row.entry) app.router.set({file: row.entry.path});
+  } else if (row.entry && row.entry.type !== 'folded') app.router.set({file: row.entry.path});
+  else app.redraw();
 }
 
 /** @param {import('../app.js').App} app @param {State} state @param {Row[]} rows @param {KeyboardEvent} event @param {string} top */
@@ -163,7 +164,7 @@ function key(app, state, rows, event, top) {
       else if (row.up) state.current = row.up;
       break;
     case 'h':
-      if (row.entry) app.router.set({file: row.entry.path});
+      if (row.entry && row.entry.type !== 'folded') app.router.set({file: row.entry.path});
       break;
     case 'Backspace': {
       const above = top.replace(/\/[^/]*\/?$/, '');
