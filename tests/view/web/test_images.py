@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from urllib.parse import quote
 
 import pytest
 
@@ -10,7 +11,9 @@ from tests.support.finished import loaded
 from tests.support.served import Client, served, unpacked
 from tests.view.web.conftest import APP_REF, BASE
 from veneer.engine.engine import Engine
-from veneer.testing.images import file
+from veneer.oci.manifest import OCI_INDEX
+from veneer.testing.images import file, image, index
+from veneer.testing.registry import Registry
 from veneer.view.web.accounts import commit_address, web_address
 
 
@@ -50,6 +53,23 @@ def test_an_image_is_found_by_every_name_it_has(site: Client) -> None:
     assert site.ask("/images/UPPER", 400)["error"].startswith("invalid reference format")
     assert "platform" not in site.ask(f"/images/{APP_REF}?platform=linux/amd64").get("error", "")
     assert site.ask(f"/images/{APP_REF}?platform=linux/s390x", 404)["hint"].startswith("veneer pull --platform")
+
+
+def test_an_image_is_told_for_each_platform_that_is_here(engine: Engine) -> None:
+    one, other = image({"amd": b"1"}), image({"arm": b"22"}, platform="linux/arm64")
+    with Registry() as registry, served(engine) as client:
+        for each in (one, other):
+            registry.add("team/app", each)
+        registry.add_manifest("team/app:1", OCI_INDEX, index(one, other).raw)
+        name = f"{registry.host}/team/app:1"
+        app = f"/images/{quote(name, safe='')}"
+        engine.images.pull(name, platform="linux/amd64")
+        assert "does not have it for linux/arm64" in client.ask(f"{app}?platform=linux/arm64", 404)["error"]
+        engine.images.pull(name, platform="linux/arm64")
+        for platform, file_name in (("linux/amd64", "amd"), ("linux/arm64", "arm")):
+            told = client.ask(f"{app}?platform={platform}")
+            assert (told["platform"], told["platforms"]) == (platform, ["linux/amd64", "linux/arm64"])
+            assert client.ask(f"{app}/tree?platform={platform}")["entries"][0]["name"] == file_name
 
 
 def test_waste_is_told_by_path_layer_and_cause(site: Client) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from veneer.engine.looking.origins import SharedWith, StandsOn
     from veneer.engine.looking.subject import Origin, Subject
     from veneer.oci.digest import ChainID
+    from veneer.oci.manifest import Index
     from veneer.store.images import Image
     from veneer.view.web.query import Query
     from veneer.view.web.subjects import Looked, Subjects
@@ -97,21 +98,27 @@ def image_document(subjects: Subjects, looked: Looked, ref: str) -> Json:
     engine, subject = subjects.engine, looked.subject
     _ = subject.depths  # for the map and the tree, which are asked for next; the account is made on the way
     elsewhere = _Elsewhere(engine, subject)
+    with subjects.opened(ref) as named:  # this one, or the same for another platform
+        index = named.subject.documents.index
     return told(
         subject, ref, base=engine.looking.stands_on(subject), shared=engine.looking.shared_with(subject),
-        elsewhere=elsewhere.of,
+        elsewhere=elsewhere.of, index=index,
     )  # fmt: skip
 
 
 def told(
     subject: Subject, ref: str, *, base: StandsOn | None, shared: Sequence[SharedWith],
-    elsewhere: Callable[[Origin], list[str]] = lambda origin: [],
+    elsewhere: Callable[[Origin], list[str]] = lambda origin: [], index: Index | None = None,
 ) -> Json:  # fmt: skip
-    """The same from its parts: `shared` for each layer, `elsewhere` who has a layer's content on something else."""
+    """The same from its parts: `shared` for each layer, `elsewhere` who has a layer's content on something else.
+
+    `index` tells for which platforms the name stands, if the image's own documents do not.
+    """
     documents, config, account = subject.documents, subject.config, subject.account
     blobs = {blob.digest: blob.size for blob in documents.blobs if blob is not None}
     manifest = documents.manifest
-    platforms = [str(each.platform) for each in documents.index.images()] if documents.index else []
+    index = index or documents.index
+    platforms = [str(each.platform) for each in index.images()] if index else []
     return {
         "ref": ref, "id": str(config.image_id), "digest": str(documents.digest or ""),
         "platform": str(config.platform), "platforms": platforms or [str(config.platform)],
