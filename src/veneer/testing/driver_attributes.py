@@ -48,6 +48,20 @@ class AttributeSuite(DriverFixtures):
         top = bench.layer(lambda root: os.setxattr(root / "capable", "user.more", b"1"), base)
         assert (("security.capability", CAPABILITY) in bench.facts(top)[b"capable"][7]) is True  # type: ignore[operator]
 
+    def test_a_listing_has_the_numbers_of_the_files_and_all_are_on_one_device(self, bench: Bench) -> None:
+        base = bench.layer(lambda root: write(root, "d/below", ""))
+        with bench.writing(base) as (_, root):
+            write(root, "d/sub/new", "")
+            (root / "d" / "below").chmod(0o600)
+            devices = set()
+            for folder in (root, root / "d", root / "d" / "sub"):
+                with os.scandir(folder) as entries:
+                    for entry in entries:
+                        status = os.lstat(entry.path)
+                        assert entry.inode() == status.st_ino, entry.path
+                        devices.add(status.st_dev)
+            assert len(devices) == 1
+
     def test_hard_links_of_one_layer_share_their_file(self, bench: Bench) -> None:
         stack = bench.layers(one_of_everything, lambda root: write(root, "extra", ""))
         assert bench.facts(stack)[b"linked"][8] == (b"d/linked3", b"linked", b"linked2")

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from veneer.drivers.mount import Mount
     from veneer.errors import VeneerError
 
-_OPTIONS = ("index=off", "metacopy=on", "redirect_dir=on")
-"""Files whose contents lie elsewhere are what `metacopy` is, and it needs `redirect_dir`."""
+_OPTIONS = ("index=off", "metacopy=on", "redirect_dir=on", "xino=auto")
+"""Files whose contents lie elsewhere are what `metacopy` is, and it needs `redirect_dir`; with `xino` the files of two
+file systems, the image and what is written, have one device number and numbers of their own, in listings as well."""
 
 
 class Erofs:
