@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from urllib.parse import unquote
 
 from playwright.sync_api import Browser, expect
@@ -91,12 +92,14 @@ def test_two_ends_of_the_slider_peel_an_image(visit: Visit) -> None:
 
 def test_playing_goes_from_the_base_up(chromium: Browser, site: Client) -> None:
     with Visit.of(chromium, site.url) as visit:
-        visit.page.clock.install()
+        visit.page.clock.install(time=datetime(2026, 11, 1, tzinfo=UTC))
+        visit.open(API)
+        visit.page.clock.pause_at(datetime(2026, 11, 2, tzinfo=UTC))  # from now on time is what the test says
         _played(visit)
 
 
 def _played(visit: Visit) -> None:
-    page = visit.open(API)
+    page = visit.page
     visit.role("button", "Play").press("Enter")
     assert visit.here == f"{API}?at=1"
     for at in (2, 3):
