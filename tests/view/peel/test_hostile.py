@@ -17,7 +17,8 @@ from veneer.changeset.index import IndexBuilder, LayerIndex
 from veneer.engine.engine import Engine
 from veneer.engine.looking.subject import Documents, Subject
 from veneer.testing.images import image
-from veneer.view.peel.spans import plain
+from veneer.view.peel.spans import name_text, plain
+from veneer.view.texts import spelled_out
 
 FILES = sorted(os.fsencode(f"d/{name.replace('/', '') if name == EVIL_NAMES[0] else name}") for name in EVIL_NAMES)
 
@@ -59,11 +60,18 @@ async def test_every_name_is_found_viewed_and_told_as_it_is(peel_engine: Engine)
                 assert any(text in line for line in lines), text
         assert "[bold red]loud[" in it.text and "<script>alert(1)<" in it.text
         assert "\\x1b[2J\\x1b[31m" in it.text and "\\u202etxt.exe" in it.text and "bad\\xff\\xfe" in it.text
-        names = "line\nfeed", "esc\x1b[2J\x1b[31m", "bad\udcff\udcfe", "[@click=app.quit]press me[", "rtl\u202etxt.exe"
+        names = (
+            " ",
+            "line\nfeed",
+            "esc\x1b[2J\x1b[31m",
+            "bad\udcff\udcfe",
+            "[@click=app.quit]press me[",
+            "rtl\u202etxt.exe",
+        )
         for name in names:
             path = os.fsencode(f"d/{name}")
             await it.press("slash")
-            await it.say("/" + plain(path.decode("utf-8", "backslashreplace")))
+            await it.say("/" + name_text(path))
             assert it.peel.path.startswith(path), name
             assert "\x1b" not in it.told and "\n" not in it.told
             it.lines()
@@ -99,6 +107,19 @@ async def test_questions_with_hostile_names_in_them(peel_engine: Engine) -> None
             it.lines()
             await it.say("[/] \x1b[31m \udcff,no:such")
             it.lines()
+
+
+def test_spaces_around_a_name_are_seen() -> None:
+    shown = {
+        b" ": "\\x20",
+        b" a b ": "\\x20a b\\x20",
+        b"a b": "a b",
+        b"": "",
+        b"  ": "\\x20\\x20",
+        b"a  ": "a\\x20\\x20",
+    }
+    for name, text in shown.items():
+        assert name_text(name) == text and spelled_out(text.encode()) == name
 
 
 def built(*entries: tuple[bytes, Kind, int]) -> LayerIndex:

@@ -46,8 +46,13 @@ def _has_no_cell(char: str) -> bool:
 
 
 def name_text(name: bytes) -> str:
-    """A name in an image, for a pane."""
-    return plain(name.decode("utf-8", "backslashreplace"))
+    """A name in an image, for a pane; spaces around it are written out, for they would not be seen."""
+    text = plain(name.decode("utf-8", "backslashreplace"))
+    if text[:1] != " " and text[-1:] != " ":
+        return text
+    inner = text.strip(" ")
+    start = len(text) - len(text.lstrip(" "))
+    return "\\x20" * start + inner + "\\x20" * (len(text) - start - len(inner))
 
 
 def path_shown(path: bytes) -> str:
