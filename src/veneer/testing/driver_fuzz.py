@@ -131,8 +131,8 @@ class Story:
                 break  # as the driver says: directories from below are not renamed
         else:
             if outcomes == [errno.ESTALE, None] and not self._keeps_links and before == _listed(roots[1]):
-                # Two names of one file, of which the kernel's overlay without privileges does not know that they are:
-                # it cannot ask for the file that was copied up.  To rename one to the other does nothing, or fails.
+                # Seen of the kernel's overlay (6.18) in a user namespace: two names of a file that was copied up have
+                # two inode numbers, and to rename one to the other, which does nothing elsewhere, is refused.
                 outcomes[0] = None
             assert outcomes[0] == outcomes[1], self._where(f"{outcomes[0]!r} instead of {outcomes[1]!r}")
         failed = isinstance(outcomes[0], int)
