@@ -116,6 +116,24 @@ async def test_of_three_copies_any_two(tmp_path: Path) -> None:
             assert "layer 1 ↔ 2" in it.text, "the copies at the slider's place"
 
 
+@by_hand
+async def test_long_lines_are_moved_sideways(tmp_path: Path) -> None:
+    with Engine(Config(root=tmp_path / "root", docker_config=tmp_path / "c", durability="none")) as engine:
+        line = "".join(f"{number:9}." for number in range(20))
+        loaded(engine, "long:1", {"f": f"{line}\nshort\n".encode()}, {"f": f"{line}!\nshort\n".encode()})
+        async with peeling(engine, "long:1", (60, 10), path=b"f") as it:
+            await it.press("v", "right", "l")
+            assert it.pane_lines()[0].startswith("     1         4.") and it.pane_lines()[1].strip() == "2"
+            await it.press("left", "h", "h")
+            assert it.pane_lines()[0].startswith("     1         0.")
+            await it.press(*["right"] * 30)
+            assert it.pane_lines()[0].endswith("       19.!")
+            await it.press("d", *["right"] * 30)
+            assert it.pane_lines()[0].rstrip().endswith("       19.!")
+            await it.press("left")
+            assert "       17." in it.pane_lines()[0]
+
+
 def content(data: bytes, folder: Path) -> Content:
     path = folder / "file"
     path.write_bytes(data)

@@ -60,18 +60,23 @@ class Content:
             return -(-self.size // _ROW) or 1
         return len(self.lines if mode == TEXT else self.members) or 1
 
-    def spans(self, mode: str, line: int, room: int) -> Spans:
-        """One line."""
+    def longest(self, mode: str) -> int:
+        """Characters of the longest line."""
+        texts = self.lines if mode == TEXT else [name for _, name in self.members] if mode == ARCHIVE else []
+        return max(map(len, texts), default=0)
+
+    def spans(self, mode: str, line: int, room: int, start: int = 0) -> Spans:
+        """One line, of a text from its character `start` on."""
         if mode == HEX:
             return hex_spans(self.at(line * _ROW, _ROW), line * _ROW)
         if mode == ARCHIVE:
             if not self.members:
                 return [("nothing is in it", "dim")]
             amount, name = self.members[line]
-            return [(cell(amount, 9, right=True) + "  ", "dim"), (cut(name, room - 11), "")]
+            return [(cell(amount, 9, right=True) + "  ", "dim"), (cut(name[start:], room - 11), "")]
         if not self.lines:
             return [("nothing is in it", "dim")]
-        return [(cell(str(line + 1), 6, right=True) + " ", "dim"), (cut(self.lines[line], room - 7), "")]
+        return [(cell(str(line + 1), 6, right=True) + " ", "dim"), (cut(self.lines[line][start:], room - 7), "")]
 
     def note(self, mode: str) -> str:
         """What is left out."""
@@ -177,7 +182,13 @@ class Pair:
     def changes(self) -> int:
         return sum(row[0] != " " for row in self.rows)
 
-    def spans(self, line: int, room: int) -> Spans:
+    @property
+    def longest(self) -> int:
+        """Characters of the longest line."""
+        return max((max(len(row[2]), len(row[4])) for row in self.rows), default=0)
+
+    def spans(self, line: int, room: int, start: int = 0) -> Spans:
+        """One row, its texts from their character `start` on."""
         if line >= len(self.rows):
             return []
         mark, left_number, left, right_number, right = self.rows[line]
@@ -186,7 +197,7 @@ class Pair:
 
         def side(number: int, text: str, there: str) -> Spans:
             told = f"{number:5} " if number else " " * 6
-            return [(told, "dim"), (cell(text, half - 6), there if text or number else "dim")]
+            return [(told, "dim"), (cell(text[start:], half - 6), there if text or number else "dim")]
 
         before = side(left_number, left, "D" if mark in "MD" and left_number else "")
         after = side(right_number, right, "A" if mark in "MA" and right_number else "")

@@ -11,23 +11,55 @@ from veneer.view.peel.model import Peel
 from veneer.view.peel.reading import ARCHIVE, HEX, MODES, TEXT, Content, Pair
 from veneer.view.peel.spans import path_shown
 
+STEP = 20
+"""Characters of a step sideways."""
 
-class Viewer(LinesScreen):
-    """A file of one layer, as text, in hexadecimal, or as the archive that it is."""
+
+class Reading(LinesScreen):
+    """A screen of long lines, which can be moved sideways."""
 
     HAS_CURSOR: ClassVar[bool] = False
-    HINTS: ClassVar[tuple[str, ...]] = ("back", "text", "diff", "help", "quit")
 
-    def __init__(self, path: bytes, copy: Copy) -> None:
+    def __init__(self, path: bytes) -> None:
         super().__init__()
         self.path = path
-        self.copy = copy
-        self.mode = ""
-        self.content: Content | None = None
+        self.start = 0
+        """The first character of each line that is in sight."""
 
     @property
     def peel(self) -> Peel:
         return self.peel_app.peel
+
+    def longest(self) -> int:
+        """Characters of the longest line."""
+        raise NotImplementedError
+
+    def _sideways(self, characters: int) -> None:
+        start = max(min(self.start + characters, self.longest() - STEP), 0)
+        if start != self.start:
+            self.start = start
+            self.update()
+
+    def do_left(self) -> None:
+        self._sideways(-STEP)
+
+    def do_right(self) -> None:
+        self._sideways(STEP)
+
+
+class Viewer(Reading):
+    """A file of one layer, as text, in hexadecimal, or as the archive that it is."""
+
+    HINTS: ClassVar[tuple[str, ...]] = ("back", "text", "diff", "left", "right", "help", "quit")
+
+    def __init__(self, path: bytes, copy: Copy) -> None:
+        super().__init__(path)
+        self.copy = copy
+        self.mode = ""
+        self.content: Content | None = None
+
+    def longest(self) -> int:
+        return self.content.longest(self.mode) if self.content is not None and self.mode else 0
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -51,10 +83,10 @@ class Viewer(LinesScreen):
             self.body.entitle(f"{where} · reading ...")
             self.body.show(0, lambda line, room: [])
             return
-        mode = self.mode
+        mode, start = self.mode, self.start
         modes = "  ".join(f"[{each}]" if each == mode else each for each in MODES)
         self.body.entitle(f"{where} · {found.note(mode)} · {modes}")
-        self.body.show(found.count(mode), lambda line, room: found.spans(mode, line, room))
+        self.body.show(found.count(mode), lambda line, room: found.spans(mode, line, room, start))
 
     def do_text(self) -> None:
         """The next way to show it."""
@@ -65,7 +97,7 @@ class Viewer(LinesScreen):
         self.in_background(lambda: found.read(mode), lambda _: self._turned(mode), "open")
 
     def _turned(self, mode: str) -> None:
-        self.mode = mode
+        self.mode, self.start = mode, 0
         self.body.scroll_home(animate=False)
         self.update()
 
@@ -78,21 +110,20 @@ class Viewer(LinesScreen):
             self.peel_app.tell("no layer below has this file")
 
 
-class Difference(LinesScreen):
+class Difference(Reading):
     """Two copies of a file side by side; the keys of the slider's two ends take other layers' copies."""
 
-    HAS_CURSOR: ClassVar[bool] = False
-    HINTS: ClassVar[tuple[str, ...]] = ("back", "since_less", "since_more", "less", "more", "next", "help", "quit")
+    HINTS: ClassVar[tuple[str, ...]] = (
+        "back", "since_less", "since_more", "less", "more", "next", "left", "right", "help", "quit"
+    )  # fmt: skip
 
     def __init__(self, path: bytes, before: Copy, after: Copy) -> None:
-        super().__init__()
-        self.path = path
+        super().__init__(path)
         self.before, self.after = before, after
         self.pair: Pair | None = None
 
-    @property
-    def peel(self) -> Peel:
-        return self.peel_app.peel
+    def longest(self) -> int:
+        return self.pair.longest if self.pair is not None else 0
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -133,7 +164,8 @@ class Difference(LinesScreen):
         if not pair.changes:
             changes = "the same text"
         self.body.entitle(f"{where} · {changes}")
-        self.body.show(len(pair.rows), pair.spans)
+        start = self.start
+        self.body.show(len(pair.rows), lambda line, room: pair.spans(line, room, start))
 
     def _other(self, before: int, after: int) -> None:
         """Other copies, so many further up; the one before stays below the one after."""
