@@ -68,6 +68,12 @@ def test_a_kill_is_any_signal(yard: Yard) -> None:
     assert yard("kill", "-s", "nosuch", "box", check=False).err.startswith("Error: Invalid signal: nosuch\n")
 
 
+def test_a_caller_in_real_time_has_an_ordinary_container(yard: Yard) -> None:
+    words = yard.command("run", "--rm", "--network", "none", IMAGE, "cat", "/proc/self/stat")
+    done = subprocess.run(["chrt", "--fifo", "1", *map(str, words)], check=True, capture_output=True, text=True)
+    assert done.stdout.split()[40] == "0", "the policy is SCHED_OTHER"
+
+
 def test_what_is_paused_stands_still(yard: Yard) -> None:
     yard.run("box", "sh", "-c", "while :; do echo x; sleep 0.01; done")
     yard("pause", "box")
