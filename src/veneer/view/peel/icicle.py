@@ -116,8 +116,10 @@ def label(box: Box) -> str:
 
 
 def _meaning(box: Box) -> str:
+    """The colour of the layer whose bytes are to be seen, if it is one."""
     layers = box.line.sums.layers if box.line is not None else ()
-    return layer_meaning(layers[0]) if len(layers) == 1 else "dim"
+    of_one = len(layers) == 1 or (layers and box.line is not None and box.line.place is None)
+    return layer_meaning(layers[-1]) if of_one else "dim"
 
 
 def spans(icicle: Icicle, line: int, room: int, selected: tuple[int, int]) -> Spans:
