@@ -67,7 +67,7 @@ async def test_the_layers_cursor_peels_too_and_steps_unfold(peel_engine: Engine)
         await it.press("space")
         folded = it.pane_lines("layers")
         assert [line.strip().split("  ")[0] for line in folded[1:5]] == [
-            "▾ ENV ×2 LABEL", "ENV LANG=C", "ENV PATH=/bin", "LABEL maintainer=nobo…",
+            "▾ ENV ×2 LABEL", "ENV LANG=C", "ENV PATH=/bin", "LABEL maintainer=nob…",
         ]  # fmt: skip
         await it.press("down", "enter")
         assert len(it.pane_lines("layers")) == 6

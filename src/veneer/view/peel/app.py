@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -20,6 +21,8 @@ from veneer.view.peel.model import Peel
 from veneer.view.peel.preferences import Preferences
 from veneer.view.peel.spans import plain
 
+SWITCH = 0.001
+"""Seconds after which a thread that computes lets the one go on that answers keys."""
 CSS = """
 Screen { layers: base; background: $background; color: $foreground; }
 Words { width: 1fr; height: 1; background: $surface; }
@@ -27,7 +30,7 @@ Words { width: 1fr; height: 1; background: $surface; }
 #panes { height: 1fr; }
 Pane {
     border: round $peel-dim; background: $background; width: 1fr; height: 1fr;
-    border-title-color: $foreground; scrollbar-size: 1 1; overflow-x: hidden;
+    border-title-color: $foreground; scrollbar-size: 1 1; scrollbar-gutter: stable; overflow-x: hidden;
     scrollbar-color: $peel-dim; scrollbar-background: $background;
 }
 Pane:focus { border: heavy $peel-here; border-title-style: bold; }
@@ -76,6 +79,7 @@ class PeelApp(App[Any], inherit_bindings=False):
         self.set_keymap(dict(self.preferences.keys))
 
     def on_mount(self) -> None:
+        sys.setswitchinterval(SWITCH)
         from veneer.view.peel.main_screen import Main
 
         self.push_screen(Main())

@@ -180,8 +180,7 @@ class LinesScreen(PeelScreen):
         return []
 
     def on_mount(self) -> None:
-        self.body.focus()
-        self.update()
+        self.body.focus()  # it has no room yet: once it has, it tells, and is filled
 
     def on_pane_resized(self, event: Pane.Resized) -> None:
         if event.pane is self.body:

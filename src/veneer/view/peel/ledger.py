@@ -35,6 +35,11 @@ class Ledger:
             if self.cause in (None, loss.cause) and self.maker in (None, loss.maker):
                 yield loss
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the rows are there at once."""
+        return (self.tab, self.cause, self.maker) in self._known
+
     def rows(self) -> list[Waste]:
         """The rows, the most bytes first; of many losses it takes a while the first time."""
         key = (self.tab, self.cause, self.maker)

@@ -41,7 +41,10 @@ class Waste(LinesScreen):
         super().on_mount()
 
     def update(self) -> None:
-        self.in_background(self.ledger.rows, self._read, "waste")
+        if self.ledger.is_known:
+            self._read(self.ledger.rows())
+        else:
+            self.in_background(self.ledger.rows, self._read, "waste")
 
     def _read(self, rows: list[WasteRow]) -> None:
         ledger = self.ledger
