@@ -161,3 +161,24 @@ def test_a_check_that_takes_too_long_is_ended_and_has_failed(box: Boxes) -> None
     assert found["Log"][0] | {"Start": "", "End": ""} == {
         "Start": "", "End": "", "ExitCode": -1, "Output": "Health check exceeded timeout (0.1s)"
     }  # fmt: skip
+
+
+def test_a_check_that_cannot_be_run_has_failed_and_the_next_is_made(box: Boxes) -> None:
+    one = box()
+    check = {"Test": ["CMD", "/check"], "Interval": 10_000_000, "Timeout": 5_000_000_000, "Retries": 2}
+    one.start(*SLEEP, health=check)
+    found = until(lambda: one.state.health and one.state.health["Status"] == "unhealthy" and one.state.health)
+    assert found["Log"][-1]["ExitCode"] == -1 and "/check" in found["Log"][-1]["Output"]
+    assert one.exec("sh", "-c", "printf '#!/bin/sh\\n' >/new; chmod 755 /new; mv /new /check")[0] == 0
+    until(lambda: one.state.health and one.state.health["Status"] == "healthy")
+
+
+def test_who_is_paused_is_not_checked(box: Boxes) -> None:
+    one = box()
+    check = {"Test": ["CMD", "true"], "Interval": 10_000_000, "Timeout": 5_000_000_000, "Retries": 1}
+    one.start(*SLEEP, health=check)
+    until(lambda: one.state.health and one.state.health["Status"] == "healthy")
+    one.client.pause()
+    one.client.unpause()
+    before = one.state.health
+    until(lambda: one.state.health != before)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -198,6 +200,24 @@ def test_policies_start_it_again(box: Boxes) -> None:
     assert always.state.status == "exited", "a stop ends it"
 
 
+def test_one_that_is_killed_while_it_is_started_again_stays_down(box: Boxes, tmp_path: Path) -> None:
+    one = box()
+    wrapper, waits, go = tmp_path / "runtime", tmp_path / "waits", tmp_path / "go"
+    real = one.job["runtime"]["path"]
+    wrapper.write_text(f"""#!/bin/sh
+case " $* " in *" run "*-2*) : >{waits}; until test -e {go}; do sleep 0.01; done;; esac
+exec {real} "$@"
+""")
+    wrapper.chmod(0o755)
+    one.job["runtime"] = one.job["runtime"] | {"path": str(wrapper)}
+    one.start("sh", "-c", "test -e /before && exec sleep 1000; : >/before", restart={"name": "always", "count": 0})
+    until(waits.exists)
+    one.client.kill(signal.SIGKILL)
+    go.touch()
+    until(lambda: one.state.status == "exited")
+    assert (one.state.restart_count, one.state.exit_code) == (1, 137)
+
+
 def test_a_killed_one_stays_down(box: Boxes) -> None:
     one = box()
     one.start("sleep", "1000", restart={"name": "always", "count": 0})
@@ -236,6 +256,20 @@ def test_a_container_can_have_the_hosts_processes_and_still_leaves_nothing(box: 
             assert b"sleep\x001234\0" not in Path(f"/proc/{name}/cmdline").read_bytes()
         except FileNotFoundError:
             continue
+
+
+def test_where_nothing_holds_its_processes_together_none_is_forgotten() -> None:
+    script = """import ctypes, os, subprocess
+from veneer.run.monitor import groups
+ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+words = ["sh", "-c", "sleep 1000 >&2 & echo $!; wait"]
+child = subprocess.Popen(words, stdout=subprocess.PIPE)
+grandchild = int(child.stdout.readline())
+groups.end_children()
+print(os.waitpid(grandchild, os.WNOHANG)[1], child.wait())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("9 -9\n", "")
 
 
 def test_one_that_is_to_go_is_removed_by_the_monitor_unless_somebody_cares(box: Boxes, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 
+from veneer.errors import VeneerError
 from veneer.run.monitor.state import rfc3339
 
 TYPE_CHECKING = False
@@ -61,9 +62,13 @@ class Health:
             starting = self._status == STARTING and time.monotonic() - began < self._start_period
             await loop.sleep(self._start_interval if starting and self._start_interval else self._interval)
             start = rfc3339()
-            code, output = await probe(self._command, self._timeout)
-            if code == -1:
-                output = f"Health check exceeded timeout ({_seconds(self._timeout)})".encode()
+            try:
+                code, output = await probe(self._command, self._timeout)
+            except VeneerError as error:  # it could not even be begun: that is no sign of health, and the next may be
+                code, output = -1, error.message.encode(errors="replace")
+            else:
+                if code == -1:
+                    output = f"Health check exceeded timeout ({_seconds(self._timeout)})".encode()
             result = {"Start": start, "End": rfc3339(), "ExitCode": code, "Output": _text(output)}
             self._log = [*self._log, result][-_MAX_LOG:]
             before = self._status

@@ -29,7 +29,7 @@ from veneer.run.runtime import Runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from veneer.run.monitor.connection import Connection
@@ -71,6 +71,8 @@ class Life:
         self._count = 0
         self._log: LogFile | None = None
         self._stopping: Future[None] = Future()
+        self._goes_on: Future[None] = Future()
+        """Known when the pause that is, or was last, is over."""
         self._ended: Future[int]
         self._began = 0.0
         self._oom = 0
@@ -176,6 +178,8 @@ class Life:
             except VeneerError as error:
                 self._note(error=error.message)
                 break
+            if self._stopping.is_set:  # somebody stopped it while it was being started, and waits for its end
+                self.signal(signal.SIGKILL)
         self._finish(code, status=state.EXITED)
         await self.remove()
         self.over.set(code)
@@ -191,7 +195,7 @@ class Life:
             self._note(oom_killed=killed)
             groups.remove(cgroup)
         elif not self._has_own_pids:
-            _end_children()
+            groups.end_children()
         self.streams.ended()
         await self.loop.within(LINGER_SECONDS, self.streams.drained)
         self.streams.abandon()
@@ -308,6 +312,7 @@ class Life:
                 self._stood = None
             if self.state.status == state.PAUSED:
                 self._note(status=state.RUNNING)
+                self._goes_on.set(None)
                 self.tell("unpause")
 
     async def pause(self) -> None:
@@ -317,6 +322,7 @@ class Life:
         else:
             self._stood = standstill.begin()
         if self.state.status == state.RUNNING:
+            self._goes_on = Future()
             self._note(status=state.PAUSED)
             self.tell("pause")
 
@@ -369,9 +375,12 @@ class Life:
             if status:
                 self.tell(f"health_status: {status}")
 
-        self._health = self.loop.spawn(
-            health.watch(self.loop, lambda words, seconds: self.execs.probe(name, words, seconds), changed)
-        )
+        async def probe(words: Sequence[str], seconds: float) -> tuple[int, bytes]:
+            if self.state.status == state.PAUSED:  # nothing can be run in it
+                await self._goes_on
+            return await self.execs.probe(name, words, seconds)
+
+        self._health = self.loop.spawn(health.watch(self.loop, probe, changed))
 
 
 def _log_of(job: Mapping[str, Any]) -> LogFile | None:
@@ -383,11 +392,3 @@ def _log_of(job: Mapping[str, Any]) -> LogFile | None:
     path = Path(given.get("path") or Path(job["folder"]) / f"{job['id']}-json.log")
     return LogFile(path, max_size=int(given.get("max_size") or 0), max_files=int(given.get("max_file") or 1),
                    attributes=given.get("attributes"))  # fmt: skip
-
-
-def _end_children() -> None:
-    """Without a PID namespace or a control group of its own: what a container has left behind is our child."""
-    with contextlib.suppress(FileNotFoundError):  # this kernel does not tell
-        for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
