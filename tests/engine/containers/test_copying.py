@@ -121,6 +121,24 @@ def test_a_volume_is_copied_to_and_from_and_a_read_only_one_is_not_written(
         copying.check_writable(container, "/r/x")
 
 
+def test_of_a_part_of_a_volume_it_is_that_part(engine: Engine, container: Container, here: Path) -> None:
+    volume = engine.store.volumes.directory("vol")
+    (volume / "part").mkdir()
+    (volume / "part/inner").write_text("inner")
+    (volume / "out").symlink_to("/etc")
+
+    def holding(part: str) -> Container:
+        mount = {"Type": "volume", "Source": "vol", "Target": "/p", "VolumeOptions": {"Subpath": part}}
+        return engine.containers.create(ContainerRequest("base:1", host_config={"Mounts": [mount]}))
+
+    one = holding("part")
+    get(engine, one, "/p/inner", "out")
+    put(engine, one, "a", "/p/new")
+    assert (here / "out/inner").read_text() == "inner" and (volume / "part/new").read_text() == "a"
+    with pytest.raises(NoSuchPath, match="cannot open out of the volume at /p"):
+        get(engine, holding("out"), "/p/passwd", "out")
+
+
 @pytest.mark.parametrize(
     ("source", "path", "error", "said"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.built import make_image, make_layer
+from veneer.drivers import treecopy
 from veneer.engine.containers.creating import ContainerRequest, InvalidContainer, check, merged
 from veneer.engine.containers.defaults import config, host_config
 from veneer.engine.containers.mounts import InvalidMount, NoSuchSource, parsed_bind, tmpfs_options
@@ -77,6 +80,24 @@ def test_a_volume_with_something_in_it_or_told_not_to_is_not_filled(engine: Engi
     (engine.store.volumes.directory(engine.store.volumes.create("full").name) / "own").touch()
     engine.containers.create(ContainerRequest(image, host_config={"Binds": ["full:/data", "none:/data2:nocopy"]}))
     assert sorted(path.name for path in engine.store.volumes.directory("full").iterdir()) == ["own"]
+
+
+def test_a_volume_that_could_not_be_filled_is_empty_again(
+    engine: Engine, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(source: int, target: Path) -> None:
+        (target / "sub").mkdir()
+        (target / "sub/half").touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    request = ContainerRequest(image, host_config={"Binds": ["named:/data"]})
+    with monkeypatch.context() as patch:
+        patch.setattr(treecopy, "copy_opened", failing)
+        with pytest.raises(OSError, match="No space left"):
+            engine.containers.create(request)
+    assert engine.containers.list() == []
+    engine.containers.create(request)
+    assert [path.name for path in engine.store.volumes.directory("named").iterdir()] == ["file"]
 
 
 def test_filling_a_volume_follows_links_inside_the_tree_alone(engine: Engine, image: str) -> None:

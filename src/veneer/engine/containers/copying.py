@@ -21,7 +21,7 @@ from veneer.run.monitor import state as states
 from veneer.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from veneer.changeset.compression import Source
     from veneer.engine.engine import Engine
@@ -162,7 +162,7 @@ def container_side(engine: Engine, container: Container, name: str, path: str) -
 
     with contextlib.ExitStack() as stack:
         if point is not None:
-            root = os.open(point.get("Device") or point["Source"], _DIRECTORY)
+            root = _opened_volume(point)
             inner = posixpath.relpath(clean, point["Destination"])
         else:
             inner = clean.lstrip("/") or "."
@@ -179,6 +179,24 @@ def container_side(engine: Engine, container: Container, name: str, path: str) -
             yield side, inner + keeps
         finally:
             side.close()
+
+
+def _opened_volume(point: Mapping[str, str]) -> int:
+    """The root of what a mount point shows, be it a part of a volume, in which links lead nowhere else.
+
+    Raises NoSuchPath.
+    """
+    root = os.open(point.get("Device") or point["Source"], _DIRECTORY)
+    part = (point.get("Subpath") or "").strip("/")
+    if not part:
+        return root
+    try:
+        return syscalls.openat2(root, os.fsencode(part), _DIRECTORY, syscalls.RESOLVE_IN_ROOT)
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise NoSuchPath(f"cannot open {part} of the volume at {point['Destination']}: {reason}") from None
+    finally:
+        os.close(root)
 
 
 def _mounted_at(container: Container, path: str) -> dict[str, str] | None:

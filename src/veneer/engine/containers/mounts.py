@@ -304,23 +304,30 @@ def fill_volumes(store: Store, container: Container) -> None:
 
     wanted = [
         point for point in container.document["Mounts"]
-        if point["Type"] == "volume" and not (point.get("NoCopy") or point.get("Subpath") or os.listdir(_files(point)))
+        if point["Type"] == "volume" and not (point.get("NoCopy") or point.get("Subpath"))
     ]  # fmt: skip
-    if not wanted:
-        return
-    with opened(store.containers.mounts(container, readonly=True)) as root:
-        for point in wanted:
-            with store.locked(f"volume {point['Name']}"), contextlib.ExitStack() as stack:
-                try:
-                    source = syscalls.openat2(root, os.fsencode(point["Destination"].lstrip("/")),
-                                              os.O_RDONLY | os.O_DIRECTORY, syscalls.RESOLVE_IN_ROOT)  # fmt: skip
-                except OSError as error:
-                    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                        continue  # nothing there to be copied
-                    raise
-                stack.callback(os.close, source)
-                if not os.listdir(_files(point)):
-                    treecopy.copy_opened(source, Path(_files(point)))
+    for point in wanted:
+        # Looked at with the lock held: what another container fills just now is not empty, and not full either.
+        with store.locked(f"volume {point['Name']}"), contextlib.ExitStack() as stack:
+            if os.listdir(_files(point)):
+                continue
+            root = stack.enter_context(opened(store.containers.mounts(container, readonly=True)))
+            try:
+                source = syscalls.openat2(root, os.fsencode(point["Destination"].lstrip("/")),
+                                          os.O_RDONLY | os.O_DIRECTORY, syscalls.RESOLVE_IN_ROOT)  # fmt: skip
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                    continue  # nothing there to be copied
+                raise
+            stack.callback(os.close, source)
+            try:
+                treecopy.copy_opened(source, Path(_files(point)))
+            except BaseException:
+                # The volume may stay when the container does not come to be, and half of it would be taken for all.
+                with treecopy.directory(Path(_files(point))) as folder:
+                    for name in os.listdir(folder):
+                        treecopy.delete_entry(folder, name)
+                raise
 
 
 def _files(point: Mapping[str, Any]) -> str:
