@@ -251,6 +251,11 @@ def poured(
         with directories(driver, lowers) as below:
             settle(root, unpacked, below, style, what=what,
                    true=lambda number, path: driver.attributes(lowers[number], path))  # fmt: skip
+    except Exception as error:
+        packing.join()
+        if failures and failures[0] is not error and not isinstance(failures[0], BrokenPipeError):
+            raise failures[0] from error  # half an archive is what that made, and not what went wrong
+        raise
     finally:
         packing.join()
         os.close(root)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import socket
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from tests.support.built import make_image, make_layer
+from veneer.changeset.pack import Packed
 from veneer.config import Config
 from veneer.drivers.mount import mounted
 from veneer.engine.containers import layering
 from veneer.engine.containers.creating import ContainerRequest
 from veneer.engine.engine import Engine
+from veneer.store import container_layer
 from veneer.store.containers import Container
 
 pytestmark = pytest.mark.usefixtures("root_only")
@@ -195,3 +199,12 @@ def test_an_export_has_what_every_container_is_given(engine: Engine, written: Wr
     with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as tar:
         names = tar.getnames()
     assert {".dockerenv", "etc/hosts", "new/file"} <= set(names) and "gone" not in names
+
+
+def test_what_stopped_the_packing_of_a_layer_is_told_and_not_what_it_led_to(engine: Engine, tmp_path: Path) -> None:
+    def pack(out: BinaryIO) -> Packed:
+        out.write(b"half")
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(OSError, match="Input/output error"):
+        container_layer.poured(pack, tmp_path, engine.store.driver, [])
