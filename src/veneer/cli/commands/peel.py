@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from veneer.view.peel.model import Peel
     from veneer.view.peel.preferences import Preferences
 
+SWITCH = 0.001
+"""Seconds after which a thread that computes lets the one go on that answers keys."""
 MOMENT = 0.5
 """Seconds that leaving waits for work to end."""
 THEMES = ("dark", "light", "contrast")
@@ -122,7 +124,9 @@ def _run(application: PeelApp) -> Any:
     """The application, until it is left, and what it says then."""
     import asyncio
     import os
+    import sys
 
+    sys.setswitchinterval(SWITCH)
     loop = asyncio.new_event_loop()
     left = application.run(loop=loop)
     if left is None and application.still_working(MOMENT):

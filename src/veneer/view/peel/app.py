@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -21,8 +20,6 @@ from veneer.view.peel.model import Peel
 from veneer.view.peel.preferences import Preferences
 from veneer.view.peel.spans import plain
 
-SWITCH = 0.001
-"""Seconds after which a thread that computes lets the one go on that answers keys."""
 CSS = """
 Screen { layers: base; background: $background; color: $foreground; }
 Words { width: 1fr; height: 1; background: $surface; }
@@ -79,7 +76,6 @@ class PeelApp(App[Any], inherit_bindings=False):
         self.set_keymap(dict(self.preferences.keys))
 
     def on_mount(self) -> None:
-        sys.setswitchinterval(SWITCH)
         from veneer.view.peel.main_screen import Main
 
         self.push_screen(Main())

@@ -162,7 +162,7 @@ class Wall:
         sums = self.totals
         share = f" ({100 * sums.saved / sums.unshared:.0f}%)" if sums.unshared else ""
         return (f"{size(sums.unshared)} unshared, {size(sums.disk)} in {sums.layers} layers: {size(sums.saved)}{share} "
-                f"saved; the largest layer has {size(sums.largest)}")  # fmt: skip
+                f"saved; largest layer {size(sums.largest)}")  # fmt: skip
 
 
 def _height(size: int, unit: float) -> int:
