@@ -253,3 +253,18 @@ def test_two_deletions_of_one_tree_do_not_disturb_each_other(tmp_path: Path, mon
     monkeypatch.setattr(os, "unlink", unlink)
     delete_tree(tmp_path / "tree")
     assert os.listdir(tmp_path) == []
+
+
+def test_the_mode_of_what_has_become_a_link_is_nobodys(tmp_path: Path) -> None:
+    (tmp_path / "outside").touch(0o600)
+    (tmp_path / "link").symlink_to("outside")
+    os.mkfifo(tmp_path / "pipe")
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        treecopy.set_mode(folder, "pipe", 0o642)
+        with pytest.raises(OSError, match="not supported"):
+            treecopy.set_mode(folder, "link", 0o777)
+    finally:
+        os.close(folder)
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("pipe", "outside")]
+    assert modes == [0o642, 0o600]

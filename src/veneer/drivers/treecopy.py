@@ -328,7 +328,7 @@ def _copy_special(old: int, new: int, name: str, found: os.stat_result) -> None:
         os.mknod(name, found.st_mode, found.st_rdev, dir_fd=new)
     os.chown(name, found.st_uid, found.st_gid, dir_fd=new, follow_symlinks=False)
     if not stat.S_ISLNK(found.st_mode):
-        os.chmod(name, stat.S_IMODE(found.st_mode), dir_fd=new)
+        set_mode(new, name, stat.S_IMODE(found.st_mode))
     # No extended attribute call takes a directory and a name, and these cannot be opened.
     source, target = f"/proc/self/fd/{old}/{name}", f"/proc/self/fd/{new}/{name}"
     for attribute in os.listxattr(source, follow_symlinks=False):
@@ -347,6 +347,20 @@ def copy_attributes(source: int, target: int, found: os.stat_result) -> None:
     for attribute in os.listxattr(source):
         os.setxattr(target, attribute, os.getxattr(source, attribute))
     os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def set_mode(folder: int, name: str, mode: int) -> None:
+    """Set the mode of what is no link; if it has become one meanwhile, nothing of what that leads to is changed.
+
+    Of fchmodat(2) and a link the kernel has only one that follows.  Raises OSError (EOPNOTSUPP) for a link.
+    """
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        if stat.S_ISLNK(os.fstat(fd).st_mode):
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), name)
+        os.chmod(f"/proc/self/fd/{fd}", mode)
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager

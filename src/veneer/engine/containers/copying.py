@@ -302,6 +302,8 @@ def _merge(source: int, into: int, own: tuple[int, int] | None) -> None:
 
 def _give(folder: int, name: str, own: tuple[int, int]) -> None:
     """Give a file, or all of a directory, to somebody."""
+    from veneer.drivers import treecopy
+
     status = os.stat(name, dir_fd=folder, follow_symlinks=False)
     os.chown(name, *own, dir_fd=folder, follow_symlinks=False)
     if stat.S_ISDIR(status.st_mode):
@@ -312,7 +314,7 @@ def _give(folder: int, name: str, own: tuple[int, int]) -> None:
         finally:
             os.close(inside)
     elif not stat.S_ISLNK(status.st_mode):
-        os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=folder)  # chown takes the set-id bits away
+        treecopy.set_mode(folder, name, stat.S_IMODE(status.st_mode))  # chown takes the set-id bits away
 
 
 def _status(folder: int, name: str) -> os.stat_result | None:
