@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
+import io
+import socket
+import time
 
 import pytest
 
@@ -10,7 +15,9 @@ from tests.support.finished import loaded
 from tests.support.served import Client, served
 from tests.view.web.conftest import APP_REF
 from veneer.engine.engine import Engine
+from veneer.engine.looking import contents
 from veneer.testing.images import file, symlink
+from veneer.view.web import files, guard
 from veneer.view.web.files import BadRange, disposition, span
 
 FILE = f"/api/v1/images/{APP_REF}/file"
@@ -104,3 +111,44 @@ def test_a_file_that_somebody_changed_is_not_passed_off_as_the_layers(engine: En
 def test_names_in_headers_are_harmless() -> None:
     assert disposition(b'a"\r\nX: y\xff', attached=True) == (
         "attachment; filename=\"a___X_ y_\"; filename*=UTF-8''a%22%0D%0AX%3A%20y%FF")  # fmt: skip
+
+
+class Lazy(io.BytesIO):
+    """A file whose pieces come slowly, and the third of them not at all where it is `broken`."""
+
+    broken = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        time.sleep(0.15)
+        if self.broken and self.tell() >= 20_000:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().read(size)
+
+
+@pytest.fixture
+def lazy(monkeypatch: pytest.MonkeyPatch) -> type[Lazy]:
+    """Answers may take 0.4 seconds; what is in a file comes in five pieces, and takes twice as long."""
+    kind = type("Lazy", (Lazy,), {})
+    monkeypatch.setattr(contents, "content", lambda *_: kind(b"x" * 50_000))
+    monkeypatch.setattr(files, "PIECE", 10_000)
+    monkeypatch.setattr(guard, "SECONDS", 0.4)
+    return kind
+
+
+def test_a_file_may_take_longer_than_an_answer_as_long_as_it_is_taken(site: Client, lazy: type[Lazy]) -> None:
+    assert site.send(f"{FILE}?path=/usr/lib/a").body == b"x" * 50_000
+
+
+def test_a_file_that_cannot_be_read_further_is_cut_off_and_no_error_stands_in_it(
+    site: Client, lazy: type[Lazy]
+) -> None:
+    lazy.broken = True
+    with socket.create_connection(("127.0.0.1", site.port), 10) as connection:
+        connection.sendall(f"GET {FILE}?path=/usr/lib/a HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        got = b""
+        with contextlib.suppress(ConnectionResetError):
+            while piece := connection.recv(65536):
+                got += piece
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert b" 200 " in head and b"Content-Length: 50000" in head
+    assert len(body) <= 20_000 and not body.strip(b"x")

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from veneer.errors import InvalidRequest
 from veneer.view.texts import path_text
-from veneer.view.web import answers
+from veneer.view.web import answers, guard
 from veneer.view.web.api import PREFIX, Asker, query_of
 from veneer.view.web.trees import found_path
 
@@ -129,6 +129,7 @@ async def _sent(request: web.Request, entry: Entry, file: BinaryIO, *, shown: bo
         while first < end and (piece := await asyncio.to_thread(file.read, min(PIECE, end - first))):
             first += len(piece)
             await response.write(piece)
+            guard.goes_on()
     await response.write_eof()
     return response
 

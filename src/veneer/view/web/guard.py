@@ -13,6 +13,7 @@ import asyncio
 import ipaddress
 import logging
 from collections.abc import Callable, Collection
+from contextvars import ContextVar
 
 from aiohttp import web
 
@@ -39,14 +40,15 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 SECONDS = 60.0
-"""How long an answer may take."""
+"""How long an answer may take, and each piece of one that comes in pieces."""
 MOST_WAITING = 64
 """Requests that are answered or wait for it at once; more are told to come again."""
 ASKED_BY_POST = "/registry/analyze"
-ENDLESS = "/events"
+ENDLESS = "/api/v1/events"
 FOR_EVERYBODY = ("/badges/", "/api/v1/badges/")
 """What pages from elsewhere show as their own."""
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+_limit: ContextVar[asyncio.Timeout] = ContextVar("limit")
 _log = logging.getLogger(__name__)
 
 
@@ -136,22 +138,36 @@ def _origin(request: web.Request) -> None:
         raise ForeignOrigin("only pages of this server may ask that")
 
 
-def guarded(hosts: Hosts, failed: Callable[[web.Request, VeneerError, int], web.StreamResponse]) -> Any:
-    """The middleware.  `failed` makes the answer for an error and its status, as a page or as JSON."""
+def goes_on() -> None:
+    """A piece of the answer has been taken: there is as much time for the next one."""
+    limit = _limit.get(None)
+    if limit is not None:
+        limit.reschedule(asyncio.get_running_loop().time() + SECONDS)
+
+
+def guarded(hosts: Hosts, told: Callable[[web.Request, VeneerError, int], web.StreamResponse]) -> Any:
+    """The middleware.  `told` makes the answer for an error and its status, as a page or as JSON."""
     waiting = 0
+
+    def failed(request: web.Request, error: VeneerError, status: int) -> web.StreamResponse:
+        if request.writer.output_size and request.transport is not None:
+            request.transport.abort()  # an answer that has begun is cut off: nothing else may stand in it
+        return told(request, error, status)
 
     async def answered(request: web.Request, handler: Handled) -> web.StreamResponse:
         nonlocal waiting
         if waiting >= MOST_WAITING:
             return answers.told(503, "too many questions at once", "ask again in a moment")
-        endless = request.path.endswith(ENDLESS)
+        endless = request.path == ENDLESS
         waiting += not endless
         try:
             hosts.check(request.headers.get("Host"))
             _method(request)
             if endless:
                 return await handler(request)
-            return await asyncio.wait_for(handler(request), SECONDS)
+            async with asyncio.timeout(SECONDS) as limit:
+                _limit.set(limit)
+                return await handler(request)
         except VeneerError as error:
             return failed(request, error, error.http_status)
         except web.HTTPMethodNotAllowed as error:
