@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
+import textual.screen
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -47,6 +48,12 @@ Ask { align: left bottom; background: $background 0%; }
 #ask Label { width: 1fr; }
 #ask Input { border: none; height: 1; background: $background; }
 """
+
+
+PERIOD = 1 / 120
+"""Seconds between two drawings.  What a key sets off is drawn in two or three: with Textual's own period, of twice as
+long, one would wait longer for these than for the work."""
+vars(textual.screen)["UPDATE_PERIOD"] = PERIOD  # its only other way is the caller's environment
 
 
 class PeelApp(App[Any], inherit_bindings=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -99,10 +100,12 @@ class Main(FileActions, PeelScreen):
         self.in_background(self._place, self._placed, "base")
 
     def _place(self) -> tuple[StandsOn | None, tuple[SharedWith, ...]]:
-        """In a thread: what others have of it; and what the ledger will be asked for."""
+        """In a thread: what others have of it.  And what the next keys may need, before somebody presses them."""
         around, subject = self.peel_app.around, self.peel.subject
         found = around.stands_on(subject), tuple(around.shared_with(subject))
         Ledger(self.peel).ahead()
+        for name in ("screens", "pictures", "viewer"):
+            import_module(f"veneer.view.peel.{name}")
         return found
 
     def _placed(self, found: tuple[StandsOn | None, tuple[SharedWith, ...]]) -> None:
