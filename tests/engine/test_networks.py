@@ -27,6 +27,7 @@ from veneer.engine.networks import InvalidNetwork, NetworkInUse, NoSuchNetworkDr
 from veneer.run import network as running
 from veneer.run.monitor import state
 from veneer.run.network import namespace, ports
+from veneer.run.network.names import Names
 from veneer.store.containers import Container
 from veneer.store.filters import InvalidFilter
 from veneer.store.networks import AddressTaken, NetworkNameInUse, NoAddressLeft, NoSuchNetwork
@@ -178,6 +179,20 @@ def test_on_a_network_of_ones_own_names_are_asked_of_the_containers_own_server(b
     assert boxes.file(made, "resolv.conf").endswith("nameserver 127.0.0.11\noptions ndots:0\n")
     shown = boxes.engine.networks.settings(made)["Networks"]["n1"]
     assert shown["Aliases"] == ["al", made.id[:12]] and shown["IPAMConfig"] == {"IPv4Address": "10.77.0.99"}
+
+
+def test_a_renamed_container_answers_to_its_new_name_alone(boxes: Boxes) -> None:
+    boxes.engine.networks.create("n1")
+    made, plan = boxes.run("one", "n1", Aliases=["al"])
+    asked = Names(plan["root"], made.id)
+    assert asked.addresses("one")
+    boxes.engine.containers.rename("one", "two")
+    assert asked.addresses("one") is None
+    assert asked.addresses("two") == asked.addresses("al") == [plan["networks"][0]["address"]]
+    assert asked.name_of(plan["networks"][0]["address"]) == "two.n1"
+    boxes.stop(made)
+    boxes.engine.containers.rename("two", "three")
+    assert boxes.start(made)["networks"][0]["names"][0] == "three"
 
 
 def test_addresses_are_the_living_ones_own(boxes: Boxes) -> None:

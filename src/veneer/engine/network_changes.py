@@ -111,6 +111,23 @@ def _save(plan: Mapping[str, Any], folder: Path) -> None:
     names.save(folder, plan, before | settings.result(plan, before.get("SandboxKey", "")))
 
 
+def rename(store: Store, container: Container, name: str) -> None:
+    """Have a container be called so, also by its neighbours if it runs.  Raises NameInUse."""
+    with store.locked(f"container-{container.id}"):
+        store.containers.rename(container.id, name)
+        folder = store.containers.folder(container.id)
+        plan = starting.saved_plan(folder)
+        if plan is None:
+            return
+        plan["name"] = name
+        named = [entry for entry in plan["networks"] if entry.get("names")]
+        for entry in named:
+            entry["names"] = list(dict.fromkeys([name, *entry["names"][1:]]))
+        names.save(folder, plan, names.saved_result(folder))
+        for entry in named:
+            names.enter(plan["root"], entry, container.id)
+
+
 def disconnect(networks: Networks, store: Store, reference: str, container: str, *, force: bool) -> None:
     """See Networks.disconnect."""
     try:

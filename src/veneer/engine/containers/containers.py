@@ -245,10 +245,11 @@ class Containers:
 
     def rename(self, name: str, new: str) -> None:
         """Give a container another name.  Raises NameInUse, InvalidContainerName."""
+        from veneer.engine import network_changes
         from veneer.engine.containers.naming import checked_name
 
         container, new = self.get(name), checked_name(new)
-        self._store.containers.rename(container.id, new)
+        network_changes.rename(self._store, container, new)
         self._tell(container.replaced(name=new), "rename", oldName=f"/{container.name}")
 
     def prune(self, filters: Mapping[str, Sequence[str]] | None = None, *, dry_run: bool = False) -> PrunedThings:
