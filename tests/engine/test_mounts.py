@@ -6,15 +6,19 @@ import io
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.support.plain_user import plain_user
 from veneer.drivers.mount import unmount
+from veneer.engine.containers.creating import ContainerRequest
 from veneer.engine.engine import Engine, open_engine
-from veneer.engine.mounts import AlreadyMounted, InvalidIds, NoMountPoint, NotAMount
+from veneer.engine.mounts import AlreadyMounted, ContainerRuns, InvalidIds, NoMountPoint, NotAMount
+from veneer.run.monitor import state
 from veneer.testing.images import docker_archive, file, image
 
 pytestmark = pytest.mark.usefixtures("root_only")
@@ -118,8 +122,6 @@ def test_a_mount_in_another_namespace_is_held_as_long_as_that_lives(
 
 
 def test_a_container_shows_what_it_has_written(engine: Engine, place: Path) -> None:
-    from veneer.engine.containers.creating import ContainerRequest
-
     container = engine.containers.create(ContainerRequest("demo/image:1", {"Cmd": ["/x"]}))
     (engine.store.containers.driver(container).directory(container.rw) / "written").write_text("here")
     for writable in (False, True):
@@ -128,6 +130,31 @@ def test_a_container_shows_what_it_has_written(engine: Engine, place: Path) -> N
         assert (place / "etc/name").read_text() == "two"
         engine.mounts.remove(str(place))
     engine.containers.remove(container.id)
+
+
+def test_whoever_mounts_a_container_waits_for_who_is_about_to_start_it(engine: Engine, place: Path) -> None:
+    container = engine.containers.create(ContainerRequest("demo/image:1", {"Cmd": ["/x"]}))
+    folder = engine.store.containers.folder(container.id)
+    inode = f":{(engine.store.root / 'locks').stat().st_ino} "
+
+    def add() -> None:
+        with open_engine(engine.store.root) as own:
+            own.mounts.add(container.id, str(place))
+
+    with ThreadPoolExecutor() as pool:
+        with engine.store.locked(f"container-{container.id}"):
+            mounting = pool.submit(add)
+            deadline = time.monotonic() + 60
+            while not any("->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines()):
+                assert not mounting.done() and time.monotonic() < deadline, "nobody waits for the lock"
+                time.sleep(0.005)
+            alive = state.hold(folder, state.ALIVE)
+            assert alive is not None
+            state.write(folder, state.State(status=state.RUNNING, boot_id=state.boot_id()))
+        with pytest.raises(ContainerRuns):
+            mounting.result()
+    os.close(alive)
+    assert engine.mounts.list() == []
 
 
 def test_where_nothing_can_be_mounted_is_said(engine: Engine, place: Path) -> None:

@@ -69,7 +69,6 @@ class Mounts:
         Raises NoMountPoint, AlreadyMounted, NoLastingMount, ContainerRuns, NotFound, InvalidIds, MountUnsupported.
         """
         from veneer.drivers import mount_table
-        from veneer.drivers.mount import attach, unmount
 
         target = _target(directory)
         extents = _extents(ids)
@@ -77,6 +76,16 @@ class Mounts:
         for each in self.list():
             if (each.target, each.place.namespace) == (target, mount_table.namespace()):
                 raise AlreadyMounted(f"{each.shown} is mounted at {target}", hint=f"veneer unmount {target}")
+        with contextlib.ExitStack() as locks:
+            if (container := self._store.containers.find(name)) is not None:
+                # Or it would be started, reset or removed between our look at it and the row that forbids that.
+                locks.enter_context(self._store.locked(f"container-{container.id}"))
+            return self._added(name, target, extents, writable=writable)
+
+    def _added(self, name: str, target: str, extents: Extents, *, writable: bool) -> HeldMount:
+        from veneer.drivers import mount_table
+        from veneer.drivers.mount import attach, unmount
+
         kind, shown, top, own, driver = self._meant(name)
         with self._store.lease("mount") as lease, contextlib.ExitStack() as undone:
             with self._store.catalog.transaction(durable=False) as transaction:
@@ -163,7 +172,7 @@ class Mounts:
         if container is not None:
             from veneer.run.monitor import state
 
-            if state.read(self._store.containers.folder(container.id)).is_live:
+            if state.settled(self._store.containers.folder(container.id)).is_live:
                 raise ContainerRuns(
                     f"container {container.name} is running: its tree changes under a second mount",
                     hint=f"veneer stop {container.name}, or look with: veneer exec {container.name}",
