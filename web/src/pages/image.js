@@ -32,11 +32,12 @@ export function image(app) {
   const {ref} = router.route;
   const platform = router.get('platform');
   const answer = app.asked.get(`image ${ref} ${platform}`, () => source.image(ref, platform));
-  return {title: `${shown(ref)} · veneer`, body: awaited(answer, (found) => page(app, found))};
+  // For a platform that was chosen the name stands for another image: what is asked from here on is asked of that one.
+  return {title: `${shown(ref)} · veneer`, body: awaited(answer, (found) => page(app, platform ? {...found, ref: found.id} : found, ref))};
 }
 
-/** @param {import('../app.js').App} app @param {Image} found */
-function page(app, found) {
+/** @param {import('../app.js').App} app @param {Image} found @param {string} name what it is called here */
+function page(app, found, name) {
   const {router} = app;
   const offered = app.source.embedded || found.where !== 'store' ? TABS.filter(([name]) => !STORED.has(name)) : TABS;
   const least = app.source.least(found.ref);
@@ -45,12 +46,12 @@ function page(app, found) {
   const draw = /** @type {typeof TABS[number]} */ (offered.find(([name]) => name === tab))[2];
   return html`<div class="hero">
       <div class="row">
-        <h1><bdi>${shown(found.ref)}</bdi></h1>
+        <h1><bdi>${shown(name)}</bdi></h1>
         ${platforms(app, found)}
         <span class="grow"></span>
         ${app.source.embedded ? nothing : html`<a class="button plain" href=${router.href('compare', '', {images: found.ref})}>Compare with …</a>`}
       </div>
-      <p class="dim under">${line(app, found)}</p>
+      <p class="dim under">${line(app, found, name)}</p>
       ${figures(found)}
       ${least ? html`<p class="dim small">Files that store less than ${size(least)} are not in this report one by one, only what they are together in their directories.</p>` : nothing}
     </div>
@@ -77,9 +78,9 @@ function platforms(app, found) {
     ${found.platforms.map((each) => html`<option value=${each} ?selected=${each === found.platform}>${shown(each)}</option>`)}</select></label>`;
 }
 
-/** @param {import('../app.js').App} app @param {Image} found */
-function line(app, found) {
-  const others = found.tags.filter((tag) => tag !== found.ref);
+/** @param {import('../app.js').App} app @param {Image} found @param {string} name */
+function line(app, found, name) {
+  const others = found.tags.filter((tag) => tag !== name);
   const {base} = found;
   return html`<code title=${found.id}>${short(found.id)}</code>
     ${found.created ? html` · <span title=${found.created}>made ${day(found.created)}, ${ago(found.created)}</span>` : nothing}
