@@ -173,7 +173,7 @@ def test_a_check_that_cannot_be_run_has_failed_and_the_next_is_made(box: Boxes) 
     until(lambda: one.state.health and one.state.health["Status"] == "healthy")
 
 
-def test_who_is_paused_is_not_checked(box: Boxes) -> None:
+def test_checks_go_on_after_a_pause(box: Boxes) -> None:
     one = box()
     check = {"Test": ["CMD", "true"], "Interval": 10_000_000, "Timeout": 5_000_000_000, "Retries": 1}
     one.start(*SLEEP, health=check)
