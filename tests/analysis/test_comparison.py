@@ -69,6 +69,13 @@ def test_a_shared_base_is_passed_over() -> None:
     assert compared(first, first) == []
 
 
+def test_a_link_of_a_shared_layer_to_files_that_differ_differs() -> None:
+    shared = layer(folder(b"d"), file(b"d/own", 3), Entry(b"d/link", Kind.HARDLINK, link=b"f"),
+                   Entry(b"d/second", Kind.HARDLINK, link=b"d/own"))  # fmt: skip
+    first, second = [layer(other(b"f", 1)), shared], [layer(other(b"f", 2)), shared]
+    assert [(each.path, each.op) for each in compared(first, second)] == [(b"d/link", Op.MODIFIED), (b"f", Op.MODIFIED)]
+
+
 @pytest.mark.usefixtures("root_only")
 def test_random_images_differ_by_what_their_trees_differ(tmp_path: Path) -> None:
     for seed in range(100):

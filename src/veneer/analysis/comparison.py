@@ -17,7 +17,7 @@ from veneer.values import Value
 
 TIMES = frozenset({"mtime"})
 """What a semantic comparison does not look at."""
-_DIRECTORY = int(Kind.DIRECTORY)
+_DIRECTORY, _HARDLINK = int(Kind.DIRECTORY), int(Kind.HARDLINK)
 
 
 class Difference(Value):
@@ -52,11 +52,19 @@ class _Side:
         return self.table.indexes[copy.layer].kinds[copy.number] == _DIRECTORY
 
     def run_of(self, place: Place) -> tuple[object, int, int, bool] | None:
-        """What is in a directory that only one layer has: the same for the same."""
+        """What is in a directory that only one layer has: the same for the same; None if nothing tells that."""
         run = self.table.run(place)
-        if run is None:
+        if run is None or self._leads_below(run):
             return None
         return (self.names[run.layer], run.start, run.end, run.ended == NEVER) if not run.empty else ("", 0, 0, True)
+
+    def _leads_below(self, run: Run) -> bool:
+        """Whether a hard link in it is a name of a lower layer's file, which another image may have otherwise."""
+        kinds = self.table.indexes[run.layer].kinds
+        number = kinds.find(_HARDLINK, run.start, run.end)
+        while number >= 0 and self.table.content(run.layer, number)[0] == run.layer:
+            number = kinds.find(_HARDLINK, number + 1, run.end)
+        return number >= 0
 
 
 def compare(
