@@ -97,6 +97,19 @@ def test_every_rule_can_be_kept_and_broken(engine: Engine) -> None:
     assert {status for status, _ in found.values()} == {"fail"} and len(found) == 10
     loaded(engine, "root:1", BASE)
     assert verdicts(engine, "root:1", Rules(require_user=True)) == {"require-user": ("fail", "root")}
+    loaded(engine, "root:2", BASE, config={"User": "00:5"})
+    assert verdicts(engine, "root:2", Rules(require_user=True)) == {"require-user": ("fail", "00:5")}
+
+
+@pytest.mark.parametrize("end", [r"\Z", r"\z"], ids=["python-3.13", "python-3.14"])
+def test_a_forbidden_directory_forbids_what_is_in_it(engine: Engine, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    import fnmatch
+
+    translate = fnmatch.translate
+    monkeypatch.setattr(fnmatch, "translate", lambda text: translate(text)[:-2] + end)
+    loaded(engine, "app:1", {"private/deep/key": b"k"})
+    found = verdicts(engine, "app:1", Rules(forbid_paths=("priv*",)))
+    assert found["forbid-paths"] == ("fail", "3")
 
 
 def test_the_bases_waste_is_not_the_images_fault(engine: Engine) -> None:

@@ -183,7 +183,7 @@ def _by_content(subject: Subject, rules: Rules, base_layers: int) -> list[Verdic
         found.append(_none_of("require-labels", missing, "all", "missing"))
     if rules.require_user:
         user = str(subject.config.run.get("User") or "")
-        root = user.partition(":")[0] in ("", "0", "root")
+        root = user.partition(":")[0].lstrip("0") in ("", "root")  # engines read 00 as a number, too
         found.append(Verdict("require-user", Status.FAIL if root else Status.PASS, "not root", user or "root"))
     return found
 
@@ -207,7 +207,8 @@ def _matcher(patterns: Sequence[str]) -> Callable[[bytes], bool]:
     for pattern in patterns:
         text = pattern.strip("/")
         anywhere = "" if "/" in text or pattern.startswith("/") else "(?:.*/)?"
-        parts.append(anywhere + fnmatch.translate(text).removesuffix(r"\Z") + "(?:/.*)?")
+        named = fnmatch.translate(text).removesuffix(r"\Z").removesuffix(r"\z")  # \z: from Python 3.14 on
+        parts.append(anywhere + named + "(?:/.*)?")
     compiled = re.compile("|".join(parts).encode("utf-8", "surrogateescape"), re.DOTALL)
     return lambda path: compiled.fullmatch(path) is not None
 
