@@ -54,6 +54,9 @@ def test_a_target_that_is_not_there_is_told_with_the_nearest_name() -> None:
     with pytest.raises(StageError, match='target stage "unusd" could not be found') as told:
         planned(FOUR, "unusd")
     assert told.value.hint == "did you mean unused?"
+    with pytest.raises(StageError) as told:
+        planned(FOUR, "production")
+    assert told.value.hint == "Dockerfile has the stages one, two, unused, 3"
 
 
 @pytest.mark.parametrize(

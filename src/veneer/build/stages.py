@@ -18,6 +18,7 @@ from veneer.oci.platform import Platform, host
 from veneer.values import Value
 
 SCRATCH = "scratch"
+_SHOWN_STAGES = 10
 MAX_STEPS = 5_000
 """Steps of one stage.  Each step's image has the rows of all before it, so that ten times as many take a hundred times
 the room."""
@@ -185,10 +186,12 @@ def _called(dockerfile: i.Dockerfile, named: Named, word: str, what: str) -> int
     if word.isascii() and word.isdigit() and len(word) < 6 and int(word) < len(stages):
         return int(word)
     near = nearest(word.lower(), named.names())
-    count = f"{len(stages)} stage{'s' if len(stages) > 1 else ''}"
+    names = [stage.label for stage in stages]
+    shown = ", ".join(names[:_SHOWN_STAGES]) + (", ..." if len(names) > _SHOWN_STAGES else "")
+    known = f"the stages {shown}" if len(names) > 1 else "one stage"
     raise StageError(
         f'{what} "{word}" could not be found',
-        hint=f"did you mean {near}?" if near else f"{dockerfile.name} has {count}",
+        hint=f"did you mean {near}?" if near else f"{dockerfile.name} has {known}",
     )
 
 

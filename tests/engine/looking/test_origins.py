@@ -35,6 +35,20 @@ def test_the_base_is_the_image_with_most_of_the_lowest_layers(engine: Engine) ->
         assert engine.looking.stands_on(subject) is None
 
 
+def test_an_image_of_the_same_layers_is_a_base_only_if_rows_were_put_on_its_own(engine: Engine) -> None:
+    below, above = [row("ADD os")], [row("ADD os"), row("ENV A=b", empty=True)]
+    loaded(engine, "os:1", BASE, history=below)
+    loaded(engine, "env:1", BASE, history=above, config={"Env": ["A=b"]})
+    with engine.looking.open("os:1") as subject:
+        assert engine.looking.stands_on(subject) is None
+    with engine.looking.open("env:1") as subject:
+        base = engine.looking.stands_on(subject)
+        assert base is not None and base.name == "os:1"
+    archive = io.BytesIO(docker_archive((image(BASE, history=below, config={"User": "x"}), ["other:1"])))
+    with engine.looking.open(archive=archive) as subject:
+        assert engine.looking.stands_on(subject) is None
+
+
 def test_a_base_that_is_only_named_is_told_too(engine: Engine) -> None:
     named = {"Labels": {"org.opencontainers.image.base.name": "docker.io/library/debian:12"}}
     loaded(engine, "app:1", BASE, config=named)

@@ -43,7 +43,11 @@ def _content(subject: Subject, path: bytes, at: int) -> BinaryIO:
     from veneer.analysis.view import NotThere
     from veneer.engine.looking.contents import content
 
-    copies = [copy for copy in subject.table.find(path)[0] if copy.layer < at]
+    everywhere = subject.table.find(path)[0]
+    copies = [copy for copy in everywhere if copy.layer < at]
+    if not everywhere:
+        raise NotThere(f"{shown_path(path)} is in no layer of {subject.name}",
+                       hint="veneer image find IMAGE '*NAME*' finds all that match")  # fmt: skip
     if not copies:
         raise NotThere(f"{shown_path(path)} is in none of the lowest {at} layers of {subject.name}",
                        hint=f"veneer image find IMAGE {shown_path(path)} tells where it is")  # fmt: skip

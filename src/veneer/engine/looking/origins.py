@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from veneer.engine.engine import Engine
     from veneer.oci.digest import ChainID, ImageID
+    from veneer.oci.image import HistoryEntry
     from veneer.store.images import Image
     from veneer.store.layers import Layer
 
@@ -107,7 +108,10 @@ def stands_on(engine: Engine, subject: Subject) -> StandsOn | None:
 
 
 def _longest(engine: Engine, subject: Subject) -> tuple[Image | None, int]:
-    """The image of the store that most of the lowest layers are, and how many; not the image itself."""
+    """The image of the store that most of the lowest layers are, and how many; not the image itself.
+
+    One that has all of them is below only if rows were put on its own: else it stands on this one, or beside it.
+    """
     import os
 
     if not os.path.isdir(engine.config.root_name):
@@ -120,9 +124,15 @@ def _longest(engine: Engine, subject: Subject) -> tuple[Image | None, int]:
             continue
         if own & {reference.name for reference in image.references}:
             continue
+        if at[image.top] == len(at) and not _more_rows(subject.config.history, image.config.history):
+            continue
         if best is None or at[image.top] > best[0]:
             best = (at[image.top], image)
     return (best[1], best[0]) if best else (None, 0)
+
+
+def _more_rows(rows: Sequence[HistoryEntry], lower: Sequence[HistoryEntry]) -> bool:
+    return len(rows) > len(lower) and tuple(rows[: len(lower)]) == tuple(lower)
 
 
 def stacks(engine: Engine, images: Sequence[Image]) -> list[Stack]:
