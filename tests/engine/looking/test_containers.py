@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +20,7 @@ from veneer.engine.containers import layering
 from veneer.engine.containers.creating import ContainerRequest
 from veneer.engine.engine import Engine
 from veneer.engine.looking import differences
+from veneer.engine.looking.contents import content
 from veneer.engine.looking.subject import Subject
 from veneer.store.containers import Container, NoSuchContainer
 
@@ -117,6 +119,18 @@ def test_it_is_the_image_that_a_commit_makes(engine: Engine, container: Containe
         with engine.looking.open("base:1") as image:
             changed = [os.fsdecode(each.path) for each in differences.files(image, subject)]
             assert "gone" in changed and "etc/mode" in changed
+
+
+def test_files_are_read_whose_bytes_the_container_never_wrote(
+    engine: Engine, container: Container, tmp_path: Path
+) -> None:
+    with mounted(engine.store.containers.mounts(container), tmp_path / "tree") as root:
+        subprocess.run(["mv", root / "var/log", root / "var/kept"], check=True)
+    with engine.looking.open("web", container=True) as subject:
+        for path, expected in ((b"etc/mode", b"o" * 30), (b"var/kept/quiet", b"q" * 5)):
+            copy = subject.table.find(path)[0][-1]
+            with content(subject, copy.layer, copy.number) as file:
+                assert (copy.layer, file.read()) == (1, expected)
 
 
 def test_what_it_stands_on_is_its_image(engine: Engine, container: Container) -> None:

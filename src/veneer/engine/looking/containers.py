@@ -15,9 +15,10 @@ from veneer.changeset.index import LayerIndex
 from veneer.engine.looking.subject import Documents, Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
+    from veneer.changeset.compression import Source
     from veneer.engine.engine import Engine
     from veneer.engine.looking.contents import LayerBytes
     from veneer.oci.digest import DiffID
@@ -52,10 +53,20 @@ def of_container(engine: Engine, stack: contextlib.ExitStack, name: str) -> Subj
         layers = engine.store.layers
         return [*(stack.enter_context(layers.index(each)) for each in config.diff_ids[:-1]), top]
 
+    driver = engine.store.containers.driver(container)
+
+    @contextlib.contextmanager
+    def packed() -> Iterator[Source]:
+        # Of a file whose mode was changed, or its directory renamed, the driver's directory need not have the bytes.
+        with tempfile.TemporaryFile(buffering=0) as file:
+            driver.diff(container.rw, engine.store.containers.lowers(container), cast(BinaryIO, file))
+            file.seek(0)
+            yield file
+
     def bytes_(position: int) -> LayerBytes:
         if position < len(config.diff_ids) - 1:
             return stored_bytes(engine, config.chain_ids[position])
-        return LayerBytes(os.fspath(engine.store.containers.driver(container).directory(container.rw)))
+        return LayerBytes(os.fspath(driver.directory(container.rw)), packed)
 
     documents = Documents(container.name, WHERE, config, (), manifest, index, None, tuple(blobs))
     return Subject(documents, open_, bytes_)
