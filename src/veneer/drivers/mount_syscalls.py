@@ -15,7 +15,6 @@ from typing import Any
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
-AT_RECURSIVE = 0x8000
 
 _OPEN_TREE = 428
 _MOVE_MOUNT = 429

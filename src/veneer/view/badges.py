@@ -257,22 +257,3 @@ def escaped(text: str) -> str:
     from html import escape
 
     return escape(text, quote=True)
-
-
-def embeddings(picture: str, link: str, alt: str) -> dict[str, str]:
-    """How to show the picture at a URL in a document: "HTML", "Markdown", "AsciiDoc" and "reST"."""
-    plain = printable(alt)
-    bare = "".join(char for char in plain if char not in "[]\\`|*_<>\"'")  # what ends a text in one of the languages
-    return {
-        "HTML": f'<a href="{escaped(link)}"><img src="{escaped(picture)}" alt="{escaped(plain)}"></a>',
-        "Markdown": f"[![{bare}]({_address(picture)})]({_address(link)})",
-        "AsciiDoc": f'image:{_address(picture)}["{bare}",link="{_address(link)}"]',
-        "reST": f".. image:: {_address(picture)}\n   :alt: {bare}\n   :target: {_address(link)}",
-    }
-
-
-def _address(url: str) -> str:
-    """A URL with what would end it in those languages escaped."""
-    from urllib.parse import quote
-
-    return quote(url, safe="%/:?#@!$&'*+,;=~-._")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from veneer.engine.looking.subject import Subject
 
 HOST, PORT = "127.0.0.1", 8363
+"""The port: V-E-N-E on the keys of a telephone."""
 MOST_PORT = 65535
 STORE = "store"
 _PREFIXES = {"archive": "archive:", "registry": "remote:", "container": "container:"}

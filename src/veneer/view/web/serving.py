@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from veneer.engine.engine import Engine
     from veneer.engine.looking.subject import Subject
 
-DEFAULT_PORT = 8363
-"""V-E-N-E on the keys of a telephone."""
 LONGEST_LINE = 32 << 10
 """Bytes of a request's first line: a path of 4096 bytes, each of them percent-encoded, and more."""
 MOST_HEADERS = 64
