@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from veneer.drivers import treecopy
 from veneer.drivers.aufs.driver import Aufs
+from veneer.drivers.aufs.live import LiveView, Places
 from veneer.drivers.aufs.mounters import FUSE, KERNEL, SHIM, NoSuchMounter
 from veneer.drivers.driver import new_snapshot_id
-from veneer.drivers.mount import MountBusy, TooManyLayers
+from veneer.drivers.mount import Mount, MountBusy, TooManyLayers
 from veneer.testing.driver_bench import Bench, append, write
 
 
@@ -183,3 +186,20 @@ def test_a_forced_mounter_that_cannot_work_says_why(tmp_path: Path) -> None:
             pytest.skip("this kernel has aufs")
     support = Aufs(tmp_path, KERNEL).probe()
     assert (support.usable, support.reason) == (False, "kernel-aufs: this kernel has no aufs")
+
+
+def test_a_branch_stays_as_it_is_while_one_of_two_views_of_it_is_left(tmp_path: Path) -> None:
+    places, snapshot = Places(str(tmp_path), "user.overlay.", ()), "a" * 32
+    for folder in (places.branch(snapshot), places.state(snapshot)):
+        folder.mkdir(parents=True)
+    (places.state(snapshot) / "open").touch()
+    view = LiveView(places, snapshot)
+    for _ in range(2):
+        with view.making(Mount.bind(tmp_path)):
+            pass
+    with treecopy.directory(places.branch(snapshot)) as branch:
+        view.ended()
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(branch, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        view.ended()
+        fcntl.flock(branch, fcntl.LOCK_EX | fcntl.LOCK_NB)

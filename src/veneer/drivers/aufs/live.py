@@ -199,9 +199,10 @@ class LiveView(Value):
         _looked_at.setdefault(str(path), []).append(branch)
 
     def ended(self) -> None:
-        """The mount is gone: the branch may be turned."""
-        for branch in _looked_at.pop(str(self.places.branch(self.snapshot)), []):
-            os.close(branch)
+        """The mount is gone: once the last of its kind is, the branch may be turned."""
+        held = _looked_at.get(str(self.places.branch(self.snapshot)))
+        if held:
+            os.close(held.pop())  # whichever: each is one view's
 
 
 _looked_at: dict[str, list[int]] = {}
