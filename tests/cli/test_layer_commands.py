@@ -159,6 +159,11 @@ def test_completion_knows_commands_options_and_images(app: Veneer) -> None:
     assert "--no-trunc\n" in app("__complete", "images", "--").text
     assert app("__complete", "rmi", "gold/a").text == "gold/app:1\n"
     assert app("__complete", "image", "rm", "-f", "gold/b").text == "gold/base:1\n"
+    assert app("__complete", "run", "--rm", "gold/a").text == app("__complete", "image", "cat", "gold/a").text
+    assert app("__complete", "run", "gold/a").text == app("__complete", "container", "create", "gold/a").text
+    assert app("__complete", "container", "run", "gold/a").text == "gold/app:1\n"
+    assert app("__complete", "rm", "gold/").text == app("__complete", "image", "build", "gold/").text == ""
+    assert app("__complete", "network", "inspect", "no").text == "none\n"
     assert app("__complete", "completion", "").text == "bash\nfish\nzsh\n"
     assert app("__complete", "nosuch", "").text == ""
     assert "complete -o default -F _veneer veneer" in app("completion", "bash").text

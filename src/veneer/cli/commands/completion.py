@@ -41,9 +41,15 @@ complete -c veneer -a '(__veneer_complete)'
 """
 SCRIPTS = {"bash": _BASH, "fish": _FISH, "zsh": _ZSH}
 _TAKE_IMAGES = frozenset({
-    "HISTORY", "INSPECT", "INSPECT_IMAGE", "REMOVE", "SAVE", "TAG", "PUSH", "EXPORT", "PULL", "IMAGES", "LAYERS",
-    "TREE", "FIND", "WASTE", "DIFF", "COMPARE", "SHARED", "BASE", "LABELS", "EXPLAIN", "CHECK_IMAGE", "REPORT",
+    "badge", "check", "create", "export", "history", "images", "inspect", "mount", "peel", "pull", "push", "report",
+    "rmi", "run", "save", "serve", "tag", "watch",
 })  # fmt: skip
+_TAKE_CONTAINERS = frozenset({
+    "attach", "commit", "cp", "diff", "exec", "export", "inspect", "kill", "logs", "mount", "pause", "port", "rename",
+    "restart", "rm", "start", "stats", "stop", "top", "unpause", "update", "wait",
+})  # fmt: skip
+_TAKE_NOTHING = frozenset({"build", "catalog", "create", "import", "load", "ls", "prune"})
+"""Of the commands of `image`, `volume` and `network`."""
 
 
 def run_script(app: App, given: Parsed) -> None:
@@ -71,9 +77,24 @@ def candidates(app: App, words: Sequence[str]) -> Iterable[str]:
         return [f"--{option.long}" for option in load(leaf).options if not option.hidden] + ["--help"]
     if leaf.attribute == "COMPLETION":
         return SCRIPTS
-    if leaf.attribute in _TAKE_IMAGES:
-        return [tag.familiar for image in app.engine.images.list() for tag in image.tags]
-    return []
+    return _names(app, before[0], before[1]) if group else _names(app, "", before[0])
+
+
+def _names(app: App, group: str, command: str) -> Iterable[str]:
+    """The names of what this command takes: images, containers, volumes, networks."""
+    if command in _TAKE_NOTHING and group in ("image", "volume", "network"):
+        return
+    own = command in ("run", "create") if group == "container" else command in _TAKE_IMAGES
+    if group == "image" or (group in ("", "container") and own):
+        yield from (tag.familiar for image in app.engine.images.list() for tag in image.tags)
+    if (group == "container" and not own and command not in ("ls", "prune")) or (
+        group == "" and command in _TAKE_CONTAINERS
+    ):
+        yield from (container.name for container in app.engine.containers.list())
+    if group == "volume":
+        yield from (volume.name for volume in app.engine.volumes.list())
+    if group == "network":
+        yield from (network.name for network in app.engine.networks.list())
 
 
 def run_complete(app: App, given: Parsed) -> None:
