@@ -13,6 +13,7 @@ from tests.support.served import Client, served
 from tests.view.web.conftest import APP_REF, EVIL_NAMES
 from veneer.engine.engine import Engine
 from veneer.testing.images import Tree, directory
+from veneer.view.web import trees
 
 TREE = f"/images/{APP_REF}/tree"
 
@@ -106,6 +107,13 @@ def test_a_map_adds_up(site: Client) -> None:
     assert check(site.ask(f"/images/{APP_REF}/rollup?depth=1"), 0) == 1
     inner = site.ask(f"/images/{APP_REF}/rollup?path=/usr&min=100000")
     assert (inner["path"], inner["layer"], inner["children"], inner["other"]["n"]) == ("/usr", 1, [], 1)
+
+
+def test_a_map_has_only_so_many_boxes_whatever_is_asked_for(site: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trees, "MOST_BOXES", 3)
+    found = site.ask("/images/evil:1/rollup?path=/d&min=1")
+    assert [child["size"] for child in found["children"]] == [100] * 3
+    assert found["other"] == {"n": 7, "size": 700, "waste": 0}
 
 
 def test_a_paths_history_says_who_did_what(site: Client) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
+
 from veneer.view.texts import path_text, spelled_out
 from veneer.view.web import words
 from veneer.view.web.query import BadQuery, page_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from veneer.analysis.copies import Place
     from veneer.analysis.events import Event
@@ -170,13 +172,7 @@ def _fill(view: View, top: Json, path: bytes, place: Place, depth: int, least: i
     for _ in range(depth):
         deeper: list[tuple[Json, bytes, Place]] = []
         for into, above, inside in pending:
-            shown, folded, size, waste = [], 0, 0, 0
-            for line in view.beneath(above, inside):
-                if line.sums.size + line.sums.waste >= least:
-                    shown.append(line)
-                elif line.sums.size or line.sums.waste:
-                    folded, size, waste = folded + 1, size + line.sums.size, waste + line.sums.waste
-            shown.sort(key=lambda line: (-line.sums.size - line.sums.waste, line.path))
+            shown, other = _largest(view, above, inside, least, MOST_BOXES - boxes)
             children = []
             for line in shown:
                 children.append(box(line))
@@ -184,11 +180,29 @@ def _fill(view: View, top: Json, path: bytes, place: Place, depth: int, least: i
                     deeper.append((children[-1], line.path, line.place))
             boxes += len(children)
             into["children"] = children
-            if folded:
-                into["other"] = {"n": folded, "size": size, "waste": waste}
+            if other["n"]:
+                into["other"] = other
             if boxes >= MOST_BOXES:
                 return
         pending = deeper
+
+
+def _largest(view: View, path: bytes, place: Place, least: int, most: int) -> tuple[list[Line], Json]:
+    """What is in a directory and has `least` bytes, the largest first, at most so many; and what the rest has."""
+    number = size = waste = 0
+
+    def large() -> Iterator[Line]:
+        nonlocal number, size, waste
+        for line in view.beneath(path, place):
+            number += bool(line.sums.size or line.sums.waste)
+            size, waste = size + line.sums.size, waste + line.sums.waste
+            if line.sums.size + line.sums.waste >= least:
+                yield line
+
+    shown = heapq.nsmallest(most, large(), key=lambda line: (-line.sums.size - line.sums.waste, line.path))
+    size -= sum(line.sums.size for line in shown)
+    waste -= sum(line.sums.waste for line in shown)
+    return shown, {"n": number - len(shown), "size": size, "waste": waste}
 
 
 # -- one path -------------------------------------------------------------------------------------------------
