@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 from typing import Any
@@ -12,6 +13,7 @@ from tests.support.finished import loaded
 from tests.support.served import Client, served
 from tests.view.web.conftest import BASE
 from veneer.engine.engine import Engine
+from veneer.store import events
 from veneer.view.web import live
 
 
@@ -61,4 +63,24 @@ def test_only_so_many_are_told(engine: Engine, monkeypatch: pytest.MonkeyPatch) 
         assert listener.answer.readline() == b"retry: 3000\n"
         assert client.ask("/events", 503)["hint"] == "close some"
         assert client.send("/api/v1/images").status == 200
+    listener.close()
+
+
+def test_who_cannot_be_told_any_more_is_sent_away_and_told_when_he_comes_again(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> object:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with served(engine) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(events, "read", broken)
+            listener = Listener(client)
+            assert listener.next() is None
+            listener.close()
+        listener = Listener(client)
+        assert listener.answer.readline() == b"retry: 3000\n"
+        image = loaded(engine, "app:1", BASE)
+        event = listener.next()
+        assert event and (event["what"], event["id"]) == ("created", image.id)
     listener.close()

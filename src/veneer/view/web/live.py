@@ -111,6 +111,7 @@ class Live:
             _log.warning("events: %s", error)
             with self._guard:
                 self._thread = None
+            loop.call_soon_threadsafe(self._send_away)  # they come again, and are told by another thread
 
     def _check(self) -> None:
         """Raises _Over where nobody listens; whoever comes next starts another thread."""
@@ -125,14 +126,17 @@ class Live:
                 queue.get_nowait()
             queue.put_nowait(text)
 
+    def _send_away(self) -> None:
+        for queue in list(self._listeners):
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(None)
+
     async def close(self) -> None:
         """Send all listeners away, and end the thread."""
         with self._guard:
             self._closed = True
             thread = self._thread
-        for queue in list(self._listeners):
-            if queue.full():
-                queue.get_nowait()
-            queue.put_nowait(None)
+        self._send_away()
         if thread is not None:
             await asyncio.to_thread(thread.join)
