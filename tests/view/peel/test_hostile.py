@@ -18,6 +18,7 @@ from veneer.engine.engine import Engine
 from veneer.engine.looking.subject import Documents, Subject
 from veneer.testing.images import image
 from veneer.view.peel.spans import name_text, plain
+from veneer.view.peel.tree import pattern
 from veneer.view.texts import spelled_out
 
 FILES = sorted(os.fsencode(f"d/{name.replace('/', '') if name == EVIL_NAMES[0] else name}") for name in EVIL_NAMES)
@@ -201,3 +202,11 @@ def test_bars_and_texts_have_exactly_the_cells_they_are_given() -> None:
         for room in (0, 1, 6, 10):
             assert len(bar(value, 10**6, room)) == room == len(bar(value, 10**6, room, log=True))
     assert bar(1, 10**12, 6).strip(), "something always shows something"
+
+
+@pytest.mark.parametrize("text, name, found", [
+    ("*\\*", b"d/back\\slash", True), ("*\\d*", b"x\\d", True), ("*\\d*", b"x1", False), ("*\\n*", b"line\nfeed", True),
+    ("*\\xff", b"bad\xff", True), ("*.txt", b"a/b.TXT", True), ("*.txt", b"a/b_txt", False),
+])  # fmt: skip
+def test_a_backslash_in_a_pattern_is_one_in_a_name(text: str, name: bytes, found: bool) -> None:
+    assert bool(pattern(text).fullmatch(name)) is found

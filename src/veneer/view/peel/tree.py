@@ -79,9 +79,9 @@ def pattern(text: str) -> re.Pattern[bytes]:
         if text.startswith("re:"):
             return re.compile(rb".*(?:" + text[3:].encode("utf-8", "surrogateescape") + rb").*", flags)
         if _WILD.search(text):
-            inner = fnmatch.translate(text.removeprefix("/"))
+            inner = fnmatch.translate(_bytes(text.removeprefix("/")).decode("latin-1")).encode("latin-1")
             anywhere = rb"" if text.startswith("/") else rb"(?:.*/)?"
-            return re.compile(anywhere + _bytes(inner), flags)
+            return re.compile(anywhere + inner, flags)
         inside = rb".*" if "/" in text else rb"[^/]*"
         start = rb"" if text.startswith("/") else rb".*" if "/" in text else rb"(?:.*/)?[^/]*"
         return re.compile(start + re.escape(_bytes(text.removeprefix("/"))) + inside, flags)
