@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.run.network.conftest import Lan, Place
 from tests.support.private_host import OUTSIDE, Away
+from veneer.run.monitor import state
 from veneer.run.network import dns, names
 
 NAMED = "127.0.0.11"
@@ -180,6 +184,28 @@ def test_a_long_answer_is_told_to_be_asked_for_over_tcp() -> None:
     response = dns.address_answer(message, asked, [f"10.0.0.{number}" for number in range(100)])
     short = dns.truncated(response)
     assert len(short) <= 512 and short[2] & 2 and answers(response)[1][99] == b"\x0a\0\0\x63"
+
+
+def test_who_comes_in_the_tick_of_a_reading_is_known(tmp_path: Path) -> None:
+    """The directory's time does not tell of him: here it is one that both have."""
+    network = {"id": "net", "name": "n", "named": True}
+    tick = time.time_ns() + 3_600_000_000_000
+
+    def come(container: str, address: str) -> None:
+        (tmp_path / "containers" / container).mkdir(parents=True, exist_ok=True)
+        alive = state.hold(tmp_path / "containers" / container, state.ALIVE)
+        assert alive is not None
+        held.callback(os.close, alive)
+        names.enter(str(tmp_path), network | {"names": [container], "address": address}, container)
+        os.utime(names.folder(str(tmp_path), "net"), ns=(tick, tick))
+
+    with contextlib.ExitStack() as held:
+        come("web", "10.0.0.1")
+        names.save(tmp_path / "containers/web", {"networks": [network]}, {})
+        known = names.Names(str(tmp_path), "web")
+        assert known.addresses("db") is None
+        come("db", "10.0.0.2")
+        assert known.addresses("db") == ["10.0.0.2"]
 
 
 def test_names_that_stand_for_addresses() -> None:
