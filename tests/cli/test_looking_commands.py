@@ -124,6 +124,17 @@ def test_find_says_where_a_path_leads_that_is_not_there(app: Veneer) -> None:
     assert "in no layer" in app("image", "find", "demo/app:1", "/nothing/*").err
 
 
+def test_tree_says_why_there_is_nothing_at_a_path(app: Veneer) -> None:
+    assert app("image", "tree", "demo/app:1", "/lib/x").err == (
+        "Error: /lib/x is in no layer of demo/app:1\nhint: /lib is a symlink to usr/lib\n")  # fmt: skip
+    assert app("image", "tree", "demo/app:1", "/nosuch").err == (
+        "Error: /nosuch is in no layer of demo/app:1\nhint: veneer image find IMAGE '*NAME*' finds it wherever it is\n"
+    )
+    assert app("image", "tree", "--at", "1", "demo/app:1", "/srv").err == (
+        "Error: /srv is in none of the lowest 1 layers of demo/app:1\n"
+        "hint: veneer image find IMAGE PATH tells which layer brings it\n")  # fmt: skip
+
+
 def test_waste_is_told_by_path_layer_and_cause(app: Veneer) -> None:
     summary, empty, heading, *rows = app("image", "waste", "demo/app:1").text.splitlines()
     assert summary == "demo/app:1: 7kB stored, 3.95kB visible, 3.06kB wasted, efficiency 56.4%"

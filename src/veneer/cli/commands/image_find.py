@@ -115,7 +115,7 @@ def run(app: App, given: Parsed) -> None:
             _by_pattern(app, given, subject, path)
             return
         if not events:
-            raise _not_there(subject, path)
+            raise not_there(subject, path)
         if given.flag("quiet") and format in ("", "table"):
             app.write("".join(f"{event.layer + 1}\n" for event in events))
             return
@@ -135,7 +135,7 @@ def _by_pattern(app: App, given: Parsed, subject: Subject, pattern: bytes) -> No
                         .encode("latin-1"), re.DOTALL)  # fmt: skip
     found = list(matching(subject.table, wanted))
     if not found:
-        raise _not_there(subject, pattern)
+        raise not_there(subject, pattern)
     if given.flag("quiet") and format in ("", "table"):
         for path, _ in found:
             app.line(path_text(path))
@@ -143,13 +143,14 @@ def _by_pattern(app: App, given: Parsed, subject: Subject, pattern: bytes) -> No
     _paths(subject, human=given.flag("human")).show(app, found, format, ("Events", "Size", "Hidden", "Path"))
 
 
-def _not_there(subject: Subject, path: bytes) -> Exception:
+def not_there(subject: Subject, path: bytes) -> Exception:
+    """What to raise for a path that no layer has; where one above it is a symlink, it says where that leads."""
     from veneer.analysis.view import NotThere
     from veneer.changeset.entry import Kind
 
     table = subject.table
     above = path
-    hint = "a name with * or ? in it finds all that match"
+    hint = "veneer image find IMAGE '*NAME*' finds it wherever it is"
     while above := above.rpartition(b"/")[0]:
         copies, _ = table.find(above)
         if copies:

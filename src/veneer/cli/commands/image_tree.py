@@ -20,6 +20,7 @@ from veneer.cli.looked import (
     path_bytes,
     path_text,
     show_documents,
+    shown_path,
     spelled_out,
 )
 from veneer.cli.tables import align, harmless
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from veneer.analysis.copies import Place
     from veneer.analysis.view import Line, View
+    from veneer.engine.looking.subject import Subject
 
 DEPTH = 2
 MOST = 20
@@ -205,6 +207,20 @@ def _table(view: View, path: bytes, shown: list[Shown], wanted: Wanted, human: b
     return align(rows)
 
 
+def _no_directory(subject: Subject, view: View, path: bytes) -> Exception:
+    """What to raise for a path that has nothing beneath it at this depth."""
+    from veneer.analysis.view import NotThere
+    from veneer.cli.commands.image_find import not_there
+
+    shown = shown_path(path)
+    if view.table.find(path)[0]:
+        return NotThere(f"{shown} is no directory of this image", hint="veneer image find IMAGE PATH tells of a file")
+    if subject.table.find(path)[0]:
+        return NotThere(f"{shown} is in none of the lowest {view.at} layers of {subject.name}",
+                        hint="veneer image find IMAGE PATH tells which layer brings it")  # fmt: skip
+    return not_there(subject, path)
+
+
 def run(app: App, given: Parsed) -> None:
     if needs_no_name(given) and len(given.arguments) == 1 and given.arguments[0].startswith("/"):
         name, paths = "", given.arguments
@@ -218,9 +234,9 @@ def run(app: App, given: Parsed) -> None:
         path = path_bytes(paths[0]) if paths else b""
         if not view.table.find(path)[1] and view.table.find(spelled_out(path))[1]:
             path = spelled_out(path)
-        view.level(path)  # raises for what is no directory
         place = view.table.find(path)[1]
-        assert place is not None
+        if place is None:
+            raise _no_directory(subject, view, path)
         shown = list(walk(view, path, place, wanted))
         lines = [each.line for each in shown if each.line is not None]
         if format not in ("", "table"):
