@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from veneer.engine.networks import InvalidNetwork, NetworkInUse, NoSuchNetworkDr
 from veneer.run import network as running
 from veneer.run.monitor import state
 from veneer.run.network import namespace, ports
-from veneer.run.network.names import Names
+from veneer.run.network.names import Names, saved
 from veneer.store.containers import Container
 from veneer.store.filters import InvalidFilter
 from veneer.store.networks import AddressTaken, NetworkNameInUse, NoAddressLeft, NoSuchNetwork
@@ -267,8 +268,6 @@ def test_a_running_container_is_put_on_networks_and_taken_off(boxes: Boxes) -> N
     folder = engine.store.containers.folder(made.id)
     # The first process of this container is a thread of ours: one that is in its namespace.
     with namespace.Entered(f"/proc/self/fd/{fd}"):
-        import subprocess
-
         process = subprocess.Popen(["sleep", "600"])
     try:
         state.write(folder, state.State(status=state.RUNNING, pid=process.pid, boot_id=state.boot_id()))
@@ -291,6 +290,48 @@ def test_a_running_container_is_put_on_networks_and_taken_off(boxes: Boxes) -> N
     boxes.stop(made)
     assert [each["name"] for each in boxes.start(made)["networks"]] == ["n1"]  # that is how it stays
     del plan
+
+
+def test_a_connection_that_fails_or_is_killed_leaves_nothing_in_the_way_of_the_next(boxes: Boxes) -> None:
+    engine = boxes.engine
+    engine.networks.create("n1", ipam=[{"Subnet": "10.77.0.0/24"}])
+    engine.networks.create("n0", ipam=[{"Subnet": "10.76.0.0/24"}])
+    made, _ = boxes.run("one", "n0")
+    fd = boxes._running[made.id][1]
+    folder = engine.store.containers.folder(made.id)
+
+    def connected() -> list[str]:
+        plan = saved(folder)
+        assert plan is not None
+        return [each["name"] for each in plan["networks"]]
+
+    with namespace.Entered(f"/proc/self/fd/{fd}"):
+        subprocess.run(["ip", "link", "add", "eth1", "type", "bridge"], check=True)  # the cable's place is taken
+        process = subprocess.Popen(["sleep", "600"])
+    try:
+        state.write(folder, state.State(status=state.RUNNING, pid=process.pid, boot_id=state.boot_id()))
+        before = devices()
+        with pytest.raises(running.NetworkFailed, match="cannot be connected to network n1"):
+            engine.networks.connect("n1", "one")
+        assert connected() == ["n0"] and len(devices() - before) == 1, "the bridge is the network's"
+        with pytest.raises(NotAttached):
+            engine.networks.disconnect("n1", "one")
+        with namespace.Entered(f"/proc/self/fd/{fd}"):
+            subprocess.run(["ip", "link", "del", "eth1"], check=True)
+        document = engine.containers.get("one").document
+        for undo in ("connect", "disconnect"):
+            engine.networks.connect("n1", "one")
+            assert connected() == ["n0", "n1"]
+            assert engine.networks.settings(made)["Networks"]["n1"]["IPAddress"] == "10.77.0.2"
+            # As one leaves it that is killed before it has written down that it is done.
+            engine.store.containers.set_document(made.id, document)
+            getattr(engine.networks, undo)("n1", "one")
+            assert connected() == (["n0", "n1"] if undo == "connect" else ["n0"])
+            if undo == "connect":
+                engine.networks.disconnect("n1", "one")
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_stopped_container_is_put_on_networks_for_its_next_start(boxes: Boxes) -> None:

@@ -42,10 +42,26 @@ def connect(networks: Networks, store: Store, reference: str, container: str, gi
         plan = starting.saved_plan(folder)
         if name:
             raise planning.AlreadyAttached(f"endpoint with name {found.name} already exists in network {network.name}")
-        if plan is not None:
-            _plug_in(networks, plan, folder, network, given, found)
         endpoints[network.name] = given
-        _keep(store, found, endpoints)
+        if plan is None:
+            _keep(store, found, endpoints)
+            return
+        _refuse_unless_bridged(plan)
+        _pull_out(plan, folder, network, found)  # half of it may be there, of somebody who was killed
+        try:
+            entry = _plug_in(networks, plan, folder, network, given, found)
+            _keep(store, found, endpoints)
+        except BaseException:
+            _pull_out(plan, folder, network, found)
+            store.networks.give_back(found.id, network.id)
+            raise
+        connection.tell(plan["root"], "connect", entry, {"container": found.id})
+
+
+def _refuse_unless_bridged(plan: Mapping[str, Any]) -> None:
+    if plan["mode"] != "bridge":
+        raise planning.NeedsRoot("a plain user's containers are not connected to each other",
+                                 hint="run it as root to put it on networks")  # fmt: skip
 
 
 def _refuse(network: Network, mode: str, endpoints: Mapping[str, Any]) -> None:
@@ -77,12 +93,10 @@ def _keep(store: Store, container: Container, endpoints: Mapping[str, Any]) -> N
 
 def _plug_in(
     networks: Networks, plan: dict[str, Any], folder: Path, network: Network, given: dict[str, Any], found: Container
-) -> None:
+) -> dict[str, Any]:
+    """Lay the cable; the plan's new entry.  Where it fails, what is there already is in the plan: see _pull_out."""
     from veneer.run.network import bridge, firewall
 
-    if plan["mode"] != "bridge":
-        raise planning.NeedsRoot("a plain user's containers are not connected to each other",
-                                 hint="run it as root to put it on networks")  # fmt: skip
     settled, addresses = networks.claimed(network, found.id, given)
     used = {entry["device"] for entry in plan["networks"]}
     device = next(name for number in range(len(used) + 1) if (name := f"eth{number}") not in used)
@@ -103,7 +117,7 @@ def _plug_in(
         _save(plan, folder)
         client.connect(folder).serve_names()
     starting.write_files(folder, plan, found.document)
-    connection.tell(plan["root"], "connect", entry, {"container": found.id})
+    return entry
 
 
 def _save(plan: Mapping[str, Any], folder: Path) -> None:
@@ -144,24 +158,28 @@ def disconnect(networks: Networks, store: Store, reference: str, container: str,
             _refuse(network, "host", {})
         endpoints = planning.endpoints(found.document)
         name = _attached(endpoints, network)
-        if not name:
-            raise planning.NotAttached(f"container {found.id} is not connected to network {network.name}")
         folder = store.containers.folder(found.id)
         plan = starting.saved_plan(folder)
+        entry = None
         if plan is not None and plan["mode"] == "bridge":
-            _unplug(plan, folder, network, found)
+            entry = _pull_out(plan, folder, network, found)
+        if not name and entry is None:
+            raise planning.NotAttached(f"container {found.id} is not connected to network {network.name}")
         store.networks.give_back(found.id, network.id)
-        del endpoints[name]
+        endpoints.pop(name, None)
         _keep(store, found, endpoints)
+        if plan is not None and entry is not None:
+            connection.tell(plan["root"], "disconnect", entry, {"container": found.id})
 
 
-def _unplug(plan: dict[str, Any], folder: Path, network: Network, found: Container) -> None:
+def _pull_out(plan: dict[str, Any], folder: Path, network: Network, found: Container) -> dict[str, Any] | None:
+    """Take away what there is of a cable, be it half of one; the entry it had in the plan, None if it had none."""
     from veneer.run.network import bridge, firewall
 
     entries: list[dict[str, Any]] = plan["networks"]
     entry = next((each for each in entries if each["id"] == network.id), None)
     if entry is None:
-        return
+        return None
     left_by = connection.routed(plan)
     if left_by is entry:
         firewall.withdraw(plan["table"], plan["ports"], entry["address"], entry.get("address6", ""))
@@ -174,4 +192,4 @@ def _unplug(plan: dict[str, Any], folder: Path, network: Network, found: Contain
         bridge.route(outside, f"/proc/{state.read(folder).pid}/ns/net")
         firewall.publish(plan["table"], plan["ports"], outside["address"], outside.get("address6", ""))
     starting.write_in_place(folder / "hosts", starting.hosts(plan, found.document))
-    connection.tell(plan["root"], "disconnect", entry, {"container": found.id})
+    return entry
