@@ -11,7 +11,10 @@ import errno
 import functools
 import os
 from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 from veneer.drivers.driver import MAX_LOWERS
 from veneer.errors import Unsupported
 from veneer.values import Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import contextlib
+    from typing import Protocol
 
     from veneer.drivers.userns import Extents
+else:
+    Protocol = object  # a real one needs `typing` when it is defined, two milliseconds of every `run`
 
 
 class TooManyLayers(Unsupported):

@@ -13,7 +13,6 @@ import enum
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from veneer.drivers.driver import DRIVERS, SnapshotID
 from veneer.oci.digest import Digest
@@ -24,7 +23,10 @@ from veneer.store.strays import FOLDERS, Suspect, dead_scratch, is_known, strays
 from veneer.store.unneeded import drop_rows, note_trash
 from veneer.values import Value
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from veneer.store.store import Store
 
 
@@ -91,12 +93,11 @@ def tidy(store: Store) -> None:
         collect(store, extent=Extent.ALIENS)
     elif _unfinished(store):
         collect(store, extent=Extent.ROWS)
-    from veneer.drivers.protocol import Recovering
-
     for name in store.drivers_in_use():
-        driver: object = store.driver_named(name) if name in DRIVERS else None
-        if isinstance(driver, Recovering):
-            driver.recover()
+        # As drivers.protocol.Recovering has it, which is not asked here because a Protocol needs `typing`.
+        recover = getattr(store.driver_named(name), "recover", None) if name in DRIVERS else None
+        if recover is not None:
+            recover()
 
 
 def _unfinished(store: Store) -> bool:

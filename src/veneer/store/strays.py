@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from veneer.drivers.driver import DRIVERS
 from veneer.store.leases import INGEST_KEY, is_alive
 from veneer.store.locks import locked
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import apsw
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
 
 from veneer.store.leases import is_alive
 from veneer.store.mounts import holds, let_go
 from veneer.store.strays import is_known
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     import apsw
 
     from veneer.store.store import Store
