@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.built import make_image, make_layer
 from veneer.drivers import treecopy
+from veneer.engine.containers import mounts
 from veneer.engine.containers.creating import ContainerRequest, InvalidContainer, check, merged
 from veneer.engine.containers.defaults import config, host_config
 from veneer.engine.containers.mounts import InvalidMount, NoSuchSource, parsed_bind, tmpfs_options
@@ -98,6 +99,47 @@ def test_a_volume_that_could_not_be_filled_is_empty_again(
     assert engine.containers.list() == []
     engine.containers.create(request)
     assert [path.name for path in engine.store.volumes.directory("named").iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("where", ["begun", "whole", "moved"])
+def test_a_volume_whose_filling_was_killed_is_filled_by_the_next(
+    engine: Engine, image: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, move = treecopy.copy_opened, os.rename
+
+    def dies(*_: object, **__: object) -> None:
+        os._exit(9)
+
+    def begin(source: int, target: Path) -> None:
+        (target / "half").touch()
+        dies()
+
+    def moved(*what: Any, **how: Any) -> None:
+        if where == "moved" or not how:
+            move(*what, **how)
+        if how:  # of the entries, the last step
+            dies()
+
+    request = ContainerRequest(image, host_config={"Binds": ["named:/data"]}, name="killed")
+    with monkeypatch.context() as patch:
+        patch.setattr(treecopy, "copy_opened", begin if where == "begun" else copy)
+        if where != "begun":
+            patch.setattr(os, "rename", moved)
+        child = os.fork()
+        if not child:
+            try:
+                with Engine(engine.store.config) as own:
+                    own.containers.create(request)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    killed = engine.containers.get("killed")
+    assert mounts.UNFILLED in killed.document
+    made = engine.containers.create(request.replaced(name="next"))
+    data = engine.store.volumes.directory("named")
+    assert [path.name for path in data.iterdir()] == ["file"] and data.stat().st_mode & 0o777 == 0o750
+    assert [path.name for path in data.parent.iterdir()] == ["_data"]
+    assert mounts.UNFILLED not in made.document and mounts.UNFILLED not in engine.containers.get("next").document
 
 
 def test_filling_a_volume_follows_links_inside_the_tree_alone(engine: Engine, image: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,17 @@ def test_a_volume_is_filled_kept_and_shared(run: Run, engine: Engine) -> None:
     assert run("ls /v", volumes=["empty:/v:nocopy"]).out == b""
     engine.containers.create("box:1", ["true"], name="holder", volumes=["conf:/v"])
     assert run("touch /v/x || ls /v/mine", volumes_from=["holder:ro"]).out == b"/v/mine\n"
+
+
+def test_a_volume_whose_filling_was_killed_is_filled_by_the_start(run: Run, engine: Engine) -> None:
+    made = engine.containers.create("box:1", ["true"], name="box", volumes=["late:/etc"])
+    place = engine.store.volumes.directory("late")
+    shutil.rmtree(place)
+    place.mkdir()
+    engine.store.containers.set_document(made.id, made.document | {"Unfilled": True})
+    engine.containers.start("box")
+    engine.containers.wait("box")
+    assert (place / "passwd").is_file() and "Unfilled" not in engine.containers.get("box").document
 
 
 def test_a_directory_of_the_host_can_be_a_volume(run: Run, engine: Engine, tmp_path: Path) -> None:

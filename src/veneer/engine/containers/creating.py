@@ -66,8 +66,12 @@ def create(engine: Engine, request: ContainerRequest, progress: Progress | None 
     }
     points = mounts.resolved(host, config.get("Volumes") or (), others)
     networking = _networking(engine, host, request.networking)
-    document = {"Config": config, "HostConfig": host, "NetworkingConfig": networking, "Mounts": points}
+    document: dict[str, Any] = {
+        "Config": config, "HostConfig": host, "NetworkingConfig": networking, "Mounts": points,
+    }  # fmt: skip
     refuse_contradictions(document, hostname=bool(request.config.get("Hostname")))
+    if mounts.to_fill(points):
+        document[mounts.UNFILLED] = True
     with store.lease("create") as lease:
         nameless = mounts.make(store, points)
         if image.top:
@@ -83,7 +87,11 @@ def create(engine: Engine, request: ContainerRequest, progress: Progress | None 
 
         made = make(name) if name else _under_a_random_name(make)
         try:
-            mounts.fill_volumes(store, made)
+            if mounts.UNFILLED in document:
+                from veneer.engine.containers.filling import fill_volumes
+
+                with store.locked(f"container-{made.id}"):
+                    made = fill_volumes(store, made)
         except BaseException:
             store.containers.remove(made.id, volumes=True)
             raise

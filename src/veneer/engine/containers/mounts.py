@@ -6,8 +6,6 @@ Sources: moby volume/mounts/linux_parser.go, daemon/volumes.go.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
 import posixpath
 
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-    from veneer.store.containers import Container
     from veneer.store.store import Store
     from veneer.store.volumes import Volume
 
@@ -26,6 +23,8 @@ _PROPAGATION = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
 _ACCESS = ("ro", "rw")
 _LABELS = ("z", "Z")
 _CONSISTENCY = ("consistent", "cached", "delegated", "default")
+UNFILLED = "Unfilled"
+"""Says in a container's document that its volumes may not have yet what the image has for them."""
 DEFAULT_PROPAGATION = "rprivate"
 _TMPFS_WORDS = frozenset(
     {"exec", "noexec", "suid", "nosuid", "dev", "nodev", "nr_inodes", "nr_blocks", "uid", "gid", "huge", "atime",
@@ -291,45 +290,6 @@ def _size(text: str) -> int:
     return int(text)
 
 
-def fill_volumes(store: Store, container: Container) -> None:
-    """Copy what the image has at a volume's place into the volume, if that is empty and was not told not to.
-
-    Links are followed inside the container's tree only: none leads to the host (CVE-2022-23648).
-    """
-    from pathlib import Path
-
-    from veneer.changeset import syscalls
-    from veneer.drivers import treecopy
-    from veneer.drivers.mount import opened
-
-    wanted = [
-        point for point in container.document["Mounts"]
-        if point["Type"] == "volume" and not (point.get("NoCopy") or point.get("Subpath"))
-    ]  # fmt: skip
-    for point in wanted:
-        # Looked at with the lock held: what another container fills just now is not empty, and not full either.
-        with store.locked(f"volume {point['Name']}"), contextlib.ExitStack() as stack:
-            if os.listdir(_files(point)):
-                continue
-            root = stack.enter_context(opened(store.containers.mounts(container, readonly=True)))
-            try:
-                source = syscalls.openat2(root, os.fsencode(point["Destination"].lstrip("/")),
-                                          os.O_RDONLY | os.O_DIRECTORY, syscalls.RESOLVE_IN_ROOT)  # fmt: skip
-            except OSError as error:
-                if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                    continue  # nothing there to be copied
-                raise
-            stack.callback(os.close, source)
-            try:
-                treecopy.copy_opened(source, Path(_files(point)))
-            except BaseException:
-                # The volume may stay when the container does not come to be, and half of it would be taken for all.
-                with treecopy.directory(Path(_files(point))) as folder:
-                    for name in os.listdir(folder):
-                        treecopy.delete_entry(folder, name)
-                raise
-
-
-def _files(point: Mapping[str, Any]) -> str:
-    """Where a volume's files are: in its own directory, or in the one of the host that it was made of."""
-    return str(point.get("Device") or point["Source"])
+def to_fill(points: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The volumes that get what the image has at their places, if they are empty."""
+    return [each for each in points if each["Type"] == "volume" and not (each.get("NoCopy") or each.get("Subpath"))]

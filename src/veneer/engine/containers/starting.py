@@ -76,6 +76,10 @@ def start(
             raise AlreadyRunning(f"container {container.name} is running")
         reconcile(engine, container)
         require_unmounted(engine, container)
+        if mounts.UNFILLED in container.document:
+            from veneer.engine.containers.filling import fill_volumes
+
+            container = fill_volumes(store, container)  # who made it was killed before
         if attach is not None:
             from veneer.engine.containers.lifecycle import tell
 
