@@ -82,6 +82,44 @@ def test_layers_tells_what_made_each_and_what_it_takes(app: Veneer) -> None:
     ]  # fmt: skip
 
 
+def test_what_is_not_compressed_yet_is_told_as_a_bound(veneer: Veneer, tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"d" * 100_000)
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY data /data\n")
+    with Registry() as registry:
+        name = f"{registry.host}/acme/app:1"
+        assert veneer("build", "-q", "-t", name, str(tmp_path)).code == 0
+
+        def told(*where: str) -> tuple[str, str]:
+            shown = "{{.Pull}} {{.PullAtMost}}"
+            pull, bound = veneer("image", "layers", *where, "--format", shown, name).text.split()
+            return pull, bound
+
+        def judged(*where: str) -> tuple[int, str]:
+            answer = veneer("check", *where, "--rules", "/dev/null", "--rule", "max-pull=50kB", name)
+            return answer.code, answer.text
+
+        assert told() == ("≤103kB", "true")
+        assert veneer("image", "layers", "--human=false", "--format", "{{.Pull}}", name).text.isascii()
+        assert "at most 103kB to download (a push compresses" in veneer("image", "explain", name).text
+        assert "at most 103kB to pull" in veneer("image", "cost", name).text
+        assert json.loads(veneer("badge", "size", "--format", "json", name).text)["message"] == "≤103kB"
+        code, text = judged()
+        assert code == 1 and "at most 103kB" in text and "pull ≤103kB" in text
+        assert "that is an upper bound" in text and "--remote" in text
+        for format in ("markdown", "junit", "sarif", "github"):
+            words = ("--rules", "/dev/null", "--rule", "max-pull=50kB", "--format", format)
+            assert "that is an upper bound" in veneer("check", *words, name).text
+        figures = json.loads(veneer("check", "--format", "json", name).text)["figures"]
+        assert figures["pull_at_most"] is True
+
+        assert veneer("push", "-q", name).code == 0
+        for where in ((), ("--remote",)):
+            pull, bound = told(*where)
+            assert "≤" not in pull and bound == "false"
+            code, text = judged(*where)
+            assert code == 0 and "≤" not in text and "at most" not in text
+
+
 def test_tree_shows_any_depth_and_any_range(app: Veneer) -> None:
     whole = app("image", "tree", "--depth", "1", "demo/app:1").text
     assert "srv" not in whole and "├── usr/" in whole and "lib -> usr/lib" in whole

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from veneer.cli.looked import shown_path
 from veneer.cli.tables import align, harmless
-from veneer.cli.units import human_size
+from veneer.cli.units import AT_MOST, human_size
 from veneer.view.texts import remedy
 
 TYPE_CHECKING = False
@@ -40,11 +40,13 @@ def _deltas(found: Judgement) -> list[tuple[str, str, str]]:
 
     now, old = found.figures, found.baseline
     layers = f"{now.layers - old.layers:+d}" if old else ""
+    # A bound and a size cannot be compared.
+    pulled = old.pull if old and old.pull_at_most == now.pull_at_most else None
     efficiency = f"{100 * (now.efficiency - old.efficiency):+.1f}" if old else ""
     return [
         ("visible", human_size(now.visible), change(now.visible, old.visible if old else None)),
         ("stored", human_size(now.stored), change(now.stored, old.stored if old else None)),
-        ("pull", human_size(now.pull), change(now.pull, old.pull if old else None)),
+        ("pull", (AT_MOST if now.pull_at_most else "") + human_size(now.pull), change(now.pull, pulled)),
         ("layers", str(now.layers), layers),
         ("waste", human_size(now.waste), change(now.waste, old.waste if old else None)),
         ("efficiency", f"{100 * now.efficiency:.1f}%", efficiency),
@@ -82,6 +84,7 @@ def text(found: Judgement, file: str) -> str:
 
 def markdown(found: Judgement, file: str) -> str:
     """For a comment on a change."""
+    from veneer.engine.looking.judging import NOT_YET_COMPRESSED
 
     def cell(value: str) -> str:
         return harmless(value).replace("|", "\\|").replace("`", "'")
@@ -96,6 +99,8 @@ def markdown(found: Judgement, file: str) -> str:
               for verdict in found.verdicts]  # fmt: skip
     lines += ["", "| | now | change |", "|---|---:|---:|"]
     lines += [f"| {name} | {value} | {delta} |" for name, value, delta in _deltas(found)]
+    lines += [f"\n{verdict.rule}: {NOT_YET_COMPRESSED}" for verdict in _failed(found)
+              if NOT_YET_COMPRESSED in verdict.details]  # fmt: skip
     causes = _causes(found)
     if causes:
         lines += ["", "| waste | what | remedy |", "|---:|---|---|"]

@@ -20,6 +20,10 @@ def _scaled(size: float, base: float, suffixes: tuple[str, ...], digits: int) ->
     return f"{size:.{digits}g}{suffixes[step]}"
 
 
+AT_MOST = "≤"
+"""Before a size that is only a bound: what is to pull of layers that are not compressed yet."""
+
+
 def human_size(size: float, digits: int = 3) -> str:
     """Bytes in powers of 1000 with `digits` significant digits: 1.98MB (lists use 3, `system df` 4)."""
     return _scaled(float(size), 1000.0, _DECIMAL, digits)

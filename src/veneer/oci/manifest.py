@@ -116,6 +116,11 @@ class Descriptor(Value):
         return self.media_type in INDEX_TYPES
 
     @property
+    def is_plain_layer(self) -> bool:
+        """Whether it says to be a layer that is not compressed."""
+        return self.media_type in (OCI_LAYER, DOCKER_LAYER)
+
+    @property
     def is_foreign(self) -> bool:
         """A layer its vendor serves from elsewhere (`urls`); registries need not hold it."""
         return "foreign" in self.media_type or "nondistributable" in self.media_type

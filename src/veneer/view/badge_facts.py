@@ -29,6 +29,7 @@ def facts(engine: Engine, subject: Subject, kind: str, now: float) -> Facts:
     return Facts(
         layers=len(documents.config.diff_ids),
         pull=sum(blobs.values()) if None not in documents.blobs else None,
+        pull_at_most=documents.pull_at_most,
         stored=account.stored if account is not None else None,
         efficiency=account.efficiency if account is not None else None,
         age=None if created is None else now - created,

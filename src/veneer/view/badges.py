@@ -57,12 +57,14 @@ class Facts(Value):
     """What badges can tell of an image; None is what nobody knows or nobody asked for.
 
     `pull` and `stored` are bytes, `age` seconds, `efficiency` from 0 to 1; `tags` those of the same repository that
-    name the image; `labels` its labels and annotations; `base` the name of what it stands on.
+    name the image; `labels` its labels and annotations; `base` the name of what it stands on.  With `pull_at_most` less
+    than `pull` is to be downloaded: some layers are not compressed yet.
     """
 
     __slots__ = ()
     layers: int = 0
     pull: int | None = None
+    pull_at_most: bool = False
     stored: int | None = None
     efficiency: float | None = None
     age: float | None = None
@@ -113,7 +115,16 @@ def _image(facts: Facts) -> Badge:
     from veneer.view.amounts import size
 
     # The size on the left, as MicroBadger had it.
-    return Badge(size(facts.pull) if facts.pull is not None else "image", _layers(facts))
+    return Badge(_mark(facts) + size(facts.pull) if facts.pull is not None else "image", _layers(facts))
+
+
+def _size(facts: Facts) -> Badge:
+    found = _amount("size", facts.pull)
+    return found.replaced(message=_mark(facts) + found.message) if facts.pull is not None else found
+
+
+def _mark(facts: Facts) -> str:
+    return "≤" if facts.pull_at_most else ""
 
 
 def _said(kind: str, facts: Facts) -> str:
@@ -146,7 +157,7 @@ def _age(facts: Facts) -> Badge:
 
 
 _TELLERS: Mapping[str, Callable[[Facts], Badge]] = {
-    "size": lambda facts: _amount("size", facts.pull),
+    "size": _size,
     "disk": lambda facts: _amount("disk", facts.stored),
     "layers": lambda facts: Badge("layers", str(facts.layers)),
     "image": _image,

@@ -7,7 +7,7 @@ from veneer.cli.command import LIST_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
 from veneer.cli.listing import Column, Listing
 from veneer.cli.looked import NO_TRUNC, WHERE, image_and, instruction, looked_at, needs_no_name, path_bytes, shown_path
-from veneer.cli.units import human_size
+from veneer.cli.units import AT_MOST, human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run(app: App, given: Parsed) -> None:
             raise NotThere(f"{shown_path(paths[0])} is in no layer of {subject.name}",
                            hint="veneer image find IMAGE '*name*' finds it wherever it is")  # fmt: skip
         is_table = given.text("format") in ("", "table")
-        kind = _listing(subject, had, size, truncate=not given.flag("no_trunc"))
+        kind = _listing(subject, had, size, truncate=not given.flag("no_trunc"), human=human)
         kind.show(app, rows, given.text("format"), ("Layer", "Stored", "Pull", "Entries", *(["Have"] if had else []),
                                                     "Instruction"))  # fmt: skip
         if is_table:
@@ -58,12 +58,19 @@ def run(app: App, given: Parsed) -> None:
             _summary(app, subject, rows, paths, had)
 
 
-def _listing(subject: Subject, had: set[DiffID], size: Callable[[int | None], str], *, truncate: bool) -> Listing[Cost]:
+def _listing(
+    subject: Subject, had: set[DiffID], size: Callable[[int | None], str], *, truncate: bool, human: bool
+) -> Listing[Cost]:
     origins = subject.origins
+
+    def pull(row: Cost) -> str:
+        return (AT_MOST if origins[row.layer].at_most and human else "") + size(row.pull)
+
     return Listing("layer of an image", (
         Column("Layer", "LAYER", lambda row: str(row.layer + 1)),
         Column("Stored", "STORED", lambda row: size(row.stored)),
-        Column("Pull", "PULL", lambda row: size(row.pull)),
+        Column("Pull", "PULL", pull),
+        Column("PullAtMost", "PULL AT MOST", lambda row: str(origins[row.layer].at_most).lower()),
         Column("Entries", "ENTRIES", lambda row: str(row.entries)),
         Column("Have", "HAVE", lambda row: "yes" if origins[row.layer].diff_id in had else "no"),
         Column("Instruction", "INSTRUCTION",
@@ -74,15 +81,21 @@ def _listing(subject: Subject, had: set[DiffID], size: Callable[[int | None], st
 def _summary(app: App, subject: Subject, rows: list[Cost], paths: list[bytes], had: set[DiffID]) -> None:
     stored, known = sum(row.stored for row in rows), all(row.pull is not None for row in rows)
     pull = sum(row.pull or 0 for row in rows)
+
+    def most(rows: list[Cost]) -> str:
+        return "at most " if any(subject.origins[row.layer].at_most for row in rows) else ""
+
     if paths:
-        about = f", about {human_size(pull)} less to pull" if known else ""
+        about = f", about {most(rows)}{human_size(pull)} less to pull" if known else ""
         app.line(f"Without {' and '.join(map(shown_path, paths))}: {human_size(stored)} less stored{about}")
     else:
-        app.line(f"{subject.name}: {human_size(stored)} stored{f', {human_size(pull)} to pull' if known else ''}")
+        app.line(
+            f"{subject.name}: {human_size(stored)} stored{f', {most(rows)}{human_size(pull)} to pull' if known else ''}"
+        )
     if had:
         needed = [row for row in rows if subject.origins[row.layer].diff_id not in had]
         app.line(f"A host with {len(rows) - len(needed)} of these {len(rows)} layers pulls "
-                 f"{human_size(sum(row.pull or 0 for row in needed))} of it")  # fmt: skip
+                 f"{most(needed)}{human_size(sum(row.pull or 0 for row in needed))} of it")  # fmt: skip
 
 
 COST = Command(

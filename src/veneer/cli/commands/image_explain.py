@@ -53,7 +53,10 @@ def identity(app: App, subject: Subject) -> Section:
     what = "a container" if documents.where == "container" else "an image"
     lines = [f"{subject.name} is {what} for {config.platform}{made}, of {counted(len(config.diff_ids), 'layer')}."]
     pull = sum(blob.size for blob in documents.blobs if blob is not None)
-    sizes = [f"{human_size(pull)} to download"] if pull else []
+    download = f"{human_size(pull)} to download"
+    if documents.pull_at_most:
+        download = f"at most {download} (a push compresses what is not compressed yet)"
+    sizes = [download] if pull else []
     if inside(subject):
         account = subject.account
         sizes.append(f"{human_size(account.stored)} stored, {human_size(account.visible)} of it to be seen")

@@ -7,7 +7,7 @@ from veneer.cli.command import LIST_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
 from veneer.cli.listing import Column, Listing
 from veneer.cli.looked import NO_TRUNC, WHERE, image_and, instruction, looked_at
-from veneer.cli.units import human_size, local_rfc3339
+from veneer.cli.units import AT_MOST, human_size, local_rfc3339
 from veneer.values import Value
 
 TYPE_CHECKING = False
@@ -52,6 +52,11 @@ def _columns(*, truncate: bool, human: bool) -> list[Column[Line]]:
         found = line.origin.blob
         return UNKNOWN if found is None else found.digest.short if truncate else str(found.digest)
 
+    def pull(line: Line) -> str:
+        # Bytes are for programs: what they are to do about the mark, PullAtMost tells them.
+        mark = AT_MOST if line.origin.at_most and human else ""
+        return mark + size(line.origin.blob.size if line.origin.blob else None)
+
     def created(line: Line) -> str:
         made = line.origin.instruction
         return local_rfc3339(made.created) if made and made.created is not None else UNKNOWN
@@ -64,7 +69,8 @@ def _columns(*, truncate: bool, human: bool) -> list[Column[Line]]:
         Column("Instruction", "INSTRUCTION", lambda line: instruction(line.origin.shown, truncate=truncate)),
         Column("Before", "BEFORE", lambda line: "; ".join(each.shown for each in line.origin.before)),
         Column("CreatedAt", "CREATED AT", created),
-        Column("Pull", "PULL", lambda line: size(line.origin.blob.size if line.origin.blob else None)),
+        Column("Pull", "PULL", pull),
+        Column("PullAtMost", "PULL AT MOST", lambda line: str(line.origin.at_most).lower()),
         figure("Stored", "STORED", "stored"),
         figure("Net", "NET", "net"),
         figure("Total", "TOTAL", "total"),

@@ -20,12 +20,17 @@ if TYPE_CHECKING:
 
 MOST_TOLD = 10
 """Paths that one verdict names."""
+NOT_YET_COMPRESSED = (
+    "that is an upper bound, of layers that are not compressed yet: push the image and check it with --remote, "
+    "or see what veneer image layers --remote says"
+)
 
 
 class Figures(Value):
     """What is compared with a baseline.  Bytes, but for `layers` and `efficiency` (0 to 1).
 
     `waste` leaves out what the rules ignore, `waste_percent` is it by what the image's own layers store.
+    `pull_at_most`: some layers are not compressed yet, and a registry will have less than `pull`.
     """
 
     __slots__ = ()
@@ -37,6 +42,7 @@ class Figures(Value):
     waste: int
     waste_percent: float
     efficiency: float
+    pull_at_most: bool = False
 
     def document(self) -> dict[str, Any]:
         """As JSON; `figures` reads it again."""
@@ -83,6 +89,7 @@ def figures_of(document: dict[str, Any]) -> Figures | None:
         return Figures(
             str(found["image"]), int(found["visible"]), int(found["stored"]), int(found["pull"]), int(found["layers"]),
             int(found["waste"]), float(found["waste_percent"]), float(found["efficiency"]),
+            bool(found.get("pull_at_most")),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError):
         return None
@@ -99,18 +106,18 @@ def measure(subject: Subject, rules: Rules, base_layers: int, *, dive: bool = Fa
     """The figures of an image whose lowest `base_layers` layers are its base's; `dive`: in dive's arithmetic."""
     account = subject.account
     pull = sum(blob.size for blob in subject.documents.blobs if blob is not None)
-    layers = len(subject.origins)
+    layers, at_most = len(subject.origins), subject.documents.pull_at_most
     if dive:
         from veneer.analysis.dive import figures
 
         found = figures(subject.indexes)
         return Figures(subject.name, account.visible, account.stored, pull, layers, found.wasted, found.wasted_percent,
-                       found.score)  # fmt: skip
+                       found.score, at_most)  # fmt: skip
     waste = sum(loss.bytes for loss in counted_losses(subject, rules, base_layers))
     own = account.stored - sum(layer.stored for layer in account.layers[: base_layers if rules.ignore_base else 0])
     efficiency = 1 - waste / account.stored if account.stored else 1.0
     return Figures(subject.name, account.visible, account.stored, pull, layers, waste, waste / own if own else 0.0,
-                   efficiency)  # fmt: skip
+                   efficiency, at_most)  # fmt: skip
 
 
 def judge(
@@ -135,7 +142,10 @@ def judge(
     at_most("max-waste", rules.max_waste, found.waste, size, told)
     at_most("max-waste-percent", rules.max_waste_percent, found.waste_percent, _percent, told)
     at_most("max-size", rules.max_size, found.visible, size, ())
-    at_most("max-pull", rules.max_pull, found.pull, size, ())
+    # That the most there can be keeps the rule is certain; that it does not, is not: the verdict says so.
+    at_most("max-pull", rules.max_pull, found.pull, size, (NOT_YET_COMPRESSED,) if found.pull_at_most else ())
+    if found.pull_at_most and rules.max_pull is not None:
+        verdicts[-1] = verdicts[-1].replaced(found=f"at most {verdicts[-1].found}")
     at_most("max-layers", rules.max_layers, found.layers, str, ())
     if rules.max_growth is not None:
         verdicts.append(_growth(rules.max_growth, found, baseline))

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class Origin(Value):
     """Where a layer comes from.  `before`: the rows since the layer below that made none.
 
-    The row and the blob may be None, where nobody knows them; a container's own layer has no blob.
+    The row and the blob may be None, where nobody knows them; a container's own layer has no blob.  `at_most`: the blob
+    is a tar that is not compressed yet, and what a registry will have of it is smaller, nobody knows by how much.
     """
 
     __slots__ = ()
@@ -36,6 +37,7 @@ class Origin(Value):
     diff_id: DiffID
     chain_id: ChainID
     blob: Descriptor | None
+    at_most: bool = False
 
     @property
     def shown(self) -> str:
@@ -59,6 +61,16 @@ class Documents(Value):
     index: Index | None
     digest: BlobDigest | None
     blobs: tuple[Descriptor | None, ...]
+
+    def at_most(self, layer: int) -> bool:
+        """Whether the blob of a layer (0 is the base) is only the most that will be pulled: see `Origin`."""
+        blob = self.blobs[layer]
+        return self.where != "registry" and blob is not None and blob.is_plain_layer
+
+    @property
+    def pull_at_most(self) -> bool:
+        """Whether the blobs together are only the most that will be pulled."""
+        return any(map(self.at_most, range(len(self.blobs))))
 
 
 class Subject:
@@ -124,13 +136,15 @@ class Subject:
 
     @functools.cached_property
     def _rows(self) -> tuple[tuple[Origin, ...], tuple[Instruction, ...]]:
-        config, blobs = self.config, self.documents.blobs
+        documents = self.documents
+        config, blobs = documents.config, documents.blobs
         made: list[Origin] = []
         before: list[Instruction] = []
 
         def layer(instruction: Instruction | None) -> None:
             at = len(made)
-            made.append(Origin(instruction, tuple(before), config.diff_ids[at], config.chain_ids[at], blobs[at]))
+            made.append(Origin(instruction, tuple(before), config.diff_ids[at], config.chain_ids[at], blobs[at],
+                               documents.at_most(at)))  # fmt: skip
             before.clear()
 
         for instruction, position in instructions(config):
