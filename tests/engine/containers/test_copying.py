@@ -117,8 +117,46 @@ def test_a_volume_is_copied_to_and_from_and_a_read_only_one_is_not_written(
     assert (engine.store.volumes.directory("vol") / "sub").read_text() == "a"
     get(engine, container, "/r/sub", "out")
     assert (here / "out/sub").read_text() == "a"
-    with pytest.raises(CannotCopy, match="mounted volume is marked read-only"):
-        copying.check_writable(container, "/r/x")
+    assert refusal(engine, container, "/r/x") == "mounted volume is marked read-only"
+    assert refusal(engine, container, "/v/x") == refusal(engine, container, "/d/x") == ""
+
+
+def refusal(engine: Engine, container: Container, path: str) -> str:
+    with copying.container_side(engine, container, "c", path) as (inside, _):
+        try:
+            copying.check_writable(inside)
+        except CannotCopy as error:
+            return error.message
+    return ""
+
+
+def test_links_lead_into_what_is_mounted(engine: Engine, container: Container, here: Path) -> None:
+    """/l is a link to /d: the volumes are at /d/v and /d/r, and one in the other."""
+    binds = ["one:/l/v", "two:/d/r:ro", "three:/l/v/in"]
+    made = engine.containers.create(ContainerRequest("base:1", host_config={"Binds": binds}))
+    put(engine, made, "a", "/d/v/x")
+    put(engine, made, "a", "/l/v/y")
+    put(engine, made, "a", "/deep/er/up/l/v/in/z")
+    one, three = (engine.store.volumes.directory(name) for name in ("one", "three"))
+    assert {path.name for path in one.iterdir()} == {"x", "y"} and [path.name for path in three.iterdir()] == ["z"]
+    get(engine, made, "/l/v/in/z", "out")
+    assert (here / "out/z").read_text() == "a"
+    with pytest.raises(NoSuchPath, match="No such container:path: c:/l/v/none"):
+        get(engine, made, "/d/v/none", "out")
+    assert refusal(engine, made, "/l/r/x") == "mounted volume is marked read-only"
+    assert refusal(engine, made, "/l/x") == ""
+    assert tree(engine, made, "/d") == {"d": "", "d/x": "x"}, "nothing has gone under a mount"
+
+
+def test_a_link_to_what_is_mounted_is_one_itself(engine: Engine, container: Container, here: Path) -> None:
+    made = engine.containers.create(ContainerRequest("base:1", host_config={"Binds": ["vol:/d"]}))
+    for follow in (True, False):
+        with (
+            copying.container_side(engine, made, "c", "/l", follow=follow) as (inside, inner),
+            copying.host_side() as host,
+        ):
+            copying.copy(inside, inner, host, f"out/{follow}", follow=follow, own=None)
+    assert (here / "out/True").is_dir() and os.readlink(here / "out/False") == "/d"
 
 
 def test_of_a_part_of_a_volume_it_is_that_part(engine: Engine, container: Container, here: Path) -> None:

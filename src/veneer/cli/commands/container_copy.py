@@ -43,7 +43,7 @@ def _out(app: App, given: Parsed, name: str, path: str, to: str) -> None:
 
     follow = given.flag("follow_link")
     container = _found(app, name, path)
-    with copying.container_side(app.engine, container, name, path or "/") as (inside, inner):
+    with copying.container_side(app.engine, container, name, path or "/", follow=follow) as (inside, inner):
         if to == "-":
             if app.on_terminal:
                 raise Failure("refusing to write an archive to a terminal: redirect it, or name a directory")
@@ -60,8 +60,8 @@ def _in(app: App, given: Parsed, name: str, from_: str, path: str) -> None:
     container = _found(app, name, path)
     if not path:
         raise Failure("no such directory: name a path in the container")
-    copying.check_writable(container, path)
     with copying.container_side(app.engine, container, name, path) as (inside, inner):
+        copying.check_writable(inside)
         if from_ == "-":
             try:
                 copying.tar_in(inside, inner, app.binary_in())

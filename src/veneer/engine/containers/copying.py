@@ -56,6 +56,8 @@ class Side:
 
     def __init__(self, root: int, *, inside: bool, shown: Callable[[str], str]) -> None:
         self.root = root
+        self.readonly = ""
+        """Why nothing may be written there, in docker's words; "" where it may."""
         self._resolve = syscalls.RESOLVE_IN_ROOT if inside else 0
         self._shown = shown
         self._opened: list[int] = [root]
@@ -142,39 +144,50 @@ def host_side() -> Iterator[Side]:
 
 
 @contextlib.contextmanager
-def container_side(engine: Engine, container: Container, name: str, path: str) -> Iterator[tuple[Side, str]]:
-    """A container's tree and the path in it; that of a volume or a bind where the path lies in one.
+def container_side(
+    engine: Engine, container: Container, name: str, path: str, *, follow: bool = True
+) -> Iterator[tuple[Side, str]]:
+    """A container's tree and the path in it; that of a volume or a bind where the path lies in one, be it by links.
 
-    `name` is what the container was called, for errors.
+    `name` is what the container was called, for errors.  `follow`: a link that is the last of the path, too.
     """
     from veneer.drivers.mount import opened
+    from veneer.engine.containers.mounted import located
     from veneer.run.monitor import client
     from veneer.run.monitor.stream import MonitorGone
 
     store = engine.store
     clean = posixpath.normpath("/" + path.lstrip("/"))
     keeps = "/." if path.endswith("/.") else "/" if path.endswith("/") and clean != "/" else ""
-    point = _mounted_at(container, clean)
-    above = point["Destination"].rstrip("/") if point is not None else ""
+    above = ""
 
     def shown(inner: str) -> str:
         return f"No such container:path: {name}:{above}/{inner.strip('/')}"
 
     with contextlib.ExitStack() as stack:
+        try:
+            running = states.read(store.containers.folder(container.id)).is_live
+            root = client.connect(store.containers.folder(container.id)).root() if running else -1
+        except (client.NotRunning, MonitorGone):
+            root = -1
+        if root < 0:
+            stack.enter_context(store.locked(f"container-{container.id}"))
+            root = os.dup(stack.enter_context(opened(store.containers.mounts(container))))
+        inner = clean.lstrip("/") or "."
+        try:
+            point, part = located(root, container.document["Mounts"], clean, follow=follow or bool(keeps))
+        except BaseException:
+            os.close(root)
+            raise
         if point is not None:
-            root = _opened_volume(point)
-            inner = posixpath.relpath(clean, point["Destination"])
-        else:
-            inner = clean.lstrip("/") or "."
-            try:
-                running = states.read(store.containers.folder(container.id)).is_live
-                root = client.connect(store.containers.folder(container.id)).root() if running else -1
-            except (client.NotRunning, MonitorGone):
-                root = -1
-            if root < 0:
-                stack.enter_context(store.locked(f"container-{container.id}"))
-                root = os.dup(stack.enter_context(opened(store.containers.mounts(container))))
+            os.close(root)
+            stack.close()  # the container's own tree is not needed
+            root, inner, above = _opened_volume(point), part, point["Destination"].rstrip("/")
         side = Side(root, inside=True, shown=shown)
+        if point is not None and not point["RW"]:
+            side.readonly = "mounted volume is marked read-only"
+        elif point is None and container.document["HostConfig"].get("ReadonlyRootfs"):
+            side.readonly = "container rootfs is marked read-only"
         try:
             yield side, inner + keeps
         finally:
@@ -199,23 +212,10 @@ def _opened_volume(point: Mapping[str, str]) -> int:
         os.close(root)
 
 
-def _mounted_at(container: Container, path: str) -> dict[str, str] | None:
-    """The mount point that a path lies in, the nearest one; None for the container's own tree and for mounted files."""
-    found = [
-        point for point in container.document["Mounts"]
-        if point["Type"] in ("bind", "volume") and os.path.isdir(point["Source"])
-        and (path == point["Destination"] or path.startswith(point["Destination"].rstrip("/") + "/"))
-    ]  # fmt: skip
-    return max(found, key=lambda point: len(point["Destination"]), default=None)
-
-
-def check_writable(container: Container, path: str) -> None:
+def check_writable(side: Side) -> None:
     """Raise CannotCopy for a destination that the container itself could not write to, in docker's words."""
-    point = _mounted_at(container, posixpath.normpath("/" + path.lstrip("/")))
-    if point is not None and not point["RW"]:
-        raise CannotCopy("mounted volume is marked read-only")
-    if point is None and container.document["HostConfig"].get("ReadonlyRootfs"):
-        raise CannotCopy("container rootfs is marked read-only")
+    if side.readonly:
+        raise CannotCopy(side.readonly)
 
 
 # ---- from tree to tree
