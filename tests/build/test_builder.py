@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.builds import Done, base, build, with_programs
-from tests.support.programs import needs
+from tests.support.programs import needs, run
 from veneer.build.annotations import BadAnnotation
 from veneer.build.builder import NothingBuilt
-from veneer.build.events import Event, Repeated, StepFailed, Verified
+from veneer.build.events import Event, Repeated, StepFailed, StepStarted, Verified
 from veneer.build.failure import CommandFailed
 from veneer.build.failure import StepFailed as Failed
 from veneer.build.outputs import BadOutput
@@ -29,7 +32,7 @@ from veneer.oci import manifest as oci
 from veneer.oci.manifest import Index, Manifest
 from veneer.oci.reference import Reference
 from veneer.store import manifests
-from veneer.store.catalog import StoreReadOnly
+from veneer.store.catalog import StoreFull, StoreReadOnly
 
 TWO = "FROM scratch\nLABEL a=1\nWORKDIR /one\nWORKDIR /two\n"
 
@@ -329,6 +332,50 @@ def test_a_disk_that_is_full_fails_the_step_and_leaves_a_sound_store(
         assert engine.system.check(deep=True) == []
         assert list((engine.store.root / "ingest").iterdir()) == []
         assert build(engine, "FROM scratch\nLABEL a=1\nLABEL b=1\n").cached == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("last", "line", "cause", "full"),
+    [("COPY none /", 5, "none", 5), ("LABEL c=1", 5, "no space", 5), ("COPY none /", 5, "none", 0)],
+    ids=["a step that fails anyway", "the stage's end", "with room"],
+)
+def test_a_disk_that_fills_up_hides_no_failure_and_no_image_is_named_that_is_not_there(
+    config: Config, tmp_path: Path, last: str, line: int, cause: str, full: int
+) -> None:
+    small, context, events = tmp_path / "small", tmp_path / "context", list[Event]()
+    context.mkdir()
+
+    def listen(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, StepStarted) and event.step.line == full:
+            with (small / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                while file.write(bytes(1 << 12)):
+                    pass
+
+    with small_tmpfs(small, "24m"), Engine(config.replaced(root=small / "root")) as engine:
+        kept = build(engine, "FROM scratch\nLABEL z=1\n", context).id
+        text = f"FROM scratch\nLABEL z=1\nLABEL a=1\nLABEL b=1\n{last}\n".encode()
+        with pytest.raises(Failed, match=f"(?s){cause}.*Dockerfile:{line}\n-+\n.*{re.escape(last)}") as told:
+            engine.build(context, dockerfile=text, on_event=listen).result()
+        assert isinstance(told.value.cause, StoreFull) is (cause == "no space")
+        good = told.value.last_good
+        assert [event.last_good for event in events if isinstance(event, StepFailed)] == [good]
+        assert good is not None and (good == kept) is bool(full)
+        assert engine.images.get(str(good)).id == good
+        (small / "ballast").unlink(missing_ok=True)
+        assert engine.system.check(deep=True) == []
+        assert build(engine, text.decode().replace(last, "LABEL d=1"), context).cached[:1] == [True]
+
+
+@contextlib.contextmanager
+def small_tmpfs(place: Path, size: str) -> Iterator[None]:
+    place.mkdir()
+    if os.geteuid() or run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place, check=False).code:
+        pytest.skip("this machine does not let the tests mount a tmpfs")
+    try:
+        yield
+    finally:
+        run("umount", place)
 
 
 def test_a_command_that_fails_while_the_disk_is_full_is_told_with_that(

@@ -6,8 +6,9 @@ transaction: its image's ID is known without.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from veneer.build import classic
 from veneer.build import state as s
@@ -92,12 +93,16 @@ class StageRun:
 
     def run(self) -> Outcome:
         """Do all of it.  Raises StepFailed and its like, Cancelled."""
+        instruction: i.Instruction = self.planned.stage.base
         try:
-            self._guarded(self.planned.stage.base, 1, self._from)
+            self._guarded(instruction, 1, self._from)
             for number, instruction in enumerate(self._instructions, 2):
                 self._guarded(instruction, number, lambda each=instruction: self._do(each))
-        finally:
-            self.flush()  # what was done stays in the cache, however this ends
+        except BaseException:
+            self._kept()  # what was done stays in the cache, however this ends
+            raise
+        with self._placed(instruction):
+            self.flush()
         return Outcome(self.image, self.state, self.unknown or self._imagined, self._base)
 
     def _guarded(self, instruction: i.Instruction, number: int, work: Any) -> None:
@@ -108,17 +113,29 @@ class StageRun:
         self._step = step
         self.session.check()
         self.session.tell(StepStarted(time.time(), step))
+        with self._placed(instruction):
+            work()
+
+    @contextlib.contextmanager
+    def _placed(self, instruction: i.Instruction) -> Iterator[None]:
+        """Tell a failure of what is done meanwhile, and give it its place and the last good image."""
         try:
             with file_errors(self.store.root):
-                work()
+                yield
         except Cancelled:
             raise
         except VeneerError as error:
-            last_good = self.image
-            self.flush()
+            last_good = self._kept()
             self.session.tell(StepFailed(time.time(), self._step, error.message, last_good))
             dockerfile = self.session.plan.dockerfile
             raise located(error, dockerfile, instruction, last_good) from error
+
+    def _kept(self) -> ImageID | None:
+        """The image so far, now in the store; the last one that is there, if there is no room for it."""
+        # What ended the stage is the news, and is under way: it is not to be hidden by what follows from a full disk.
+        with contextlib.suppress(VeneerError), file_errors(self.store.root):
+            self.flush()
+        return self.image
 
     def _from(self) -> None:
         planned, session, began = self.planned, self.session, time.monotonic()
@@ -337,18 +354,25 @@ class StageRun:
             self.flush()
 
     def flush(self, *, waiting: float = 0.0) -> None:
-        """Put the images made so far into the store, all at once; nothing if all wait for less than so many seconds."""
+        """Put the images made so far into the store, all at once; nothing if all wait for less than so many seconds.
+
+        If that fails none of them is there, and `image` is the one before them.
+        """
         if not self._pending or time.monotonic() - self._pending_since < waiting:
             return
         pending, self._pending, self._pending_bytes = self._pending, [], 0
         store, lease = self.store, self.session.lease
         added = []
-        with store.catalog.transaction(), store.blobs.together():
-            for each in pending:
-                if not store.images.has(each.image):
-                    added.append(each.image)
-                store.images.add(lease, each.config, parent=each.parent, built=True)
-                store.builds.record(each.image, each.parent, each.facts)
+        try:
+            with store.catalog.transaction(), store.blobs.together():
+                for each in pending:
+                    if not store.images.has(each.image):
+                        added.append(each.image)
+                    store.images.add(lease, each.config, parent=each.parent, built=True)
+                    store.builds.record(each.image, each.parent, each.facts)
+        except BaseException:
+            self.image, self._config = pending[0].parent, None  # nobody is to be shown what is not there
+            raise
         self.session.note(added)
 
 

@@ -121,5 +121,8 @@ class Cache:
         """Note which images were of use, and let go of the caches."""
         self._stack.close()
         if self._used and not self._request.dry_run:  # that looked, and had no use
+            from veneer.store.catalog import StoreFull
+
             used, self._used = self._used, []
-            self.builds.used(used)
+            with contextlib.suppress(StoreFull):  # what a prune goes by is not worth hiding an error
+                self.builds.used(used)
