@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.containers import IMAGE, OnTerminal, Yard, until
+from veneer.engine.containers.creating import ContainerRequest
+from veneer.engine.containers.leftovers import being_run
 from veneer.run.cgroups import hierarchies
 from veneer.run.monitor import state
 from veneer.run.runtime import choose
@@ -299,6 +301,18 @@ def test_one_whose_removal_at_its_end_was_killed_says_so_and_goes_with_the_next_
     yard("create", "--network", "none", "--name", "box", IMAGE, "true")
     assert not folder.exists() and yard("volume", "ls", "-q").out == ""
     assert len(yard("ps", "-aq").out.split()) == 1
+
+
+def test_one_of_a_run_that_was_killed_before_its_start_goes_with_the_next_look(yard: Yard) -> None:
+    request = ContainerRequest(IMAGE, {"Cmd": ["true"]}, {"AutoRemove": True, "NetworkMode": "none"}, name="box")
+    with yard.engine() as engine:
+        with being_run(engine.store, request) as wanted:
+            id = engine.containers.create(wanted).id
+            assert yard("ps", "-aq", "--no-trunc").out.split() == [id]  # it is about to be started
+        # As the kernel lets go of a killed one's lock.
+        yard("create", "--rm", "--network", "none", "--name", "box", IMAGE, "true")
+        assert engine.store.containers.find(id) is None
+        assert len(yard("ps", "-aq").out.split()) == 1, "who made it without a start means to start it some time"
 
 
 def remover_of(id: str) -> int:

@@ -68,15 +68,20 @@ def _run(app: App, given: Parsed, launch: Launch) -> int:
         parsed_keys(keys)
     if not detached:
         check_tty(stdin=bool(wanted.config["AttachStdin"]), tty=bool(wanted.config["Tty"]))
-    with _cid_file(given) as write:
-        container = _made(app, wanted, quiet=given.flag("quiet"))
-        _warn(app, container)
-        write(container.id)
-    if detached:
-        _started(app, container, launch)
-        app.line(container.id)
-        return 0
-    return _foreground(app, given, container, launch)
+    with contextlib.ExitStack() as stack:
+        with _cid_file(given) as write:
+            if wanted.host_config["AutoRemove"]:
+                from veneer.engine.containers.leftovers import being_run
+
+                wanted = stack.enter_context(being_run(app.engine.store, wanted))
+            container = _made(app, wanted, quiet=given.flag("quiet"))
+            _warn(app, container)
+            write(container.id)
+        if detached:
+            _started(app, container, launch)
+            app.line(container.id)
+            return 0
+        return _foreground(app, given, container, launch)
 
 
 def _foreground(app: App, given: Parsed, container: Container, launch: Launch) -> int:

@@ -34,6 +34,7 @@ class ContainerRequest(Value):
     """What is asked for, in docker's shapes: `config`, `host_config` and `networking` are those of ContainerCreate.
 
     Keys left out have docker's defaults.  `name` "": a random one.  `pull` is one of PULL, `platform` "os/arch" or "".
+    `run_as`: the id it gets, which whoever makes and starts it in one holds: see leftovers.being_run.
     """
 
     image: str
@@ -43,6 +44,7 @@ class ContainerRequest(Value):
     name: str = ""
     pull: str = "missing"
     platform: str = ""
+    run_as: str = ""
 
 
 def create(engine: Engine, request: ContainerRequest, progress: Progress | None = None) -> Container:
@@ -53,7 +55,7 @@ def create(engine: Engine, request: ContainerRequest, progress: Progress | None 
     name = checked_name(request.name) if request.name else ""
     image = found_image(engine, request, progress)
     store = engine.store
-    container_id = new_id()
+    container_id = request.run_as or new_id()
     config = merged(defaults.config() | dict(request.config) | {"Image": request.image}, image.config.run)
     host = defaults.host_config() | {key: value for key, value in request.host_config.items() if value is not None}
     check(config, host)
@@ -72,6 +74,10 @@ def create(engine: Engine, request: ContainerRequest, progress: Progress | None 
     refuse_contradictions(document, hostname=bool(request.config.get("Hostname")))
     if mounts.to_fill(points):
         document[mounts.UNFILLED] = True
+    if request.run_as:
+        from veneer.engine.containers.leftovers import OF_RUN
+
+        document[OF_RUN] = True
     with store.lease("create") as lease:
         nameless = mounts.make(store, points)
         if image.top:

@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from veneer.errors import VeneerError
 from veneer.run.monitor import state as states
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from veneer.engine.containers.creating import ContainerRequest
     from veneer.engine.engine import Engine
     from veneer.store.containers import Container
+    from veneer.store.store import Store
+
+OF_RUN = "OfRun"
+"""Says in a container's document that whoever made it was to start it, too, and to have it removed at its end."""
+
+
+@contextlib.contextmanager
+def being_run(store: Store, request: ContainerRequest) -> Iterator[ContainerRequest]:
+    """The request to create with, for whoever starts the container, too, and has it removed at its end: were we killed
+    in this `with` before the start, the kernel would let go, and it would be left."""
+    from veneer.store.containers import new_id
+
+    id = new_id()
+    with store.locked(_run_key(id)):
+        yield request.replaced(run_as=id)
+
+
+def _run_key(id: str) -> str:
+    return f"run-{id}"
 
 
 def sweep(engine: Engine) -> bool:
@@ -31,11 +55,15 @@ def sweep(engine: Engine) -> bool:
 
 def _is_left(engine: Engine, container: Container) -> bool:
     folder = engine.store.containers.folder(container.id)
-    if states.read(folder).status != states.EXITED:
+    status = states.read(folder).status
+    if status != states.EXITED and not (status == states.CREATED and container.document.get(OF_RUN)):
         return False
     if states.is_held(folder, states.ALIVE) or states.is_held(folder, states.CARETAKER):
         return False
     from veneer.store.locks import is_locked
 
+    locks = f"{engine.store.config.root_name}/locks"
+    if status == states.CREATED and is_locked(locks, _run_key(container.id)):
+        return False
     # Its monitor holds neither any more while it removes: whoever does has this one, and nobody waits for him here.
-    return not is_locked(f"{engine.store.config.root_name}/locks", f"container-{container.id}")
+    return not is_locked(locks, f"container-{container.id}")

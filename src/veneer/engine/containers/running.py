@@ -59,7 +59,12 @@ def run(
     if input:
         config |= {"OpenStdin": True, "StdinOnce": True, "AttachStdin": True}
     request = request.replaced(config=config, host_config=dict(request.host_config) | {"AutoRemove": remove})
-    with Launch() as launch:
+    with contextlib.ExitStack() as stack:
+        launch = stack.enter_context(Launch())
+        if remove:
+            from veneer.engine.containers.leftovers import being_run
+
+            request = stack.enter_context(being_run(engine.store, request))
         container = engine.containers.create(request)
         with _taken_care_of(engine, container, remove=remove):
             stream = engine.containers.start(container.id, launch=launch, attach=Streams(bool(input)))
