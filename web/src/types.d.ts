@@ -16,6 +16,7 @@ interface Laid {
 
 interface Layer extends Laid {
   blob_digest: string;
+  blob_size_at_most: boolean;
   media_type: string;
   net: number;
   cumulative: number;
@@ -47,6 +48,7 @@ interface Image {
   wasted: number;
   efficiency: number;
   blob_size: number | null;
+  blob_size_at_most: boolean;
   layers: Layer[];
   after: Step[];
   base: Base | null;
@@ -62,6 +64,7 @@ interface Listed {
   stored: number;
   visible: number | null;
   blob_size: number | null;
+  blob_size_at_most: boolean;
   layers: number;
 }
 
@@ -147,7 +150,7 @@ interface Labels {
 
 interface TagGroup {
   repository: string; id: string; digest: string; tags: string[]; created: string; platform: string; stored: number;
-  blob_size: number | null; layers: number; current: boolean;
+  blob_size: number | null; blob_size_at_most: boolean; layers: number; current: boolean;
 }
 
 interface Dockerfile {

@@ -2,6 +2,12 @@
 
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
 
+/** What is to pull of an image or a layer, marked where that is but the most it can be.
+ * @param {{blob_size: number | null, blob_size_at_most: boolean}} of */
+export function pull(of) {
+  return (of.blob_size_at_most ? '≤' : '') + size(of.blob_size);
+}
+
 /** Bytes as docker writes them, three digits, units of 1000; a narrow space keeps number and unit together.
  * @param {number | null | undefined} bytes */
 export function size(bytes) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 from urllib.parse import quote
 
 import pytest
@@ -12,7 +13,7 @@ from tests.support.served import Client, served, unpacked
 from tests.view.web.conftest import APP_REF, BASE
 from veneer.engine.engine import Engine
 from veneer.oci.manifest import OCI_INDEX
-from veneer.testing.images import file, image, index
+from veneer.testing.images import file, image, index, oci_archive
 from veneer.testing.registry import Registry
 from veneer.view.web.accounts import commit_address, web_address
 
@@ -43,6 +44,19 @@ def test_an_image_is_told_with_its_layers_base_first(site: Client, site_engine: 
     assert app["base"]["ref"] == "os:1" and app["base"]["layers"] == 1
     assert [row["empty_layer"] for row in app["history"]] == [False, True, False, False]
     assert sum(layer["blob_size"] for layer in app["layers"]) == app["blob_size"]
+
+
+def test_layers_that_are_not_compressed_yet_are_told_as_a_bound(engine: Engine) -> None:
+    loaded(engine, "plain:1", {"a": b"1" * 9000})  # docker's archives have bare tars
+    engine.images.load(io.BytesIO(oci_archive(("packed:1", image({"a": b"1" * 5000})))))
+    with served(engine) as client:
+        assert {each["ref"]: each["blob_size_at_most"] for each in client.ask("/images")} == {
+            "packed:1": False, "plain:1": True}  # fmt: skip
+        plain = client.ask("/images/plain:1")
+        assert plain["blob_size_at_most"] and plain["layers"][0]["blob_size_at_most"]
+        assert client.ask("/images/plain:1/tags")["groups"][0]["blob_size_at_most"]
+        assert not client.ask("/images/packed:1")["layers"][0]["blob_size_at_most"]
+        assert "≤" in client.page("/i/plain:1") and "≤" not in client.page("/i/packed:1")
 
 
 def test_an_image_is_found_by_every_name_it_has(site: Client) -> None:

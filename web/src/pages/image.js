@@ -2,7 +2,7 @@
 
 import {html, nothing} from 'lit-html';
 import {awaited} from '../parts/trouble.js';
-import {ago, counted, day, percent, short, shown, size} from '../words.js';
+import {ago, counted, day, percent, pull, short, shown, size} from '../words.js';
 import {badges} from './badges.js';
 import {dockerfile} from './dockerfile.js';
 import {findings} from './findings.js';
@@ -94,7 +94,7 @@ function figures(found) {
   const told = [
     [size(found.visible), 'visible'],
     [size(found.stored), 'stored'],
-    [size(found.blob_size), 'to pull'],
+    [pull(found), 'to pull'],
     [String(found.layers.length), found.layers.length === 1 ? 'layer' : 'layers'],
     [percent(found.efficiency, 1), 'efficiency'],
     [size(found.wasted), 'wasted'],

@@ -2,7 +2,7 @@
 
 import {html, nothing} from 'lit-html';
 import {awaited} from '../parts/trouble.js';
-import {ago, counted, short, shown, size} from '../words.js';
+import {ago, counted, pull, short, shown, size} from '../words.js';
 
 const SORTS = {name: 'Name', created: 'Created', size: 'Stored', layers: 'Layers'};
 
@@ -80,5 +80,5 @@ function table(app, rows, by, chosen) {
       <td><code>${short(each.id)}</code></td><td>${shown(each.platform)}</td><td title=${each.created ?? ''}>${ago(each.created)}</td>
       <td class="n">${each.layers}</td>
       <td class="n"><span class="meter" .style=${`--share:${(100 * each.stored) / most}%`}>${size(each.stored)}</span></td>
-      <td class="n">${size(each.blob_size)}</td></tr>`)}</tbody></table></div>`;
+      <td class="n">${pull(each)}</td></tr>`)}</tbody></table></div>`;
 }

@@ -2,7 +2,7 @@
 
 import {html, nothing} from 'lit-html';
 import {awaited} from '../parts/trouble.js';
-import {day, short, shown, size} from '../words.js';
+import {day, pull, short, shown} from '../words.js';
 
 /** @type {Record<string, string>} */
 const SAME = {manifest: 'the same image', layers: 'the same layers, another config'};
@@ -35,7 +35,7 @@ function identity(image) {
     ['platform', shown(image.platform)], ['made', image.created ? `${day(image.created)} ${image.created.slice(11, 19)}` : ''],
     ['author', shown(image.author)], ['entrypoint', shown(words(config.Entrypoint))], ['command', shown(words(config.Cmd))],
     ['user', shown(words(config.User)) || 'root'], ['working directory', shown(words(config.WorkingDir))],
-    ['ports', shown(Object.keys(/** @type {object} */ (config.ExposedPorts ?? {})).join(' '))], ['to pull', size(image.blob_size)],
+    ['ports', shown(Object.keys(/** @type {object} */ (config.ExposedPorts ?? {})).join(' '))], ['to pull', pull(image)],
   ];
   return pairs(rows);
 }

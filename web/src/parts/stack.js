@@ -2,7 +2,7 @@
 
 import {html, nothing} from 'lit-html';
 import {pile} from '../layout/pile.js';
-import {counted, shown, size, told} from '../words.js';
+import {counted, shown, pull, size, told} from '../words.js';
 import {choose} from './slider.js';
 
 /** @param {import('../app.js').App} app @param {Image} image @param {import('./slider.js').Span} range */
@@ -36,7 +36,7 @@ function detail(app, image, range) {
       <dt>stored</dt><dd>${size(layer.stored)}</dd>
       <dt>adds to what is visible</dt><dd>${layer.net > 0 ? '+' : ''}${size(layer.net)}</dd>
       <dt>visible with it</dt><dd>${size(layer.cumulative)}</dd>
-      <dt>to pull</dt><dd>${size(layer.blob_size)}</dd>
+      <dt>to pull</dt><dd>${pull(layer)}</dd>
       ${layer.waste_held ? html`<dt>of it wasted later</dt><dd>${size(layer.waste_held)}</dd>` : nothing}
       <dt>paths</dt><dd class="states">${/** @type {const} */ (['A', 'M', 'P', 'D', 'O']).filter((op) => n[op]).map((op) => html`<span><b class=${`op ${op}`}>${op}</b> ${n[op]}</span> `)}</dd>
       <dt>content</dt><dd><a href=${app.router.href('layer', layer.diff_id)}><code>${layer.diff_id.slice(7, 19)}</code></a></dd>

@@ -173,10 +173,11 @@ def tags(subjects: Subjects, looked: Looked) -> Json:
 
 
 def _group(subjects: Subjects, image: Image, repository: str, named: list[str | None], *, current: bool) -> Json:
+    pull, at_most = subjects.pull_size(image)
     return {
         "repository": repository, "id": str(image.id), "digest": str(image.manifest),
         "tags": sorted(filter(None, named)), "created": words.moment(image.created or None),
-        "platform": str(image.platform), "stored": image.size, "blob_size": subjects.pull_size(image),
+        "platform": str(image.platform), "stored": image.size, "blob_size": pull, "blob_size_at_most": at_most,
         "layers": len(image.config.diff_ids), "current": current,
     }  # fmt: skip
 

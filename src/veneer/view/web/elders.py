@@ -144,7 +144,7 @@ def _version(subjects: Subjects, image: Image, named: Sequence[Reference]) -> Js
     return {
         "SHA": str(image.manifest), "Tags": [{"tag": tag.tag} for tag in named],
         "ImageName": named[0].familiar_name if named else "", "Author": image.author, "Labels": values,
-        "LayerCount": len(image.config.diff_ids), "DownloadSize": subjects.pull_size(image) or 0,
+        "LayerCount": len(image.config.diff_ids), "DownloadSize": subjects.pull_size(image)[0] or 0,
         "Created": words.moment(image.created or None), "Layers": layers,
         "Parents": [{"ImageName": base.name, "SHA": base.digest}] if base is not None else [],
         "Identical": [{"ImageName": ref_of(twin.image), "SHA": str(twin.image.manifest)} for twin in same],

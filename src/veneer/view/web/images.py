@@ -34,10 +34,11 @@ def ref_of(image: Image) -> str:
 
 def short(subjects: Subjects, image: Image, layers: int) -> Json:
     """One image of a list."""
+    pull, at_most = subjects.pull_size(image)
     return {
         "ref": ref_of(image), "id": str(image.id), "tags": [tag.familiar for tag in image.tags],
         "platform": str(image.platform), "created": words.moment(image.created or None), "stored": image.size,
-        "visible": subjects.visible(image), "blob_size": subjects.pull_size(image), "layers": layers,
+        "visible": subjects.visible(image), "blob_size": pull, "blob_size_at_most": at_most, "layers": layers,
     }  # fmt: skip
 
 
@@ -70,7 +71,7 @@ def guest_list(subjects: Subjects, wanted: str) -> list[Json]:
                 "ref": ref, "id": str(config.image_id), "tags": [], "platform": str(config.platform),
                 "created": words.moment(timestamp.parse(config.created)), "stored": account.stored,
                 "visible": account.visible, "blob_size": sum(blobs.values()) if blobs else None,
-                "layers": len(config.diff_ids),
+                "blob_size_at_most": looked.subject.documents.pull_at_most, "layers": len(config.diff_ids),
             })  # fmt: skip
     return found
 
@@ -127,6 +128,7 @@ def told(
         "tags": [reference.familiar for reference in documents.references if reference.digest is None],
         "where": documents.where, "stored": account.stored, "visible": account.visible, "wasted": account.wasted,
         "efficiency": account.efficiency, "blob_size": sum(blobs.values()) if None not in documents.blobs else None,
+        "blob_size_at_most": documents.pull_at_most,
         "layers": [_layer(number, *of, elsewhere) for number, of in enumerate(
             zip(subject.origins, account.layers, shared, strict=True), 1)],
         "after": [words.instruction(row) for row in subject.after], "base": _base(base),
@@ -166,7 +168,8 @@ def origin_document(origin: Origin, number: int) -> Json:
     return {
         "index": number, "chain_id": str(origin.chain_id or ""), "diff_id": str(origin.diff_id or ""),
         "blob_digest": str(blob.digest) if blob else "", "media_type": blob.media_type if blob else "",
-        "blob_size": blob.size if blob else None, "created": words.moment(made.created if made else None),
+        "blob_size": blob.size if blob else None, "blob_size_at_most": origin.at_most,
+        "created": words.moment(made.created if made else None),
         "created_by": made.raw if made else "", "instruction": origin.shown, "keyword": made.keyword if made else "",
     }  # fmt: skip
 

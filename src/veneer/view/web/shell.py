@@ -52,6 +52,11 @@ def bytes_(number: int | None) -> str:
     return ("-" if number < 0 else "") + size(abs(number))
 
 
+def pull(document: Json) -> str:
+    """What is to download of an image or a layer, marked where that is but the most it can be."""
+    return ("≤" if document["blob_size_at_most"] else "") + bytes_(document["blob_size"])
+
+
 def facts(pairs: Sequence[tuple[str, Any]]) -> Html:
     return element("dl", *(joined([element("dt", name), element("dd", value)]) for name, value in pairs))
 
@@ -59,7 +64,7 @@ def facts(pairs: Sequence[tuple[str, Any]]) -> Html:
 def images(documents: Sequence[Json]) -> bytes:
     rows = [
         [link(image_url(each["ref"]), each["ref"]), ", ".join(each["tags"]), each["platform"], each["created"],
-         bytes_(each["stored"]), bytes_(each["blob_size"]), each["layers"]]
+         bytes_(each["stored"]), pull(each), each["layers"]]
         for each in documents
     ]  # fmt: skip
     head = ["Image", "Tags", "Platform", "Created", "#Stored", "#To pull", "#Layers"]
@@ -72,7 +77,7 @@ def image(document: Json) -> bytes:
     told = [
         ("visible", bytes_(document["visible"])), ("stored", bytes_(document["stored"])),
         ("wasted", bytes_(document["wasted"])), ("efficiency", f"{100 * document['efficiency']:.1f}%"),
-        ("to pull", bytes_(document["blob_size"])), ("platform", document["platform"]),
+        ("to pull", pull(document)), ("platform", document["platform"]),
         ("created", document["created"] or "-"), ("base", _base(document["base"])),
         ("tags", ", ".join(document["tags"]) or "-"), ("ID", element("code", document["id"])),
     ]  # fmt: skip
@@ -92,7 +97,7 @@ def layers(documents: Sequence[Json]) -> Html:
         counts = "/".join(str(each["n"][letter]) for letter in "AMPDO")
         content = link(layer_url(each["diff_id"]), element("code", each["diff_id"][7:19])) if each["diff_id"] else ""
         rows.append([each["index"], joined([*before, element("code", each["instruction"])]), content,
-                     bytes_(each["blob_size"]), bytes_(each["stored"]), bytes_(each["net"]),
+                     pull(each), bytes_(each["stored"]), bytes_(each["net"]),
                      bytes_(each["cumulative"]), bytes_(each["waste_made"]), counts])  # fmt: skip
     head = ["#Layer", "Instruction", "Content", "#To pull", "#Stored", "#Net", "#Total", "#Waste made", "#A/M/P/D/O"]
     return table("Layers, base first", head, rows)

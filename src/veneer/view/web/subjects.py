@@ -117,7 +117,7 @@ class Subjects:
         self._open: OrderedDict[tuple[str, ...], Looked] = OrderedDict()
         self._replaced: list[Looked] = []
         """No longer to be opened by anybody, but somebody may look at them still."""
-        self.pull_sizes: dict[str, int] = {}
+        self.pull_sizes: dict[str, tuple[int, bool]] = {}
         """Bytes to pull, by manifest."""
 
     def image(self, ref: str, platform: str = "") -> Image:
@@ -206,8 +206,9 @@ class Subjects:
                 self._replaced.remove(each)
                 each.close()
 
-    def pull_size(self, image: Image) -> int | None:
-        """The bytes to download for an image of the store, each blob once.
+    def pull_size(self, image: Image) -> tuple[int | None, bool]:
+        """The bytes to download for an image of the store, each blob once; whether that is but the most it can be,
+        for a layer is not compressed yet.
 
         None where its manifest does not tell, or went with the image while somebody listed it.
         """
@@ -219,10 +220,12 @@ class Subjects:
             try:
                 data = self.engine.store.blobs.read(image.manifest)
             except NotFound:
-                return None
+                return None, False
             manifest = oci.parse(data, what=f"manifest {digest}")
             layers = manifest.layers if isinstance(manifest, oci.Manifest) else ()
-            found = self.pull_sizes[digest] = sum({layer.digest: layer.size for layer in layers}.values())
+            found = (sum({each.digest: each.size for each in layers}.values()),
+                     any(each.is_plain_layer for each in layers))  # fmt: skip
+            self.pull_sizes[digest] = found
         return found
 
     def visible(self, image: Image) -> int | None:
