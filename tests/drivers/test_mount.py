@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -50,8 +51,25 @@ def _writable(tmp_path: Path, lowers: list[Path], *, readonly: bool = False) -> 
     return Mount.overlay(lowers, upper=upper, work=work, readonly=readonly)
 
 
+class _FailsToServe:
+    """A keeper whose server does not start, which it learns when the mount is made."""
+
+    @contextlib.contextmanager
+    def making(self, mount: Mount) -> Iterator[Mount]:
+        yield mount
+        raise MountFailed("the server does not start")
+
+    def ended(self) -> None:
+        raise AssertionError("it was never in use")
+
+
 @pytest.mark.usefixtures("api")
 class TestOnEitherApi:
+    def test_a_keeper_that_fails_leaves_nothing_mounted(self, layers: Layers, target: Path) -> None:
+        with pytest.raises(MountFailed, match="does not start"):
+            attach([Mount.overlay(layers(2)).replaced(keeper=_FailsToServe())], target)
+        assert not os.path.ismount(target) and os.listdir(target) == []
+
     def test_the_nearest_layer_wins_and_all_show(self, layers: Layers, target: Path) -> None:
         with mounted([Mount.overlay(layers(3))], target):
             assert sorted(os.listdir(target)) == ["0", "1", "2", "same"]

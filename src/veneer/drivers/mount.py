@@ -181,8 +181,11 @@ def _attach_one(mount: Mount, target: Path) -> None:
         _require_own_ids(mount)
         from veneer.drivers import mount_legacy
 
-        with _made(mount) as ready:
-            mount_legacy.attach(ready, target)
+        with contextlib.ExitStack() as undone:
+            with _made(mount) as ready:
+                mount_legacy.attach(ready, target)
+                undone.callback(unmount, target, lazy=True)  # should its keeper fail now: a server may not start
+            undone.pop_all()
         return
     try:
         try:
