@@ -101,14 +101,14 @@ class Objects:
     def _take(self, fd: int, name: bytes, digest: bytes) -> None:
         place = self.path(digest)
         try:
-            os.link(name, place, src_dir_fd=fd, follow_symlinks=False)
+            try:
+                os.link(name, place, src_dir_fd=fd, follow_symlinks=False)
+            except FileNotFoundError:  # the folder, as a rule; where it is the name, it is told now
+                with contextlib.suppress(FileExistsError):
+                    place.parent.mkdir(0o711)
+                os.link(name, place, src_dir_fd=fd, follow_symlinks=False)
             if self.seals:
                 self.sealed(digest)
-            return
-        except FileNotFoundError:
-            with contextlib.suppress(FileExistsError):
-                place.parent.mkdir(0o711)
-            self._take(fd, name, digest)
             return
         except FileExistsError:
             pass
