@@ -224,7 +224,13 @@ def poured(
     from veneer.changeset.unpack import settle, unpack
     from veneer.store.drafts import directories
 
-    reading, writing = os.pipe2(os.O_CLOEXEC)
+    # First: where it cannot be opened nobody would read what the thread writes.
+    root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+    except OSError:
+        os.close(root)
+        raise
     _widen(reading)
     done: list[Packed] = []
     failures: list[BaseException] = []
@@ -238,7 +244,6 @@ def poured(
 
     packing = threading.Thread(target=work, name="veneer-capture")
     packing.start()
-    root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     style, what = driver.whiteouts, "the container's layer"
     try:
         with open(reading, "rb", buffering=0) as stream:

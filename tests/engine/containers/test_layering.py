@@ -7,6 +7,7 @@ import io
 import os
 import socket
 import tarfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -208,3 +209,16 @@ def test_what_stopped_the_packing_of_a_layer_is_told_and_not_what_it_led_to(engi
 
     with pytest.raises(OSError, match="Input/output error"):
         container_layer.poured(pack, tmp_path, engine.store.driver, [])
+
+
+def test_a_layer_that_has_no_place_to_go_to_leaves_no_thread_behind(engine: Engine, tmp_path: Path) -> None:
+    def pack(out: BinaryIO) -> Packed:
+        out.write(bytes(4 << 20))  # more than any pipe takes
+        raise AssertionError("somebody has read it")
+
+    driver = engine.store.driver
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(FileNotFoundError):
+        container_layer.poured(pack, tmp_path / "nowhere", driver, [])
+    assert "veneer-capture" not in [each.name for each in threading.enumerate()]
+    assert len(os.listdir("/proc/self/fd")) == before
