@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -11,6 +12,7 @@ import struct
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -175,6 +177,29 @@ def test_a_disk_that_is_full_costs_lines_and_no_more(ext4: Callable[[int], Path]
     log.close()
     assert log.lost and log.problem
     assert all(json.loads(each)["log"] for each in path.read_text().splitlines())
+
+
+def test_a_disk_that_fails_costs_lines_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "c-json.log"
+    log = LogFile(path)
+    write, truncate = os.write, os.ftruncate
+
+    def fails(*_: object) -> NoReturn:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    log.write(1, b"before\n")
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:10]))
+    monkeypatch.setattr(os, "ftruncate", fails)
+    log.write(1, b"half\n")
+    monkeypatch.setattr(os, "write", write)
+    log.write(1, b"behind half a line\n")
+    lost = log.lost
+    assert lost > 23 and log.problem
+    monkeypatch.setattr(os, "ftruncate", truncate)
+    log.write(1, b"after\n")
+    log.close()
+    assert log.lost == lost
+    assert [json.loads(each)["log"] for each in path.read_text().splitlines()] == ["before\n", "after\n"]
 
 
 def test_a_monitor_is_small_and_grows_with_nothing(box: Boxes) -> None:

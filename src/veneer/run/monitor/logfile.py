@@ -44,6 +44,8 @@ class LogFile:
         """Bytes that could not be written."""
         self.problem = ""
         """Why."""
+        self._torn = False
+        """Whether it ends with half a line, which could not be cut off."""
         self._open()
 
     def write(self, stream: int, data: bytes) -> None:
@@ -92,17 +94,29 @@ class LogFile:
         self._append(b"".join(batch))
 
     def _append(self, text: bytes) -> None:
+        why = errno.ENOSPC  # what else would make a file take less
+        written = whole = 0
         try:
-            written, why = os.write(self._fd, text), errno.ENOSPC  # what else would make a file take less
+            if self._torn:
+                self._cut()
+            written = whole = os.write(self._fd, text)
+            if written < len(text):
+                whole = text.rfind(b"\n", 0, written) + 1
         except OSError as error:
-            written, why = 0, error.errno or 0
-        if written < len(text):
+            why = error.errno or 0
+        self._size += whole
+        if whole < len(text):
             self.problem = os.strerror(why)
-            # Half a line would spoil the next one as well.
-            written = text.rfind(b"\n", 0, written) + 1
-            self.lost += len(text) - written
-            os.ftruncate(self._fd, self._size + written)
-        self._size += written
+            self.lost += len(text) - whole
+            if written > whole:
+                self._torn = True
+                with contextlib.suppress(OSError):  # the disk fails altogether: it is tried again before the next line
+                    self._cut()
+
+    def _cut(self) -> None:
+        """Take away half a line, which would spoil the next one as well."""
+        os.ftruncate(self._fd, self._size)
+        self._torn = False
 
     def _open(self) -> None:
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
