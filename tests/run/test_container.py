@@ -85,6 +85,24 @@ def test_limits_are_set_in_the_kernel(containers: Containers) -> None:
     assert groups and all(line.endswith(":/") for line in groups)
 
 
+def test_a_group_whose_last_process_is_just_ending_is_taken_away(root_only: None) -> None:
+    name = cgroups.new_name()
+    group = next(Path(each, name) for each in cgroups.hierarchies() if "cpuset" not in each)
+    group.mkdir()
+    process = subprocess.Popen(["sleep", "1000"])
+    ending = threading.Timer(0.05, process.kill)
+    try:
+        (group / "cgroup.procs").write_text(str(process.pid))
+        ending.start()
+        cgroups.remove("/", name)
+        assert not group.exists()
+    finally:
+        ending.cancel()
+        process.kill()
+        process.wait()
+        cgroups.remove("/", name)
+
+
 def test_memory_is_limited(containers: Containers) -> None:
     names = "memory/memory.limit_in_bytes", "memory.max"
     found = containers("sh", "-c", " ".join(f"cat /sys/fs/cgroup/{name} 2>/dev/null;" for name in names),

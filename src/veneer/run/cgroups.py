@@ -7,14 +7,18 @@ Source: cgroups(7); proc_pid_stat(5) for the start time, which tells a process f
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from veneer.run.runtime import CGROUPS
 
 _PREFIX = "veneer-"
+_PATIENCE_SECONDS = 1.0
+_TICK_SECONDS = 0.002
 _numbers = itertools.count(1)
 
 
@@ -25,9 +29,23 @@ def new_name() -> str:
 
 def remove(parent: str, name: str) -> None:
     """Take away what a runtime may have left of a group that nobody is in any more."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
     for hierarchy in hierarchies():
-        with contextlib.suppress(OSError):  # gone already, as it should be; or not there, or not ours to remove
-            Path(hierarchy, parent.strip("/"), name).rmdir()
+        rmdir(f"{hierarchy}/{parent.strip('/')}/{name}", deadline)
+
+
+def rmdir(folder: str, deadline: float) -> None:
+    """Take one group away, trying until the `deadline` (of time.monotonic): the kernel empties it a moment after its
+    last process has ended.  Nothing where it is gone already, or not ours to remove."""
+    while True:
+        try:
+            Path(folder).rmdir()
+        except OSError as error:
+            if error.errno not in (errno.EBUSY, errno.ENOTEMPTY) or time.monotonic() > deadline:
+                return
+            time.sleep(_TICK_SECONDS)
+        else:
+            return
 
 
 def sweep(parent: str) -> None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from veneer.run.cgroups import hierarchies
+from veneer.run.cgroups import hierarchies, rmdir
 from veneer.run.runtime import CGROUPS
 
 _PREFIX = "veneer-"
@@ -73,7 +73,7 @@ def remove(group: str) -> None:
     for hierarchy in hierarchies():
         top = f"{hierarchy}{group}"
         for folder, _, _ in os.walk(top, topdown=False):
-            _rmdir(folder, deadline)
+            rmdir(folder, deadline)
 
 
 def end_children() -> None:
@@ -90,21 +90,6 @@ def end_children() -> None:
                 with contextlib.suppress(ChildProcessError):  # looked at alone: the loop has to know of it as well
                     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
             ended |= left
-
-
-def _rmdir(folder: str, deadline: float) -> None:
-    while True:
-        try:
-            Path(folder).rmdir()
-        except FileNotFoundError:
-            return
-        except OSError:
-            # The kernel empties it a moment after the last process has ended.
-            if time.monotonic() > deadline:
-                return
-            time.sleep(0.002)
-        else:
-            return
 
 
 def oom_kills(group: str) -> int:
