@@ -119,7 +119,7 @@ class Lazy(io.BytesIO):
     broken = False
 
     def read(self, size: int | None = -1, /) -> bytes:
-        time.sleep(0.15)
+        time.sleep(0.6)
         if self.broken and self.tell() >= 20_000:
             raise OSError(errno.EIO, "Input/output error")
         return super().read(size)
@@ -127,11 +127,11 @@ class Lazy(io.BytesIO):
 
 @pytest.fixture
 def lazy(monkeypatch: pytest.MonkeyPatch) -> type[Lazy]:
-    """Answers may take 0.4 seconds; what is in a file comes in five pieces, and takes twice as long."""
+    """Answers may take two seconds; what is in a file comes in five pieces, and takes three."""
     kind = type("Lazy", (Lazy,), {})
     monkeypatch.setattr(contents, "content", lambda *_: kind(b"x" * 50_000))
     monkeypatch.setattr(files, "PIECE", 10_000)
-    monkeypatch.setattr(guard, "SECONDS", 0.4)
+    monkeypatch.setattr(guard, "SECONDS", 2)
     return kind
 
 
