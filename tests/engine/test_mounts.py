@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from veneer.engine.containers.creating import ContainerRequest
 from veneer.engine.engine import Engine, open_engine
 from veneer.engine.mounts import AlreadyMounted, ContainerRuns, InvalidIds, NoMountPoint, NotAMount
 from veneer.run.monitor import state
+from veneer.store.layers import LayerLost
 from veneer.testing.images import docker_archive, file, image
 
 pytestmark = pytest.mark.usefixtures("root_only")
@@ -101,6 +103,20 @@ def test_a_mount_that_somebody_else_undid_holds_nothing(engine: Engine, place: P
     assert engine.mounts.list() == []
     engine.system.collect()
     assert list(engine.store.driver.snapshots()) == []
+
+
+@pytest.mark.parametrize("driver", ["overlay2", "aufs"])
+def test_a_mount_is_undone_whose_layers_are_lost(tmp_path: Path, place: Path, driver: str) -> None:
+    with open_engine(tmp_path / "root", storage_driver=driver) as engine:
+        engine.images.load(io.BytesIO(ARCHIVE))
+        engine.mounts.add("demo/image:1", str(place), writable=True)
+        with engine.store.catalog.transaction(durable=False) as transaction:  # as if the machine had stopped in between
+            transaction.execute("UPDATE snapshot SET durable = 0, boot_id = 'another'")
+        shutil.rmtree(engine.config.root / "blobs")
+        with pytest.raises(LayerLost):
+            engine.store.layers.mounts(engine.images.get("demo/image:1").top)
+        engine.mounts.remove(str(place))
+        assert (os.listdir(place), engine.mounts.list()) == ([], [])
 
 
 def test_a_mount_in_another_namespace_is_held_as_long_as_that_lives(

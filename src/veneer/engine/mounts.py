@@ -130,14 +130,14 @@ class Mounts:
         held = self._store.mounts.at(target, mount_table.namespace())
         if held is None:
             raise NotAMount(f"no image and no container is mounted at {target}", hint="veneer mount lists them")
-        keeper = self._keeper(held)
+        # First of all: whatever has become of the layers, or of the driver, a mount can be undone.
         if mount_table.topmost(target) == held.place:
             with contextlib.suppress(NotMounted):  # somebody else was faster
                 unmount(_path(target), lazy=lazy)
         elif mount_table.is_there(held.place):
             raise AlreadyMounted(f"something else is mounted over {held.shown} at {target}",
                                  hint=f"umount {target}, then again")  # fmt: skip
-        if keeper is not None:
+        if (keeper := self._keeper(held)) is not None:
             keeper.ended()
         self._store.mounts.drop(held)
         from veneer.store.gc import Extent
@@ -200,8 +200,20 @@ class Mounts:
         if held.snapshot:
             container = next((each for each in self._store.containers.list() if each.rw == held.snapshot), None)
             own = [held.snapshot, *([container.init] if container and container.init else [])]  # type: ignore[list-item]
-        [mount] = _described(driver, own, held.scratch, self._below(held.top, own, held.driver))
+        [mount] = _described(driver, own, held.scratch, [*own, *self._known(held.top, held.driver)])
         return mount.keeper
+
+    def _known(self, top: ChainID | None, driver: str) -> builtins.list[SnapshotID]:
+        """What a mount was made on, by the catalog alone: it may be lost by now."""
+        from veneer.store.copies import copied
+        from veneer.store.layers import lowers
+
+        if top is None:
+            return []
+        stack = self._store.layers.stack(top)
+        if stack[-1].driver != driver:
+            stack = copied(self._store.layers, top, driver) or stack
+        return lowers(stack)
 
 
 def _described(
