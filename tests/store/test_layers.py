@@ -52,6 +52,17 @@ def overlay(config: Config) -> Iterator[Store]:
         yield opened
 
 
+def test_a_driver_that_is_none_is_refused_though_the_layers_go_by_their_own(overlay: Store) -> None:
+    from veneer.drivers.driver import NoSuchDriver
+
+    assert overlay.working("overlay2").name == "overlay2"
+    with (
+        Store.open(overlay.config.replaced(storage_driver="btrfs")) as wrong,
+        pytest.raises(NoSuchDriver, match="unknown storage driver 'btrfs'"),
+    ):
+        wrong.working("overlay2")
+
+
 def layer(tree: Tree, compression: str = "gzip") -> SampleLayer:
     return SampleLayer(layer_tar(tree), compression)
 

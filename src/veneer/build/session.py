@@ -61,6 +61,7 @@ class Session:
         self.given: Mapping[str, str] = dict(request.args)
         self.contexts = {name.lower(): value for name, value in request.contexts}
         stages = [each.name for each in sources.dockerfile.stages if each.name]
+        store.require_known_driver()  # a build that the cache answers would not find out
         self.bases: Bases = Bases(
             store, self.contexts, tell, stages=stages, pull=request.pull, dry_run=request.dry_run, hold=self._hold
         )

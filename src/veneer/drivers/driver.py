@@ -114,6 +114,12 @@ def load(name: str, root: str | os.PathLike[str], config: Config | None = None) 
     raise NoSuchDriver(f"unknown storage driver {name!r}", hint=f"known drivers: {known}")
 
 
+def require_known(name: str, root: str | os.PathLike[str]) -> None:
+    """Raise unless a driver is called `name`, whether or not it works at the data root `root`.  Raises NoSuchDriver."""
+    if name not in DRIVERS:
+        load(name, root)
+
+
 def choose(root: Path, name: str = "", config: Config | None = None) -> StorageDriver:
     """The driver called `name` if it works at the data root `root`; with no name, the best built-in one that does.
 

@@ -170,11 +170,15 @@ class Store:
         return self._drivers.setdefault(chosen.name, chosen)
 
     def working(self, name: str) -> StorageDriver:
-        """The driver called `name`, probed, to unpack beside its layers and to mount them.  Raises DriverGone."""
+        """The driver called `name`, probed, to unpack beside its layers and to mount them.
+
+        Raises DriverGone, and NoSuchDriver where the one that was asked for is none, though layers go by their own.
+        """
         chosen: StorageDriver | None = self.__dict__.get("driver")
         if chosen is not None and chosen.name == name:
             return chosen
         self.require_ids()
+        self.require_known_driver()
         driver = self.driver_named(name)
         support = driver.probe()
         if not support.usable:
@@ -194,6 +198,13 @@ class Store:
             "SELECT value FROM setting WHERE key = 'mapping' AND EXISTS (SELECT 1 FROM snapshot)"
         )
         return recorded or ""
+
+    def require_known_driver(self) -> None:
+        """Raise where the driver that was asked for is none, used or not.  Raises NoSuchDriver."""
+        if self.config.storage_driver:
+            from veneer.drivers.driver import require_known
+
+            require_known(self.config.storage_driver, self.root)
 
     def require_ids(self) -> None:
         """Raise unless this process may work on layers' files here.  Raises NotEntered, OtherMapping."""
