@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from veneer.build.derivation import InvalidChange, derived_config, merge_run
+from veneer.build.derivation import InvalidChange, StepConfigs, derived_config, history_row, merge_run
+from veneer.build.runconfig import RunConfig
 from veneer.engine.inspection import inspection, run_config
 from veneer.oci.digest import DiffID, Digest
 from veneer.oci.image import HistoryEntry, ImageConfig
@@ -94,3 +95,18 @@ def test_a_run_config_gets_dockers_zero_values_and_keeps_what_is_unknown() -> No
     assert list(shown)[:6] == ["Hostname", "Domainname", "User", "AttachStdin", "AttachStdout", "AttachStderr"]
     assert "ExposedPorts" not in shown
     assert (shown["Env"], shown["Labels"], shown["Shell"], shown["X-New"]) == (None, {}, ["sh"], 1)
+
+
+def test_steps_written_one_on_the_other_are_as_if_each_was_read_and_written_whole() -> None:
+    configs = StepConfigs()
+    below: ImageConfig | None = None
+    for number, text in enumerate(("LABEL a=<1>", "half \ud800 a letter", "COPY x /", "LABEL \u2028=\u00e9")):
+        run = RunConfig(labels=(("b", text), ("a", str(number))))
+        diff_id = DiffID(Digest.of(b"x")) if text.startswith("COPY") else None
+        row = history_row("2020-01-01T00:00:00Z", "", text, empty=diff_id is None)
+        given: Any = {"run": run, "container": run, "row": row, "diff_id": diff_id, "platform": LINUX}
+        made = configs.config(below, **given)
+        assert made == StepConfigs().config(None if below is None else ImageConfig.parse(below.raw), **given)
+        assert made == ImageConfig.parse(made.raw)
+        below = made
+    assert below is not None and len(below.history) == 4 and len(below.diff_ids) == 1

@@ -42,7 +42,7 @@ def noop_files(shell: Sequence[str] | None, comment: str) -> tuple[str, ...]:
 _ESCAPED = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
 
-def go_json(value: object) -> bytes:
+def go_text(value: object) -> str:
     """JSON as Go writes it: compact, with what means something in HTML escaped; the keys' order is the caller's."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.translate(_ESCAPED).encode("utf-8", "replace")
+    return text.translate(_ESCAPED)

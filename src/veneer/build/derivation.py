@@ -1,6 +1,6 @@
 """The config of an image made from another one: one step more, decided without touching the store.
 
-`step_config` is what a build writes, as docker's classic builder does; `derived_config` what a single change by hand
+`StepConfigs` is what a build writes, as docker's classic builder does; `derived_config` what a single change by hand
 does.  Source: moby image/image.go NewChildImage.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from veneer.build.classic import go_json
+from veneer.build.classic import go_text
 from veneer.build.runconfig import RunConfig
 from veneer.errors import InvalidRequest
 from veneer.oci import strictjson
@@ -115,7 +115,46 @@ def history_row(created: str, author: str, created_by: str, *, empty: bool, comm
     return row
 
 
-def step_config(
+class StepConfigs:
+    """Writes the configs of one stage's steps, one on the other: the rows of the one before are not written anew."""
+
+    def __init__(self) -> None:
+        self._history: object = None
+        self._rows = ""
+
+    def config(
+        self,
+        below: ImageConfig | None,
+        *,
+        run: RunConfig,
+        container: RunConfig,
+        row: Mapping[str, Any],
+        diff_id: DiffID | None,
+        platform: Platform,
+    ) -> ImageConfig:
+        """The config of a build step's image, as `step_document`."""
+        parent = None if below is None else below.document
+        document = step_document(
+            parent, run=run, container=container, row=row, diff_id=diff_id, platform=platform
+        )  # fmt: skip
+        history = document["history"]
+        if parent is not None and parent.get("history") is self._history is not None:
+            self._rows += f",{go_text(row)}"
+        else:
+            self._rows = go_text(history)[1:-1]
+        self._history = history
+        text = ",".join(
+            f'"{key}":[{self._rows}]' if key == "history" else f"{go_text(key)}:{go_text(value)}"
+            for key, value in document.items()
+        )
+        try:
+            raw, own = f"{{{text}}}".encode(), document
+        except UnicodeEncodeError:  # half a character, which becomes another one in writing
+            raw, own = f"{{{text}}}".encode("utf-8", "replace"), None
+        return ImageConfig.parse(raw, below=below, document=own)
+
+
+def step_document(
     parent: Mapping[str, Any] | None,
     *,
     run: RunConfig,
@@ -123,8 +162,8 @@ def step_config(
     row: Mapping[str, Any],
     diff_id: DiffID | None,
     platform: Platform,
-) -> bytes:
-    """The config of a build step's image.
+) -> dict[str, Any]:
+    """The config of a build step's image, its keys in order.
 
     `parent` is the object of the image below (None: from scratch), `container` the configuration the step was done
     with, whose Cmd holds the instruction.  `row` gives time and author.
@@ -148,4 +187,4 @@ def step_config(
     }
     if row.get("author"):
         document["author"] = row["author"]
-    return go_json(dict(sorted(document.items())))
+    return dict(sorted(document.items()))

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from veneer.build import classic
 from veneer.build import state as s
 from veneer.build.caching.cache import facts_of
-from veneer.build.derivation import history_row, step_config
+from veneer.build.derivation import StepConfigs, history_row
 from veneer.build.events import BaseResolved, Missed, Step, StepDone, StepFailed, StepStarted, Transfer
 from veneer.build.failure import located
 from veneer.build.language import instructions as i
@@ -79,6 +79,7 @@ class StageRun:
         self.missed = ""
         self.layers = 0
         self._config: ImageConfig | None = None
+        self._configs = StepConfigs()
         self._pending: list[Pending] = []
         self._pending_bytes = 0
         self._pending_since = 0.0
@@ -333,11 +334,10 @@ class StageRun:
         if whole is not None:
             config = ImageConfig.parse(whole)
         else:
-            raw = step_config(
-                None if below is None else below.document, run=self.state.run,
-                container=self.state.run.replaced(cmd=tuple(command)), row=row, diff_id=diff_id, platform=self.platform,
+            config = self._configs.config(
+                below, run=self.state.run, container=self.state.run.replaced(cmd=tuple(command)), row=row,
+                diff_id=diff_id, platform=self.platform,
             )  # fmt: skip
-            config = ImageConfig.parse(raw, below=below)
         made = config.image_id
         facts = self.session.cache.dated(facts)
         if self._first and self.planned.base is None:

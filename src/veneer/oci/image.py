@@ -77,13 +77,19 @@ class ImageConfig(Value):
     history: tuple[HistoryEntry, ...]
 
     @classmethod
-    def parse(cls, raw: bytes, what: str = "image config", *, below: ImageConfig | None = None) -> ImageConfig:
+    def parse(
+        cls, raw: bytes, what: str = "image config", *, below: ImageConfig | None = None,
+        document: dict[str, Any] | None = None,
+    ) -> ImageConfig:  # fmt: skip
         """Read a config.  Raises InvalidImageConfig or strictjson.InvalidDocument, naming `what`.
 
         `below`: the config that this one was made from here by adding to its layers and rows; only what was added is
-        looked at.
+        looked at.  `document`: what `raw` was written from here, so that it need not be read again.
         """
-        document = strictjson.loads(raw, what) if below is None else strictjson.loads_own(raw, what)
+        if document is not None:
+            strictjson.check_extent(raw, what)
+        else:
+            document = strictjson.loads(raw, what) if below is None else strictjson.loads_own(raw, what)
         layers, rows = (below.diff_ids, below.history) if below is not None else ((), ())
         rootfs = document.get("rootfs")
         listed = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
@@ -102,8 +108,11 @@ class ImageConfig(Value):
         if len(entries) > MAX_HISTORY:
             raise InvalidImageConfig(f"{what}: {len(entries)} history rows, more than the {MAX_HISTORY} allowed")
         added = enumerate(entries[len(rows) :], len(rows))
-        history = (*rows, *(HistoryEntry.from_json(entry, f"{what}: history {n}") for n, entry in added))
-        if sum(not entry.empty_layer for entry in history) > len(diff_ids):
+        new = tuple(HistoryEntry.from_json(entry, f"{what}: history {n}") for n, entry in added)
+        history = (*rows, *new)
+        # Rows without a layer are no reason to count those of `below` again.
+        checked = all(entry.empty_layer for entry in new)
+        if not checked and sum(not entry.empty_layer for entry in history) > len(diff_ids):
             raise InvalidImageConfig(f"{what}: too many non-empty layers in History section")
         return cls(raw, document, Platform.from_json(document), diff_ids, history)
 

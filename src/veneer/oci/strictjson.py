@@ -65,7 +65,7 @@ def _too_deep(raw: bytes) -> bool:
     return False
 
 
-def _extent(raw: bytes, what: str) -> int:
+def check_extent(raw: bytes, what: str) -> int:
     """How many objects and lists there are at most.  Raises InvalidDocument for too many, and for too many bytes."""
     if len(raw) > MAX_DOCUMENT:
         raise InvalidDocument(f"{what}: {len(raw)} bytes, more than the {MAX_DOCUMENT} allowed")
@@ -77,7 +77,7 @@ def _extent(raw: bytes, what: str) -> int:
 
 def loads_own(raw: bytes, what: str) -> dict[str, Any]:
     """Parse a JSON object written here, from one that was read strictly.  Raises InvalidDocument for its size alone."""
-    _extent(raw, what)
+    check_extent(raw, what)
     value: dict[str, Any] = json.loads(raw)
     return value
 
@@ -85,7 +85,7 @@ def loads_own(raw: bytes, what: str) -> dict[str, Any]:
 def loads_any(raw: bytes, what: str) -> Any:
     """Parse one JSON value; `what` names it in errors ("manifest sha256:...").  Raises InvalidDocument."""
     # Counting brackets is an upper bound for depth and costs nothing; the exact walk runs only past it.
-    if _extent(raw, what) > MAX_DEPTH and _too_deep(raw):
+    if check_extent(raw, what) > MAX_DEPTH and _too_deep(raw):
         raise InvalidDocument(f"{what}: nested deeper than {MAX_DEPTH} levels")
     try:
         # Decoded here: json.loads would take UTF-16 and UTF-32 too, which no other reader of images does.
