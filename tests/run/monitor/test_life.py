@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -160,6 +161,22 @@ def test_pause_and_unpause(box: Boxes) -> None:
         one.client.pause()
         one.client.kill(signal.SIGKILL)
         assert talk(stream)[0] == 137
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_nobody_lets_it_go_on_while_it_is_frozen(box: Boxes, paused: bool) -> None:
+    one = box()
+    one.start("sleep", "1000")
+    if paused:
+        one.client.pause()
+    with one.client.connection() as asking:
+        with one.client.freeze():
+            asking.sendall(_request({"do": "unpause"}))
+            assert not select.select([asking], [], [], 0.3)[0], "he waits"
+            assert one.state.status == "paused"
+        asking.settimeout(60)
+        assert b"error" not in asking.recv(1 << 10)
+    assert one.state.status == "running"
 
 
 def test_limits_and_policy_can_be_changed(box: Boxes) -> None:

@@ -46,6 +46,11 @@ class Server:
         self._connections: set[Connection] = set()
         self._busy = 0
         self._closing = False
+        self._freezing: set[Connection] = set()
+        self._thaws = False
+        """Whether it stands still for those alone, and not because somebody has paused it."""
+        self._let_go: Future[None] = Future()
+        self._let_go.set(None)
         self.idle: Future[None] = Future()
         self._verbs: dict[str, Verb] = {
             "kill": self._kill, "stop": self._stop, "pause": self._pause, "unpause": self._unpause,
@@ -176,6 +181,10 @@ class Server:
         return {}
 
     async def _unpause(self, _: Connection, request: dict[str, Any]) -> dict[str, Any]:
+        if self._freezing:
+            await self._let_go  # whoever looks at its files meanwhile is to see one moment of them
+            if self._life.state.status == state.RUNNING:
+                return {}
         if self._life.state.status != state.PAUSED:
             raise client.NotPaused(f"Container {self._life.id} is not paused")
         await self._life.unpause()
@@ -184,16 +193,30 @@ class Server:
     async def _freeze(self, connection: Connection, request: dict[str, Any]) -> dict[str, Any]:
         life = self._life
         life.require_running()
-        if life.state.status == state.PAUSED:
-            return {}
-        if not standstill.is_possible():
-            self._require_groups("pause", "be root, or commit with --pause=false")
-        await life.pause()
+        if life.state.status != state.PAUSED:
+            if not standstill.is_possible():
+                self._require_groups("pause", "be root, or commit with --pause=false")
+            await life.pause()
+            self._thaws = True
+        if not self._freezing:
+            self._let_go = Future()
+        self._freezing.add(connection)
         if connection.is_open:
-            connection.on_close = lambda: self._loop.spawn(life.unpause())
+            connection.on_close = lambda: self._loop.spawn(self._thaw(connection))
         else:
-            await life.unpause()
+            await self._thaw(connection)
         return {}
+
+    async def _thaw(self, connection: Connection) -> None:
+        self._freezing.discard(connection)
+        if self._freezing:
+            return
+        thaws, self._thaws = self._thaws, False
+        try:
+            if thaws:
+                await self._life.unpause()
+        finally:
+            self._let_go.set(None)
 
     async def _update(self, _: Connection, request: dict[str, Any]) -> dict[str, Any]:
         life = self._life
