@@ -179,6 +179,17 @@ def test_nobody_lets_it_go_on_while_it_is_frozen(box: Boxes, paused: bool) -> No
     assert one.state.status == "running"
 
 
+def test_what_cannot_be_put_away_at_its_end_keeps_nobody_from_knowing_its_code(box: Boxes) -> None:
+    one = box()
+    one.config |= {"OpenStdin": True, "StdinOnce": True}
+    with one.attached("sh", "-c", "echo up; read a; exit 3", stdin=True) as stream:
+        next(lines_of(stream))
+        (one.folder / "bundle" / "somebodys").touch()
+        assert talk(stream, b"x\n")[0] == 3
+    found = until(lambda: one.state if not one.state.is_live else None)
+    assert (found.status, found.exit_code, found.error) == ("exited", 3, "")
+
+
 def test_limits_and_policy_can_be_changed(box: Boxes) -> None:
     one = box()
     one.start("sh", "-c", "while :; do sleep 1; done")

@@ -211,16 +211,18 @@ class Life:
 
     def _finish(self, code: int, *, status: str, error: str = "") -> None:
         """Nothing of it is left, and the state says so; who comes now finds nobody."""
-        try:
-            self.network.close(self.folder)
-        except (VeneerError, OSError) as failure:
-            self.loop.report(failure)  # its plan stays, by which the next one who looks takes away what is left
+        # A plan of a network that was not taken away stays: by it the next one who looks does so.
+        steps: list[Callable[[], object]] = [lambda: self.network.close(self.folder)]
         if hasattr(self, "execs"):
-            volumes.tell(self.job, mounted=False)
+            steps.append(lambda: volumes.tell(self.job, mounted=False))
         if hasattr(self, "assembly"):
-            if self.assembly.cgroup:
-                groups.remove(self.assembly.cgroup)
-            self.assembly.close()
+            steps += [lambda: groups.remove(self.assembly.cgroup)] * bool(self.assembly.cgroup)
+            steps.append(self.assembly.close)
+        for step in steps:
+            try:
+                step()
+            except (VeneerError, OSError) as failure:
+                self.loop.report(failure)  # and the state is written nevertheless
         if self._log is not None:
             self._log.close()
             if self._log.lost and not error:
