@@ -14,6 +14,7 @@ from veneer.changeset.index import LayerIndex
 from veneer.changeset.pack import Unpackable, pack
 from veneer.changeset.whiteout import WhiteoutStyle
 from veneer.drivers import treecopy
+from veneer.drivers.aufs.fuse_syscalls import exchange
 from veneer.drivers.erofs.objects import Objects
 
 _METACOPY = "trusted.overlay.metacopy"
@@ -32,18 +33,24 @@ class Nowhere:
 def freeze(tree: Path, index: Path, objects: Objects, merged: Callable[[], AbstractContextManager[Path]]) -> None:
     """Make the directory `tree` a layer with its index at the path `index`, and share its contents.
 
-    `merged` mounts what the tree shows together with the layers below it.  May be repeated after a crash.
+    `merged` mounts what the tree shows together with the layers below it.  May be repeated after a crash: until it is
+    whole a path is as it was, and nothing lies in the tree that is not the layer's.  Of a file with several names that
+    were finished before and after the crash, each has a copy then.
     A tree that no index can tell (its paths are too long) gets none: it stays a directory, whole and unshared.
     """
     unfinished = list(_unfinished(tree))
+    aside = tree.with_name("whole")
+    treecopy.delete_tree(aside)  # a killed one's
     if unfinished:
+        aside.mkdir(mode=0o700)
         with merged() as whole:
             torn = _torn(tree, whole, unfinished)
             done: dict[tuple[int, int], Path] = {}
             for path in unfinished:
-                _finish(tree, whole, path, done)
+                _finish(tree, whole, path, done, aside / "new")
             for names in torn:
                 _join(tree, whole, names)
+        aside.rmdir()
     with tempfile.NamedTemporaryFile(dir=index.parent, prefix=".index-") as file:
         with treecopy.directory(tree) as root:
             try:
@@ -110,24 +117,23 @@ def _has(fd: int, name: str) -> bool:
     return name in os.listxattr(fd)
 
 
-def _finish(tree: Path, whole: Path, path: bytes, done: dict[tuple[int, int], Path]) -> None:
-    """Put what is seen at `path` of the merged tree in the place of what the directory has there.
+def _finish(tree: Path, whole: Path, path: bytes, done: dict[tuple[int, int], Path], fresh: Path) -> None:
+    """Put what is seen at `path` of the merged tree, at once, in the place of what the directory has there.
+
+    It is made at `fresh`, a name outside of the tree, which is free again afterwards.
 
     `done` has the files finished so far, by the inode that they had: another name of one becomes a link to it.
     """
     target, source = tree / os.fsdecode(path), whole / os.fsdecode(path)
     parent = target.parent
     times = parent.stat()
-    fresh = parent / f".veneer-whole-{os.urandom(8).hex()}"
     if stat.S_ISDIR(source.lstat().st_mode):
         fresh.mkdir()
         treecopy.copy_tree(source, fresh)
         came = _keep_links(target, fresh, done)
         os.setxattr(fresh, _OPAQUE, b"y")
-        old = parent / f".veneer-old-{os.urandom(8).hex()}"
-        target.rename(old)
-        fresh.rename(target)
-        treecopy.delete_tree(old)
+        exchange(-100, os.fsencode(fresh), -100, os.fsencode(target))  # AT_FDCWD
+        treecopy.delete_tree(fresh)  # which is the old one now
         done |= {inode: target / inside for inode, inside in came.items()}
     else:
         known = done.setdefault(_inode(target), target)
