@@ -277,6 +277,7 @@ def test_a_base_that_cannot_be_had_is_answered_with_the_nearest_name(engine: Eng
     with pytest.raises(Failed) as told:
         build(engine, f"FROM {name}\n", contexts=(("localhost:1/other", "docker-image://base:1"),))
     assert told.value.hint == hint
+    assert told.value.message.startswith(f"{Reference.parse(name).tagged()}: cannot be fetched: localhost:1: ")
 
 
 def test_a_name_of_hexadecimal_letters_is_no_ambiguous_id(engine: Engine) -> None:

@@ -152,6 +152,12 @@ def test_a_trigger_takes_from_a_stage_of_the_file_it_comes_into(engine: Engine) 
         build(engine, later)
 
 
+def test_a_name_that_is_no_stage_is_told_to_be_taken_for_an_image(engine: Engine) -> None:
+    base(engine)
+    with pytest.raises(StepFailed, match=r"^NoStage is no stage before this one, and was taken for an image: "):
+        build(engine, "FROM base:1\nCOPY --from=NoStage /etc/release /\n")
+
+
 def test_a_trigger_may_need_a_stage_that_nothing_else_needs(engine: Engine) -> None:
     base(engine)
     build(engine, "FROM base:1\nONBUILD COPY --from=0 /etc/release /taken\n", tags="parent:1")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from veneer.build.base import IMAGE, LAYOUT
 from veneer.build.context.scan import Tree
 from veneer.build.stages import SCRATCH, find_stage
+from veneer.errors import VeneerError
 from veneer.values import Value
 
 TYPE_CHECKING = False
@@ -33,6 +34,10 @@ class Meant(Value):
     unforeseen: str = ""
 
 
+_WRITTEN_AS_IMAGE = frozenset(":/@")
+"""What no stage's name has in it."""
+
+
 def meant(stage: StageRun, word: str) -> Meant:
     """What `word` ("": nothing was said) means to an instruction of the stage.
 
@@ -52,7 +57,12 @@ def meant(stage: StageRun, word: str) -> Meant:
         return Meant(None, stage.store.images.get(outcome.image).top if outcome.image else None, what)
     if word == SCRATCH and place is None:
         return Meant(None, None, SCRATCH)
-    image, what = session.bases.image(word, stage.platform, stage.step), f"image {word}"
+    try:
+        image, what = session.bases.image(word, stage.platform, stage.step), f"image {word}"
+    except VeneerError as error:
+        if place is None and not _WRITTEN_AS_IMAGE.intersection(word):
+            error.message = f"{word} is no stage before this one, and was taken for an image: {error.message}"
+        raise
     if image is None:
         return Meant(None, None, what, f"{what}, which it takes from, would be pulled")
     return Meant(None, image.top, what)

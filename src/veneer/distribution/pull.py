@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from veneer.distribution.client import Registries, Registry, WrongDigest
 from veneer.distribution.pull_layers import LayerDownloads
+from veneer.distribution.transport import Unreachable
 from veneer.errors import Unsupported, VeneerError
 from veneer.oci.digest import BlobDigest, Digest
 from veneer.oci.image import ImageConfig
@@ -77,8 +78,10 @@ def pull(
     try:
         with store.lease("pull") as lease:
             return _Pull(store, registries, lease, reference.tagged(), platform, progress).run(all_platforms)
-    except BaseException:
+    except BaseException as error:
         registries.stop()
+        if isinstance(error, Unreachable):  # it knows the host alone, which nobody wrote who means Docker Hub
+            error.message = f"{reference.tagged().familiar}: cannot be fetched: {error.message}"
         raise
 
 

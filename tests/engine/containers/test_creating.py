@@ -18,7 +18,7 @@ from veneer.engine.containers.defaults import config, host_config
 from veneer.engine.containers.mounts import InvalidMount, NoSuchSource, parsed_bind, tmpfs_options
 from veneer.engine.containers.naming import InvalidContainerName
 from veneer.engine.engine import Engine
-from veneer.errors import NotFound
+from veneer.errors import NotFound, VeneerError
 from veneer.store.containers import NameInUse
 
 pytestmark = pytest.mark.usefixtures("root_only")
@@ -60,6 +60,13 @@ def test_a_container_without_a_name_gets_one_of_dockers_form(engine: Engine, ima
 def test_an_image_that_is_not_here_and_must_not_be_pulled_is_named(engine: Engine) -> None:
     with pytest.raises(NotFound, match="No such image: none"):
         engine.containers.create(ContainerRequest("none:1", pull="never"))
+
+
+def test_an_image_for_another_platform_is_told_with_why_no_other_could_be_pulled(engine: Engine, image: str) -> None:
+    engine.images.tag(image, "localhost:1/app:1")
+    with pytest.raises(VeneerError, match="does not match the specified platform: wanted linux/s390x") as caught:
+        engine.containers.create(ContainerRequest("localhost:1/app:1", platform="linux/s390x"))
+    assert ", and no other could be pulled: localhost:1/app:1: cannot be fetched: localhost:1: " in caught.value.message
 
 
 def test_an_images_volume_is_anonymous_and_filled_and_what_is_mounted_there_takes_its_place(

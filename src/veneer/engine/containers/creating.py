@@ -12,7 +12,7 @@ from veneer.engine.containers.checking import warnings as warnings
 from veneer.engine.containers.naming import checked_name, random_name
 from veneer.engine.containers.spelling import InvalidContainer as InvalidContainer
 from veneer.engine.network_plan import refuse_contradictions
-from veneer.errors import NotFound
+from veneer.errors import NotFound, VeneerError
 from veneer.store.containers import NameInUse, new_id
 from veneer.values import Value
 
@@ -119,17 +119,24 @@ def found_image(engine: Engine, request: ContainerRequest, progress: Progress | 
     if request.pull == "always":
         engine.images.pull(request.image, platform=request.platform or None, progress=progress or silent)
         return engine.images.get(request.image)
+    other = ""
     try:
         found = engine.images.get(request.image)
         if not request.platform or _is_for(found, request.platform):
             return found
-        raise NotFound(f"image with reference {request.image} was found but does not match the specified platform: "
-                       f"wanted {request.platform}, actual: {found.platform}")  # fmt: skip
+        other = (f"image with reference {request.image} was found but does not match the specified platform: "
+                 f"wanted {request.platform}, actual: {found.platform}")  # fmt: skip
+        raise NotFound(other)
     except NotFound:
         if request.pull == "never":
             raise
+    try:
         engine.images.pull(request.image, platform=request.platform or None, progress=progress or silent)
-        return engine.images.get(request.image)
+    except VeneerError as error:
+        if other:
+            error.message = f"{other}, and no other could be pulled: {error.message}"
+        raise
+    return engine.images.get(request.image)
 
 
 def _is_for(image: Image, platform: str) -> bool:
