@@ -109,6 +109,18 @@ async def test_images_stand_beside_each_other_sharing_layers(peel_engine: Engine
 
 
 @by_hand
+async def test_images_of_one_name_are_told_apart(peel_engine: Engine) -> None:
+    archive = io.BytesIO(docker_archive((image({"from": b"an archive"}), ["shop:1"])))
+    with peel_engine.looking.open(archive=archive) as subject:
+        async with peeling(peel_engine, subject) as it:
+            await it.press("c")
+            await it.say("shop:1")
+            assert subject.name == "shop:1" and "2 images" in it.text
+            await it.press("right", "d")
+            assert it.screen == "Differences" and any("from" in line for line in body(it))
+
+
+@by_hand
 async def test_comparing_with_what_there_is_not(peel_engine: Engine, tmp_path: Path) -> None:
     archive = tmp_path / "other.tar"
     archive.write_bytes(docker_archive((image({"from": b"an archive"}), ["far:1"])))

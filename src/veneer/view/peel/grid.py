@@ -61,8 +61,8 @@ class Brick(Value):
     twin: bool
 
 
-def column(subject: Subject, *, inside: bool) -> Column:
-    """An image as a column; without `inside` it is weighed by what is to be pulled."""
+def column(subject: Subject, key: str, *, inside: bool) -> Column:
+    """An image as a column; without `inside` it is weighed by what is to be pulled.  `key`: names may be the same."""
     config = subject.config
     sizes = (
         tuple(index.bytes_total for index in subject.indexes)
@@ -71,7 +71,7 @@ def column(subject: Subject, *, inside: bool) -> Column:
     )
     origins = subject.origins
     return Column(
-        subject.name, Stack(subject.name, config.chain_ids, config.diff_ids, sizes),
+        subject.name, Stack(key, config.chain_ids, config.diff_ids, sizes),
         tuple(plain(origin.shown) for origin in origins),
         tuple(origin.instruction.keyword if origin.instruction else "" for origin in origins),
     )  # fmt: skip

@@ -165,15 +165,14 @@ class Compare(LinesScreen):
         around = self.peel_app.around
         subjects = [self.peel_app.peel.subject, *(opened.enter_context(around.open(name)) for name in self._names)]
         inside = all(subject.documents.where != "registry" for subject in subjects)
-        return subjects, [column(subject, inside=inside) for subject in subjects]
+        return subjects, [column(subject, str(at), inside=inside) for at, subject in enumerate(subjects)]
 
     def _opened(self, found: tuple[list[Subject], list[Column]]) -> None:
         self.subjects, self._columns = found
         self.update()
-        own = self.peel_app.peel
         columns = self.wall.columns if self.wall is not None else []
-        at = next((number for number, each in enumerate(columns) if each.stack.key == own.subject.name), 0)
-        self._select(at, own.at - 1)
+        at = next((number for number, each in enumerate(columns) if each.stack.key == "0"), 0)
+        self._select(at, self.peel_app.peel.at - 1)
 
     def telling(self, room: int) -> list[Spans]:
         return [[(" " + cut(self.wall.summary(), room - 1) if self.wall is not None else "", "dim")]]
@@ -231,8 +230,7 @@ class Compare(LinesScreen):
         """The image of the selected column."""
         if self.wall is None:
             return None
-        name = self.wall.columns[self.place[0]].stack.key
-        return next((subject for subject in self.subjects if subject.name == name), None)
+        return self.subjects[int(self.wall.columns[self.place[0]].stack.key)]
 
     def do_choose(self) -> None:
         peel, subject = self.peel_app.peel, self._subject()
