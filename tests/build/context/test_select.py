@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from pathlib import Path
 
 import pytest
@@ -125,12 +126,16 @@ def test_a_link_inside_a_copied_directory_stays_a_link(tree: Path, opened: OpenC
         ("a.tx", "did you mean a.txt?"),
         (".hidden", "did you mean d/.hidden?"),
         ("zzz", ""),
+        ("d/../zzz", ""),
+        ("../zzz", ".. leads out of the build context; ../zzz was taken as /zzz"),
+        ("d/../../a.tx", ".. leads out of the build context; d/../../a.tx was taken as /a.tx"),
     ],
 )
 def test_what_is_not_there_is_answered_with_the_nearest_name(
     tree: Path, opened: OpenContext, wanted: str, hint: str
 ) -> None:
-    with opened() as context, pytest.raises(SourceNotFound, match=f"COPY failed: {wanted}: no such file") as missing:
+    said = f"COPY failed: {posixpath.normpath('/' + wanted)[1:]}: no such file"
+    with opened() as context, pytest.raises(SourceNotFound, match=said) as missing:
         select(context, [wanted])
     assert missing.value.hint == hint
 

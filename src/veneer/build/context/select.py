@@ -163,13 +163,27 @@ def select(
             path = os.fsencode(globs.unescaped(text))
             root = _root(tree, path, path.rpartition(b"/")[2])
             if root is None:
-                raise missing(tree, path, keyword)
+                error = missing(tree, path, keyword)
+                if leads_out(pattern):
+                    taken = f"{shown(os.fsencode(pattern))} was taken as /{shown(path)}"
+                    error.hint = f".. leads out of {tree.what}; {taken}"
+                raise error
             found.append(root)
     if excludes:
         from veneer.build.context.excluding import without
 
         found = without(found, Ignore(excludes, source="--exclude"))
     return Selection(tree, found)
+
+
+def leads_out(pattern: str) -> bool:
+    """Whether the `..` of a path go further up than its names go down."""
+    depth = 0
+    for part in pattern.split("/"):
+        depth += -1 if part == ".." else part not in ("", ".")
+        if depth < 0:
+            return True
+    return False
 
 
 def _root(tree: Tree, path: bytes, name: bytes) -> Root | None:
