@@ -190,6 +190,17 @@ def test_what_cannot_be_put_away_at_its_end_keeps_nobody_from_knowing_its_code(b
     assert (found.status, found.exit_code, found.error) == ("exited", 3, "")
 
 
+def test_one_that_ran_before_keeps_its_past_when_it_cannot_be_started(box: Boxes) -> None:
+    one = box()
+    one.run("true")
+    before = one.state
+    with pytest.raises(NoSuchCommand):
+        one.run("nosuch")
+    found = one.state
+    assert (found.status, found.exit_code) == ("exited", 127)
+    assert (found.started_at, found.finished_at) == (before.started_at, before.finished_at)
+
+
 def test_limits_and_policy_can_be_changed(box: Boxes) -> None:
     one = box()
     one.start("sh", "-c", "while :; do sleep 1; done")

@@ -51,7 +51,10 @@ class Life:
         self.host_proc = host_proc
         self.folder = Path(job["folder"])
         self.restarts = Restarts(job.get("restart"))
-        self.state = state.State(boot_id=state.boot_id(), monitor=host_pid(host_proc, os.getpid()))
+        past = state.last_written(self.folder)
+        self.state = state.State(past.at_rest, exit_code=past.exit_code, started_at=past.started_at,
+                                 finished_at=past.finished_at, boot_id=state.boot_id(),
+                                 monitor=host_pid(host_proc, os.getpid()))  # fmt: skip
         self.pid = 0
         self.name = ""
         """What the runtime calls the container that runs."""
@@ -110,7 +113,7 @@ class Life:
             await self._start(reader, wanted, answer)
         except BaseException as error:
             code = error.exit_code if isinstance(error, VeneerError) and error.exit_code > 1 else _FAILED_CODE
-            self._finish(code, status=state.CREATED, error=str(error))
+            self._finish(code, status=self.state.at_rest, error=str(error))
             raise
         living = self.loop.spawn(self._live())
         # An error of ours: the container ends with us, and the state will be read as what that is.

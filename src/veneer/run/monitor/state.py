@@ -67,6 +67,11 @@ class State(Value):
         """Whether a monitor has to do with it: running, paused, or about to be started again."""
         return self.status in _LIVE
 
+    @property
+    def at_rest(self) -> str:
+        """The status of a container with this past that does not run."""
+        return CREATED if self.started_at == NEVER else EXITED
+
 
 def read(folder: Path) -> State:
     """The state of the container whose folder this is, as it truly is; one that was never started is "created"."""
