@@ -277,7 +277,7 @@ def test_explain_tells_it_in_words(app: Veneer) -> None:
         "It runs as user 1000.",
         "It listens on 80/tcp.",
         "2kB /srv: deleted, by layer 3",
-        "/root/.npmrc has a name that secrets have; it is deleted, and still stored in the image.",
+        "/root/.npmrc has a name that secrets have; it is deleted or changed, and still stored in the image.",
         "It does not say: title",
     ):
         assert sentence in text

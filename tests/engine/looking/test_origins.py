@@ -13,7 +13,7 @@ from veneer.engine.looking import differences
 from veneer.engine.looking.findings import Concern, findings
 from veneer.engine.looking.origins import Label, labels, missing_labels
 from veneer.store.accounting import disk_usage
-from veneer.testing.images import Tree, directory, docker_archive, file, image, oci_archive
+from veneer.testing.images import Tree, directory, docker_archive, file, hardlink, image, oci_archive
 
 BASE: Tree = {"etc": directory(), "etc/os": b"1" * 100}
 MORE: Tree = {"usr": directory(), "usr/lib": b"2" * 50}
@@ -132,6 +132,23 @@ def test_findings_name_file_and_layer(engine: Engine, monkeypatch: pytest.Monkey
         (Concern.SETUID, "bin/su", 0), (Concern.SETGID, "bin/wall", 0), (Concern.WORLD_WRITABLE, "srv/open", 0),
         (Concern.WORLD_WRITABLE, "var/open", 0), (Concern.SECRET, "app/.env", 0),
         (Concern.STORED_SECRET, "root/.ssh/id_rsa", 0), (Concern.REPOSITORY, "src/.git", 0),
+    ]  # fmt: skip
+
+
+def test_every_secret_that_a_later_layer_hides_is_told(engine: Engine) -> None:
+    loaded(
+        engine, "app:1",
+        {".env": b"KEY=secret", "copied/.env": b"same", "root/.npmrc": hardlink("notes"), "notes": b"token"},
+        {".env": b"KEY=another secret"},
+        {".env": b"KEY=", "copied/.env": b"same", "root/.wh..npmrc": b""},
+    )  # fmt: skip
+    with engine.looking.open("app:1") as subject:
+        found = [(each.concern, each.path, each.layer, each.bytes, each.detail) for each in findings(subject)]
+    assert found == [
+        (Concern.SECRET, b".env", 2, 4, ""), (Concern.SECRET, b"copied/.env", 2, 4, ""),
+        (Concern.STORED_SECRET, b".env", 0, 10, "hidden by layer 2"),
+        (Concern.STORED_SECRET, b".env", 1, 18, "hidden by layer 3"),
+        (Concern.STORED_SECRET, b"root/.npmrc", 0, 5, "hidden by layer 3"),
     ]  # fmt: skip
 
 

@@ -29,8 +29,8 @@ _CONCERNS = {
     "setgid": ("runs with its group's rights (setgid)", "run with their group's rights (setgid)"),
     "world-writable": ("can be changed by everybody", "can be changed by everybody"),
     "secret": ("has a name that secrets have", "have names that secrets have"),
-    "stored-secret": ("has a name that secrets have; it is deleted, and still stored in the image",
-                      "have names that secrets have; they are deleted, and still stored in the image"),
+    "stored-secret": ("has a name that secrets have; it is deleted or changed, and still stored in the image",
+                      "have names that secrets have; they are deleted or changed, and still stored in the image"),
     "repository": ("is a whole repository", "are whole repositories"),
 }  # fmt: skip
 _CAUSES = {
@@ -174,9 +174,9 @@ def noteworthy(subject: Subject) -> Section:
             lines += [f"{shown_path(each.path)}: {human_size(each.bytes)} of {each.detail}" for each in found]
             continue
         one, many = _CONCERNS[concern]
-        paths = [shown_path(each.path) for each in found[:MOST_PATHS]]
-        more = f" and {len(found) - MOST_PATHS} more" if len(found) > MOST_PATHS else ""
-        lines.append(f"{', '.join(paths)}{more} {one if len(found) == 1 else many}.")
+        paths = list(dict.fromkeys(shown_path(each.path) for each in found))  # several layers may have one
+        more = f" and {len(paths) - MOST_PATHS} more" if len(paths) > MOST_PATHS else ""
+        lines.append(f"{', '.join(paths[:MOST_PATHS])}{more} {one if len(paths) == 1 else many}.")
     return "Worth knowing", lines or ["Nothing was found by names and modes. No file was read."]
 
 

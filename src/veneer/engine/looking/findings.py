@@ -57,7 +57,7 @@ class Concern(enum.StrEnum):
     SECRET = "secret"
     """A name that secrets have."""
     STORED_SECRET = "stored-secret"
-    """The same, deleted by a later layer: not to be seen, and still in the image for whoever has it."""
+    """The same, deleted or changed by a later layer: not to be seen, and still in the image for whoever has it."""
     REPOSITORY = "repository"
     LEFT_OVER = "left-over"
 
@@ -74,11 +74,11 @@ class Finding(Value):
 
 
 def findings(subject: Subject) -> list[Finding]:
-    """Everything found, by concern and path."""
+    """Everything found, by concern, path and layer."""
     table = subject.table
     found = [*_by_mode(table), *_by_name(table), *_left_overs(subject)]
     order = list(Concern)
-    return sorted(found, key=lambda each: (order.index(each.concern), each.path))
+    return sorted(found, key=lambda each: (order.index(each.concern), each.path, each.layer))
 
 
 def _by_mode(table: Table) -> Iterator[Finding]:
@@ -118,15 +118,29 @@ def _by_name(table: Table) -> Iterator[Finding]:
     for path, copies in matching(table, _SECRET):
         if _PUBLIC.fullmatch(path):
             continue
-        files = [copy for copy in copies if table.indexes[copy.layer].kind(copy.number) is Kind.REGULAR]
-        for copy in files[-1:]:
+        told: set[bytes] = set()
+        for copy in reversed(copies):
+            index = table.indexes[copy.layer]
+            number = _file(index, copy.number)
+            # What an older copy says is told already where a newer one says the same.
+            if number is None or index.digest(number) in told:
+                continue
+            told.add(index.digest(number))
             concern = Concern.SECRET if copy.ended == NEVER else Concern.STORED_SECRET
             detail = "" if copy.ended == NEVER else f"hidden by layer {copy.ended + 1}"
-            yield Finding(concern, path, copy.layer, table.indexes[copy.layer].sizes[copy.number], detail)
+            yield Finding(concern, path, copy.layer, index.sizes[number], detail)
     for path, copies in matching(table, re.compile(rb"(?:.*/)?\.(?:git|svn|hg)")):
         copy = copies[-1]
         if copy.ended == NEVER and table.indexes[copy.layer].kind(copy.number) is Kind.DIRECTORY:
             yield Finding(Concern.REPOSITORY, path, copy.layer)
+
+
+def _file(index: LayerIndex, number: int) -> int | None:
+    """The entry with the content of a file, by whichever of its names; None for what is no file."""
+    if index.kind(number) is Kind.HARDLINK:
+        target = index.find(index.link(number))
+        return target if target is not None and index.kind(target) is Kind.REGULAR else None
+    return number if index.kind(number) is Kind.REGULAR else None
 
 
 def _left_overs(subject: Subject) -> Iterator[Finding]:
