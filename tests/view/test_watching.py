@@ -145,6 +145,26 @@ def test_who_was_not_reached_is_told_later_and_the_others_once(ask: Watching, re
     assert len(well.heard) == 2
 
 
+def test_who_was_not_reached_is_told_of_though_the_registry_fails_as_well(
+    ask: Watching, registry: RealRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = registry.put("watching/both:1", OLD)
+    deaf = Ear(deaf=2)
+    ask(name, deaf)
+    registry.put("watching/both:1", NEW)
+    ask(name, deaf)
+
+    def fails(*_: object, **__: object) -> None:
+        raise Unavailable("no registry")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("veneer.engine.looking.moves.look", fails)
+        asked = ask(name, deaf)
+    assert [error.message for error in asked.failures] == ["nobody listens"]
+    assert asked.error is not None and asked.error.message == "no registry"
+    assert ask(name, deaf).failures == () and len(deaf.heard) == 1
+
+
 def test_a_message_is_given_up_after_some_rounds(ask: Watching, registry: RealRegistry) -> None:
     name = registry.put("watching/never:1", OLD)
     deaf = Ear(deaf=1000)

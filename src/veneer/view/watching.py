@@ -40,14 +40,15 @@ _VERBS = {"new": "is there", "changed": "moved", "deleted": "is gone"}
 
 
 class Asked(Value):
-    """What a round told of one tag: the message (None: nothing new), where the tag stands (None: there is none), and
-    the failures of those who were to be told."""
+    """What a round told of one tag: the message (None: nothing new), where the tag stands (None: there is none), the
+    failures of those who were to be told, and `error`, for which it could not be asked after."""
 
     __slots__ = ()
     message: dict[str, Any] | None
     standing: Standing | None
     failures: tuple[VeneerError, ...] = ()
     first: bool = False
+    error: VeneerError | None = None
 
 
 def ask(
@@ -56,7 +57,8 @@ def ask(
 ) -> Asked:  # fmt: skip
     """Ask after one tag, remember, tell the `sinks` (each with a name that stays the same) if it moved.
 
-    `now` is the time that messages carry.  Raises what the registry or the disk does.
+    `now` is the time that messages carry.  What the registry raises is in what is returned, beside the failures of the
+    round; what the disk does while it is remembered is raised.
     """
     from veneer.engine.looking.moves import look
     from veneer.store.watches import Watches
@@ -67,7 +69,10 @@ def ask(
         state = watches.get(key) or {}
         telling = _Telling(watches, key, state, dict(sinks))
         telling.go_on()
-        move, known, standing = look(engine, registries, reference, platform, state.get("known"), files=files)
+        try:
+            move, known, standing = look(engine, registries, reference, platform, state.get("known"), files=files)
+        except VeneerError as error:  # messages were tried to be delivered, and each try counts: that is told, too
+            return Asked(None, None, tuple(telling.failures), error=error)
         first = "known" not in state
         if known == state.get("known"):
             return Asked(None, standing, tuple(telling.failures))

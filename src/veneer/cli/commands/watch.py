@@ -87,12 +87,14 @@ class _Round:
         try:
             asked = watching.ask(self.app.engine, self.registries, reference, self.platform, self.sinks,
                                  files=self.files, now=render(float(int(self.clock.time()))))  # fmt: skip
+            self._print(reference, asked)
+            if asked.error is not None:
+                raise asked.error
         except VeneerError as error:
             self.failures[reference] = self.failures.get(reference, 0) + 1
             say(self.app, error)
             return watching.pause(self.interval, failures=self.failures[reference], asked_for=self._later(error))
         self.failures.pop(reference, None)
-        self._print(reference, asked)
         if asked.failures:
             self.failures[reference] = 0  # the registry is well, but something was not told
         return watching.pause(self.interval, standing=asked.standing, together=together)
