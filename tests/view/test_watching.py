@@ -13,6 +13,7 @@ from tests.support.finished import row
 from tests.support.registries import RealRegistry
 from veneer.config import Config
 from veneer.distribution.client import Registries
+from veneer.distribution.retry import Policy
 from veneer.distribution.standing import Standing
 from veneer.engine.engine import Engine
 from veneer.engine.looking.moves import NeverMoves, watched
@@ -216,6 +217,27 @@ def test_layers_that_are_here_are_not_read_from_the_registry(ask: Watching, regi
         registry.request("DELETE", f"/v2/watching/here/blobs/{layer.digest}")
     told = ask(name, files=True).message
     assert told is not None and told["files"]["counts"] == {"A": 1, "D": 2, "M": 1}
+
+
+def test_a_move_is_looked_at_as_patiently_as_the_tag(
+    ask: Watching, registry: RealRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = registry.put("watching/patient:1", OLD)
+    ask(name)
+    registry.put("watching/patient:1", NEW)
+    made: list[Policy | None] = []
+    really = Registries.__init__
+
+    def noted(self: Registries, config: Config, **options: Any) -> None:
+        made.append(options.get("policy"))
+        really(self, config, **options)
+
+    monkeypatch.setattr(Registries, "__init__", noted)
+    policy = Policy(tries=2)
+    with Engine(ask.config) as engine, Registries(ask.config, policy=policy) as registries:
+        asked = watching.ask(engine, registries, watched(name), host(), [], files=True, now=NOW)
+    assert asked.message is not None and asked.message["files"]["changes"]
+    assert len(made) > 1 and all(each == policy for each in made)
 
 
 def test_what_never_moves_is_not_watched() -> None:

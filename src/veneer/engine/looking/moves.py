@@ -111,25 +111,32 @@ def look(
         return move, gone, None
     if now.digest is None or str(now.digest) == last.get("digest"):
         return None, last | {"etag": now.etag}, now
-    move, remembered = _moved(engine, reference, platform, last, str(now.digest), files)
+    move, remembered = _moved(engine, registries, reference, platform, last, str(now.digest), files)
     return (move if last else None), remembered | {"etag": now.etag}, now
 
 
-def _moved(
-    engine: Engine, reference: Reference, platform: Platform, last: Mapping[str, Any], digest: str, files: bool
-) -> tuple[Move, dict[str, Any]]:
-    """The move to `digest`, and what to remember of it."""
+def _alike(engine: Engine, registries: Registries) -> Registries:
+    """Registries of one comparison's own, as patient as the caller's: who asks holds the tag's lock meanwhile."""
     from veneer.distribution.client import Registries
+
+    return Registries(engine.config, clock=registries.effort.clock, policy=registries.effort.policy)
+
+
+def _moved(
+    engine: Engine, asked: Registries, reference: Reference, platform: Platform, last: Mapping[str, Any], digest: str,
+    files: bool,
+) -> tuple[Move, dict[str, Any]]:  # fmt: skip
+    """The move to `digest`, and what to remember of it."""
     from veneer.distribution.streaming import resolve
     from veneer.engine.looking.sources import from_afar
     from veneer.oci.digest import Digest
 
     exact = reference.with_digest(Digest.parse(digest))
     with contextlib.ExitStack() as stack:
-        registries = stack.enter_context(Registries(engine.config))
+        registries = stack.enter_context(_alike(engine, asked))
         image = resolve(registries, exact, platform)
         new = from_afar(engine, stack, registries, image, reference.familiar)
-        old = _remembered(engine, stack, reference, last, new)
+        old = _remembered(engine, asked, stack, reference, last, new)
         move = Move(NEW if not last.get("digest") else CHANGED, reference, str(platform), str(last.get("digest") or ""),
                     digest, id_after=str(new.config.image_id))  # fmt: skip
         if old is not None:
@@ -140,10 +147,10 @@ def _moved(
 
 
 def _remembered(
-    engine: Engine, stack: contextlib.ExitStack, reference: Reference, last: Mapping[str, Any], new: Subject
-) -> Subject | None:
+    engine: Engine, asked: Registries, stack: contextlib.ExitStack, reference: Reference, last: Mapping[str, Any],
+    new: Subject,
+) -> Subject | None:  # fmt: skip
     """The image that the tag named before, by its documents; None if there is none, or they are damaged."""
-    from veneer.distribution.client import Registries
     from veneer.distribution.streaming import RemoteImage
     from veneer.engine.looking.sources import from_afar
     from veneer.oci import manifest as oci
@@ -156,7 +163,7 @@ def _remembered(
         return None
     if not isinstance(manifest, oci.Manifest) or len(manifest.layers) != len(config.diff_ids):
         return None
-    registries = stack.enter_context(Registries(engine.config))
+    registries = stack.enter_context(_alike(engine, asked))
     image = RemoteImage(registries.registry(reference.registry), reference, manifest.digest, None, manifest, config)
     return from_afar(engine, stack, registries, image, reference.familiar, beside=new)
 
