@@ -2,7 +2,8 @@
 
     watches/<sha256 of the key>.json
 
-Losing one loses no image: the tag is seen as if for the first time.
+Losing one loses no image: the tag is seen as if for the first time.  Nothing deletes them: a watch that is asked once a
+year is one, too.
 """
 
 from __future__ import annotations
@@ -56,9 +57,6 @@ class Watches:
                 sync_file(file.fileno())
             os.replace(part, path)
             sync_directory(path.parent)
-
-    def forget(self, key: str) -> None:
-        self._path(key).unlink(missing_ok=True)
 
 
 def _name(key: str) -> str:
