@@ -69,3 +69,16 @@ def test_it_is_read_again_but_not_for_every_question(
         assert found._replaced == [before], "somebody looks at it still"
     assert found._replaced == []
     found.close()
+
+
+def test_one_that_nobody_asks_for_any_more_is_closed(container: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subjects, "CONTAINER_SECONDS", 0.0)
+    found = Subjects(container)
+    with found.opened("container:web"):
+        pass
+    assert len(found._open) == 1
+    with found.opened(container.images.list()[0].references[0].familiar):
+        pass
+    assert [key[0] for key in found._open] != [subjects.CONTAINER] and len(found._open) == 1
+    assert found._replaced == []
+    found.close()

@@ -242,6 +242,25 @@ def test_large_images_make_room_for_each_other(engine: Engine, monkeypatch: pyte
     found.close()
 
 
+def test_an_image_that_is_gone_is_closed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from veneer.view.web import subjects
+
+    monkeypatch.setattr(subjects, "CONTAINER_SECONDS", 0.0)
+    for number in range(2):
+        loaded(engine, f"app:{number}", BASE, {"n": b"%d" % number})
+    found = subjects.Subjects(engine)
+    with found.opened("app:0") as looked:
+        assert looked.view().level()
+        engine.images.remove("app:0")
+        with found.opened("app:1"):
+            assert looked not in found._open.values()
+        assert looked.view().level() and found._replaced == [looked], "somebody looks at it still"
+    assert found._replaced == [] and len(found._open) == 1
+    with found.opened("app:1") as one, found.opened("app:1") as again:
+        assert one is again, "it is as it was"
+    found.close()
+
+
 def test_more_images_than_are_kept_open_can_be_looked_at(engine: Engine) -> None:
     from veneer.view.web.subjects import Subjects
 

@@ -117,6 +117,8 @@ class Subjects:
         self._open: OrderedDict[tuple[str, ...], Looked] = OrderedDict()
         self._replaced: list[Looked] = []
         """No longer to be opened by anybody, but somebody may look at them still."""
+        self._next_look = 0.0
+        """By the monotonic clock: when it is looked again what of that is out of date."""
         self.pull_sizes: dict[str, tuple[int, bool]] = {}
         """Bytes to pull, by manifest."""
 
@@ -154,6 +156,7 @@ class Subjects:
             yield self.guests[ref]
             return
         name = ref.removeprefix(CONTAINER)
+        self._let_go()
         looked = self._of_container(name) if name != ref else self._of_image(self.image(ref, platform))
         try:
             yield looked
@@ -183,8 +186,8 @@ class Subjects:
             subject = stack.enter_context(self.engine.looking.open(name, container=True))
             fresh = Looked(subject, None, stack, time.monotonic() + CONTAINER_SECONDS)
             with self._guard:
-                if looked is not None:
-                    self._replaced.append(looked)
+                if (old := self._open.pop(key, None)) is not None:
+                    self._replaced.append(old)
                 self._open[key] = fresh
                 return self._taken(key, fresh)
 
@@ -192,6 +195,25 @@ class Subjects:
         self._open.move_to_end(key)
         looked.users += 1
         return looked
+
+    def _let_go(self) -> None:
+        """Put aside, now and then, what nobody will be given again, which keeps the room of deleted files: containers
+        that are to be read anew, and images that are gone or called otherwise."""
+        now = time.monotonic()
+        with self._guard:
+            if now < self._next_look:
+                return
+            self._next_look = now + CONTAINER_SECONDS
+            for key, each in list(self._open.items()):
+                if now >= each.until or (each.image is not None and self._key_now(each.image) != key):
+                    self._replaced.append(self._open.pop(key))
+
+    def _key_now(self, image: Image) -> tuple[str, ...]:
+        try:
+            image = self.engine.store.images.get(image.id)
+        except NotFound:
+            return ()
+        return (str(image.id), *map(str, image.references))
 
     def _given_back(self, looked: Looked) -> None:
         with self._guard:
