@@ -224,6 +224,16 @@ def test_limits_and_restart_policy_are_changed_while_it_runs(yard: Yard) -> None
     assert (found.code, found.err) == (1, "Error: you must provide one or more flags when using this command\n")
 
 
+def test_what_is_wrong_in_the_words_comes_with_the_way_out(yard: Yard) -> None:
+    missing = yard("cp", "nosuch:/x", ".", check=False)
+    assert missing.code == 1 and missing.err.splitlines() == [
+        "Error: No such container:path: nosuch:/x",
+        "hint: there is no container nosuch: veneer ps --all lists those there are",
+    ]
+    wrong = yard("run", "-p", "abc", "busybox:1", check=False)
+    assert wrong.code == 125 and "invalid containerPort: abc\nhint: " in wrong.err
+
+
 def test_events_tell_the_whole_life(yard: Yard) -> None:
     id = yard.run("box", "sleep", "1000", options=["--label", "l=1"])
     yard("exec", "box", "true")

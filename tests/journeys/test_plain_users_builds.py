@@ -70,6 +70,7 @@ def test_with_ids_enough_the_image_is_roots_to_the_byte_and_without_it_is_as_nea
         assert code == 1
         assert "chown: /f: Invalid argument" in said + err
         assert "returned a non-zero code: 1" in err
+        assert "if it was about owners: files can have no other owner here (" in err
         _build(user, _OWNERS.replace("chown 33:44 /f", "true"), *dates, "--tag=b:1")
     else:
         _build(user, _OWNERS, *dates, "--tag=b:1")

@@ -19,12 +19,16 @@ USAGE_EXIT = 125
 
 
 class Failure(Exception):
-    """A command failed and has already said why, or says it in `message`; `code` becomes the exit status."""
+    """A command failed and has already said why, or says it in `message`; `code` becomes the exit status.
 
-    def __init__(self, message: str = "", code: int = 1) -> None:
+    `hint` is the way out, as a VeneerError's.
+    """
+
+    def __init__(self, message: str = "", code: int = 1, *, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.code = code
+        self.hint = hint
 
 
 class App:

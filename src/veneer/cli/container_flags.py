@@ -33,7 +33,7 @@ def request(given: Parsed, outside: Mapping[str, str], *, detached: bool) -> Con
         networking = _networks(given, host)
         _ports(given, config, host)
     except InvalidRequest as error:
-        raise Failure(error.message, USAGE_EXIT) from None
+        raise Failure(error.message, USAGE_EXIT, hint=error.hint) from None
     _attached(given, config, detached=detached)
     return ContainerRequest(
         image=image, config=config, host_config=host, networking=networking, name=given.text("name"),

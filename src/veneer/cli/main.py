@@ -209,6 +209,8 @@ def run(
     except Failure as failure:
         if failure.message:
             app.warn(f"Error: {failure.message}")
+        if failure.hint:
+            app.warn(f"hint: {failure.hint}")
         return failure.code
     except VeneerError as error:
         out.flush()

@@ -12,6 +12,7 @@ from veneer.build.failure import CommandFailed
 from veneer.build.language import instructions as i
 from veneer.build.running import mounts
 from veneer.build.steps import drafted, measured
+from veneer.drivers import userns
 from veneer.errors import Denied
 from veneer.store.durability import disk_hint
 
@@ -64,10 +65,18 @@ def run(stage: StageRun, instruction: i.Run) -> bool:
     with drafted(stage) as draft:
         status = container.run(stage, instruction, draft, words, visible)
         if status:
-            raise CommandFailed(words, status, hint=disk_hint(stage.store.root))
+            raise CommandFailed(words, status, hint=disk_hint(stage.store.root) or _ids_hint())
         layer = measured(stage, draft)
     stage.make(command, facts, layer)
     return False
+
+
+def _ids_hint() -> str:
+    """What a command may have stumbled over where there is but one id to give to files."""
+    found = userns.standing()
+    if found.kind != userns.ONE:
+        return ""
+    return f"if it was about owners: files can have no other owner here ({found.reason})"
 
 
 def check_allowed(instruction: i.Run, allowed: Sequence[str]) -> None:

@@ -79,7 +79,10 @@ def _found(app: App, name: str, path: str) -> Container:
     try:
         return app.engine.containers.get(name)
     except NotFound:
-        raise Failure(f"No such container:path: {name}:{path or '/'}") from None
+        raise Failure(
+            f"No such container:path: {name}:{path or '/'}",
+            hint=f"there is no container {name}: veneer ps --all lists those there are",
+        ) from None
 
 
 def _say(app: App, given: Parsed, text: str) -> None:
