@@ -201,6 +201,63 @@ def test_one_that_ran_before_keeps_its_past_when_it_cannot_be_started(box: Boxes
     assert (found.started_at, found.finished_at) == (before.started_at, before.finished_at)
 
 
+def test_one_that_is_to_be_started_again_is_not_while_it_is_frozen(box: Boxes, tmp_path: Path) -> None:
+    one = box()
+    log = tmp_path / "layer-0/upper/log"
+    words = "i=0; while test $((i += 1)) -le 50; do echo line >>/log; done; echo end >>/log; exit 1"
+    one.start("sh", "-c", words, restart={"name": "always", "count": 0})
+    is_held = False
+    while not is_held:  # a busy machine may have started it again before it is frozen
+        until(lambda: one.state.status == "restarting")
+        with one.client.connection() as asking:
+            with one.client.freeze():
+                count = one.state.restart_count
+                is_held = one.state.status == "restarting"
+                asking.sendall(_request({"do": "wait", "condition": "next-exit"}))
+                assert not select.select([asking], [], [], 0.4)[0], "the policy's wait is over, and nothing has run"
+                assert not is_held or (one.state.status, one.state.restart_count) == ("restarting", count)
+                assert not is_held or log.read_text() == ("line\n" * 50 + "end\n") * (count + 1)
+            assert select.select([asking], [], [], 60)[0]
+    while one.state.restart_count < 3:  # wherever it is just then
+        with one.client.freeze():
+            before, status = log.read_bytes(), one.state.status
+            assert status in ("paused", "restarting")
+            assert status == "paused" or before.endswith(b"end\n")
+            assert not select.select([], [], [], 0.01)[0]
+            assert log.read_bytes() == before
+            assert one.state.status in (status, "restarting"), "it may have been at its end, and not be started"
+    with one.client.freeze():
+        one.client.stop(0)
+    assert one.state.status == "exited", "a stop waits for nobody"
+
+
+def test_a_start_that_is_under_way_is_waited_for_by_who_freezes_it(box: Boxes, tmp_path: Path) -> None:
+    one = box()
+    waits, go = _second_start_waits(one, tmp_path)
+    one.start("sh", "-c", "test -e /before && exec sleep 1000; : >/before", restart={"name": "always", "count": 0})
+    until(waits.exists)
+    with one.client.connection() as asking:
+        asking.sendall(_request({"do": "freeze"}))
+        assert not select.select([asking], [], [], 0.1)[0]
+        go.touch()
+        assert select.select([asking], [], [], 60)[0]
+        assert (one.state.status, one.state.restart_count) == ("paused", 1)
+    until(lambda: one.state.status == "running")
+
+
+def _second_start_waits(one: Box, folder: Path) -> tuple[Path, Path]:
+    """What is there when the container is being started the second time, and what that start then waits for."""
+    wrapper, waits, go = folder / "runtime", folder / "waits", folder / "go"
+    real = one.job["runtime"]["path"]
+    wrapper.write_text(f"""#!/bin/sh
+case " $* " in *" run "*-2*) : >{waits}; until test -e {go}; do sleep 0.01; done;; esac
+exec {real} "$@"
+""")
+    wrapper.chmod(0o755)
+    one.job["runtime"] = one.job["runtime"] | {"path": str(wrapper)}
+    return waits, go
+
+
 def test_limits_and_policy_can_be_changed(box: Boxes) -> None:
     one = box()
     one.start("sh", "-c", "while :; do sleep 1; done")
@@ -241,14 +298,7 @@ def test_policies_start_it_again(box: Boxes) -> None:
 
 def test_one_that_is_killed_while_it_is_started_again_stays_down(box: Boxes, tmp_path: Path) -> None:
     one = box()
-    wrapper, waits, go = tmp_path / "runtime", tmp_path / "waits", tmp_path / "go"
-    real = one.job["runtime"]["path"]
-    wrapper.write_text(f"""#!/bin/sh
-case " $* " in *" run "*-2*) : >{waits}; until test -e {go}; do sleep 0.01; done;; esac
-exec {real} "$@"
-""")
-    wrapper.chmod(0o755)
-    one.job["runtime"] = one.job["runtime"] | {"path": str(wrapper)}
+    waits, go = _second_start_waits(one, tmp_path)
     one.start("sh", "-c", "test -e /before && exec sleep 1000; : >/before", restart={"name": "always", "count": 0})
     until(waits.exists)
     one.client.kill(signal.SIGKILL)

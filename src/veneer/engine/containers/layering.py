@@ -85,7 +85,8 @@ def _image_layers(engine: Engine, container: Container) -> Iterator[tuple[Any, s
 
 @contextlib.contextmanager
 def standing_still(engine: Engine, container: Container, *, pause: bool = True) -> Iterator[None]:
-    """Nobody writes to the container's layer in this `with`: its processes are frozen, or it does not run."""
+    """Nobody writes to the container's layer in this `with`: its processes are frozen, or it does not run, and is
+    not started again by its policy."""
     folder = engine.store.containers.folder(container.id)
     with contextlib.ExitStack() as stack:
         if pause:

@@ -74,7 +74,7 @@ class Client:
     def freeze(self) -> Iterator[None]:
         """All its processes stand still for this `with`; however we end, they go on.
 
-        One that is paused already stays so.
+        One that is paused already stays so; one that is to be started again is not before the end.
         """
         with self.connection() as connection:
             self._asked(connection, {"do": "freeze"})

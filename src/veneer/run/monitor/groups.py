@@ -11,11 +11,16 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from veneer.run.cgroups import hierarchies, rmdir
 from veneer.run.runtime import CGROUPS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from veneer.run.monitor.loop import Loop
 
 _PREFIX = "veneer-"
 _PATIENCE_SECONDS = 5.0
@@ -92,7 +97,35 @@ def end_children() -> None:
             ended |= left
 
 
-def oom_kills(group: str) -> int:
+class OomWatch:
+    """Looks at whether memory runs out in a group, from now to its `end`; calls `seen` each time that it does."""
+
+    def __init__(self, loop: Loop, group: str, seen: Callable[[], object]) -> None:
+        from veneer.run.monitor.loop import READ
+
+        self._loop = loop
+        self._group = group
+        self._before = _oom_kills(group)
+        self._fds = _oom_watch(group)
+
+        def look(_: int) -> None:
+            _oom_seen(self._fds[0])
+            seen()
+
+        if self._fds:
+            loop.watch(self._fds[0], READ, look)
+
+    def end(self) -> bool:
+        """Look no more; whether the kernel has ended a process there for want of memory."""
+        if self._fds:
+            self._loop.watch(self._fds[0], 0, lambda _: None)
+            for fd in self._fds:
+                os.close(fd)
+            self._fds = ()
+        return _oom_kills(self._group) > self._before
+
+
+def _oom_kills(group: str) -> int:
     """How many processes the kernel ended there for want of memory."""
     total = 0
     for path in _oom_files(group):
@@ -101,7 +134,7 @@ def oom_kills(group: str) -> int:
     return total
 
 
-def oom_watch(group: str) -> tuple[int, ...]:
+def _oom_watch(group: str) -> tuple[int, ...]:
     """Descriptors: the first becomes readable whenever memory ran out there; all are to be closed.  () for none."""
     one = f"{CGROUPS}/memory{group}"
     with contextlib.suppress(OSError):
@@ -117,7 +150,7 @@ def oom_watch(group: str) -> tuple[int, ...]:
     return ()
 
 
-def oom_seen(fd: int) -> None:
+def _oom_seen(fd: int) -> None:
     """Have the descriptor wait for the next time."""
     with contextlib.suppress(BlockingIOError, OSError):  # of version 2 it is no counter: it has seen by being looked at
         os.eventfd_read(fd)

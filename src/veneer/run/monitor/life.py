@@ -20,7 +20,7 @@ from veneer.run.monitor.calls import Calls
 from veneer.run.monitor.client import NotRunning
 from veneer.run.monitor.execs import LINGER_SECONDS, Execs, started
 from veneer.run.monitor.health import Health, command_of
-from veneer.run.monitor.loop import READ, Future, Loop, Task
+from veneer.run.monitor.loop import Future, Loop, Task
 from veneer.run.monitor.namespaces import host_pid
 from veneer.run.monitor.networking import Networking
 from veneer.run.monitor.restarts import Restarts
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 STOP_SECONDS = 10.0
 _FAILED_CODE = 128
 """Of a container whose start failed for no reason of its command's, as with docker."""
+
+_REAPED_SECONDS = 2.0
+"""In which it is known here that a process has ended which the runtime found no more."""
 
 
 class Life:
@@ -69,6 +72,12 @@ class Life:
         self.on_end: Callable[[], object] = lambda: None
         """Called by the end, before the lock is let go."""
         self.network = Networking(job)
+        self.let_go: Future[None] = Future()
+        """Until this is known it is not started again: somebody looks at its files."""
+        self.let_go.set(None)
+        self._steady: Future[None] = Future()
+        """Known unless it is just being started again, or has just ended."""
+        self._steady.set(None)
         self._alive: int | None = None
         self._stood: list[int] | None = None
         self._count = 0
@@ -78,8 +87,7 @@ class Life:
         """Known when the pause that is, or was last, is over."""
         self._ended: Future[int]
         self._began = 0.0
-        self._oom = 0
-        self._oom_fds: tuple[int, ...] = ()
+        self._memory: groups.OomWatch
         self._health: Task[None] | None = None
 
     @property
@@ -159,7 +167,8 @@ class Life:
             streams.attach(reader, stdin=stdin, stdout=stdout, stderr=stderr)
         streams.started(terminal)
         self.assembly.keep_filter(name)
-        self._watch_memory()
+        if self.assembly.cgroup:
+            self._memory = groups.OomWatch(self.loop, self.assembly.cgroup, lambda: self.tell("oom"))
         if health is not None:
             self._watch_health(health)
 
@@ -167,6 +176,7 @@ class Life:
         """Until it ends for good."""
         while True:
             code = await self._ended
+            self._steady = Future()
             await self._see_out(code)
             wait = None if self._stopping.is_set else self.restarts.after(code, time.monotonic() - self._began)
             self._note(exit_code=code, finished_at=state.rfc3339())
@@ -174,28 +184,42 @@ class Life:
                 break
             self._note(status=state.RESTARTING, pid=0)
             self._tell_exit(code)
-            if await self.loop.within(wait, self._stopping):
+            self._steady.set(None)
+            if await self.loop.within(wait, self._stopping) or await self._is_stopped_while_held():
                 break
+            self._steady = Future()
             try:
                 await self._start(None, (False, False, False), lambda: None)
             except VeneerError as error:
                 self._note(error=error.message)
                 break
+            self._steady.set(None)
             if self._stopping.is_set:  # somebody stopped it while it was being started, and waits for its end
                 self.signal(signal.SIGKILL)
         self._finish(code, status=state.EXITED)
-        await self.remove()
+        self._steady.set(None)
+        if self.job.get("auto_remove"):
+            from veneer.run.monitor.removal import remove
+
+            await remove(self)
         self.over.set(code)
+
+    async def _is_stopped_while_held(self) -> bool:
+        """Wait until nobody holds off its next start; whether it is not to be started at all any more."""
+        while not (self.let_go.is_set or self._stopping.is_set):
+            either: Future[None] = Future()
+            for each in (self.let_go, self._stopping):
+                each.then(lambda either=either: either.set(None))  # type: ignore[misc]
+            await either
+        return self._stopping.is_set
 
     async def _see_out(self, code: int) -> None:
         """Its first process has ended: so will everything of it."""
         if self._health is not None:
             self._health.cancel()
-        self._let_memory_go()
         cgroup = self.assembly.cgroup
         if cgroup:
-            killed = groups.oom_kills(cgroup) > self._oom
-            self._note(oom_killed=killed)
+            self._note(oom_killed=self._memory.end())
             groups.remove(cgroup)
         elif not self._has_own_pids:
             groups.end_children()
@@ -243,30 +267,6 @@ class Life:
         if hasattr(self, "streams"):
             self._tell_exit(code)
         self.ended.set(code)
-
-    async def remove(self) -> None:
-        """With `auto_remove`, and nobody there who has said that he will, have the container removed."""
-        words = self.job.get("remove")
-        if not self.job.get("auto_remove") or not words or state.is_held(self.folder, state.CARETAKER):
-            return
-        from veneer.run.monitor.calls import spawn
-
-        null, said = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC), os.memfd_create("removal", os.MFD_CLOEXEC)
-        try:
-            if await self.loop.child(spawn([str(word) for word in words], (null, null, said))):
-                self._is_left(os.pread(said, 1 << 20, 0).decode(errors="replace"))
-        finally:
-            os.close(null)
-            os.close(said)
-
-    def _is_left(self, said: str) -> None:
-        """It could not be removed at its end: who looks at it is told why, and who lists containers tries again."""
-        self.loop.report(ContainerFailed(f"the container could not be removed at its end:\n{said}"))
-        alive = state.hold(self.folder, state.ALIVE, wait=False)
-        if alive is not None:
-            why = (said.strip().splitlines() or ["it was killed"])[-1]
-            self._note(error=f"could not be removed at its end: {why}")
-            os.close(alive)
 
     def end_soon(self) -> bool:
         """It is not to be started again; whether it ends by itself now, being between two starts."""
@@ -331,6 +331,26 @@ class Life:
             self._note(status=state.PAUSED)
             self.tell("pause")
 
+    async def stand_still(self) -> bool:
+        """Have nothing of it run, while `let_go` holds off its next start; whether it was paused for that.  A start or
+        an end under way is waited for.  Raises NotRunning, ContainerFailed."""
+        await self._settled()
+        if self.state.status in (state.PAUSED, state.RESTARTING):
+            return False
+        self.require_running()
+        try:
+            await self.pause()
+        except ContainerFailed:
+            if not await self.loop.within(_REAPED_SECONDS, self._ended):
+                raise
+        # It may have ended meanwhile, and then its other processes are being ended.
+        await self._settled()
+        return self.state.status == state.PAUSED
+
+    async def _settled(self) -> None:
+        while not self._steady.is_set:
+            await self._steady
+
     def tell(self, action: str, attributes: Mapping[str, str] | None = None) -> None:
         """An event of the container."""
         from veneer.store import events
@@ -347,25 +367,6 @@ class Life:
     def _note(self, **changes: Any) -> None:
         self.state = self.state.replaced(**changes)
         state.write(self.folder, self.state)
-
-    def _watch_memory(self) -> None:
-        cgroup = self.assembly.cgroup
-        if cgroup:
-            self._oom = groups.oom_kills(cgroup)
-            self._oom_fds = groups.oom_watch(cgroup)
-            if self._oom_fds:
-                self.loop.watch(self._oom_fds[0], READ, lambda _: self._out_of_memory())
-
-    def _out_of_memory(self) -> None:
-        groups.oom_seen(self._oom_fds[0])
-        self.tell("oom")
-
-    def _let_memory_go(self) -> None:
-        if self._oom_fds:
-            self.loop.watch(self._oom_fds[0], 0, lambda _: None)
-            for fd in self._oom_fds:
-                os.close(fd)
-            self._oom_fds = ()
 
     def _health_check(self) -> Health | None:
         check = self.job.get("health")

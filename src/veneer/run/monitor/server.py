@@ -49,8 +49,6 @@ class Server:
         self._freezing: set[Connection] = set()
         self._thaws = False
         """Whether it stands still for those alone, and not because somebody has paused it."""
-        self._let_go: Future[None] = Future()
-        self._let_go.set(None)
         self.idle: Future[None] = Future()
         self._verbs: dict[str, Verb] = {
             "kill": self._kill, "stop": self._stop, "pause": self._pause, "unpause": self._unpause,
@@ -181,26 +179,31 @@ class Server:
         return {}
 
     async def _unpause(self, _: Connection, request: dict[str, Any]) -> dict[str, Any]:
-        if self._freezing:
-            await self._let_go  # whoever looks at its files meanwhile is to see one moment of them
-            if self._life.state.status == state.RUNNING:
-                return {}
-        if self._life.state.status != state.PAUSED:
-            raise client.NotPaused(f"Container {self._life.id} is not paused")
-        await self._life.unpause()
+        life = self._life
+        waits = not life.let_go.is_set
+        while not life.let_go.is_set:
+            await life.let_go  # whoever looks at its files meanwhile is to see one moment of them
+        if waits and life.state.status == state.RUNNING:
+            return {}
+        if life.state.status != state.PAUSED:
+            raise client.NotPaused(f"Container {life.id} is not paused")
+        await life.unpause()
         return {}
 
     async def _freeze(self, connection: Connection, request: dict[str, Any]) -> dict[str, Any]:
         life = self._life
-        life.require_running()
-        if life.state.status != state.PAUSED:
-            if not standstill.is_possible():
-                self._require_groups("pause", "be root, or commit with --pause=false")
-            await life.pause()
-            self._thaws = True
+        while not (self._freezing or life.let_go.is_set):
+            await life.let_go  # the last one has gone, and it is just going on
         if not self._freezing:
-            self._let_go = Future()
+            life.let_go = Future()  # first of all: from here on it is not started again
         self._freezing.add(connection)
+        try:
+            if life.state.status == state.RUNNING and not standstill.is_possible():
+                self._require_groups("pause", "be root, or commit with --pause=false")
+            self._thaws = await life.stand_still() or self._thaws
+        except BaseException:
+            await self._thaw(connection)
+            raise
         if connection.is_open:
             connection.on_close = lambda: self._loop.spawn(self._thaw(connection))
         else:
@@ -216,7 +219,7 @@ class Server:
             if thaws:
                 await self._life.unpause()
         finally:
-            self._let_go.set(None)
+            self._life.let_go.set(None)
 
     async def _update(self, _: Connection, request: dict[str, Any]) -> dict[str, Any]:
         life = self._life
