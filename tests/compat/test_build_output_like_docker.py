@@ -29,7 +29,7 @@ WORKDIR sub
 COPY hello.txt .
 COPY hello.txt second.txt /srv/more/
 ADD . /all/
-RUN echo "to out $WHO"; echo to err >&2
+RUN echo "to out $WHO"; usleep 200000; echo to err >&2
 RUN ["/bin/sh", "-c", "echo exec $X"]
 RUN cat /srv/sub/hello.txt && \
     # between

@@ -349,6 +349,7 @@ def places(both: Engines, tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     yield folders
     for engine in both:
         engine("rm", "-f", "box")
+        engine("volume", "rm", "vol", "rov")
 
 
 def on_disk(folder: Path) -> dict[str, tuple[Any, ...]]:
