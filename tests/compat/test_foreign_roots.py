@@ -59,7 +59,8 @@ def test_a_root_of_dockerd_is_told_as_docker_tells_it(ours: Veneer, theirs: Dock
         link = (top.parent / "link").read_text()
         for path in (top / "added", top.parent.parent / "l" / link / "added"):
             found = there("layer", "which", "--no-trunc", "--format", "{{.DiffID}} {{.Images}}", path).out.split()
-            assert (found[0], found[-1]) == (built["RootFS"]["Layers"][-1], "compat/built:1")
+            names = {name.rstrip(",") for name in found[1:]}  # beside the image before its last step, which has none
+            assert found[0] == built["RootFS"]["Layers"][-1] and "compat/built:1" in names
         written = json.loads(theirs("inspect", container).out)[0]["GraphDriver"]["Data"]["UpperDir"]
         asked = there("layer", "which", written.replace(str(theirs.root), str(root)), check=False)
         assert f"container {container} writes there" in asked.err
