@@ -72,13 +72,13 @@ def directory(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def usage(path: Path) -> Usage:
-    """What the tree at `path` takes; see Usage."""
-    size = 0
-    inodes = 1
-    linked: set[tuple[int, int]] = set()
-    with directory(path) as root, Cursor(root) as cursor:
-        waiting = [[""]]
+def walk(root: int, *, may_vanish: bool = False) -> Iterator[tuple[Cursor, list[str]]]:
+    """Every directory of a tree, the root first: a cursor in it, and an empty list for the names of those to go into.
+
+    With `may_vanish` one of these that is gone by then is passed over, instead of FileNotFoundError.
+    """
+    with Cursor(root) as cursor:
+        waiting: list[list[str]] = [[""]]
         while waiting:
             if not waiting[-1]:
                 waiting.pop()
@@ -87,8 +87,24 @@ def usage(path: Path) -> Usage:
                 continue
             name = waiting[-1].pop()
             if name:
-                cursor.enter(name)
-            below = []
+                try:
+                    cursor.enter(name)
+                except FileNotFoundError:
+                    if may_vanish:
+                        continue
+                    raise
+            below: list[str] = []
+            yield cursor, below
+            waiting.append(below)
+
+
+def usage(path: Path) -> Usage:
+    """What the tree at `path` takes; see Usage."""
+    size = 0
+    inodes = 1
+    linked: set[tuple[int, int]] = set()
+    with directory(path) as root:
+        for cursor, below in walk(root):
             with os.scandir(cursor.fd) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
@@ -103,5 +119,4 @@ def usage(path: Path) -> Usage:
                         linked.add(inode)
                     size += found.st_size
                     inodes += 1
-            waiting.append(below)
     return Usage(size, inodes)

@@ -58,12 +58,7 @@ def document(info: LayerInfo) -> dict[str, Any]:
     """A layer as `layer inspect` shows it; sizes are bytes, `Images` are all that have it in their stack."""
     layer = info.layer
     return {
-        "ChainID": str(layer.chain_id),
-        "DiffID": str(layer.diff_id),
-        "Parent": str(layer.parent) if layer.parent else "",
-        "Size": layer.size,
-        "Driver": layer.driver,
-        "Snapshot": str(layer.snapshot),
+        **_identity(layer),
         "Directory": str(info.directory),
         "Durable": layer.durable,
         "Blobs": [{"Digest": str(blob.digest), "MediaType": blob.media_type, "Size": blob.size} for blob in info.blobs],
@@ -71,16 +66,23 @@ def document(info: LayerInfo) -> dict[str, Any]:
     }
 
 
-def _foreign_document(use: LayerUse) -> dict[str, Any]:
-    """As `document`, of another engine's layer; `Record` is the file that says how its tar was written."""
-    layer = use.layer
+def _identity(layer: Layer | ForeignLayer) -> dict[str, Any]:
+    """What is said of every engine's layers."""
     return {
         "ChainID": str(layer.chain_id),
         "DiffID": str(layer.diff_id),
         "Parent": str(layer.parent) if layer.parent else "",
         "Size": layer.size,
         "Driver": layer.driver,
-        "Snapshot": layer.snapshot,
+        "Snapshot": str(layer.snapshot),
+    }
+
+
+def _foreign_document(use: LayerUse) -> dict[str, Any]:
+    """As `document`, of another engine's layer; `Record` is the file that says how its tar was written."""
+    layer = use.layer
+    return {
+        **_identity(layer),
         "Directory": str(layer.directory),
         "Record": str(layer.tar_split) if layer.tar_split else "",
         "Images": [{"Id": str(image.id), "RepoTags": [tag.familiar for tag in image.tags]} for image in use.images],

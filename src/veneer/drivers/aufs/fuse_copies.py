@@ -16,6 +16,7 @@ from veneer.drivers import treecopy
 from veneer.drivers.aufs import fuse_wire as wire
 from veneer.drivers.aufs.fuse_nodes import DIRECTORY, UPPER, Node, Union
 from veneer.drivers.aufs.spelling import times_kept
+from veneer.drivers.treewalk import walk
 
 CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -167,24 +168,12 @@ class CopyingUnion(Union):
 def links_in(root: int) -> dict[int, list[bytes]]:
     """The files of a tree with several names in it, by inode number: their paths."""
     found: dict[int, list[bytes]] = {}
-    with treecopy.Cursor(root) as cursor:
-        waiting: list[list[str]] = [[""]]
-        while waiting:
-            if not waiting[-1]:
-                waiting.pop()
-                if len(waiting) > 1:
-                    cursor.leave()
-                continue
-            name = waiting[-1].pop()
-            if name:
-                cursor.enter(name)
-            inside = []
-            here = f"{cursor.path}/" if cursor.path else ""
-            with os.scandir(cursor.fd) as entries:
-                for each in entries:
-                    if each.is_dir(follow_symlinks=False):
-                        inside.append(each.name)
-                    else:
-                        found.setdefault(each.inode(), []).append(os.fsencode(here + each.name))
-            waiting.append(inside)
+    for cursor, below in walk(root):
+        here = f"{cursor.path}/" if cursor.path else ""
+        with os.scandir(cursor.fd) as entries:
+            for each in entries:
+                if each.is_dir(follow_symlinks=False):
+                    below.append(each.name)
+                else:
+                    found.setdefault(each.inode(), []).append(os.fsencode(here + each.name))
     return {inode: paths for inode, paths in found.items() if len(paths) > 1}

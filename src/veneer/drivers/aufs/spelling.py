@@ -19,7 +19,7 @@ from pathlib import Path
 from veneer.changeset import whiteout
 from veneer.changeset.whiteout import META_PREFIX, OPAQUE_MARKER, PREFIX, is_whiteout
 from veneer.drivers import treecopy
-from veneer.drivers.treecopy import Cursor
+from veneer.drivers.treewalk import Cursor, walk
 from veneer.errors import Unsupported
 
 BASE = ".wh..wh.aufs"
@@ -263,29 +263,16 @@ def walked(root: int, *, reserved: bool = True) -> Iterator[tuple[Cursor, list[s
 
     aufs's own directories are left out, and without `reserved` those that users gave such names, too.
     """
-    with Cursor(root) as cursor:
-        waiting: list[list[str]] = [[""]]
-        while waiting:
-            if not waiting[-1]:
-                waiting.pop()
-                if len(waiting) > 1:
-                    cursor.leave()
-                continue
-            name = waiting[-1].pop()
-            if name:
-                try:
-                    cursor.enter(name)
-                except FileNotFoundError:
-                    continue
-            names, folders = [], []
-            with os.scandir(cursor.fd) as entries:
-                for entry in entries:
-                    names.append(entry.name)
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.name)
-            yield cursor, names
-            # Listed anew only where names were changed: what begins with `.wh.` is renamed, deleted or moved away.
-            waiting.append(_still(cursor.fd, folders, reserved=reserved))
+    for cursor, below in walk(root, may_vanish=True):
+        names, folders = [], []
+        with os.scandir(cursor.fd) as entries:
+            for entry in entries:
+                names.append(entry.name)
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.name)
+        yield cursor, names
+        # Listed anew only where names were changed: what begins with `.wh.` is renamed, deleted or moved away.
+        below += _still(cursor.fd, folders, reserved=reserved)
 
 
 def _still(fd: int, folders: list[str], *, reserved: bool) -> list[str]:
