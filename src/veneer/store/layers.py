@@ -249,10 +249,10 @@ class LayerStore:
             diff_ids = [layer.diff_id for layer in stack]
             with self.intake(lease, diff_ids) as intake:
                 for position in intake.missing:
-                    intake.feed(position, self._source(lease, diff_ids[position]))
+                    intake.feed(position, self.source(lease, diff_ids[position]))
                 return intake.commit()
 
-    def _source(self, lease: Lease, diff_id: DiffID) -> BlobDigest:
+    def source(self, lease: Lease, diff_id: DiffID) -> BlobDigest:
         for descriptor in self.blobs(diff_id):
             if self.store.blobs.acquire(lease, descriptor.digest):
                 return descriptor.digest
@@ -332,7 +332,7 @@ class LayerStore:
             self._index_from_files(diff_id)
             return
         with self.store.lease("index") as lease, contextlib.ExitStack() as stack:
-            blob = stack.enter_context(self.store.blobs.open(self._source(lease, diff_id)))
+            blob = stack.enter_context(self.store.blobs.open(self.source(lease, diff_id)))
             folder, file = lease.file("tree"), lease.file("index")
             folder.mkdir(0o700)
             root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -499,13 +499,9 @@ class LayerStore:
 
         The same tree gives the same diff ID and the same blob.  `compression` None: gzip.
         """
-        from veneer.changeset.pack import pack_tree
+        from veneer.store.capture import tree
 
-        fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            return self.capture_with(lease, lambda out: pack_tree(fd, out), parent, compression=compression)
-        finally:
-            os.close(fd)
+        return tree(self, lease, root, parent, compression=compression)
 
     def capture_with(
         self,
@@ -516,28 +512,9 @@ class LayerStore:
         compression: Compression | None = None,
     ) -> Layer:
         """Make the tar that `pack` writes (a driver's diff, a packed tree) the layer on top of `parent`."""
-        from veneer.changeset.compression import Compression, compressor
-        from veneer.oci.manifest import OCI_LAYER, Descriptor
+        from veneer.store.capture import packed
 
-        kind = Compression.GZIP if compression is None else compression
-        with self.store.blobs.writer(lease) as writer:
-            out: Any = writer  # the part of a BinaryIO that is needed
-            with compressor(out, kind) as compressed:
-                sink: Any = compressed
-                packed = pack(sink)
-            blob = writer.commit()
-        below = [layer.diff_id for layer in self.ensure(parent)] if parent else []
-        made_by = f"veneer {kind.name.lower()}" if kind is not Compression.NONE else ""
-        with self.intake(lease, [*below, packed.diff_id]) as intake:
-            for position in intake.missing:
-                if position == len(below):
-                    intake.feed(position, blob, OCI_LAYER + kind.suffix)
-                else:
-                    intake.feed(position, self._source(lease, below[position]))
-            layer = intake.commit()[-1]
-        descriptor = Descriptor(OCI_LAYER + kind.suffix, blob, self.store.blobs.size(blob))
-        self.record_blob(lease, layer.diff_id, descriptor, made_by)
-        return layer
+        return packed(self, lease, pack, parent, compression=compression)
 
 
 def lowers(stack: Sequence[Layer]) -> builtins.list[SnapshotID]:
