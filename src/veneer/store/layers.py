@@ -253,6 +253,7 @@ class LayerStore:
                 return intake.commit()
 
     def source(self, lease: Lease, diff_id: DiffID) -> BlobDigest:
+        """A blob of ours to unpack the layer from, held by the lease.  Raises LayerLost."""
         for descriptor in self.blobs(diff_id):
             if self.store.blobs.acquire(lease, descriptor.digest):
                 return descriptor.digest
