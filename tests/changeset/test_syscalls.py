@@ -86,6 +86,17 @@ def test_renaming_between_directories_given_by_descriptor(root: int) -> None:
     assert "moved" in os.listdir(root)
 
 
+def test_names_change_places(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text("1")
+    two.mkdir()
+    syscalls.exchange(os.fsencode(one), os.fsencode(two))
+    assert one.is_dir()
+    assert two.read_text() == "1"
+    with pytest.raises(FileNotFoundError):
+        syscalls.exchange(os.fsencode(one), os.fsencode(tmp_path / "three"))
+
+
 def test_the_whole_file_system_is_written_out(root: int) -> None:
     syscalls.syncfs(root)
     with pytest.raises(OSError, match="Bad file descriptor"):

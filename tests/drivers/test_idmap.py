@@ -92,7 +92,7 @@ def test_what_cannot_show_others_is_named(layers: tuple[Path, Path], target: Pat
     for kind in ("fuse", "aufs"):
         with (
             pytest.raises(MountUnsupported, match=f"by {kind} cannot show other owners"),
-            mounted([Mount(kind, kind, lowers=layers, ids=IDS)], target),
+            mounted([Mount(kind, kind, lowers=tuple(map(str, layers)), ids=IDS)], target),
         ):
             pass
     with (

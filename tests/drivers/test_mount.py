@@ -152,8 +152,11 @@ class TestOnEitherApi:
             assert sorted(os.listdir(target)) == ["a", "b"]
 
     def test_a_missing_layer_is_named(self, layers: Layers, target: Path, tmp_path: Path) -> None:
-        with pytest.raises(LayerMissing, match=r"layer directory .*/gone is missing"):
-            attach([Mount.overlay([*layers(2), tmp_path / "gone"])], target)
+        (tmp_path / "file").touch()
+        two = layers(2)
+        for name in ("gone", "file", "x" * 255 + "/" + "y" * 30):
+            with pytest.raises(LayerMissing, match=rf"layer directory .*/{name} is missing"):
+                attach([Mount.overlay([*two, tmp_path / name])], target)
         with pytest.raises(LayerMissing, match=r"layer directory .*/gone is missing"):
             attach([Mount.bind(tmp_path / "gone")], target)
 
@@ -163,7 +166,7 @@ class TestOnEitherApi:
 
     def test_an_unknown_file_system_is_told_with_the_way_out(self, layers: Layers, target: Path) -> None:
         with pytest.raises(MountUnsupported, match="this kernel has no aufs9 file system") as caught:
-            attach([Mount("aufs9", "none", lowers=tuple(layers(2)))], target)
+            attach([Mount("aufs9", "none", lowers=tuple(map(str, layers(2))))], target)
         assert "modprobe aufs9" in caught.value.hint
 
     def test_when_the_second_mount_fails_the_first_is_undone(
@@ -277,7 +280,7 @@ def test_501_layers_are_refused_before_anything_is_mounted(layers: Layers) -> No
 
 def test_a_repeated_layer_is_used_once_where_it_is_nearest(layers: Layers, target: Path) -> None:
     first, second = layers(2)
-    assert Mount.overlay([first, second, first]).lowers == (first, second)
+    assert Mount.overlay([first, second, first]).lowers == (str(first), str(second))
     with mounted([Mount.overlay([first, second, first])], target):
         assert sorted(os.listdir(target)) == ["0", "1", "same"]
 

@@ -22,6 +22,7 @@ RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
 _RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
 _SYNC_FILE_RANGE_WRITE = 2
 _OPENAT2 = 437  # the same number on every architecture (Linux 5.6 unified table)
 _PR_SET_PDEATHSIG = 1
@@ -112,6 +113,18 @@ def rename_noreplace(source: bytes, target: bytes, *, source_fd: int = -100, tar
         os.unlink(source, dir_fd=src)
         return
     libc.check(result, target)
+
+
+def exchange(one: bytes, other: bytes, *, one_fd: int = -100, other_fd: int = -100) -> None:
+    """Have two names change places at once.  -100 is AT_FDCWD.  Source: renameat2(2)."""
+    libc = _libc()
+    libc.check(libc.lib.renameat2(one_fd, one, other_fd, other, _RENAME_EXCHANGE), one)
+
+
+def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
+    """Give a file room, or take it away; `mode` has the kernel's FALLOC_FL_* bits.  Source: fallocate(2)."""
+    libc = _libc()
+    libc.check(libc.lib.fallocate(fd, mode, libc.ctypes.c_int64(offset), libc.ctypes.c_int64(length)))
 
 
 def lsetxattr(dir_fd: int, name: bytes, attribute: bytes, value: bytes) -> None:

@@ -60,7 +60,7 @@ class FuseOverlayfs(Overlay2):
     ) -> Sequence[Mount]:
         from veneer.drivers import treecopy
 
-        below = list(dict.fromkeys(self.directory(lower) for lower in lowers))
+        below = list(dict.fromkeys(self._directories(lowers)))
         if len(below) > self.max_lowers:
             raise TooManyLayers(
                 f"{self.name} can stand on {self.max_lowers} layers, not on {len(below)}",
@@ -69,8 +69,7 @@ class FuseOverlayfs(Overlay2):
         if snapshot is None and not below:
             return [Mount.bind(treecopy.empty(self.root), readonly=True)]
         if snapshot is None or readonly:
-            own = [] if snapshot is None else [self.directory(snapshot)]
-            return [self._union([*own, *below])]
+            return [self._union([*self._directories([snapshot] if snapshot is not None else []), *below])]
         folder = self._folder(snapshot)
         if not below:
             return [Mount.bind(folder / "diff")]
@@ -94,7 +93,7 @@ class FuseOverlayfs(Overlay2):
         with opened(self.mounts(None, lowers)) as below, opened(self.mounts(snapshot, lowers, readonly=True)) as merged:
             return pack_difference(below, merged, out, index=index, untouched=untouched)
 
-    def _union(self, lowers: Sequence[Path], upper: Path | None = None, work: Path | None = None) -> Mount:
+    def _union(self, lowers: Sequence[str], upper: Path | None = None, work: Path | None = None) -> Mount:
         return Mount("fuse", PROGRAM, _OPTIONS, tuple(lowers), upper, work, upper is None, keeper=Server(self.root))
 
     def _tried(self) -> str:
@@ -138,7 +137,8 @@ class Server(Value):
 
         Raises LayerMissing, MountUnsupported, MountFailed.
         """
-        for each in (*mount.lowers, *(path for path in (mount.upper, mount.work) if path is not None)):
+        own = [str(path) for path in (mount.upper, mount.work) if path is not None]
+        for each in (*mount.lowers, *own):
             os.close(open_layer(each))
         device = _device()
         try:
@@ -172,7 +172,7 @@ class Server(Value):
             said = done.stderr.decode(errors="backslashreplace").strip()
             raise MountFailed(f"{PROGRAM} did not start: {said[-2000:] or done.returncode}")
 
-    def _name(self, layer: Path) -> str:
+    def _name(self, layer: str | Path) -> str:
         return os.path.relpath(layer, self.root)
 
 

@@ -66,12 +66,12 @@ def configure_layers(context: int, mount: Mount, held: contextlib.ExitStack) -> 
     sys_mount.fsconfig(context, sys_mount.SET_STRING, "source", os.fsencode(mount.source))
     namespace = held.enter_context(user_namespace(mount.ids))
     for lower in mount.lowers:
-        if mount.data and lower.is_file():
+        if mount.data and os.path.isfile(lower):
             layer = detached_image(lower)
             held.callback(os.close, layer)
             apply(layer, namespace)
         else:
-            layer = clone(lower, namespace)
+            layer = clone(Path(lower), namespace)
             held.callback(os.close, layer)
         sys_mount.fsconfig(context, sys_mount.SET_FD, "lowerdir+", None, layer)
     for directory in mount.data:

@@ -27,6 +27,8 @@ __all__ = [
 
 
 _WHERE_OTHER_OWNERS = "the machine's root can have it so, by overlay or vfs: Linux 6.15; ext4, xfs, btrfs or tmpfs"
+_LONGEST_NAME = 255
+"""Bytes of a string that fsconfig takes."""
 _CHECK = "veneer system check says what is damaged"
 
 
@@ -301,13 +303,13 @@ def _configure_layers(context: int, mount: Mount, held: contextlib.ExitStack) ->
         return
     for number, lower in enumerate(mount.lowers):
         try:
-            if mount.data and lower.is_file():
+            if mount.data and os.path.isfile(lower):
                 image = detached_image(lower)
                 # Closed, it would be gone: the overlay takes it over when it is created.
                 held.callback(os.close, image)
                 sys_mount.fsconfig(context, sys_mount.SET_FD, "lowerdir+", None, image)
             else:
-                set_layer(context, "lowerdir+", lower)
+                _add_layer(context, lower)
         except OSError as error:
             if number == 0 and error.errno == errno.EINVAL and not mount.data:
                 raise _OldKernel from error  # `lowerdir+` came with 6.7
@@ -319,10 +321,23 @@ def _configure_layers(context: int, mount: Mount, held: contextlib.ExitStack) ->
         set_layer(context, "workdir", mount.work)
 
 
-def set_layer(context: int, key: str, directory: Path) -> None:
+def _add_layer(context: int, lower: str) -> None:
+    """One more lower directory, by its name where that has a plain spelling, which takes a single call."""
+    name = os.fsencode(lower)
+    if len(name) <= _LONGEST_NAME and b"\\" not in name:
+        try:
+            sys_mount.fsconfig(context, sys_mount.SET_STRING, "lowerdir+", name)
+            return
+        except OSError:
+            # By descriptor it is told what the matter is; and what the kernel said of this way is not to be told.
+            sys_mount.context_log(context)
+    set_layer(context, "lowerdir+", lower)
+
+
+def set_layer(context: int, key: str, directory: str | Path) -> None:
     """Hand over `directory` by descriptor (6.13), else by the descriptor's short name.
 
-    Never by its own: fsconfig refuses strings of more than 255 bytes, and upperdir reads backslashes as escapes.
+    Whatever its own is: fsconfig refuses strings of more than 255 bytes, and upperdir reads backslashes as escapes.
     """
     layer = open_layer(directory)
     try:
@@ -336,7 +351,7 @@ def set_layer(context: int, key: str, directory: Path) -> None:
         os.close(layer)
 
 
-def detached_image(file: Path) -> int:
+def detached_image(file: str) -> int:
     """An EROFS image mounted nowhere: straight from its file, without a loop device (6.12)."""
     context = sys_mount.fsopen("erofs")
     try:
@@ -348,7 +363,7 @@ def detached_image(file: Path) -> int:
         os.close(context)
 
 
-def open_layer(directory: Path) -> int:
+def open_layer(directory: str | Path) -> int:
     """An O_PATH descriptor of a layer's directory.  Raises LayerMissing."""
     try:
         return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

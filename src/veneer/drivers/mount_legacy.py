@@ -87,7 +87,7 @@ def _mount(mount: Mount, target: Path, flags: int, options: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _numbered(lowers: tuple[Path, ...]) -> Iterator[list[bytes]]:
+def _numbered(lowers: tuple[str, ...]) -> Iterator[list[bytes]]:
     """Short names for `lowers`: their descriptors' numbers, good as long as /proc/self/fd is the working directory."""
     with contextlib.ExitStack() as stack:
         names = []
@@ -123,7 +123,7 @@ def _in_descriptor_folder(action: Callable[[], None]) -> None:
         raise failures[0]
 
 
-def _escaped(path: Path) -> bytes:
+def _escaped(path: str | Path) -> bytes:
     """`path` as overlay's option parser wants it: a comma ends an option, a colon a layer."""
     name = os.fsencode(path)
     for special in (b"\\", b",", b":"):

@@ -73,6 +73,17 @@ def _libc() -> Any:
     return library
 
 
+@functools.cache
+def _fsconfig() -> Any:
+    """syscall(2) with the types of this call's arguments, so that none is wrapped each time: a mount has hundreds."""
+    import ctypes
+
+    call = _libc()["syscall"]  # not the attribute, which is one object for all
+    call.restype = ctypes.c_long
+    call.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_long, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_long)
+    return call
+
+
 def _check(result: int) -> int:
     if result >= 0:
         return result
@@ -97,7 +108,7 @@ def fsopen(kind: str) -> int:
 
 def fsconfig(context: int, command: int, key: str | None = None, value: bytes | None = None, aux: int = 0) -> None:
     """Set one parameter of `context`, or create its superblock."""
-    _syscall(_FSCONFIG, context, command, None if key is None else key.encode(), value, aux)
+    _check(_fsconfig()(_FSCONFIG, context, command, None if key is None else key.encode(), value, aux))
 
 
 def fsmount(context: int, attributes: int = 0) -> int:

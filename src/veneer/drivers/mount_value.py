@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,14 +31,15 @@ class Mount(Value):
     one `upper` and `work`).  `options` are the file system's own words, "userxattr" or "redirect_dir=off".
     "fuse" and "aufs" are unions of `lowers` that are spelt as aufs spells; only who knows how makes such a mount.
     `keeper`: who does what a mount needs besides.
-    A lower that is a file is an EROFS image; `data` are directories that only have the contents of other lowers' files.
+    A lower that is a file is an EROFS image (lowers are strings: there may be hundreds, and a Path takes as long as to
+    hand one over); `data` are directories that only have the contents of other lowers' files.
     """
 
     __slots__ = ()
     type: str
     source: str
     options: tuple[str, ...] = ()
-    lowers: tuple[Path, ...] = ()
+    lowers: tuple[str, ...] = ()
     upper: Path | None = None
     work: Path | None = None
     readonly: bool = False
@@ -56,7 +58,7 @@ class Mount(Value):
     @classmethod
     def overlay(
         cls,
-        lowers: Sequence[Path],
+        lowers: Sequence[str | Path],
         *,
         upper: Path | None = None,
         work: Path | None = None,
@@ -71,7 +73,7 @@ class Mount(Value):
         lower and no upper is a read-only bind, since an overlay of one layer does not exist.
         Raises TooManyLayers past 500 lowers.
         """
-        unique = tuple(dict.fromkeys(lowers))
+        unique = tuple(dict.fromkeys(os.fspath(lower) for lower in lowers))
         if not unique:
             raise ValueError("an overlay needs at least one lower directory")
         if len(unique) > MAX_LOWERS:
@@ -80,7 +82,7 @@ class Mount(Value):
                 hint="squash the image, or use --storage-driver vfs",
             )
         if upper is None and len(unique) == 1 and not data:
-            return cls.bind(unique[0], readonly=True)
+            return cls.bind(Path(unique[0]), readonly=True)
         return cls("overlay", "overlay", tuple(options), unique, upper, work, readonly or upper is None, tuple(data))
 
     def unsynced(self) -> Mount:

@@ -109,7 +109,7 @@ class Overlay2:
         from veneer.drivers import treecopy
         from veneer.drivers.mount import Mount
 
-        below = [self.directory(lower) for lower in lowers]
+        below = self._directories(lowers)
         if snapshot is None:
             return [self._view(below) if below else Mount.bind(treecopy.empty(self.root), readonly=True)]
         folder = self._folder(snapshot)
@@ -117,7 +117,7 @@ class Overlay2:
             return [Mount.bind(folder / "diff")]
         if readonly and len(below) < self.max_lowers:
             # As one more lower it needs no work directory, and may be looked at by several at once.
-            return [self._view([folder / "diff", *below])]
+            return [self._view([str(folder / "diff"), *below])]
         upper, work = folder / "diff", folder / "work"
         made = Mount.overlay(below, upper=upper, work=work, options=self.abilities.options, readonly=readonly)
         return [made.replaced(volatile=self.abilities.volatile and not readonly)]
@@ -170,10 +170,13 @@ class Overlay2:
 
     def graph_data(self, snapshot: SnapshotID, lowers: Sequence[SnapshotID]) -> dict[str, str] | None:
         folder = f"{self._root}/{snapshot_id(snapshot)}"
-        data = {"LowerDir": ":".join(f"{self._root}/{snapshot_id(lower)}/diff" for lower in lowers)} if lowers else {}
+        data = {"LowerDir": ":".join(self._directories(lowers))} if lowers else {}
         return data | {"MergedDir": f"{folder}/merged", "UpperDir": f"{folder}/diff", "WorkDir": f"{folder}/work"}
 
-    def _view(self, layers: Sequence[Path]) -> Mount:
+    def _directories(self, snapshots: Sequence[SnapshotID]) -> list[str]:
+        return [f"{self._root}/{snapshot_id(snapshot)}/diff" for snapshot in snapshots]
+
+    def _view(self, layers: Sequence[str]) -> Mount:
         """A read-only union of `layers`.
 
         A single layer goes on an empty directory: bound as it is, it would show its own whiteouts as devices, and
@@ -184,7 +187,7 @@ class Overlay2:
 
         unique = list(dict.fromkeys(layers))
         return Mount.overlay(
-            unique if len(unique) > 1 else [*unique, treecopy.empty(self.root)], options=self.abilities.options
+            unique if len(unique) > 1 else [*unique, str(treecopy.empty(self.root))], options=self.abilities.options
         )
 
     def _folder(self, snapshot: SnapshotID) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from veneer.drivers.aufs.fuse_syscalls import exchange
+from veneer.changeset.syscalls import exchange
 from veneer.drivers.driver import new_snapshot_id
 from veneer.drivers.erofs import freezing
 from veneer.drivers.erofs.driver import Erofs
@@ -38,9 +38,9 @@ def test_a_renamed_directory_is_made_whole_by_whoever_is_not_killed(
         (target / "old").rename(target / "new")
     assert not freezing.is_plain(driver.directory(top))
 
-    def killed(*names: int | bytes) -> None:
+    def killed(one: bytes, other: bytes) -> None:
         if when == "after":
-            exchange(*names)  # type: ignore[arg-type]
+            exchange(one, other)
         raise Killed
 
     with monkeypatch.context() as patched:

@@ -141,7 +141,7 @@ def test_the_image_says_each_contents_digest_and_the_kernel_reads_it(
     assert list(kernel.digests.values()).count(digest_of(CONTENT.encode())) == 1
     [mount] = bench.driver.mounts(None, stack)
     assert "verity=off" in mount.options
-    [image] = mount.lowers
+    image = Path(*mount.lowers)
     assert b"\x00\x24\x00\x01" + digest_of(CONTENT.encode()) in image.read_bytes()
     with bench.view(stack) as root:
         assert (root / "d/file").read_text() == CONTENT

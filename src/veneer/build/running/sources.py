@@ -110,11 +110,11 @@ class Source:
         scratch = self._stage.session.lease.file("mount")
         scratch.mkdir(0o700)
         stack.callback(delete_tree, scratch)
-        lowers = list(below.lowers) or [Path(below.source)]
+        lowers = list(below.lowers) or [below.source]
         if hidden and folder is not None:
             mask = scratch / "mask"
             _mask(mask, folder, hidden)
-            lowers.insert(0, mask)
+            lowers.insert(0, str(mask))
         options = below.options or (() if privileged() else ("userxattr",))
         if not writable:
             return [Mount.overlay(lowers, options=options, data=below.data)]

@@ -14,12 +14,12 @@ import os
 import stat
 from collections.abc import Iterator
 
+from veneer.changeset.syscalls import exchange
 from veneer.changeset.whiteout import OPAQUE_MARKER, PREFIX
 from veneer.drivers import treecopy
 from veneer.drivers.aufs import fuse_wire as wire
 from veneer.drivers.aufs.fuse_copies import CREATE, CopyingUnion, refused
 from veneer.drivers.aufs.fuse_nodes import DIRECTORY, FILE, UPPER, Entry, Node
-from veneer.drivers.aufs.fuse_syscalls import exchange
 from veneer.drivers.aufs.spelling import BASE, times_kept
 
 _LONGEST = 255 - len(PREFIX)
@@ -277,7 +277,7 @@ class WritableUnion(CopyingUnion):
             self._movable(node)
         self._cover(one, new, new_name)
         self._cover(other, old, old_name)
-        exchange(self.upper(old), old_name, self.upper(new), new_name)
+        exchange(old_name, new_name, one_fd=self.upper(old), other_fd=self.upper(new))
         kinds = self.listed(old)[old_name][0], self.listed(new)[new_name][0]
         self.came(new, new_name, (kinds[0], (UPPER,)))
         self.came(old, old_name, (kinds[1], (UPPER,)))

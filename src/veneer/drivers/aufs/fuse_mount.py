@@ -28,7 +28,7 @@ _PATIENCE = 10.0
 
 def union(places: Places, lowers: Sequence[str], snapshot: str = "") -> Mount:
     """The branches of `lowers`, nearest first, below that of `snapshot` to write to; without one, to look at."""
-    branches = tuple(places.branch(lower) for lower in lowers)
+    branches = places.branches(lowers)
     if not snapshot:
         return Mount("fuse", "veneer", _OPTIONS, branches, readonly=True, keeper=FuseUnion(places, "", tuple(lowers)))
     state = places.state(snapshot)
@@ -105,7 +105,7 @@ def try_out() -> None:
         os.close(device)
 
 
-def _opened(directory: Path, held: contextlib.ExitStack) -> int:
+def _opened(directory: str | Path, held: contextlib.ExitStack) -> int:
     try:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError) as error:

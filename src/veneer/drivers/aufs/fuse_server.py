@@ -7,12 +7,12 @@ import os
 import stat
 import time
 
+from veneer.changeset.syscalls import fallocate
 from veneer.drivers.aufs import fuse_wire as wire
 from veneer.drivers.aufs.fuse_changes import WritableUnion, has_default_acl
 from veneer.drivers.aufs.fuse_copies import refused
 from veneer.drivers.aufs.fuse_nodes import UPPER, Node, Union
 from veneer.drivers.aufs.fuse_reader import Answer, Reader, Who
-from veneer.drivers.aufs.fuse_syscalls import fallocate
 
 _OVERLAYS_OWN = (b"trusted.overlay.", b"user.overlay.")
 """What overlay would believe, were it to mount the branch another time; no layer can hold it."""

@@ -51,11 +51,15 @@ class Places(Value):
     def shadow(self, snapshot: str) -> Path:
         return Path(self.root, "shadow", snapshot)
 
-    def layers(self, snapshots: Sequence[str]) -> list[Path]:
+    def branches(self, snapshots: Sequence[str]) -> tuple[str, ...]:
+        return tuple(f"{self.root}/diff/{snapshot}" for snapshot in snapshots)
+
+    def layers(self, snapshots: Sequence[str]) -> list[str]:
         """The branches with their shadows, as overlay's lower directories; none below one that hides all others."""
-        found: list[Path] = []
+        found: list[str] = []
+        opaque = self.xattrs + "opaque"
         for snapshot in snapshots:
-            own = shadow.shadowed(self.branch(snapshot), self.shadow(snapshot), self.xattrs + "opaque")
+            own = shadow.shadowed(f"{self.root}/diff/{snapshot}", f"{self.root}/shadow/{snapshot}", opaque)
             found += own
             if len(own) > 1 and self.hides_all(snapshot):
                 break  # the kernel does not look for such a mark on a layer's root
@@ -67,7 +71,7 @@ class Places(Value):
 
     def view(self, snapshots: Sequence[str]) -> Mount:
         """A read-only mount of the branches by overlay."""
-        layers = self.layers(snapshots) or [treecopy.empty(Path(self.root))]
+        layers = self.layers(snapshots) or [str(treecopy.empty(Path(self.root)))]
         return Mount.overlay(layers, options=self.options)
 
 
@@ -221,7 +225,7 @@ def view(places: Places, snapshot: str, lowers: Sequence[str]) -> Mount | None:
             return fuse_mount.union(places, [snapshot, *lowers])
         if style is WhiteoutStyle.AUFS:
             return None
-    layers = [places.branch(snapshot), *places.layers(lowers)]
+    layers = [*places.branches([snapshot]), *places.layers(lowers)]
     return Mount.overlay(layers, options=places.options).replaced(keeper=LiveView(places, snapshot))
 
 

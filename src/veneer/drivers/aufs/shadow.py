@@ -24,18 +24,18 @@ _PREFIX, _META, _OPAQUE = os.fsdecode(PREFIX), os.fsdecode(META_PREFIX), os.fsde
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def shadowed(branch: Path, shadow: Path, opaque: str) -> list[Path]:
+def shadowed(branch: str, shadow: str, opaque: str) -> list[str]:
     """`branch` with its shadows, topmost first, as lower directories for overlay; made if there are none yet."""
     above = f"{shadow}/above"
     try:
         os.stat(above)
     except FileNotFoundError:
         if not os.path.exists(shadow):
-            make(branch, shadow, opaque)
+            make(Path(branch), Path(shadow), opaque)
             return shadowed(branch, shadow, opaque)
         return [branch]
-    below = shadow / "below"
-    return [shadow / "above", branch, below] if below.exists() else [shadow / "above", branch]
+    below = f"{shadow}/below"
+    return [above, branch, below] if os.path.exists(below) else [above, branch]
 
 
 def make(branch: Path, shadow: Path, opaque: str) -> None:

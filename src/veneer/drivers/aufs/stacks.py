@@ -23,7 +23,7 @@ def writable(mounter: Finding, places: Places, snapshot: str, lowers: Sequence[s
 
         return fuse_mount.union(places, unique, snapshot)
     layers = [] if places.hides_all(snapshot) else places.layers(unique)
-    below = tuple(layers) or (treecopy.empty(Path(places.root)),)
+    below = tuple(layers) or (str(treecopy.empty(Path(places.root))),)
     return Mount(
         "overlay", "overlay", places.options, below, branch, state / "work",
         keeper=ShimBranch(places, snapshot, unique), volatile=mounter.volatile,
@@ -39,7 +39,7 @@ def view(mounter: Finding, places: Places, layers: Sequence[str]) -> Mount:
     if mounter.name == mounters.FUSE:
         from veneer.drivers.aufs import fuse_mount
 
-        if len(unique) == 1 and places.layers(unique) == [places.branch(unique[0])]:
+        if len(unique) == 1 and places.layers(unique) == [*places.branches(unique)]:
             return Mount.bind(places.branch(unique[0]), readonly=True)
         return fuse_mount.union(places, unique)
     return places.view(unique)  # a branch without markers is its own view

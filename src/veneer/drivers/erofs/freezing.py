@@ -12,9 +12,9 @@ from pathlib import Path
 
 from veneer.changeset.index import LayerIndex
 from veneer.changeset.pack import Unpackable, pack
+from veneer.changeset.syscalls import exchange
 from veneer.changeset.whiteout import WhiteoutStyle
 from veneer.drivers import treecopy
-from veneer.drivers.aufs.fuse_syscalls import exchange
 from veneer.drivers.erofs.objects import Objects
 
 _METACOPY = "trusted.overlay.metacopy"
@@ -132,7 +132,7 @@ def _finish(tree: Path, whole: Path, path: bytes, done: dict[tuple[int, int], Pa
         treecopy.copy_tree(source, fresh)
         came = _keep_links(target, fresh, done)
         os.setxattr(fresh, _OPAQUE, b"y")
-        exchange(-100, os.fsencode(fresh), -100, os.fsencode(target))  # AT_FDCWD
+        exchange(os.fsencode(fresh), os.fsencode(target))
         treecopy.delete_tree(fresh)  # which is the old one now
         done |= {inode: target / inside for inode, inside in came.items()}
     else:
