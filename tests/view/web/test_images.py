@@ -56,6 +56,9 @@ def test_layers_that_are_not_compressed_yet_are_told_as_a_bound(engine: Engine) 
         assert plain["blob_size_at_most"] and plain["layers"][0]["blob_size_at_most"]
         assert client.ask("/images/plain:1/tags")["groups"][0]["blob_size_at_most"]
         assert not client.ask("/images/packed:1")["layers"][0]["blob_size_at_most"]
+        compared = client.ask("/compare?images=plain:1,packed:1")
+        assert [each["blob_size_at_most"] for each in compared["images"]] == [True, False]
+        assert sorted(node["blob_size_at_most"] for node in compared["trie"]) == [False, True]
         assert "≤" in client.page("/i/plain:1") and "≤" not in client.page("/i/packed:1")
 
 
@@ -79,11 +82,17 @@ def test_an_image_is_told_for_each_platform_that_is_here(engine: Engine) -> None
         app = f"/images/{quote(name, safe='')}"
         engine.images.pull(name, platform="linux/amd64")
         assert "does not have it for linux/arm64" in client.ask(f"{app}?platform=linux/arm64", 404)["error"]
+        assert client.ask(app)["platforms_here"] == ["linux/amd64"]
         engine.images.pull(name, platform="linux/arm64")
         for platform, file_name in (("linux/amd64", "amd"), ("linux/arm64", "arm")):
             told = client.ask(f"{app}?platform={platform}")
             assert (told["platform"], told["platforms"]) == (platform, ["linux/amd64", "linux/arm64"])
+            assert told["platforms_here"] == told["platforms"]
             assert client.ask(f"{app}/tree?platform={platform}")["entries"][0]["name"] == file_name
+            both = client.ask(f"{app}{quote('@' + platform, safe='')}")
+            assert (both["platform"], both["id"], both["platforms"]) == (platform, told["id"], told["platforms"])
+        compared = client.ask(f"/compare?images={name}@linux/amd64,{name}@linux/arm64")["images"]
+        assert [each["platform"] for each in compared] == ["linux/amd64", "linux/arm64"]
 
 
 def test_waste_is_told_by_path_layer_and_cause(site: Client) -> None:

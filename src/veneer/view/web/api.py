@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from aiohttp import web
 
 from veneer.errors import NotFound
-from veneer.view.web import accounts, answers, comparing, images, searching, trees, words
+from veneer.view.web import accounts, answers, beside, comparing, images, searching, trees, words
 from veneer.view.web.query import Query
 
 TYPE_CHECKING = False
@@ -46,6 +46,7 @@ OF_STORE: dict[str, OfStore] = {
     "/containers": lambda subjects, request, query: images.container_list(subjects),
     "/search": lambda subjects, request, query: searching.search(subjects, query),
     "/compare": lambda subjects, request, query: comparing.compare(subjects, query).text,
+    "/compare/files": lambda subjects, request, query: beside.files(subjects, query),
     "/layers/{diff_id}/images":
         lambda subjects, request, query: images.layer_images(subjects, request.match_info["diff_id"]),
 }  # fmt: skip

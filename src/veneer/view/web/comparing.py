@@ -58,10 +58,12 @@ def compare(subjects: Subjects, query: Query) -> Compared:
                 opened.append((name, stack.enter_context(subjects.opened(name))))
             except VeneerError as error:
                 errors.append({"ref": name, "error": error.message, "hint": error.hint})
-        return _together(subjects, opened, errors)
+        return _together(subjects, opened, errors, query.path() if query.text("path") else None)
 
 
-def _together(subjects: Subjects, opened: Sequence[tuple[str, Looked]], errors: list[Json]) -> Compared:
+def _together(
+    subjects: Subjects, opened: Sequence[tuple[str, Looked]], errors: list[Json], path: bytes | None
+) -> Compared:
     from veneer.analysis.sharing import elsewhere, totals
 
     stacks = [_stack(str(number), looked) for number, (_, looked) in enumerate(opened)]
@@ -73,7 +75,7 @@ def _together(subjects: Subjects, opened: Sequence[tuple[str, Looked]], errors: 
         "unique_layers": sums.layers, "largest": sums.largest,
         "average": sums.unique // sums.layers if sums.layers else 0, "errors": errors,
     }  # fmt: skip
-    return Compared(document, Trie(opened, stacks, set(elsewhere(stacks))))
+    return Compared(document, Trie(opened, stacks, set(elsewhere(stacks)), path))
 
 
 def _stack(key: str, looked: Looked) -> Stack:
@@ -90,8 +92,8 @@ def _image(subjects: Subjects, name: str, looked: Looked, stack: Stack) -> Json:
     blobs = {blob.digest: blob.size for blob in subject.documents.blobs if blob is not None}
     layers = [
         {"index": number, "chain_id": str(origin.chain_id), "diff_id": str(origin.diff_id), "stored": size,
-         "blob_size": origin.blob.size if origin.blob else None, "instruction": origin.shown,
-         "keyword": origin.instruction.keyword if origin.instruction else ""}
+         "blob_size": origin.blob.size if origin.blob else None, "blob_size_at_most": origin.at_most,
+         "instruction": origin.shown, "keyword": origin.instruction.keyword if origin.instruction else ""}
         for number, (origin, size) in enumerate(zip(subject.origins, stack.sizes, strict=True), 1)
     ]  # fmt: skip
     return {
@@ -101,18 +103,21 @@ def _image(subjects: Subjects, name: str, looked: Looked, stack: Stack) -> Json:
         "tags": [tag.familiar for tag in image.tags] if image is not None else [], "stored": sum(stack.sizes),
         "visible": subjects.visible(image) if image is not None else None,
         "blob_size": sum(blobs.values()) if None not in subject.documents.blobs else None,
+        "blob_size_at_most": subject.documents.pull_at_most,
     }  # fmt: skip
 
 
 class Trie:
     """The layers of the images, one node for each chain ID, on what is below it.
 
-    It may be a thousand layers deep, so its text is made from the leaves downwards and not by recursion.
+    It may be a thousand layers deep, so its text is made from the leaves downwards and not by recursion.  With a `path`
+    each tells what it has there.
     """
 
     def __init__(
-        self, opened: Sequence[tuple[str, Looked]], stacks: Sequence[Stack], several: Collection[DiffID]
-    ) -> None:
+        self, opened: Sequence[tuple[str, Looked]], stacks: Sequence[Stack], several: Collection[DiffID],
+        path: bytes | None = None,
+    ) -> None:  # fmt: skip
         self._nodes: dict[ChainID, Json] = {}
         self._children: dict[ChainID | None, list[ChainID]] = {None: []}
         contents: dict[DiffID, dict[int, None]] = {}
@@ -120,7 +125,7 @@ class Trie:
             below: ChainID | None = None
             for position, (chain_id, diff_id) in enumerate(zip(stack.chain_ids, stack.diff_ids, strict=True)):
                 if chain_id not in self._nodes:
-                    self._nodes[chain_id] = _node(looked, stack, position)
+                    self._nodes[chain_id] = _node(looked, stack, position, path)
                     self._children[chain_id] = []
                     self._children[below].append(chain_id)
                 self._nodes[chain_id]["images"].append(number)
@@ -161,14 +166,24 @@ class Trie:
         return sorted(self._children[below], key=weight)
 
 
-def _node(looked: Looked, stack: Stack, position: int) -> Json:
+def _node(looked: Looked, stack: Stack, position: int, path: bytes | None) -> Json:
     origin = looked.subject.origins[position]
-    return {
+    inside = {} if path is None else {"inside": stored_inside(looked.subject, position, path)}
+    return inside | {
         "chain_id": str(origin.chain_id), "diff_id": str(origin.diff_id), "index": position + 1,
         "instruction": origin.shown, "keyword": origin.instruction.keyword if origin.instruction else "",
-        "stored": stack.sizes[position], "blob_size": origin.blob.size if origin.blob else None, "images": [],
-        "also": (),
+        "stored": stack.sizes[position], "blob_size": origin.blob.size if origin.blob else None,
+        "blob_size_at_most": origin.at_most, "images": [], "also": (),
     }  # fmt: skip
+
+
+def stored_inside(subject: Subject, layer: int, path: bytes) -> int | None:
+    """The bytes that a layer (0 is the base) has at a path and beneath; None if it has nothing to do with it."""
+    index = subject.indexes[layer]
+    number = index.find(path)
+    if number is None:  # the root need not be there
+        return index.bytes_total if not path else None
+    return index.bytes_of(number, index.end(number))
 
 
 # -- two images -----------------------------------------------------------------------------------------------
@@ -178,12 +193,14 @@ def diff(first: Looked, second: Looked, names: tuple[str, str], query: Query) ->
     """How two images differ: files by path, a page of them; settings and history rows.  Raises BadQuery."""
     mode = query.choice("mode", MODES)
     start, limit = page_of(query.text("after")), query.limit()
-    subjects = (first.subject, second.subject)
-    if second.etag:
-        found = first.kept(("diff", second.etag, mode), lambda: different(*subjects, mode), _WEIGHT)
-    else:  # a container may be another by the next page
-        found = different(*subjects, mode)
-    return difference(subjects, names, mode, found, start, limit)
+    return difference((first.subject, second.subject), names, mode, differing(first, second, mode), start, limit)
+
+
+def differing(first: Looked, second: Looked, mode: str) -> list[Difference]:
+    """The files that differ, remembered for a while; of no more than MOST_DIFFERENCES."""
+    if not second.etag:  # a container may be another by the next page
+        return different(first.subject, second.subject, mode)
+    return first.kept(("diff", second.etag, mode), lambda: different(first.subject, second.subject, mode), _WEIGHT)
 
 
 def different(first: Subject, second: Subject, mode: str) -> list[Difference]:

@@ -96,24 +96,27 @@ def says(image: Image, wanted: str) -> bool:
 
 def image_document(subjects: Subjects, looked: Looked, ref: str) -> Json:
     """All that is told of one image but its files; its layers come with what they store, show and waste."""
+    from veneer.view.web.subjects import parted
+
     engine, subject = subjects.engine, looked.subject
     _ = subject.depths  # for the map and the tree, which are asked for next; the account is made on the way
     elsewhere = _Elsewhere(engine, subject)
-    with subjects.opened(ref) as named:  # this one, or the same for another platform
-        index = named.subject.documents.index
+    with subjects.opened(ref if ref in subjects.guests else parted(ref)[0]) as named:
+        index = named.subject.documents.index  # of this one, or the same for another platform
     return told(
         subject, ref, base=engine.looking.stands_on(subject), shared=engine.looking.shared_with(subject),
-        elsewhere=elsewhere.of, index=index,
+        elsewhere=elsewhere.of, index=index, here=subjects.platforms(index) if index else (),
     )  # fmt: skip
 
 
 def told(
     subject: Subject, ref: str, *, base: StandsOn | None, shared: Sequence[SharedWith],
-    elsewhere: Callable[[Origin], list[str]] = lambda origin: [], index: Index | None = None,
+    elsewhere: Callable[[Origin], list[str]] = lambda origin: [], index: Index | None = None, here: Sequence[str] = (),
 ) -> Json:  # fmt: skip
     """The same from its parts: `shared` for each layer, `elsewhere` who has a layer's content on something else.
 
-    `index` tells for which platforms the name stands, if the image's own documents do not.
+    `index` tells for which platforms the name stands, if the image's own documents do not, and `here` which of them
+    can be looked at beside this one.
     """
     documents, config, account = subject.documents, subject.config, subject.account
     blobs = {blob.digest: blob.size for blob in documents.blobs if blob is not None}
@@ -123,6 +126,7 @@ def told(
     return {
         "ref": ref, "id": str(config.image_id), "digest": str(documents.digest or ""),
         "platform": str(config.platform), "platforms": platforms or [str(config.platform)],
+        "platforms_here": [each for each in platforms if each in here] or [str(config.platform)],
         "created": words.moment(timestamp.parse(config.created)), "author": _text(config.document.get("author")),
         "labels": config.labels, "annotations": dict(manifest.annotations) if manifest else {}, "config": config.run,
         "tags": [reference.familiar for reference in documents.references if reference.digest is None],

@@ -114,8 +114,8 @@ def comparison(document: Json, nodes: Sequence[Json]) -> bytes:
         who = ", ".join(several[number]["ref"] for number in node["images"])
         also = ", ".join(several[number]["ref"] for number in node["also"]) or "-"
         rows.append([node["index"], element("code", node["instruction"]), bytes_(node["stored"]), who, also])
-    columns = [[link(image_url(each["ref"]), each["ref"]), bytes_(each["stored"]), bytes_(each["blob_size"]),
-                len(each["layers"])] for each in several]  # fmt: skip
+    columns = [[link(image_url(each["ref"]), each["ref"]), bytes_(each["stored"]), pull(each), len(each["layers"])]
+               for each in several]  # fmt: skip
     wrong = [element("p", f"{each['ref']}: {each['error']}", class_="error") for each in document["errors"]]
     return page(
         "compare", "Compare", element("h1", "Compare"), *wrong, facts(sums),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from veneer.analysis.view import View
     from veneer.engine.engine import Engine
     from veneer.engine.looking.subject import Subject
+    from veneer.oci.manifest import Index
     from veneer.store.images import Image
 
     T = TypeVar("T")
@@ -45,6 +46,12 @@ CONTAINER_SECONDS = 5.0
 
 class NotThatPlatform(NotFound):
     """The image is not in the store for that platform."""
+
+
+def parted(ref: str) -> tuple[str, str]:
+    """NAME@OS/ARCH as (name, platform); of any other the platform is "".  No digest has a slash, each has a colon."""
+    name, at, platform = ref.rpartition("@")
+    return (name, platform) if at and "/" in platform and ":" not in platform else (ref, "")
 
 
 class Looked:
@@ -123,10 +130,12 @@ class Subjects:
         """Bytes to pull, by manifest."""
 
     def image(self, ref: str, platform: str = "") -> Image:
-        """The image of the store called `ref`, for `platform` if that is given.
+        """The image of the store called `ref`, for `platform` if that is given; NAME@OS/ARCH says both at once.
 
         Raises NoSuchImage, AmbiguousID, InvalidReference, NotThatPlatform.
         """
+        ref, named = parted(ref)
+        platform = platform or named
         image = self.engine.images.get(ref)
         return self._of_platform(image, ref, platform) if platform else image
 
@@ -145,6 +154,11 @@ class Subjects:
                 return other
         raise NotThatPlatform(f"{ref}: the store does not have it for {wanted}",
                               hint=f"veneer pull --platform {wanted} {ref}")  # fmt: skip
+
+    def platforms(self, index: Index) -> list[str]:
+        """For which of the platforms of an index its image is in the store."""
+        here = {str(image.manifest) for image in self.engine.images.list(all=True)}
+        return [str(each.platform) for each in index.images() if str(each.digest) in here]
 
     @contextlib.contextmanager
     def opened(self, ref: str, platform: str = "") -> Iterator[Looked]:
