@@ -74,9 +74,10 @@ def _deletion(copy: Copy, entry: Entry) -> Event:
 
 def changed_fields(old: Entry, new: Entry) -> tuple[str, ...]:
     """The names of what differs between two entries for one path; hard links are taken for their files before."""
-    pairs = {
+    pairs: dict[str, tuple[object, object]] = {
         "kind": (old.kind, new.kind),
-        "content": ((old.size, old.digest), (new.size, new.digest)),
+        # Contents of different sizes are not the same, and their digests may have to be made first.
+        "content": (old.size, new.size) if old.size != new.size else (old.digest, new.digest),
         "link": (old.link, new.link),
         "device": (old.device, new.device),
         "mode": (old.mode, new.mode),

@@ -1,7 +1,8 @@
 """A stream in pieces of one size, hashed as they come; read here, or ahead in a thread of its own.
 
 Inflating and hashing let go of the interpreter's lock.  Ahead, they take one core while the entries that came before
-are written from another, and a single large layer is not bound to one of them.
+are written from another, and a single large layer is not bound to one of them.  Where entries are not written, what
+else there is to do is little: then the hashing is better done there, and the thread inflates alone.
 """
 
 from __future__ import annotations
@@ -31,6 +32,12 @@ class Fillings:
 
     def _filled(self, buffer: memoryview) -> memoryview:
         """`buffer`, as much of it as the stream could fill."""
+        piece = self._read(buffer)
+        if self._hash is not None:
+            self._hash.update(piece)
+        return piece
+
+    def _read(self, buffer: memoryview) -> memoryview:
         readinto = self._readinto
         have = readinto(buffer)
         if have:
@@ -39,10 +46,7 @@ class Fillings:
                 if not count:
                     break
                 have += count
-        piece = buffer[:have]
-        if self._hash is not None:
-            self._hash.update(piece)
-        return piece
+        return buffer[:have]
 
     def hexdigest(self) -> str:
         """SHA-256 of all that was read; of the whole stream once next() came to its end."""
@@ -54,14 +58,15 @@ class Fillings:
 
 
 class FillingsAhead(Fillings):
-    """The same, from a thread that is up to three pieces ahead.
+    """The same, from a thread that is up to three pieces ahead.  It hashes them too, unless `hash_here`.
 
     A stream of less than one piece costs no thread.  close() ends the thread and waits for it: by then nothing may
     keep it in the source's readinto() (see GrowingSource.interrupt).
     """
 
-    def __init__(self, source: Source, *, hashed: bool) -> None:
+    def __init__(self, source: Source, *, hashed: bool, hash_here: bool = False) -> None:
         super().__init__(source, hashed=hashed)
+        self._hash_here = hash_here and hashed
         self._thread: threading.Thread | None = None
         self._free: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
         self._ready: queue.SimpleQueue[memoryview | BaseException] = queue.SimpleQueue()
@@ -82,6 +87,8 @@ class FillingsAhead(Fillings):
                 self._ended = True
                 raise got
             self._shown = piece = got
+            if self._hash_here and self._hash is not None:
+                self._hash.update(piece)
         self._ended = len(piece) < SIZE
         return piece
 
@@ -94,7 +101,7 @@ class FillingsAhead(Fillings):
     def _run(self) -> None:
         try:
             while (buffer := self._free.get()) is not None and not self._ended:
-                piece = self._filled(buffer)
+                piece = self._read(buffer) if self._hash_here else self._filled(buffer)
                 self._ready.put(piece)
                 if len(piece) < SIZE:
                     return

@@ -220,6 +220,10 @@ class LayerIndex:
 
     def digest(self, number: int) -> bytes:
         """The raw SHA-256 of a regular file's content; b"" for other kinds."""
+        return self._recorded(number)
+
+    def _recorded(self, number: int) -> bytes:
+        """The digest as the file has it."""
         if self.kind(number) is not Kind.REGULAR:
             return b""
         return bytes(self.digests[32 * number : 32 * number + 32])
@@ -333,7 +337,7 @@ class LayerIndex:
             link=self.link(number),
             device=self.device(number),
             xattrs=self.xattrs(number),
-            digest=self.digest(number),
+            digest=self._recorded(number),
             opaque=bool(meta & OPAQUE),
             implied=bool(meta & IMPLIED),
         )

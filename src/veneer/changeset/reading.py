@@ -17,6 +17,7 @@ from veneer.changeset.index_builder import IndexBuilder
 from veneer.changeset.limits import Limits
 from veneer.changeset.safepath import normal
 from veneer.changeset.tar import TarReader, shown
+from veneer.changeset.unread import Unread
 from veneer.changeset.whiteout import META_PREFIX, OPAQUE_MARKER, PREFIX, PSEUDO_LINKS
 from veneer.changeset.xattrs import iskept
 from veneer.oci.digest import DiffID, Digest
@@ -32,19 +33,21 @@ MOST_IMPLIED = 256 << 20
 
 
 def read_index(
-    source: Source, out: BinaryIO, *, limits: Limits = _NO_LIMITS_GIVEN, what: str = "layer", ahead: bool = False
-) -> DiffID:
+    source: Source, out: BinaryIO, *, limits: Limits = _NO_LIMITS_GIVEN, what: str = "layer", ahead: bool = False,
+    unread: Unread | None = None,
+) -> DiffID:  # fmt: skip
     """Write the index of the layer that `source` holds, compressed or not, to `out`; the layer's diff ID.
 
-    `ahead` decompresses and hashes in a thread of its own: for a source that never makes anybody wait.
+    `ahead` decompresses in a thread of its own: for a source that never makes anybody wait.  `unread`: contents that
+    it says may wait are not hashed, and have no digest in the index (see UnreadIndex).
     Raises BadArchive or BadCompression naming `what`, the member and the fact.
     """
     counted = Counted(source)
     reader: TarReader | None = None
     try:
         _, plain = compression.opened(counted)
-        reader = TarReader(Bounded(plain, counted, limits, what), limits=limits, what=what, ahead=ahead)
-        _Reading(reader).run().write(out)
+        reader = TarReader(Bounded(plain, counted, limits, what), limits=limits, what=what, ahead=ahead, hash_here=True)
+        _Reading(reader, unread).run().write(out)
         return DiffID(Digest.sha256(reader.hexdigest()))
     except BadCompression as error:
         raise BadCompression(f"{what}: {error}", hint=error.hint) from error
@@ -60,8 +63,9 @@ def read_index(
 class _Reading:
     """One layer while it is read."""
 
-    def __init__(self, reader: TarReader) -> None:
+    def __init__(self, reader: TarReader, unread: Unread | None) -> None:
         self.reader = reader
+        self.unread = unread
         self.builder = IndexBuilder()
         self.kinds: dict[bytes, int] = {b"": Kind.DIRECTORY}
         """What the layer has at each path so far; WHITEOUT where it deleted something."""
@@ -235,7 +239,9 @@ class _Reading:
         size, link, digest, rdev = 0, b"", b"", 0
         xattrs: tuple[tuple[bytes, bytes], ...] = ()
         if kind is Kind.REGULAR:
-            size, digest, xattrs = reader.size, metadata.content_digest(reader), self.xattrs()
+            size, xattrs = reader.size, self.xattrs()
+            if self.unread is None or not self.unread.may_wait(path, size, reader.number):
+                digest = metadata.content_digest(reader)
         elif kind is Kind.SYMLINK:
             link = reader.link
             if not link or len(link) >= 4096:

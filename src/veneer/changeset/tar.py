@@ -62,7 +62,8 @@ class TarReader:
     xattrs: (name, raw value) pairs from PAX.  number: how many members so far.
 
     `hashed` False: nobody will ask for the stream's digest.  Then content may be passed over without being read,
-    where the source has a `skip` (see Skippable).  `ahead`: another thread reads the source, until close().
+    where the source has a `skip` (see Skippable).  `ahead`: another thread reads the source, until close(), and hashes
+    it unless `hash_here`.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class TarReader:
         what: str = "archive",
         hashed: bool = True,
         ahead: bool = False,
+        hash_here: bool = False,
     ) -> None:
         self.what = what
         self.limits = limits or Limits()
@@ -82,7 +84,9 @@ class TarReader:
         self.device = (0, 0)
         self.xattrs: tuple[tuple[bytes, bytes], ...] = ()
         self.segments: sparse.Segments | None = None
-        self._fillings = FillingsAhead(source, hashed=hashed) if ahead else Fillings(source, hashed=hashed)
+        self._fillings = (
+            FillingsAhead(source, hashed=hashed, hash_here=hash_here) if ahead else Fillings(source, hashed=hashed)
+        )
         self._pass_over = source.skip if isinstance(source, Skippable) and not (hashed or ahead) else None
         self._view = memoryview(b"")
         self._pos = self._end = 0

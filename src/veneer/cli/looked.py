@@ -37,12 +37,12 @@ SOURCES_HELP = "IMAGE may be archive:PATH, archive:PATH#NAME, remote:NAME or con
 
 @contextlib.contextmanager
 def looked_at(
-    app: App, given: Parsed, name: str, position: int = 0, *, progress: Progress | None = None
+    app: App, given: Parsed, name: str, position: int = 0, *, progress: Progress | None = None, contents: bool = True
 ) -> Iterator[Subject]:  # fmt: skip
     """What a command line means by `name`, and by --archive, --container, --remote and --platform.
 
     `position` tells which of several platforms is this one's.  `progress` of downloads; None: lines on standard error,
-    if that is a terminal.
+    if that is a terminal.  Without `contents` few of them will be compared.
     """
     from pathlib import Path
 
@@ -66,7 +66,7 @@ def looked_at(
     told: dict[str, Any] = {"progress": progress} if progress is not None else {}
     with app.engine.looking.open(
         container or name, archive=source, remote=remote, container=bool(container),
-        platform=_platform(given, position), **told,
+        platform=_platform(given, position), contents=contents, **told,
     ) as subject:  # fmt: skip
         yield subject
 

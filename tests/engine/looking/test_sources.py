@@ -12,8 +12,11 @@ from typing import BinaryIO
 import pytest
 
 from tests.support.finished import row
+from veneer.analysis.events import history_of
+from veneer.analysis.view import View
 from veneer.changeset import reading
 from veneer.changeset.tar import BadArchive
+from veneer.changeset.unread import UnreadIndex
 from veneer.distribution.client import WrongDigest
 from veneer.engine.engine import Engine
 from veneer.engine.looking.extracting import write
@@ -27,6 +30,8 @@ from veneer.testing.images import (
     Tree,
     directory,
     docker_archive,
+    file,
+    hardlink,
     image,
     oci_archive,
     oci_layout,
@@ -245,3 +250,46 @@ def test_layers_without_rows_and_images_without_history(engine: Engine, tmp_path
             assert len(subject.origins) == 2
             assert subject.origins[1].shown == "(no row of the history tells of this layer)"
             assert subject.origins[1].diff_id == DiffID(Digest.of(APP.layers[1].tar))
+
+
+BIG = bytes(range(256)) * 300
+"""More than what is hashed in any case."""
+LOW: Tree = {"same": BIG, "other": BIG, "touched": BIG, "alone": BIG + b"a", "gone": BIG + b"g", "small": b"1"}
+HIGH: Tree = {
+    "touched": file(BIG, 0o600), "other": BIG[:-1] + b"x", "lower": hardlink("alone"), "alone": file(BIG + b"a", 0o600),
+    ".wh.gone": b"", "same": BIG[1:], "new": BIG, "small": b"1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("compression", ["", "gzip", "zstd"])
+def test_contents_that_were_not_hashed_are_compared_all_the_same(
+    engine: Engine, tmp_path: Path, compression: str
+) -> None:
+    archive = tmp_path / "big.tar"
+    archive.write_bytes(docker_archive((image(LOW, HIGH, LOW, compression=compression), ["x:1"])))
+    with (
+        engine.looking.open(archive=archive) as told,
+        engine.looking.open(archive=archive, contents=False) as asked,
+        engine.looking.open(archive=archive, contents=False) as once_more,
+    ):
+        assert all(isinstance(index, UnreadIndex) for index in asked.indexes[:1])
+        assert asked.account == told.account
+        for path in {**LOW, **HIGH}:
+            name = path.replace(".wh.", "").encode()
+            assert history_of(once_more.table, name) == history_of(told.table, name)
+        assert [list(index) for index in asked.indexes] == [list(index) for index in told.indexes]
+        assert {hash(entry) for entry in once_more.indexes[0]} == {hash(entry) for entry in told.indexes[0]}
+
+
+def test_a_content_is_asked_for_only_where_it_matters(engine: Engine, tmp_path: Path) -> None:
+    archive = tmp_path / "big.tar"
+    archive.write_bytes(docker_archive((image({"a": BIG, "b": BIG}, {".wh.a": b"", "b": BIG[1:]}), ["x:1"])))
+    with engine.looking.open(archive=archive, contents=False) as subject:
+        index = subject.indexes[0]
+        archive.write_bytes(b"")  # nobody can read it again
+        assert subject.account.wasted == 2 * len(BIG)
+        assert [line.entry.size for line in View(subject.table, since=1).level()] == [len(BIG), len(BIG) - 1]
+        with pytest.raises(BadArchive, match="layer 1: it has fewer members"):
+            index.digest(0)
+        with pytest.raises(BadArchive, match="layer 1: it has fewer members"):
+            _ = index.entry(1).digest

@@ -74,7 +74,7 @@ def _baseline(app: App, given: Parsed, rules: Rules, dive: bool) -> Figures | No
         if found is None:
             raise Failure(f"{name}: no figures in it; make it by veneer check --format json", MISUSE_EXIT)
         return found
-    with looked_at(app, given, name) as subject:
+    with looked_at(app, given, name, contents=False) as subject:
         return measure(subject, rules, _base_layers(app, given, subject), dive=dive)
 
 
@@ -103,7 +103,7 @@ def _judged(app: App, given: Parsed, name: str, *, dive: bool) -> tuple[Judgemen
     from veneer.engine.looking.judging import judge
 
     rules, file = rules_of(given)
-    with looked_at(app, given, name) as subject:
+    with looked_at(app, given, name, contents=False) as subject:
         baseline = _baseline(app, given, rules, dive)
         layers = _base_layers(app, given, subject)
         return judge(subject, rules, base_layers=layers, baseline=baseline, dive=dive, size=human_size), file

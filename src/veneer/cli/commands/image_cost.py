@@ -22,7 +22,7 @@ def _had(app: App, given: Parsed) -> set[DiffID]:
     """The layers of the images that the host has."""
     found: set[DiffID] = set()
     for name in given.texts("have"):
-        with looked_at(app, given, name) as subject:
+        with looked_at(app, given, name, contents=False) as subject:
             found.update(subject.config.diff_ids)
     return found
 
@@ -40,7 +40,7 @@ def run(app: App, given: Parsed) -> None:
         return "-" if number is None else human_size(number) if human else str(number)
 
     had = _had(app, given)
-    with looked_at(app, given, name) as subject:
+    with looked_at(app, given, name, contents=False) as subject:
         paths = [path_bytes(word) for word in words]
         blobs = [blob.size if blob is not None else None for blob in subject.documents.blobs]
         rows = cost(subject.indexes, blobs, paths or (b"",))

@@ -208,7 +208,7 @@ def run(app: App, given: Parsed) -> None:
     format = given.text("format")
     if format not in ("", "text", "markdown", "json") and "{{" not in format:
         raise Failure(f"invalid --format {format!r}: text, markdown, json or a Go template")
-    with looked_at(app, given, name) as subject:
+    with looked_at(app, given, name, contents=False) as subject:
         found = list(sections(app, subject, 1 << 20 if given.flag("no_trunc") else _TEXT_WIDTH))
         if format not in ("", "text", "markdown"):
             show_documents(app, [{"Title": title, "Lines": lines} for title, lines in found], format)

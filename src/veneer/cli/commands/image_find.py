@@ -107,7 +107,7 @@ def run(app: App, given: Parsed) -> None:
     name, (text,) = image_and(app, given, 1, FIND.usage)
     path, format = path_bytes(text), given.text("format")
     human = given.flag("human")
-    with looked_at(app, given, name) as subject:
+    with looked_at(app, given, name, contents=False) as subject:
         from veneer.analysis.events import history_of
 
         events = history_of(subject.table, path) or history_of(subject.table, spelled_out(path))

@@ -91,7 +91,7 @@ FIGURES = ("Stored", "Net", "Total", "WasteMade")
 def run(app: App, given: Parsed) -> None:
     name, _ = image_and(app, given, 0)
     format = given.text("format")
-    with looked_at(app, given, name) as subject:
+    with looked_at(app, given, name, contents=False) as subject:
         kind: Listing[Line] = Listing(
             "layer of an image", _columns(truncate=not given.flag("no_trunc"), human=given.flag("human"))
         )

@@ -227,7 +227,7 @@ def run(app: App, given: Parsed) -> None:
     else:
         name, paths = image_and(app, given, 0, TREE.usage)
     wanted, (at, since), format = _wanted(given), _range(given), given.text("format")
-    with looked_at(app, given, name) as subject:
+    with looked_at(app, given, name, contents=False) as subject:
         from veneer.analysis.view import View
 
         view = View(subject.table, at, since)

@@ -82,7 +82,7 @@ def run(app: App, given: Parsed) -> None:
     limit = given.text("limit") or str(MOST)
     if not limit.isdigit():
         raise Failure(f'invalid argument "{limit}" for "--limit" flag: a number is wanted')
-    with looked_at(app, given, name) as subject:
+    with looked_at(app, given, name, contents=by == "duplicate") as subject:
         if format == "dive-json":
             _dive_export(app, subject)
         elif metric == "dive":

@@ -57,17 +57,19 @@ def opened(
     container: bool = False,
     platform: str | None = None,
     progress: Progress = silent,
+    contents: bool = True,
 ) -> Iterator[Subject]:
     """The image called `name`, in the store unless `archive` or `remote` say otherwise, or the `container` called so.
 
     `archive` is a docker archive or an OCI layout, as a tar or a directory; `name` may be "" where it has one image.
     `remote` asks the registry, for `platform` (None: this machine's); its layers are downloaded only if somebody looks
     into them, and not kept.  A container is its image with what it wrote as one more layer; see `containers`.
+    Without `contents` an archive's layers are read sooner and those questions take longer that compare large contents.
     """
     wanted = Platform.parse(platform) if platform else None
     with contextlib.ExitStack() as stack:
         if archive is not None:
-            yield _archived(engine, stack, archive, name, wanted, progress)
+            yield _archived(engine, stack, archive, name, wanted, contents=contents)
         elif container:
             from veneer.engine.looking.containers import of_container
 
@@ -130,8 +132,8 @@ def _index_of(engine: Engine, image: Image) -> Index | None:
 
 
 def _archived(
-    engine: Engine, stack: contextlib.ExitStack, source: Path | BinaryIO, name: str, platform: Platform | None,
-    progress: Progress,
+    engine: Engine, stack: contextlib.ExitStack, source: Path | BinaryIO, name: str, platform: Platform | None, *,
+    contents: bool,
 ) -> Subject:  # fmt: skip
     from veneer.distribution.archive_plan import plan
     from veneer.distribution.archive_source import archive_apart
@@ -153,7 +155,9 @@ def _archived(
     )
     return Subject(
         documents,
-        lambda: _indexes(engine, stack, config.diff_ids, stream, archive.what, threads=2, ahead=True),
+        lambda: _indexes(
+            engine, stack, config.diff_ids, stream, archive.what, threads=2, ahead=True, contents=contents
+        ),
         lambda position: _elsewhere(engine, config.diff_ids[position], stream, position),
     )
 
@@ -236,11 +240,11 @@ def _elsewhere(engine: Engine, diff_id: DiffID, stream: Stream, position: int) -
 
 def _indexes(
     engine: Engine, stack: contextlib.ExitStack, diff_ids: Sequence[DiffID], stream: Stream, what: str, *, threads: int,
-    known: Mapping[DiffID, LayerIndex] | None = None, ahead: bool = False,
+    known: Mapping[DiffID, LayerIndex] | None = None, ahead: bool = False, contents: bool = True,
 ) -> list[LayerIndex]:  # fmt: skip
     """One index for each layer: the store's where it has one, else read from the layer itself, each layer once.
 
-    `ahead` is for streams that are files.
+    `ahead` is for streams that are files; so is to go without `contents`, since they may be read again.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -253,9 +257,13 @@ def _indexes(
                 found[diff_id] = stack.enter_context(index)
             else:
                 missing[diff_id] = position
+    seen: dict[bytes, int] | None = None if contents else {}
     with ThreadPoolExecutor(max(threads, 1), "look") as pool:
         tasks = {
-            diff_id: pool.submit(_read, stream, position, diff_id, what, ahead) for diff_id, position in missing.items()
+            diff_id: pool.submit(
+                _read, partial(stream, position), diff_id, f"{what}: layer {position + 1}", ahead, seen
+            )
+            for diff_id, position in missing.items()
         }
         try:
             for diff_id, task in tasks.items():
@@ -275,12 +283,18 @@ def _stored(engine: Engine, diff_id: DiffID) -> LayerIndex | None:
     return layers.index(diff_id) if layers.by_diff_id(diff_id) else None
 
 
-def _read(stream: Stream, position: int, diff_id: DiffID, what: str, ahead: bool) -> LayerIndex:
+def _read(
+    stream: Callable[[], contextlib.AbstractContextManager[Source]], diff_id: DiffID, what: str, ahead: bool,
+    seen: dict[bytes, int] | None,
+) -> LayerIndex:  # fmt: skip
     from veneer.changeset.reading import LOOKED_AT, read_index
+    from veneer.changeset.unread import Unread, UnreadIndex
 
-    out = io.BytesIO()
-    with stream(position) as source:
-        actual = read_index(source, out, limits=LOOKED_AT, what=f"{what}: layer {position + 1}", ahead=ahead)
+    out, unread = io.BytesIO(), Unread(seen) if seen is not None else None
+    with stream() as source:
+        actual = read_index(source, out, limits=LOOKED_AT, what=what, ahead=ahead, unread=unread)
     if actual != diff_id:
-        raise OtherLayer(f"{what}: layer {position + 1}: expected diff ID {diff_id}, got {actual}")
-    return LayerIndex.from_bytes(out.getvalue())
+        raise OtherLayer(f"{what}: expected diff ID {diff_id}, got {actual}")
+    if unread is None or not unread.members:
+        return LayerIndex.from_bytes(out.getvalue())
+    return UnreadIndex(out.getvalue(), unread, stream, LOOKED_AT, what)

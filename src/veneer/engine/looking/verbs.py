@@ -34,13 +34,14 @@ class Looking:
         container: bool = False,
         platform: str | None = None,
         progress: Progress = silent,
+        contents: bool = True,
     ) -> contextlib.AbstractContextManager[Subject]:
         """An image, or a container, to be looked at; see `sources.opened`.  Use it in a `with`."""
         from veneer.engine.looking.sources import opened
 
         return opened(
             self._engine, name, archive=archive, remote=remote, container=container, platform=platform,
-            progress=progress,
+            progress=progress, contents=contents,
         )  # fmt: skip
 
     def stands_on(self, subject: Subject) -> StandsOn | None:
