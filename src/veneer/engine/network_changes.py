@@ -95,7 +95,7 @@ def _plug_in(
     networks: Networks, plan: dict[str, Any], folder: Path, network: Network, given: dict[str, Any], found: Container
 ) -> dict[str, Any]:
     """Lay the cable; the plan's new entry.  Where it fails, what is there already is in the plan: see _pull_out."""
-    from veneer.run.network import bridge, firewall
+    from veneer.run.network import bridge, firewall, presence
 
     settled, addresses = networks.claimed(network, found.id, given)
     used = {entry["device"] for entry in plan["networks"]}
@@ -105,9 +105,10 @@ def _plug_in(
     plan["networks"].append(entry)
     # First, as at a start: whoever cleans up knows what there may be.
     _save(plan, folder)
-    firewall.admit(plan["table"], entry)
     path = f"/proc/{state.read(folder).pid}/ns/net"
-    bridge.attach(entry, path, routed=before is None and connection.routed(plan) is entry)
+    with presence.joining(plan["root"], network.id):
+        firewall.admit(plan["root"], plan["table"], entry)
+        bridge.attach(plan["root"], entry, path, routed=before is None and connection.routed(plan) is entry)
     if entry["named"]:
         names.enter(plan["root"], entry, found.id)
     if entry["named"] and plan["servers"] is None:
@@ -174,7 +175,7 @@ def disconnect(networks: Networks, store: Store, reference: str, container: str,
 
 def _pull_out(plan: dict[str, Any], folder: Path, network: Network, found: Container) -> dict[str, Any] | None:
     """Take away what there is of a cable, be it half of one; the entry it had in the plan, None if it had none."""
-    from veneer.run.network import bridge, firewall
+    from veneer.run.network import bridge, firewall, presence
 
     entries: list[dict[str, Any]] = plan["networks"]
     entry = next((each for each in entries if each["id"] == network.id), None)
@@ -184,7 +185,7 @@ def _pull_out(plan: dict[str, Any], folder: Path, network: Network, found: Conta
     if left_by is entry:
         firewall.withdraw(plan["table"], plan["ports"], entry["address"], entry.get("address6", ""))
     names.leave(plan["root"], network.id, found.id)
-    bridge.detach([entry["host_device"]])
+    presence.leave(plan["root"], [entry], wait=True)
     plan["networks"].remove(entry)
     _save(plan, folder)
     outside = connection.routed(plan)

@@ -169,6 +169,15 @@ class Networks:
         unused = [each for each in networks if not each.is_predefined and not self._is_used(each)]
         return [each.name if dry_run else self.remove(each.id) for each in unused]
 
+    def clear_host(self, *, dry_run: bool = False) -> Sequence[str]:
+        """Take from the host what networks nobody is on have there; a line for each.
+
+        With `dry_run` only tell.
+        """
+        from veneer.engine.network_clearing import clear
+
+        return clear(self._store, self._is_used, dry_run=dry_run)
+
     def _take_down(self, network: Network) -> None:
         """Have nothing of a network on the host."""
         from veneer.drivers.userns import privileged
@@ -178,14 +187,14 @@ class Networks:
             import shutil
 
             shutil.rmtree(folder)
-        if privileged() and _is_device(network.bridge):
+        if privileged() and network.bridge:
+            from veneer.engine.network_clearing import entry
             from veneer.run.network import bridge, firewall
 
-            entry = {"bridge": network.bridge, "internal": network.document.get("Internal")}
-            for pool in network.pools:
-                entry["subnet6" if pool.version == 6 else "subnet"] = pool.subnet
-            firewall.forget(self._store.networks.table, entry)
-            bridge.lower_bridge(network.bridge)
+            table = self._store.networks.table
+            if network.bridge in (firewall.admitted(table) or {}) or _is_device(network.bridge):
+                firewall.forget(table, entry(network))
+                bridge.take_away([network.bridge])
 
     def _taken(self, but: str = "") -> Sequence[str]:
         """The subnets that the host has routes to, but for those of one device."""

@@ -36,8 +36,8 @@ def _offset(key: str) -> int:
     return int(Digest.of(key.encode()).hex[:16], 16) >> 2
 
 
-def _lock(fd: int, key: str, *, wait: bool) -> bool:
-    request = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _offset(key), 1, 0)
+def _lock(fd: int, key: str, *, wait: bool, kind: int = fcntl.F_WRLCK) -> bool:
+    request = _FLOCK.pack(kind, os.SEEK_SET, _offset(key), 1, 0)
     try:
         fcntl.fcntl(fd, _F_OFD_SETLKW if wait else _F_OFD_SETLK, request)
     except OSError as error:
@@ -49,19 +49,24 @@ def _lock(fd: int, key: str, *, wait: bool) -> bool:
 
 @contextlib.contextmanager
 def locked(
-    path: str | os.PathLike[str], keys: Iterable[str], *, waiting: Callable[[str], None] | None = None
+    path: str | os.PathLike[str],
+    keys: Iterable[str],
+    *,
+    waiting: Callable[[str], None] | None = None,
+    shared: bool = False,
 ) -> Iterator[None]:
     """Hold every one of `keys` in the lock file `path`; taken in sorted order, so that nobody deadlocks.
 
-    Where one is taken, calls `waiting` with it once and waits.
+    Where one is taken, calls `waiting` with it once and waits.  `shared`: beside others who hold it so.
     """
+    kind = fcntl.F_RDLCK if shared else fcntl.F_WRLCK
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         for key in sorted(set(keys)):
-            if not _lock(fd, key, wait=False):
+            if not _lock(fd, key, wait=False, kind=kind):
                 if waiting is not None:
                     waiting(key)
-                _lock(fd, key, wait=True)
+                _lock(fd, key, wait=True, kind=kind)
         yield
     finally:
         os.close(fd)

@@ -93,7 +93,7 @@ class NetworkStore:
     @functools.cached_property
     def mark(self) -> str:
         """What names of ours on the host have in them: eight hex digits that stand for this data root."""
-        return Digest.of(os.path.realpath(self._store.config.root_name).encode()).hex[:8]
+        return Digest.of(os.fsencode(os.path.realpath(self._store.config.root_name))).hex[:8]
 
     @property
     def table(self) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +26,7 @@ from tests.support.private_host import (
     reaches,
 )
 from tests.support.programs import needs
-from veneer.run.network import connection, firewall
+from veneer.run.network import connection, firewall, hosted, owners
 from veneer.run.network.failures import NetworkFailed, PortTaken
 
 ALL = ("0.0.0.0", "::")
@@ -31,6 +34,13 @@ ALL = ("0.0.0.0", "::")
 
 def serve(place: Away, port: int = 80, *, address: str = "0.0.0.0", kind: int = socket.SOCK_STREAM) -> Server:
     return place.inside(lambda: Server(address, port, kind))
+
+
+def namespaced(work: Callable[[], object]) -> threading.Thread:
+    """`work` in a thread of its own, which is on this host."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
 
 
 def until_gone(name: str) -> None:
@@ -200,17 +210,90 @@ def test_what_setup_gives_is_dockers_settings(lan: Lan) -> None:
     assert found["Networks"]["net0"]["IPPrefixLen"] == 24 and found["Networks"]["net0"]["Gateway"] == "10.9.0.1"
 
 
-def test_an_end_leaves_the_bridge_and_nothing_else(lan: Lan) -> None:
-    place = lan.place(ports=published(80, 8080))
+def test_the_last_end_leaves_rules_of_the_network_alone_and_those_can_be_forgotten(lan: Lan) -> None:
+    place, other = lan.place(ports=published(80, 8080)), lan.place()
+    bridge = place.plan["networks"][0]["bridge"]
     assert "8080" in rules(lan) and "ve-0-2" in devices()
     place.stop()
     until_gone("ve-0-2")
-    assert "8080" not in rules(lan)
+    assert "8080" not in rules(lan) and bridge in devices()
     assert not (place.folder / "network.json").exists()
+    other.stop()
+    until_gone(bridge)
+    assert devices() == {"lo"}
+    lan.place().stop()
+    until_gone(bridge)
     firewall.forget(f"veneer_{lan.mark}", lan.network())
     assert "10.9.0" not in rules(lan)
     filtered = subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout
     assert lan.mark not in filtered
+
+
+def test_two_who_leave_at_once_take_the_bridge_along(lan: Lan) -> None:
+    for _ in range(4):
+        places = [lan.place() for _ in range(3)]
+        threads = [namespaced(place.stop) for place in places]
+        for thread in threads:
+            thread.join()
+        until_gone(places[0].plan["networks"][0]["bridge"])
+
+
+def test_who_comes_while_the_last_one_leaves_has_a_network(lan: Lan, far: Away) -> None:
+    with serve(far, 81, address=OUTSIDE):
+        for _ in range(4):
+            place = lan.place()
+            leaving = namespaced(place.stop)
+            heir = lan.place()
+            leaving.join()
+            assert heir.inside(lambda: ask(OUTSIDE, 81)).startswith(HOST)
+            heir.stop()
+
+
+def test_a_network_that_was_given_another_subnet_is_masked_by_that(lan: Lan, far: Away) -> None:
+    lan.place().stop()
+    moved = lan.network(last=3) | {"subnet": "10.8.0.0/24", "address": "10.8.0.3", "gateway": "10.8.0.1"}
+    place = lan.place("", moved)
+    assert "10.9.0" not in rules(lan)
+    with serve(far, 81, address=OUTSIDE):
+        assert place.inside(lambda: ask(OUTSIDE, 81)).startswith(HOST)
+
+
+def test_what_deleted_data_roots_left_is_known_by_what_it_says_and_taken_away(lan: Lan, tmp_path: Path) -> None:
+    """Each root has a bridge with its own mark and another; on `busy` a container runs after the root was deleted."""
+    paths = {"living": "a", "dead": "b", "far": f'c \N{SNOWMAN}"{"x" * 200}/{"x" * 100}', "busy": "d"}
+    roots = {name: Lan(tmp_path / path) for name, path in paths.items()}
+    running: list[Place] = []
+    try:
+        for number, (name, each) in enumerate(roots.items(), start=1):
+            each.mark = owners.mark(str(each.root))
+            running.append(each.place("", each.network(number, bridge=f"veneer-{each.mark}")))
+            running.append(each.place("", each.network(number + 10, bridge=f"vb-{number:012x}")))
+            if name != "busy":
+                end_by_kill(running.pop())
+            end_by_kill(running.pop())
+            if name != "living":
+                shutil.rmtree(each.root)
+        found = list(hosted.of_the_dead())
+        for left in found:
+            left.take_away()
+        marks = {name: each.mark for name, each in roots.items()}
+        assert {left.table for left in found} == {f"veneer_{marks['dead']}", f"veneer_{marks['far']}", ""}
+        assert {name for name in devices() if name.startswith(("veneer-", "vb-"))} == {
+            f"veneer-{marks['living']}", f"vb-{1:012x}", f"veneer-{marks['busy']}",
+        }  # fmt: skip
+        assert set(firewall.tables()) == {f"veneer_{marks['living']}", f"veneer_{marks['busy']}"}
+        filtered = subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout
+        assert marks["dead"] not in filtered and marks["far"] not in filtered and marks["living"] in filtered
+    finally:
+        for place in running:
+            place.die()
+            place.close()
+
+
+def end_by_kill(place: Place) -> None:
+    place.kill()
+    place.close()
+    until_gone(place.plan["networks"][0]["host_device"])
 
 
 def test_events_tell_who_came_and_went(lan: Lan) -> None:

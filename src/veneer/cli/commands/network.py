@@ -12,7 +12,7 @@ from veneer.errors import NotFound, VeneerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from veneer.store.networks import Network
@@ -140,6 +140,17 @@ def run_prune(app: App, given: Parsed) -> None:
         for name in names:
             app.line(name)
         app.line("")
+    tell_cleared(app, given.filters("filter"))
+
+
+def tell_cleared(app: App, filters: Mapping[str, Sequence[str]], *, dry_run: bool = False) -> None:
+    """Take from the host what networks nobody is on have there, unless the user has chosen among networks.
+
+    It is said on standard error: docker's list of networks is what scripts read.
+    """
+    if not filters:
+        for line in app.engine.networks.clear_host(dry_run=dry_run):
+            app.warn(f"{'would be taken' if dry_run else 'taken'} off the host: {line}")
 
 
 def run_connect(app: App, given: Parsed) -> None:

@@ -95,7 +95,7 @@ def run_system(app: App, given: Parsed) -> None:
 
 def _containers_and_theirs(app: App, given: Parsed) -> int:
     """Containers, networks and, if asked for, volumes; first, as what they use is needed by nobody then."""
-    from veneer.cli.commands import container, volume
+    from veneer.cli.commands import container, network, volume
 
     dry_run, filters = given.flag("dry_run"), given.filters("filter")
     freed = container.tell_pruned(app, filters, dry_run=dry_run)
@@ -105,6 +105,7 @@ def _containers_and_theirs(app: App, given: Parsed) -> int:
         for name in names:
             app.line(name)
         app.line("")
+    network.tell_cleared(app, filters, dry_run=dry_run)
     if given.flag("volumes"):
         freed += volume.tell_pruned(app, filters, everything=False, dry_run=dry_run)
     return freed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from veneer.run.network import namespace, netlink
+from veneer.run.network import namespace, netlink, owners
 from veneer.run.network.failures import NetworkFailed
 
 TYPE_CHECKING = False
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _SYSCTL = "/proc/sys/net"
 
 
-def raise_bridge(network: Mapping[str, Any]) -> int:
-    """The index of a network's bridge, made and given its addresses where it has not; the host forwards for it.
+def raise_bridge(root: str, network: Mapping[str, Any]) -> int:
+    """The index of a bridge of a data root, made and given its addresses where it has not; the host forwards for it.
 
     Raises NetworkFailed.
     """
@@ -33,6 +33,8 @@ def raise_bridge(network: Mapping[str, Any]) -> int:
                 if link is None:
                     raise NetworkFailed(f"the bridge {name} was taken away while it was made")
                 _settle(network)
+                if len(os.fsencode(owner := owners.alias(root))) <= netlink.ALIAS_LENGTH:
+                    kernel.set_alias(link.index, owner)
             elif not link.up:
                 kernel.set_up(link.index)
             for gateway, subnet in (("gateway", "subnet"), ("gateway6", "subnet6")):
@@ -90,12 +92,12 @@ def _read(name: str) -> str:
         return ""
 
 
-def attach(network: Mapping[str, Any], path: str, *, routed: bool) -> None:
+def attach(root: str, network: Mapping[str, Any], path: str, *, routed: bool) -> None:
     """Lay a cable from a network's bridge into the namespace `path`, with the addresses the plan gives it.
 
     `routed`: what is for nobody there goes out through this network.  Raises NetworkFailed.
     """
-    bridge = raise_bridge(network)
+    bridge = raise_bridge(root, network)
     here = netlink.VethEnd(network["host_device"])
     there = netlink.VethEnd(network["device"], network["mac"])
     target = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -159,14 +161,7 @@ def loopback_up(path: str) -> None:
             kernel.set_up(link.index)
 
 
-def detach(devices: Sequence[str]) -> None:
-    """Take a container's cables away, by their ends on the host; nothing for those that are gone."""
+def take_away(devices: Sequence[str]) -> None:
+    """Take cables, by their ends on the host, and bridges away; nothing for those that are gone."""
     with netlink.RouteNetlink() as kernel:
-        for device in devices:
-            kernel.delete(device)
-
-
-def lower_bridge(name: str) -> None:
-    """Take a bridge away; nothing if there is none."""
-    with netlink.RouteNetlink() as kernel:
-        kernel.delete(name)
+        kernel.delete_all(devices)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
-
 from veneer.run.network import names, settings
 
 TYPE_CHECKING = False
@@ -42,15 +40,16 @@ def setup(plan: dict[str, Any], netns_path: str, folder: str | Path, sockets: Se
 
 
 def _bridged(plan: dict[str, Any], netns_path: str, folder: str | Path, sockets: Sequence[socket]) -> None:
-    from veneer.run.network import bridge, firewall
+    from veneer.run.network import bridge, firewall, presence
 
     ending = _running.setdefault(plan["id"], [])
     networks = plan["networks"]
     if not networks:
         bridge.loopback_up(netns_path)
     for network in networks:
-        firewall.admit(plan["table"], network)
-        bridge.attach(network, netns_path, routed=network is routed(plan))
+        with presence.joining(plan["root"], network["id"]):
+            firewall.admit(plan["root"], plan["table"], network)
+            bridge.attach(plan["root"], network, netns_path, routed=network is routed(plan))
         if network.get("named"):
             names.enter(plan["root"], network, plan["id"])
     outside = routed(plan)
@@ -120,17 +119,13 @@ def teardown(plan: Mapping[str, Any], folder: str | Path, *, killed: bool = Fals
     # What was connected since is in the plan as it was saved last.
     plan = names.saved(folder) or plan
     if plan["mode"] == "bridge":
-        from veneer.run.network import bridge, firewall
+        from veneer.run.network import firewall, presence
 
         if (outside := routed(plan)) is not None:
             ports = [port for port in plan["ports"] if not killed or _is_free(port)]
             firewall.withdraw(plan["table"], ports, outside["address"], outside.get("address6", ""))
-        devices = [network["host_device"] for network in plan["networks"]]
-        if killed:
-            bridge.detach(devices)
-        else:
-            # 15 ms that the kernel takes without our help, also when we end meanwhile.
-            _thread.start_new_thread(bridge.detach, (devices,))
+        # 15 ms, and 45 with a bridge, that the kernel takes without our help, also when we end meanwhile.
+        presence.leave(plan["root"], plan["networks"], wait=killed)
         for network in plan["networks"]:
             names.leave(plan["root"], network["id"], plan["id"])
     names.unsave(folder)

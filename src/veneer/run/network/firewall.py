@@ -12,26 +12,29 @@ import errno
 import os
 import socket
 
-from veneer.run.network import legacy, netlink
+from veneer.run.network import legacy, netlink, owners
 from veneer.run.network.failures import NetworkFailed, NoNetwork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
 PROGRAM = "nft"
 SEARCHED = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin"
 _PATIENCE_SECONDS = 30.0
 _NETFILTER = 12
-_GETRULE, _GETSETELEM = 10 << 8 | 7, 10 << 8 | 13
+_GETTABLE, _GETRULE, _GETSETELEM = 10 << 8 | 1, 10 << 8 | 7, 10 << 8 | 13
 _DUMP = 0x300
 _INET, _IPV4, _IPV6 = 1, 2, 10
 _TABLE_NAME, _CHAIN_NAME, _SET_NAME = 1, 2, 2
+_ELEMENTS, _KEY, _USERDATA, _VALUE = 3, 1, 6, 1
+_RULE_USERDATA = 7
 
 _RULES = """
 table inet {table} {{
+    {owner}
     set bridges {{ type ifname; }}
     set within {{ type ifname . ifname; }}
     set closed {{ type ifname; }}
@@ -131,16 +134,19 @@ def _run(words: Sequence[str], text: str = "") -> subprocess.CompletedProcess[by
 # ---- networks
 
 
-def admit(table: str, network: Mapping[str, Any]) -> None:
-    """Have the rules know a network of a plan; costs two questions to the kernel if they do."""
+def admit(root: str, table: str, network: Mapping[str, Any]) -> None:
+    """Have the rules of a data root know a network of a plan; costs two questions to the kernel if they do."""
     bridge = network["bridge"]
     families = [_IPV4, *([_IPV6] if network.get("address6") else [])]
     text = ""
     with netlink.Netlink(_NETFILTER) as kernel:
-        known = _dump(kernel, _GETSETELEM, _INET, (_TABLE_NAME, table), (_SET_NAME, "bridges"))
+        known = _admitted(kernel, table)
         if known is None:
-            text += _RULES.format(table=table)
-        if known is None or not any(f"{bridge}\0".encode() in element for element in known):
+            text += _RULES.format(table=table, owner=owners.chain(root))
+        before = (known or {}).get(bridge)
+        if before != _subnets(network):
+            if before is not None:  # it was given another subnet since
+                _drop(table, {**network, **_of_subnets(before or _subnets(network))})
             text += _elements(table, network)
         for family in families:
             mark = _mark(table, bridge)
@@ -157,24 +163,77 @@ def _mark(table: str, bridge: str) -> str:
     return f"{table} {bridge}"
 
 
+def admitted(table: str) -> dict[str, str] | None:
+    """The bridges that a table knows, each with its network's subnets; None if there is no such table."""
+    with netlink.Netlink(_NETFILTER) as kernel:
+        return _admitted(kernel, table)
+
+
+def _admitted(kernel: netlink.Netlink, table: str) -> dict[str, str] | None:
+    messages = _dump(kernel, _GETSETELEM, _INET, (_TABLE_NAME, table), (_SET_NAME, "bridges"))
+    if messages is None:
+        return None
+    found = {}
+    for message in messages:
+        for _, element in netlink.attributes(dict(_given(message)).get(_ELEMENTS, b"")):
+            given = dict(netlink.attributes(element))
+            name = dict(netlink.attributes(given[_KEY]))[_VALUE]
+            found[name.rstrip(b"\0").decode()] = _comment(given.get(_USERDATA, b""))
+    return found
+
+
+def tables() -> list[str]:
+    """The tables of the family inet; none where the kernel knows of no tables."""
+    with netlink.Netlink(_NETFILTER) as kernel:
+        messages = _dump(kernel, _GETTABLE, _INET)
+    return [dict(_given(message))[_TABLE_NAME].rstrip(b"\0").decode() for message in messages or ()]
+
+
+def comments(table: str, chain: str) -> list[str]:
+    """The comments of a chain's rules, in their order; none if there is no such chain."""
+    with netlink.Netlink(_NETFILTER) as kernel:
+        messages = _dump(kernel, _GETRULE, _INET, (_TABLE_NAME, table), (_CHAIN_NAME, chain))
+    return [_comment(dict(_given(message)).get(_RULE_USERDATA, b"")) for message in messages or ()]
+
+
+def _given(message: bytes) -> Iterator[tuple[int, bytes]]:
+    """The attributes of an answer, behind the four bytes that each begins with."""
+    return netlink.attributes(message[4:])
+
+
+def _comment(userdata: bytes) -> str:
+    """The comment in what nft keeps with a thing for itself: its kind and length, a byte each, and text with a zero."""
+    return userdata[2:].rstrip(b"\0").decode()
+
+
+def _subnets(network: Mapping[str, Any]) -> str:
+    return " ".join(str(network[key]) for key in ("subnet", "subnet6") if network.get(key))
+
+
+def _of_subnets(said: str) -> dict[str, str]:
+    return {"subnet6" if ":" in subnet else "subnet": subnet for subnet in said.split()}
+
+
 def _dump(kernel: netlink.Netlink, kind: int, family: int, *names: tuple[int, str]) -> list[bytes] | None:
-    """What nf_tables answers, None where there is no such thing."""
+    """What nf_tables answers, None where there is no such thing, or the kernel has no tables at all."""
     given = b"".join(netlink.attribute(key, name.encode() + b"\0") for key, name in names)
     try:
         return kernel.ask(kind, _DUMP, bytes([family, 0, 0, 0]) + given)
-    except FileNotFoundError:
-        return None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP):
+            return None
+        raise
 
 
 def _elements(table: str, network: Mapping[str, Any]) -> str:
     bridge = network["bridge"]
     lines = [
-        f'add element inet {table} bridges {{ "{bridge}" }}',
+        f'add element inet {table} bridges {{ "{bridge}" comment "{_subnets(network)}" }}',
         f'add element inet {table} within {{ "{bridge}" . "{bridge}" }}',
     ]
     if network.get("internal"):
         lines.append(f'add element inet {table} closed {{ "{bridge}" }}')
-    for family, subnet in ((4, network["subnet"]), (6, network.get("subnet6"))):
+    for family, subnet in ((4, network.get("subnet")), (6, network.get("subnet6"))):
         if subnet:
             lines.append(f"add element inet {table} inside{family} {{ {subnet} . {subnet} }}")
             if network.get("masquerade", True) and not network.get("internal"):
@@ -184,16 +243,44 @@ def _elements(table: str, network: Mapping[str, Any]) -> str:
 
 def forget(table: str, network: Mapping[str, Any]) -> None:
     """Have the rules not know a network any more; nothing if they do not."""
-    bridge = network["bridge"]
-    for line in _elements(table, network).replace("add element", "delete element").splitlines():
-        _unless_gone(line)
+    before = (admitted(table) or {}).get(network["bridge"])
+    if before is not None:
+        _drop(table, {**network, **_of_subnets(before or _subnets(network))})
+    _stop_letting_through(f'"{_mark(table, network["bridge"])}"')
+
+
+def forget_all(table: str) -> None:
+    """Have no rules of a data root; nothing if there are none."""
+    _unless_gone(f"delete table inet {table}\n")
+    _stop_letting_through(f'"{table} ')
+
+
+def _drop(table: str, network: Mapping[str, Any]) -> None:
+    _without(_elements(table, network).replace("add element", "delete element"))
+
+
+def _stop_letting_through(mark: str) -> None:
+    """Take the rules out of iptables' FORWARD, of both kinds, whose comment, in its quotes, begins with `mark`."""
+    lines = []
     for family in ("ip", "ip6"):
         listed = _run(["-a", "list", "chain", family, "filter", "FORWARD"])
         for line in listed.stdout.decode(errors="replace").splitlines():
             rule, _, handle = line.rpartition("# handle ")
-            if f'comment "{_mark(table, bridge)}"' in rule:
-                _unless_gone(f"delete rule {family} filter FORWARD handle {handle}")
-    legacy.forget(_mark(table, bridge))
+            if f"comment {mark}" in rule:
+                lines.append(f"delete rule {family} filter FORWARD handle {handle}\n")
+    _without("".join(lines))
+    legacy.forget(mark)
+
+
+def _without(text: str) -> None:
+    """Carry out deletions, a line each; nothing for what is gone."""
+    if not text:
+        return
+    try:
+        load(text)
+    except FileNotFoundError:
+        for line in text.splitlines():
+            _unless_gone(line)
 
 
 def _unless_gone(line: str) -> None:
@@ -225,14 +312,7 @@ def publish(table: str, ports: Sequence[Mapping[str, Any]], address: str, addres
 def withdraw(table: str, ports: Sequence[Mapping[str, Any]], address: str, address6: str) -> None:
     """Send nothing on any more; nothing for ports that are not sent on."""
     elements = [each for port in ports if (each := _element(port, address, address6))]
-    lines = [f"delete element inet {table} {name} {{ {key} }}\n" for name, key, _ in elements]
-    if not lines:
-        return
-    try:
-        load("".join(lines))
-    except FileNotFoundError:
-        for line in lines:
-            _unless_gone(line)
+    _without("".join(f"delete element inet {table} {name} {{ {key} }}\n" for name, key, _ in elements))
 
 
 def _element(port: Mapping[str, Any], address: str, address6: str) -> tuple[str, str, str] | None:

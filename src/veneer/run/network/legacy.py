@@ -27,7 +27,7 @@ def admit(bridge: str, mark: str, families: Sequence[str]) -> None:
     for family in families:
         if not _has_filter(family):
             continue
-        if any(mark in rule for rule in _rules(family)):
+        if any(f'"{mark}"' in rule for rule in _rules(family)):
             continue
         for direction in ("-i", "-o"):
             rule = ["-I", "FORWARD", direction, bridge, "-m", "comment", "--comment", mark, "-j", "ACCEPT"]
@@ -35,7 +35,7 @@ def admit(bridge: str, mark: str, families: Sequence[str]) -> None:
 
 
 def forget(mark: str) -> None:
-    """Take those rules away again."""
+    """Take those rules away again whose comment, in its quotes, begins with `mark`."""
     import shlex
 
     for family in _NAMES:
