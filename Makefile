@@ -9,11 +9,11 @@ BIN := .venv/bin
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest
 # What `make test` needs beside Python, as program=Debian package; asked for by `command -v`, so it costs nothing.
-TEST_PROGRAMS := docker-registry=docker-registry skopeo=skopeo runc=runc crun=crun busybox=busybox-static umoci=umoci \
+TEST_PROGRAMS := docker-registry=docker-registry skopeo=skopeo runc=runc crun=crun containerd=containerd busybox=busybox-static umoci=umoci \
 	htpasswd=apache2-utils git=git ssh-agent=openssh-client mkfs.ext4=e2fsprogs mount=mount setpriv=util-linux setfattr=attr setcap=libcap2-bin mkfs.xfs=xfsprogs newuidmap=uidmap fuse-overlayfs=fuse-overlayfs \
 	slirp4netns=slirp4netns mmdebstrap=mmdebstrap psql=postgresql-client nft=nftables ip=iproute2 iptables=iptables ps=procps chromium=chromium
 # The big peers that `make compat` and `make bench` stand beside.
-PEERS := dockerd=docker.io iptables=iptables podman=podman buildah=buildah
+PEERS := dockerd=docker.io mkfs.btrfs=btrfs-progs iptables=iptables podman=podman buildah=buildah
 
 .PHONY: help setup demo test conformance types lint format arch docs bench compat buildtable bench-drivers posix web web-test pictures lock clean
 

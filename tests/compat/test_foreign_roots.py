@@ -1,4 +1,4 @@
-"""The data roots of a real dockerd and a real podman: veneer lists, explains and imports what is in them."""
+"""The data roots of a real dockerd, containerd and podman: veneer lists, explains and imports what is in them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import pytest
 from tests.compat.conftest import Veneer, without_ages
 from tests.compat.samples import ODD, nginx_like
 from tests.distribution.foreign.test_foreign_roots import contents, paths, state
-from tests.support.peers import ContainersTool, Docker
+from tests.support.loop import loop_mounted
+from tests.support.peers import Containerd, ContainersTool, Docker
 from veneer.drivers.mount import Mount, mounted
-from veneer.testing.images import docker_archive
+from veneer.testing.images import docker_archive, oci_archive
 
 pytestmark = pytest.mark.compat
 
@@ -76,15 +77,75 @@ def test_a_root_of_dockerd_is_told_as_docker_tells_it(ours: Veneer, theirs: Dock
 def test_a_root_of_dockerd_with_another_driver_is_imported(ours: Veneer, tmp_path: Path, driver: str) -> None:
     docker = Docker(tmp_path / "dockerd", storage_driver=driver)
     try:
-        archive = tmp_path / "in.tar"
-        archive.write_bytes(docker_archive((nginx_like(), [NAME])))
-        docker("load", "--input", archive)
+        docker("load", "--input", archived(tmp_path))
     finally:
         docker.stop()
-    with untouched(docker.root, "image", driver) as root:
-        assert Veneer(root)("layer", "ls", "--format", "{{.Driver}}").out.split()[0] == driver
-        ours("import-store", root)
+    is_imported(docker.root, driver, ours)
+
+
+def test_a_root_of_dockerd_on_btrfs_is_told_and_imported(ours: Veneer, tmp_path: Path) -> None:
+    with loop_mounted(tmp_path / "disk", 256 << 20, kind="btrfs") as disk:
+        docker = Docker(disk / "dockerd", storage_driver="btrfs")
+        try:
+            docker("load", "--input", archived(tmp_path))
+            container = docker("create", NAME, "x").out.strip()
+            rows = json.loads(docker("inspect", NAME).out)[0]["RootFS"]["Layers"]
+            there = Veneer(docker.root)
+            traced = {}
+            for tree in (docker.root / "btrfs/subvolumes").iterdir():
+                found = there("layer", "which", "--no-trunc", "--format", "{{.DiffID}}", tree / "etc", check=False)
+                traced[tree.name] = found.out.strip() or found.err
+        finally:
+            docker.stop()
+        assert sorted(each for each in traced.values() if each.startswith("sha256:")) == sorted(rows)
+        assert sum(f"container {container} writes there" in each for each in traced.values()) == 2
+        is_imported(docker.root, "btrfs", ours)
+        # Without the records the trees are compared, which gives what veneer would have packed, or is refused.
+        for record in docker.root.glob("image/btrfs/layerdb/sha256/*/tar-split.json.gz"):
+            record.unlink()
+        anew = Veneer(tmp_path / "anew")
+        assert "cannot be made" in anew("import-store", docker.root, check=False).err
+
+
+def archived(folder: Path) -> Path:
+    (folder / "in.tar").write_bytes(docker_archive((nginx_like(), [NAME])))
+    return folder / "in.tar"
+
+
+def is_imported(root: Path, driver: str, ours: Veneer) -> None:
+    with untouched(root, "image", driver) as seen:
+        assert Veneer(seen)("layer", "ls", "--format", "{{.Driver}}").out.split() == [driver] * 3
+        ours("import-store", seen)
     assert ours.image_id(NAME) == nginx_like().image_id
+
+
+@pytest.mark.parametrize("snapshotter", ["overlayfs", "native"])
+def test_a_root_of_containerd_is_told_as_ctr_tells_it(ours: Veneer, tmp_path: Path, snapshotter: str) -> None:
+    containerd = Containerd(tmp_path / "disk")
+    try:
+        archive = tmp_path / "in.tar"
+        named = [(f"docker.io/compat/odd:{number}", one) for number, one in enumerate(ODD.values())]
+        archive.write_bytes(oci_archive(*named))
+        containerd("k8s.io", "images", "import", "--snapshotter", snapshotter, archive)
+        theirs = containerd("k8s.io", "snapshots", "--snapshotter", snapshotter, "ls").out.splitlines()[1:]
+        there = Veneer(containerd.root)
+        chains = there("layer", "ls", "--quiet", "--no-trunc").out.split()
+        assert sorted(chains) == sorted(line.split()[0] for line in theirs)
+        for chain in chains:
+            place = there("layer", "inspect", "--format", "{{.Directory}}", chain).out.strip()
+            if snapshotter == "overlayfs":  # the other one copies what it shows
+                shown = containerd("k8s.io", "snapshots", "view", "--target", tmp_path, f"seen-{chain}", chain)
+                assert place in shown.out
+            assert there("layer", "which", "--no-trunc", "--format", "{{.ChainID}}", place).out.strip() == chain
+        listed = there("images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").out.splitlines()
+        assert sorted(listed) == sorted(f"{name.removeprefix('docker.io/')} {one.image_id}" for name, one in named)
+    finally:
+        containerd.stop()
+    with untouched(containerd.root, "io.containerd.content.v1.content", "io.containerd.metadata.v1.bolt") as root:
+        ours("import-store", root)
+    for name, one in named:
+        assert ours.image_id(name) == one.image_id
+    assert ours("system", "check", "--deep").code == 0
 
 
 @pytest.mark.parametrize("program", ["podman", "buildah"])

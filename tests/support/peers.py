@@ -1,4 +1,4 @@
-"""Real dockerd, podman and buildah, each private to a folder, to stand beside.
+"""Real dockerd, containerd, podman and buildah, each private to a folder, to stand beside.
 
 Their own settings, stores and sockets on this machine are never touched.
 """
@@ -77,6 +77,41 @@ class Docker:
         _unmount_below(self._short)
         _unmount_below(self.root)
         shutil.rmtree(self._short)
+
+
+class Containerd:
+    """A containerd with its data in `folder`.  Call it like `ctr -n NAMESPACE`: the namespace is the first word."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "containerd"
+        self.root.mkdir(parents=True)
+        self._short = Path(tempfile.mkdtemp(prefix="veneer-containerd-"))
+        self.socket = self._short / "sock"
+        settings = self._short / "config.toml"
+        # Kubernetes' part looks for networks of containers, and takes a second for it.
+        settings.write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
+        self._daemon = Background(
+            ["containerd", "--config", settings, "--root", self.root, "--state", self._short / "state",
+             "--address", self.socket],
+            self._short / "log",
+        )  # fmt: skip
+        deadline = time.monotonic() + 60
+        while not self.socket.exists() or run("ctr", "--address", self.socket, "version", check=False).code != 0:
+            if not self._daemon.running or time.monotonic() > deadline:
+                log = self._daemon.said()[-3000:]
+                self.stop()
+                raise PeerDidNotStart(f"containerd: {log}")
+            time.sleep(0.02)
+
+    def __call__(self, namespace: str, *words: str | Path, check: bool = True) -> Output:
+        return run("ctr", "--address", self.socket, "--namespace", namespace, *words, check=check)
+
+    def stop(self) -> None:
+        """Idempotent."""
+        self._daemon.stop()
+        _unmount_below(self._short)
+        _unmount_below(self.root)
+        shutil.rmtree(self._short, ignore_errors=True)
 
 
 class ContainersTool:

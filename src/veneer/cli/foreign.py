@@ -20,3 +20,5 @@ def tell_faults(app: App, root: ForeignRoot) -> None:
     """Say what there is besides and cannot be told."""
     for fault in root.faults:
         app.warn(f"Warning: left out: {fault}")
+    if root.is_empty and root.elsewhere:
+        app.warn(f"Warning: {root.path} has no images: {root.elsewhere}")

@@ -234,7 +234,7 @@ TOP: Mapping[str, Leaf] = {
     "history": _HISTORY,
     "images": _IMAGES,
     "import": _IMPORT,
-    "import-store": Leaf("import_store", "IMPORT_STORE", "Take images out of the data root of docker or podman"),
+    "import-store": Leaf("import_store", "IMPORT_STORE", "Take images out of docker's, podman's or containerd's root"),
     "info": _INFO,
     "inspect": Leaf("inspect", "INSPECT", "Return low-level information on containers, images, volumes, networks"),
     "kill": _KILL,

@@ -58,7 +58,7 @@ def history(root: ForeignRoot, name: str) -> list[HistoryRow]:
             break
         step = known[step.parent]
     layers = [root.layer(chain) for chain in image.config.chain_ids]
-    facts = [LayerFacts(each.diff_id, each.chain_id, each.size, None, each.directory) for each in layers]
+    facts = [LayerFacts(each.diff_id, each.chain_id, each.size, each.blob_digest, each.directory) for each in layers]
     return rows_of(image.config, list(ancestry.items()), facts)
 
 

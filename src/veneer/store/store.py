@@ -337,7 +337,7 @@ def _make_root(name: str) -> None:
             if strangers:
                 raise NotAStore(
                     f"{root} is no veneer store and not empty (it has {strangers[0]!r})",
-                    hint="choose an empty or new directory with --root; docker's and podman's are only looked at, "
+                    hint="choose an empty or new directory with --root; other engines' are only looked at, "
                     "by images, history, layer",
                 )
             with locked(root / "locks", ["layout"]):

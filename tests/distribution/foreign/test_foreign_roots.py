@@ -244,6 +244,21 @@ def test_a_root_on_a_read_only_mount_is_read(tmp_path: Path, veneer: Veneer, kin
         assert veneer("import-store", str(seen)).text == "Imported image: old/app:1\n"
 
 
+@pytest.mark.parametrize("driver", ["zfs", "devicemapper"])
+def test_layers_in_no_directories_are_listed_and_not_imported(tmp_path: Path, veneer: Veneer, driver: str) -> None:
+    one = sample()
+    (tmp_path / "theirs").mkdir()
+    theirs = docker_root(tmp_path / "theirs", one, driver)
+    shutil.rmtree(theirs / driver)
+    listed = Veneer(theirs)("layer", "ls", "--no-trunc", "--format", "{{.DiffID}} {{.Driver}}")
+    assert listed.text.split() == [word for layer in one.layers for word in (layer.diff_id, driver)]
+    assert Veneer(theirs)("history", "--layers", "old/app:1").code == 0
+    assert "belongs to no layer" in Veneer(theirs)("layer", "which", str(theirs / "image")).err
+    refused = veneer("import-store", str(theirs))
+    assert (refused.code, f"is in no directory: {driver} has its files" in refused.err) == (1, True)
+    assert "docker save" in refused.err
+
+
 def test_a_layer_whose_files_were_changed_is_not_taken_in(tmp_path: Path, veneer: Veneer) -> None:
     one = sample()
     (tmp_path / "theirs").mkdir()
@@ -285,5 +300,5 @@ def test_what_is_another_engine_s_is_not_worked_on(tmp_path: Path) -> None:
         done = Veneer(root)(*words)
         assert done.code != 0
         assert "is no veneer store and not empty" in done.err
-        assert "docker's and podman's are only looked at" in done.err
+        assert "other engines' are only looked at" in done.err
     assert (state(everything), paths(root)) == (before, everything)

@@ -161,6 +161,7 @@ def test_a_record_that_is_not_a_layer_s_is_refused(docker: Path, case: str) -> N
     assert layer.tar_split is not None
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ForeignDamaged, match=message), Reading(docker) as reading:
+        assert layer.directory is not None
         replay = Replay(reading, layer.directory, layer.tar_split)
         try:
             while replay.readinto(bytearray(1 << 16)):

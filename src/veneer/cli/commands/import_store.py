@@ -1,4 +1,4 @@
-"""`veneer import-store`: images out of docker's or podman's data root."""
+"""`veneer import-store`: images out of docker's, podman's or containerd's data root."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run(app: App, given: Parsed) -> None:
 
 IMPORT_STORE = Command(
     run,
-    "Take images out of the data root of docker or podman",
+    "Take images out of docker's, podman's or containerd's root",
     "[OPTIONS] DIRECTORY [IMAGE...]",
     least=1,
     most=None,

@@ -79,11 +79,13 @@ def _identity(layer: Layer | ForeignLayer) -> dict[str, Any]:
 
 
 def _foreign_document(use: LayerUse) -> dict[str, Any]:
-    """As `document`, of another engine's layer; `Record` is the file that says how its tar was written."""
+    """As `document`, of another engine's layer; `Blob` is its tar as it came, `Record` says how that was written."""
     layer = use.layer
     return {
         **_identity(layer),
-        "Directory": str(layer.directory),
+        "Directory": str(layer.directory or ""),
+        "Copies": [str(each) for each in layer.copies],
+        "Blob": str(layer.blob or ""),
         "Record": str(layer.tar_split) if layer.tar_split else "",
         "Images": [{"Id": str(image.id), "RepoTags": [tag.familiar for tag in image.tags]} for image in use.images],
     }
@@ -119,7 +121,7 @@ def run_which(app: App, given: Parsed) -> None:
         Column("DiffID", "DIFF ID", lambda info: _short(info.layer.diff_id, truncate=truncate)),
         Column("Blob", "BLOB DIGEST", lambda info: _short(_blob(info), truncate=truncate)),
         Column("Size", "SIZE", lambda info: human_size(info.layer.size)),
-        Column("Directory", "DIRECTORY", lambda info: str(_directory(info))),
+        Column("Directory", "DIRECTORY", lambda info: str(_directory(info) or "")),
         Column("Images", "IMAGES", lambda info: ", ".join(_name(image) for image in info.images)),
     ))  # fmt: skip
     blob = ("Blob",) if foreign is None else ()
@@ -127,12 +129,13 @@ def run_which(app: App, given: Parsed) -> None:
 
 
 def _blob(info: LayerInfo | LayerUse) -> Digest | None:
-    """The stored bytes with the layer's content; other engines keep none."""
-    blobs = getattr(info, "blobs", ())
-    return blobs[0].digest if blobs else None
+    """The stored bytes with the layer's content; of the other engines containerd keeps such."""
+    if not hasattr(info, "blobs"):
+        return info.layer.blob_digest
+    return info.blobs[0].digest if info.blobs else None
 
 
-def _directory(info: LayerInfo | LayerUse) -> Path:
+def _directory(info: LayerInfo | LayerUse) -> Path | None:
     return getattr(info, "directory", None) or info.layer.directory  # type: ignore[union-attr]
 
 

@@ -1,6 +1,6 @@
 """Docker's data root: image/<driver> says what there is, <driver>/ has the files.
 
-Sources: moby image/fs.go, layer/filestore.go, reference/store.go; daemon/graphdriver/{overlay2,aufs,vfs}.
+Sources: moby image/fs.go, layer/filestore.go, reference/store.go; daemon/graphdriver/{overlay2,aufs,vfs,btrfs}.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from veneer.oci.reference import Reference
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from veneer.distribution.foreign.reading import Reading
 
@@ -34,8 +35,18 @@ _DIRECTORIES = {
     "aufs": "aufs/diff/{}",
     "vfs": "vfs/dir/{}",
     "fuse-overlayfs": "fuse-overlayfs/{}/diff",
+    "btrfs": "btrfs/subvolumes/{}",
+    "zfs": "",
+    "devicemapper": "",
 }
-"""Where each driver has a layer's files, by its cache ID."""
+"""Where each driver has a layer's files, by its cache ID; "": in a dataset or on a volume, and in no directory."""
+_MARKS = ("engine-id", "containers", "volumes")
+"""What every dockerd makes in its root, wherever it keeps images."""
+
+_ELSEWHERE = (
+    "docker with the containerd image store (what 29 begins with) keeps its images in containerd's root: "
+    "/var/lib/containerd, or containerd/daemon in docker's own"
+)
 
 
 def read(reading: Reading) -> ForeignRoot | None:
@@ -44,6 +55,8 @@ def read(reading: Reading) -> ForeignRoot | None:
     Raises ForeignDamaged, ForeignDenied.
     """
     empty = None
+    if all(reading.has(name) for name in _MARKS):
+        empty = ForeignRoot(reading.root, "docker's", (), (), elsewhere=_ELSEWHERE)
     for driver in _DIRECTORIES:
         if not reading.has(f"image/{driver}/layerdb"):
             continue
@@ -51,10 +64,12 @@ def read(reading: Reading) -> ForeignRoot | None:
         layers = ordered(_layers(reading, driver, faults), faults)
         images = tuple(_images(reading, driver, faults))
         containers = tuple(_containers(reading, driver, faults))
-        found = ForeignRoot(reading.root, f"docker's {driver}", layers, images, containers, tuple(faults))
-        if found.layers or found.images or found.faults:
+        found = ForeignRoot(
+            reading.root, f"docker's {driver}", layers, images, containers, tuple(faults), _ELSEWHERE
+        )  # fmt: skip
+        if not found.is_empty:
             return found
-        empty = empty or found
+        empty = found
     return empty
 
 
@@ -82,8 +97,13 @@ def _layer(reading: Reading, driver: str, entry: str, named: ChainID) -> Foreign
     split = f"{entry}/tar-split.json.gz"
     return ForeignLayer(
         named, diff_id, parent, int(size), driver, cache,
-        reading.root / _DIRECTORIES[driver].format(cache), reading.root / split if reading.has(split) else None,
+        _directory(reading, driver, cache), reading.root / split if reading.has(split) else None,
     )  # fmt: skip
+
+
+def _directory(reading: Reading, driver: str, cache: str) -> Path | None:
+    place = _DIRECTORIES[driver].format(cache)
+    return reading.root / place if place else None
 
 
 def _images(reading: Reading, driver: str, faults: list[str]) -> Iterator[ForeignImage]:
@@ -130,4 +150,6 @@ def _containers(reading: Reading, driver: str, faults: list[str]) -> Iterator[Fo
                 if reading.has(f"{folder}/{container}/{kind}"):
                     where = reading.root / folder / container / kind
                     cache = snapshot_name(reading.text(f"{folder}/{container}/{kind}"), where)
-                    yield ForeignContainer(container, reading.root / _DIRECTORIES[driver].format(cache))
+                    directory = _directory(reading, driver, cache)
+                    if directory is not None:
+                        yield ForeignContainer(container, directory)

@@ -6,8 +6,8 @@ import contextlib
 import os
 from pathlib import Path
 
-from veneer.errors import Corrupt, Denied, InvalidRequest, NotFound
-from veneer.oci.digest import ChainID, DiffID, ImageID
+from veneer.errors import Corrupt, Denied, InvalidRequest, NotFound, Unavailable
+from veneer.oci.digest import BlobDigest, ChainID, DiffID, Digest, ImageID
 from veneer.oci.image import ImageConfig
 from veneer.oci.reference import Reference
 from veneer.values import Value
@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from veneer.oci.manifest import Manifest
+
 
 class ForeignDamaged(Corrupt):
     """Another engine's data root does not say what its layout has it say."""
@@ -23,6 +25,10 @@ class ForeignDamaged(Corrupt):
 
 class ForeignDenied(Denied):
     """Another engine's data root may not be read."""
+
+
+class ForeignBusy(Unavailable):
+    """Another engine writes to its data root faster than it can be read."""
 
 
 class NotAForeignRoot(InvalidRequest):
@@ -37,11 +43,16 @@ class NoSuchForeignLayer(NotFound):
     """No layer in another engine's data root has the path."""
 
 
+WHOLE_TREES = frozenset({"vfs", "btrfs", "native"})
+"""The drivers that have a layer's directory show all that is below it too."""
+
+
 class ForeignLayer(Value):
     """A layer in its place: named as ours are, in `directory`, in the spelling of `driver`.
 
     `snapshot` is what the engine calls it; `size` in bytes as the engine counts them; `tar_split` the file that says
-    how its tar was written, None where there is none.
+    how its tar was written, `blob` that tar as it came, mostly compressed: None where there is none.  There is no
+    directory where the layer was not unpacked, or in no directory; `copies` are further ones with the same layer.
     """
 
     __slots__ = ()
@@ -51,30 +62,48 @@ class ForeignLayer(Value):
     size: int
     driver: str
     snapshot: str
-    directory: Path
-    tar_split: Path | None
+    directory: Path | None
+    tar_split: Path | None = None
+    blob: Path | None = None
+    copies: tuple[Path, ...] = ()
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """Every directory with the layer's files."""
+        return (self.directory, *self.copies) if self.directory is not None else ()
+
+    @property
+    def blob_digest(self) -> BlobDigest | None:
+        """What the blob's file is called by."""
+        return BlobDigest(Digest.parse(f"{self.blob.parent.name}:{self.blob.name}")) if self.blob else None
 
 
 class ForeignImage(Value):
-    """An image: its config, its names, and the image it was built on, where that is known."""
+    """An image: its config, its names, and the image it was built on, where that is known.
+
+    `manifest` with the files of its layers' `blobs`, base first, is how it came, where the engine keeps all of that.
+    """
 
     __slots__ = ()
     config: ImageConfig
     references: tuple[Reference, ...]
     parent: ImageID | None = None
+    manifest: Manifest | None = None
+    blobs: tuple[Path, ...] = ()
 
 
 class ForeignContainer(Value):
-    """A container's own layer, which no image has: by whom it is written to, and where it lies."""
+    """A layer that no image has, in `directory`: a container's own, unless `whose` has other words for it."""
 
     __slots__ = ()
     name: str
     directory: Path
+    whose: str = ""
 
 
 class ForeignRoot(Value):
     """All of a data root.  `what` names the engine and its driver; `layers` parents first; `faults` says, in words,
-    what is there besides and cannot be told."""
+    what is there besides and cannot be told; `elsewhere` where to look if nothing is there."""
 
     __slots__ = ()
     path: Path
@@ -83,6 +112,12 @@ class ForeignRoot(Value):
     images: tuple[ForeignImage, ...]
     containers: tuple[ForeignContainer, ...] = ()
     faults: tuple[str, ...] = ()
+    elsewhere: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is there, and nothing that cannot be told."""
+        return not (self.layers or self.images or self.faults)
 
     def layer(self, chain_id: ChainID) -> ForeignLayer:
         """The layer that makes that file system.  Raises ForeignDamaged."""
@@ -103,7 +138,8 @@ class ForeignRoot(Value):
             if any(str(reference) == wanted for reference in image.references):
                 return image
         known = ", ".join(sorted(each.familiar for image in self.images for each in image.references)[:10])
-        raise NoSuchForeignImage(f"No such image: {name} in {self.path}", hint=f"it has: {known or 'none with a name'}")
+        known = self.elsewhere if self.is_empty and self.elsewhere else f"it has: {known or 'none with a name'}"
+        raise NoSuchForeignImage(f"No such image: {name} in {self.path}", hint=known)
 
     def users(self, chain_id: ChainID) -> tuple[ForeignImage, ...]:
         """The images that have the layer anywhere in their stacks."""
@@ -113,11 +149,12 @@ class ForeignRoot(Value):
         """The layer that a path belongs to.  Raises NoSuchForeignLayer."""
         real = Path(os.path.realpath(path))
         for layer in self.layers:
-            if real.is_relative_to(self._real(layer.directory)):
+            if any(real.is_relative_to(self._real(directory)) for directory in layer.directories):
                 return layer
         for container in self.containers:
             if real.is_relative_to(self._real(container.directory)):
-                raise NoSuchForeignLayer(f"{path} belongs to no image's layer: container {container.name} writes there")
+                whose = container.whose or f"container {container.name} writes there"
+                raise NoSuchForeignLayer(f"{path} belongs to no image's layer: {whose}")
         raise NoSuchForeignLayer(f"{path} belongs to no layer of {self.path}")
 
     def _real(self, directory: Path) -> Path:
@@ -127,12 +164,16 @@ class ForeignRoot(Value):
 
 def detect(path: str | os.PathLike[str]) -> ForeignRoot | None:
     """The data root at a path as another engine's, None if it is none.  Raises ForeignDamaged, ForeignDenied."""
-    from veneer.distribution.foreign import containers, docker
+    from veneer.distribution.foreign import containerd, containers, docker
     from veneer.distribution.foreign.reading import Reading
 
     try:
         with Reading(Path(path)) as reading:
-            return docker.read(reading) or containers.read(reading)
+            found = docker.read(reading)
+            if found is not None and not found.is_empty:
+                return found
+            inner = containerd.read(reading)  # also of a docker that keeps its images there
+            return inner if inner is not None and not inner.is_empty else found or inner or containers.read(reading)
     except FileNotFoundError:
         return None
 
@@ -142,8 +183,8 @@ def require(path: str | os.PathLike[str]) -> ForeignRoot:
     found = detect(path)
     if found is None:
         raise NotAForeignRoot(
-            f"{os.fspath(path)} is no data root of docker (overlay2, aufs, vfs) and none of containers/storage",
-            hint="docker's is /var/lib/docker, podman's /var/lib/containers/storage",
+            f"{os.fspath(path)} is no data root of docker, of containerd or of containers/storage",
+            hint="docker's is /var/lib/docker, containerd's /var/lib/containerd, podman's /var/lib/containers/storage",
         )
     return found
 
