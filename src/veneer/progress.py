@@ -20,13 +20,15 @@ class Cancelled(VeneerError):
 
 
 class Report(Value):
-    """One line of news: `id` is what it is about ("" for the whole), `current` and `total` are bytes."""
+    """One line of news: `id` is what it is about ("" for the whole), `current` and `total` are bytes, `rate` bytes per
+    second."""
 
     __slots__ = ()
     id: str
     status: str
     current: int | None = None
     total: int | None = None
+    rate: float | None = None
 
 
 Progress = Callable[[Report], None]

@@ -56,6 +56,9 @@ def test_a_terminal_shows_each_layer_on_its_own_line() -> None:
     assert _screen(_shown(PULL[:4], live=True)) == [
         "1: Pulling from h1/e", "aaaa: Downloading      1kB/4kB", "bbbb: Already exists",
     ]  # fmt: skip
+    told = [Report("Total", "Moving", 1_000_000, 4_000_000, 2_500_000.0)]
+    assert _screen(_shown(told, live=True)) == ["Total: Moving      1MB/4MB 2.5MB/s"]
+    assert _shown(told, live=False) == ""
     assert _screen(_shown(PULL, live=True)) == [
         "1: Pulling from h1/e", "aaaa: Pull complete", "bbbb: Already exists", "Digest: sha256:1",
     ]  # fmt: skip

@@ -20,7 +20,7 @@ from veneer.oci.reference import Reference
 from veneer.progress import Report
 from veneer.store.catalog import StoreFull
 from veneer.store.containers import Container, new_id
-from veneer.store.copies import copied
+from veneer.store.copies import copied, tar_size
 from veneer.store.gc import Extent
 from veneer.store.images import Image
 from veneer.store.layers import lowers
@@ -245,6 +245,20 @@ def test_kept_files_make_the_way_back_cheap(store: Store, begun: str) -> None:
     assert not [report for report in seen if report.status == "Bringing over"]
     assert held(store) == [Held(begun, count, 0, 0)]
     assert whole(store)
+
+
+@pytest.mark.parametrize("target", ["vfs", "aufs"])
+def test_how_far_it_is_is_told_in_bytes(store: Store, target: str) -> None:
+    tars = {layer.diff_id.short: tar_size(store.layers, layer) for layer in store.layers.list()}
+    seen: list[Report] = []
+    to(store, target, progress=seen.append)
+    counts = [report for report in seen if report.current is not None]
+    parts = {report.id: report for report in counts if report.id != "Total"}
+    assert {id: (part.current, part.total) for id, part in parts.items()} == {id: (n, n) for id, n in tars.items()}
+    whole = [report.current for report in counts if report.id == "Total"]
+    assert whole == sorted(whole, key=lambda each: each or 0)
+    assert (counts[-1].id, counts[-1].current, counts[-1].total) == ("Total", sum(tars.values()), sum(tars.values()))
+    assert counts[-1].rate and counts[-1].rate > 0
 
 
 def test_a_dry_run_changes_nothing(store: Store, begun: str) -> None:

@@ -86,12 +86,14 @@ class GrowingSource:
     """The reading side: the bytes of the file at `blob_fd` from its start, as they arrive.
 
     `wake_fd` None means that the file is complete.  Both descriptors stay the caller's.  `readinto` raises
-    Aborted if the writer gave up or died.
+    Aborted if the writer gave up or died.  `shown`: the file's own offset goes along, so that others who have the same
+    open file, in whatever process, see how far this is.
     """
 
-    def __init__(self, blob_fd: int, wake_fd: int | None) -> None:
+    def __init__(self, blob_fd: int, wake_fd: int | None, *, shown: bool = False) -> None:
         self._blob_fd = blob_fd
         self._wake_fd = wake_fd
+        self._shown = shown
         self._interrupt_fd = -1 if wake_fd is None else os.eventfd(0, os.EFD_CLOEXEC)
         self._offset = 0
         self._known = 0
@@ -111,6 +113,8 @@ class GrowingSource:
             if count == 0 and len(view):
                 raise Aborted(f"the download is shorter ({self._offset} bytes) than its writer said ({self._known})")
         self._offset += count
+        if self._shown:
+            os.lseek(self._blob_fd, self._offset, os.SEEK_SET)
         return count
 
     def interrupt(self) -> None:

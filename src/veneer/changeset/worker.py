@@ -84,7 +84,7 @@ def run(job: Message, fds: list[int]) -> Unpacked:
     wake = remaining.pop(0) if has_wake else None
     with (
         open(remaining.pop(0), "wb", closefd=False) if has_index else contextlib.nullcontext() as index,
-        GrowingSource(blob, wake) as source,
+        GrowingSource(blob, wake, shown=wake is None) as source,
     ):
         digest = Digest(proven) if proven else None
         unpacked = unpack(source, root, WhiteoutStyle[style], index=index, what=what, digest=digest)

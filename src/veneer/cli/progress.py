@@ -86,6 +86,8 @@ class Lines:
             self._out.write("\n")
         up = len(self._rows) - self._rows[report.id]
         counts = bar(report.current or 0, report.total, self._columns)
+        if report.rate is not None:
+            counts += f" {human_size(report.rate, 3)}/s"
         text = harmless(f"{report.id}: {report.status} {counts}".rstrip())[: self._columns - 1]
         # Up to the id's own line, wipe it, write, and back down to the line after the last.
         self._out.write(f"\x1b[{up}A\x1b[2K\r{text}\r\x1b[{up}B")

@@ -8,8 +8,10 @@ tar that the layer's index and files give, and what arrives has the layer's diff
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -35,6 +37,8 @@ BATCH = 256 << 20
 """Bytes of tars that are brought over at a time: what is lost when somebody is killed, and at most the room that tars
 take which have to be written down first."""
 
+_TELL_SECONDS = 0.25
+_BRINGING = "Bringing over"
 _COPY = """SELECT snapshot.id, snapshot.size, snapshot.durable, snapshot.boot_id, snapshot.mount_id
            FROM layer_copy JOIN snapshot ON snapshot.id = layer_copy.snapshot
            WHERE layer_copy.chain_id = ? AND layer_copy.driver = ?"""
@@ -117,13 +121,19 @@ def _batches(layers: LayerStore, stack: Sequence[Layer], driver: str) -> Iterato
         row = layers.catalog.row(_COPY, (layer.chain_id, driver))
         if row is not None and layers.trusted(*row[2:]):
             continue
-        size: int = layers.catalog.value("SELECT tar_size FROM snapshot WHERE id = ?", (layer.snapshot,)) or 0
+        size = tar_size(layers, layer)
         if gathered and gathered + size > BATCH:
             yield number
             gathered = 0
         gathered += size or 1
     if gathered:
         yield len(stack)
+
+
+def tar_size(layers: LayerStore, layer: Layer) -> int:
+    """Bytes of a layer's tar, uncompressed; 0 where that is not known."""
+    size: int | None = layers.catalog.value("SELECT tar_size FROM snapshot WHERE id = ?", (layer.snapshot,))
+    return size or 0
 
 
 @dataclass
@@ -135,24 +145,58 @@ class CopyIntake(LayerIntake):
     def take(self, stack: Sequence[Layer]) -> None:
         """Feed all that is missing, and wait for it."""
         blobs: dict[int, BlobDigest] = {}
-        for position in self.missing:
-            layer = stack[position]
-            self.progress(Report(layer.diff_id.short, "Bringing over"))
-            blob = self._blob(layer)
-            if blob is not None:
-                blobs[position] = blob
-                self.feed(position, blob)
-            else:
-                self._feed_tar(position, layer)
-        for position in self.missing:
+        with self._watched({position: tar_size(self.layers, stack[position]) for position in self.missing}):
+            for position in self.missing:
+                layer = stack[position]
+                self.progress(Report(layer.diff_id.short, _BRINGING))
+                blob = self._blob(layer)
+                if blob is not None:
+                    blobs[position] = blob
+                    self.feed(position, blob)
+                else:
+                    self._feed_tar(position, layer)
+            for position in self.missing:
+                try:
+                    self.wait(position)
+                except Corrupt:
+                    if position not in blobs:
+                        raise
+                    # The blob is damaged; the files may be whole.
+                    self._feed_tar(position, stack[position])
+                    self.wait(position)
+
+    @contextlib.contextmanager
+    def _watched(self, sizes: Mapping[int, int]) -> Iterator[None]:
+        """Report, as long as the `with` lasts, how much of each tar is unpacked.  What that raises comes last."""
+        if self.progress is silent:
+            yield
+            return
+        from concurrent.futures import ThreadPoolExecutor
+
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(_TELL_SECONDS):
+                self._tell(sizes)
+
+        with ThreadPoolExecutor(1, "copies") as pool:
+            watching = pool.submit(watch)
             try:
-                self.wait(position)
-            except Corrupt:
-                if position not in blobs:
-                    raise
-                # The blob is damaged; the files may be whole.
-                self._feed_tar(position, stack[position])
-                self.wait(position)
+                yield
+            finally:
+                over.set()
+            watching.result()
+        self._tell(sizes)
+
+    def _tell(self, sizes: Mapping[int, int]) -> None:
+        for position, size in sizes.items():
+            with self._guard:
+                slot = self._slots[position]
+                length = os.fstat(slot.blob_fd).st_size if slot.blob_fd >= 0 and slot.future else 0
+                # Whoever unpacks it has the same open file, and moves its offset along.
+                read = os.lseek(slot.blob_fd, 0, os.SEEK_CUR) if length else 0
+            if read:
+                self.progress(Report(slot.diff_id.short, _BRINGING, min(size * read // length, size), size))
 
     def _blob(self, layer: Layer) -> BlobDigest | None:
         for descriptor in self.layers.blobs(layer.diff_id):

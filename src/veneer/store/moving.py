@@ -25,6 +25,7 @@ from veneer.store.leases import is_alive
 from veneer.store.locks import hold_key
 from veneer.store.moving_container import left_of, move_container
 from veneer.store.moving_plan import Left, Stack, on_disk, room_of, stacks_to_move
+from veneer.store.moving_progress import Whole
 from veneer.values import Value
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ class _Migration:
         with store.catalog.transaction() as transaction:
             transaction.execute("INSERT OR REPLACE INTO setting VALUES ('driver', ?)", (to,))
         store.__dict__.pop("driver", None)  # chosen when another one was the store's
+        self._progress = Whole(self._progress, sum(stack.tars for stack in stacks))
         moved = sum(self._stack(stack) for stack in stacks)
         self._all_containers(store.containers.list())
         self._mounts()

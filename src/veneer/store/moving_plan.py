@@ -43,7 +43,8 @@ class Held(Value):
 
 class Stack(Value):
     """Layers that share a base, served by another driver than they are to be: `missing` are to be made, which takes
-    about `needed` bytes and `inodes`, for a moment `beside` bytes more; `frees` bytes are free when all is done."""
+    about `needed` bytes and `inodes`, for a moment `beside` bytes more; `frees` bytes are free when all is done.
+    There are `tars` bytes to unpack."""
 
     __slots__ = ()
     base: ChainID
@@ -53,6 +54,7 @@ class Stack(Value):
     inodes: int
     beside: int
     frees: int
+    tars: int
 
 
 def held(store: Store) -> list[Held]:
@@ -75,7 +77,7 @@ def stacks_to_move(store: Store, driver: StorageDriver) -> Iterator[Stack]:
     rows = store.catalog.rows(
         "SELECT layer.chain_id, layer.parent, layer.diff_id, old.driver, old.id, old.size, old.entries, copy.id,"
         " CASE WHEN EXISTS (SELECT 1 FROM blob_diff WHERE blob_diff.diff_id = layer.diff_id) THEN 0"
-        " ELSE old.tar_size END"
+        " ELSE old.tar_size END, old.tar_size"
         " FROM layer JOIN snapshot AS old ON old.id = layer.snapshot"
         " LEFT JOIN layer_copy ON layer_copy.chain_id = layer.chain_id AND layer_copy.driver = ?"
         " LEFT JOIN snapshot AS copy ON copy.id = layer_copy.snapshot ORDER BY layer.created, layer.chain_id",
@@ -100,11 +102,12 @@ def stacks_to_move(store: Store, driver: StorageDriver) -> Iterator[Stack]:
     seen: set[str] = set()
     for base, members in groups.items():
         missing = [row for row in members if row[7] is None]
-        needed = inodes = 0
+        needed = inodes = tars = 0
         for row in missing:
             if driver.any_order and row[2] in seen:
                 continue  # most often one snapshot serves both
             seen.add(row[2])
+            tars += row[9]
             # Of a driver whose layers are whole trees, each has all that is below it as well.
             parts = [row] if driver.any_order else _down(known, row)
             needed += sum(part[5] + part[6] * _PER_ENTRY for part in parts)
@@ -112,7 +115,8 @@ def stacks_to_move(store: Store, driver: StorageDriver) -> Iterator[Stack]:
         # What has no blob is written down as a tar first, not much at a time.
         beside = max((row[8] for row in missing), default=0) + min(BATCH, sum(row[8] for row in missing))
         old = {row[4]: row[5] for row in members}
-        yield Stack(ChainID(Digest(base)), len(members), len(missing), needed, inodes, beside, sum(old.values()))
+        frees = sum(old.values())
+        yield Stack(ChainID(Digest(base)), len(members), len(missing), needed, inodes, beside, frees, tars)
 
 
 def _down(known: dict[str, Any], row: Any) -> Iterator[Any]:
