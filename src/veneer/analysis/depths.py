@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from veneer.analysis.copies import NEVER, Copy, Row, Run
+from veneer.analysis.fates import Fates, links_of
+from veneer.analysis.sweep import Again, Together, sweep
 from veneer.analysis.table import Table
-from veneer.analysis.waste import Account, Fates, account, links_of
+from veneer.analysis.waste import Account, account
 from veneer.changeset.entry import Kind
 from veneer.values import Value
 
@@ -123,7 +125,7 @@ class _Tally:
 class Depths:
     """The sums of a table's directories in which layers meet, for any depth; made by one pass over the table.
 
-    Not `whole`: whoever walks the table for something else too gives each row to `row`, and calls `settle` at the end.
+    Not `whole`: whoever sweeps the table for something else too gives each step to `step`, and calls `settle` then.
     """
 
     def __init__(self, table: Table, *, whole: bool = True) -> None:
@@ -136,8 +138,8 @@ class Depths:
         self._above: list[tuple[bytes, _Tally]] = []
         self._hidden_first: list[_HiddenFirst] = []
         if whole:
-            for row in table.walk():
-                self.row(row)
+            for step in sweep(table):
+                self.step(step)
             self.settle()
 
     def sums(self, path: bytes, since: int, at: int) -> Sums:
@@ -159,18 +161,24 @@ class Depths:
 
     # -- the pass --------------------------------------------------------------------------------------------
 
-    def row(self, row: Row) -> None:
-        """The next row of the walk."""
+    def step(self, step: Row | Together) -> None:
+        """The next step of the sweep."""
         above = self._above
-        while len(above) > row.depth:
+        while len(above) > step.depth:
             self._close(above)
         tally = above[-1][1] if above else _Tally()  # nobody has a copy of the root, or a run beside all others
-        if row.copies:
-            self._path(tally, row.copies)
-        if row.run is not None and not row.run.empty:
-            self._run(tally, row.run)
-        if row.place is not None and row.run is None:
-            above.append((row.path, _Tally()))
+        if isinstance(step, Together):
+            for each in step.alone:
+                tally.add((each.layer, NEVER), each.bytes, each.entries, 0)
+            for files in step.again:
+                self._again(tally, files, step.path)
+            return
+        if step.copies:
+            self._path(tally, step.copies)
+        if step.run is not None and not step.run.empty:
+            self._run(tally, step.run)
+        if step.place is not None and step.run is None:
+            above.append((step.path, _Tally()))
 
     def settle(self) -> None:
         """All rows are there."""
@@ -203,6 +211,15 @@ class Depths:
             tally.stories[story] = tally.stories.get(story, 0) + 1
         for copy in copies:
             tally.add((copy.layer, copy.ended), indexes[copy.layer].sizes[copy.number], 0, len(story) > 1)
+
+    def _again(self, tally: _Tally, files: Again, path: bytes) -> None:
+        count, layers = len(files.names), files.layers
+        story = tuple(zip(layers, (*layers[1:], NEVER), range(len(layers)), strict=True))
+        tally.stories[story] = tally.stories.get(story, 0) + count
+        for (layer, ended, _), stored in zip(story, files.bytes, strict=True):
+            tally.add((layer, ended), stored, 0, count)
+        if self._fates is not None:
+            self._fates.again(files, path)
 
     def _story(self, copies: Sequence[Copy]) -> _Story:
         """The spans of a path, those of directories that are the same joined where they meet."""
@@ -256,14 +273,14 @@ class Depths:
 
 
 def weighed(table: Table) -> tuple[Account, Depths]:
-    """An image's account and the sums of its directories, by one walk: where both are wanted, a third is saved."""
+    """An image's account and the sums of its directories, by one sweep."""
     depths = Depths(table, whole=False)
 
-    def rows() -> Iterator[Row]:
-        for row in table.walk():
-            depths.row(row)
-            yield row
+    def steps() -> Iterator[Row | Together]:
+        for step in sweep(table):
+            depths.step(step)
+            yield step
 
-    found = account(table, rows())
+    found = account(table, steps())
     depths.settle()
     return found, depths

@@ -20,7 +20,7 @@ from veneer.analysis.copies import Cause, Copy, Cut, Place, Row, Run
 from veneer.analysis.tree import BadLink, MergedTree, Node
 from veneer.changeset.entry import Entry, Kind
 from veneer.changeset.index import LayerIndex
-from veneer.changeset.index_format import MODE_MASK
+from veneer.changeset.index_format import DIRECTORY_META, IMPLIED, KIND_MASK, MODE_MASK, OPAQUE
 
 _SORTED_AT_ONCE = 1 << 16
 _PIECE = 4096
@@ -105,14 +105,14 @@ class Table:
         for name, layer, number in self._entries(place.parts):
             if name != known:
                 if stack and known is not None:
-                    copies, inner = self._story(prefix + known, stack, place.cuts)
+                    copies, inner = self.story(prefix + known, stack, place.cuts)
                     if copies:
                         yield known, copies, inner
                 known = name
                 stack.clear()
             stack.append((layer, number))
         if stack and known is not None:
-            copies, inner = self._story(prefix + known, stack, place.cuts)
+            copies, inner = self.story(prefix + known, stack, place.cuts)
             if copies:
                 yield known, copies, inner
 
@@ -123,7 +123,7 @@ class Table:
             inside = self.indexes[layer].child(number, name)
             if inside is not None:
                 stack.append((layer, inside))
-        return self._story(path + b"/" + name if path else name, stack, place.cuts)
+        return self.story(path + b"/" + name if path else name, stack, place.cuts)
 
     def find(self, path: bytes) -> tuple[tuple[Copy, ...], Place | None]:
         """The copies of a path (b"": none, but a place), as layers have them."""
@@ -159,8 +159,8 @@ class Table:
 
     # -- one path --------------------------------------------------------------------------------------------
 
-    def _story(
-        self, path: bytes, stack: Sequence[tuple[int, int]], cuts: Sequence[Cut]
+    def story(
+        self, path: bytes, stack: Sequence[tuple[int, int]], cuts: Sequence[Cut] = ()
     ) -> tuple[tuple[Copy, ...], Place | None]:
         """What became of the entries for one path, (layer, number) from the lowest up, in a directory with `cuts`."""
         if len(stack) == 1 and not cuts:
@@ -169,7 +169,25 @@ class Table:
             if kind == _WHITEOUT:
                 return (), None
             return (Copy(layer, number),), Place(((layer, number),)) if kind == _DIRECTORY else None
+        if stack and not cuts and (found := self._directories(path, stack)) is not None:
+            return found
         return _Story(self, path, cuts).told(stack)
+
+    def _directories(
+        self, path: bytes, stack: Sequence[tuple[int, int]]
+    ) -> tuple[tuple[Copy, ...], Place] | None:  # fmt: skip
+        """The story of a path that is a directory in all layers, as most are; None if there is more to tell."""
+        copies: list[Copy] = []
+        layer, number = stack[0]
+        for above, inside in stack:
+            meta = self.indexes[above].metas[inside]
+            if meta & (KIND_MASK | OPAQUE) != DIRECTORY_META:
+                return None
+            if above != layer and not meta & IMPLIED:
+                copies.append(Copy(layer, number, above, Cause.REWRITTEN, path))
+                layer, number = above, inside
+        copies.append(Copy(layer, number))
+        return tuple(copies), Place(tuple(stack))
 
     def difference(self, old: tuple[int, int], new: tuple[int, int]) -> Cause:
         """What a new copy, as (layer, number), does to the old one: REPLACED, OVERWRITTEN or REWRITTEN."""

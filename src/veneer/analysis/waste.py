@@ -9,17 +9,18 @@ A file with several names is hidden when the last of them is, so a link from a h
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import functools
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 
 from veneer.analysis.copies import NEVER, Cause, Copy, Fate, Row, Run
+from veneer.analysis.fates import Fates, adoptions
+from veneer.analysis.sweep import Again, Together, sweep
 from veneer.analysis.table import Table
 from veneer.changeset.entry import Kind
 from veneer.values import Value
 
-_REGULAR, _DIRECTORY, _HARDLINK, _WHITEOUT = (
-    int(kind) for kind in (Kind.REGULAR, Kind.DIRECTORY, Kind.HARDLINK, Kind.WHITEOUT)
-)
+_REGULAR, _HARDLINK, _WHITEOUT = int(Kind.REGULAR), int(Kind.HARDLINK), int(Kind.WHITEOUT)
 
 
 class Loss(Value):
@@ -56,12 +57,21 @@ class LayerFigures(Value):
     exchanged: int
 
 
-class Account(Value):
-    """What an image stores, shows and wastes; `layers` base first, `losses` the most bytes first."""
+class Account:
+    """What an image stores, shows and wastes; `layers` base first.
 
-    __slots__ = ()
-    layers: tuple[LayerFigures, ...]
-    losses: tuple[Loss, ...]
+    `totals` are its losses put together by holder, maker and cause, each with path b"".
+    """
+
+    def __init__(self, layers: Sequence[LayerFigures], totals: Sequence[Loss], by_path: _Losses) -> None:
+        self.layers = tuple(layers)
+        self.totals = tuple(totals)
+        self._by_path = by_path
+
+    @functools.cached_property
+    def losses(self) -> tuple[Loss, ...]:
+        """Each loss, the most bytes first; of many it takes a while when first asked for."""
+        return self._by_path.all()
 
     @property
     def stored(self) -> int:
@@ -79,96 +89,6 @@ class Account(Value):
     def efficiency(self) -> float:
         """Visible by stored, 0 to 1."""
         return self.visible / self.stored if self.stored else 1.0
-
-
-_SEEN: Fate = (NEVER, None, b"")
-
-
-class Fates:
-    """What becomes of entries of layers: of those noted here, and NEVER ends whatever is not."""
-
-    def __init__(self, layers: int) -> None:
-        self._single: list[dict[int, Fate]] = [{} for _ in range(layers)]
-        self._starts: list[list[int]] = [[] for _ in range(layers)]
-        self._runs: list[list[Run]] = [[] for _ in range(layers)]
-
-    def copy(self, copy: Copy) -> None:
-        self._single[copy.layer][copy.number] = copy.fate
-
-    def run(self, run: Run) -> None:
-        # Runs of a layer come in the order of its numbers, for both are sorted by path.
-        self._starts[run.layer].append(run.start)
-        self._runs[run.layer].append(run)
-
-    def of(self, layer: int, number: int) -> Fate:
-        found = self._single[layer].get(number)
-        if found is not None:
-            return found
-        at = bisect_right(self._starts[layer], number) - 1
-        if at >= 0 and number < self._runs[layer][at].end:
-            return self._runs[layer][at].fate
-        return _SEEN
-
-    @property
-    def lowest(self) -> int:
-        """The lowest layer of which something ends; NEVER if nothing does."""
-        return next((n for n, runs in enumerate(self._runs) if runs or self._single[n]), NEVER)
-
-
-class Adopted(Value):
-    """A file whose first name ended otherwise than the file: (layer, number) of the entry that stores it.
-
-    `name` is the entry, as (layer, number), of a name that is seen to the top, None where none is.
-    """
-
-    __slots__ = ()
-    layer: int
-    number: int
-    fate: Fate
-    name: tuple[int, int] | None
-
-
-def links_of(table: Table, lowest: int) -> dict[tuple[int, int], list[tuple[int, int]]]:
-    """The hard links of layer `lowest` and those above it, as (layer, number) ascending, by the entry of their file."""
-    names: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    for layer in range(lowest, len(table.indexes)):
-        kinds = table.indexes[layer].kinds
-        number = kinds.find(_HARDLINK)
-        while number >= 0:
-            names.setdefault(table.content(layer, number), []).append((layer, number))
-            number = kinds.find(_HARDLINK, number + 1)
-    return names
-
-
-def adoptions(table: Table, fates: Fates) -> list[Adopted]:
-    """The files with several names that outlive the name they are stored under, by layer and number."""
-    found = []
-    for (layer, number), links in sorted(links_of(table, fates.lowest).items()):
-        own = fates.of(layer, number)
-        if table.indexes[layer].kinds[number] != _REGULAR or own[0] == NEVER:
-            continue
-        last, name = own, None
-        for link in links:
-            fate = fates.of(*link)
-            if fate[0] == NEVER and name is None:
-                name = link
-            if fate[0] > last[0]:
-                last = fate
-        if last[0] != own[0]:
-            found.append(Adopted(layer, number, last, name))
-    return found
-
-
-def fates_of(table: Table) -> Fates:
-    """The fates of all files of an image."""
-    fates = Fates(len(table.indexes))
-    for row in table.walk():
-        for copy in row.copies:
-            if copy.ended != NEVER and table.indexes[copy.layer].kinds[copy.number] in (_REGULAR, _HARDLINK):
-                fates.copy(copy)
-        if row.run is not None and row.run.ended != NEVER and not row.run.empty:
-            fates.run(row.run)
-    return fates
 
 
 class _Counts:
@@ -199,6 +119,15 @@ class _Counts:
             before = copy
         self._gone(before)
 
+    def together(self, step: Together) -> None:
+        for each in step.alone:
+            self.added[each.layer] += each.entries
+        for files in step.again:
+            count = len(files.names)
+            self.added[files.layers[0]] += count
+            for _, high, cause, _ in files.hidden():
+                self._by_cause[cause][high] += count
+
     def _gone(self, copy: Copy | None) -> None:
         if copy is not None and copy.ended != NEVER:
             self.deleted[copy.ended] += 1
@@ -209,52 +138,107 @@ class _Counts:
             self.deleted[run.ended] += paths
 
 
-def account(table: Table, rows: Iterable[Row] | None = None) -> Account:
-    """Weigh an image.  Goes through the directories in which layers meet, and the rest as ranges.
+class _Losses:
+    """Losses as they are found."""
 
-    `rows` are those of `table.walk`, for whoever walks it for something else too.
-    """
-    indexes, counts, fates = table.indexes, _Counts(table), Fates(len(table.indexes))
-    losses: dict[tuple[bytes, int, int, Cause], list[int]] = {}
+    def __init__(self, table: Table) -> None:
+        self._indexes = table.indexes
+        self._known: dict[tuple[bytes, int, int, Cause], list[int]] = {}
+        self._again: list[tuple[bytes, Again]] = []
 
-    def lose(fate: Fate, holder: int, size: int, files: int) -> None:
+    def add(self, fate: Fate, holder: int, size: int, files: int) -> None:
         ended, cause, by = fate
         if cause is not None and files:
-            loss = losses.setdefault((by, holder, ended, cause), [0, 0])
+            loss = self._known.setdefault((by, holder, ended, cause), [0, 0])
             loss[0] += size
             loss[1] += files
 
-    for row in table.walk() if rows is None else rows:
-        if row.copies:
-            counts.path(row.copies)
-        for copy in row.copies:
+    def again(self, files: Again, path: bytes) -> None:
+        """Those of directory `path`."""
+        self._again.append((path, files))
+
+    def totals(self) -> list[Loss]:
+        """By holder, maker and cause alone."""
+        found: dict[tuple[int, int, Cause], list[int]] = {}
+
+        def add(holder: int, maker: int, cause: Cause, size: int, files: int) -> None:
+            loss = found.setdefault((holder, maker, cause), [0, 0])
+            loss[0] += size
+            loss[1] += files
+
+        for (_, holder, maker, cause), (size, count) in self._known.items():
+            add(holder, maker, cause, size, count)
+        for _, each in self._again:
+            for holder, maker, cause, size in each.hidden():
+                add(holder, maker, cause, size, len(each.names))
+        return [Loss(b"", *key, size, count) for key, (size, count) in sorted(found.items()) if count or size]
+
+    def all(self) -> tuple[Loss, ...]:
+        """Each, the most bytes first."""
+        known = dict(self._known)
+        found: list[Loss] = []
+        for path, each in self._again:
+            prefix = path + b"/" if path else b""
+            for at, (low, high, cause, _) in enumerate(each.hidden()):
+                sizes = self._indexes[low].sizes
+                for name, numbers in zip(each.names, each.numbers, strict=True):
+                    by, size, files = prefix + name, sizes[numbers[at]], 1
+                    if known and (more := known.pop((by, low, high, cause), None)):
+                        size, files = size + more[0], files + more[1]
+                    if files or size:
+                        found.append(Loss(by, low, high, cause, size, files))
+        found += (Loss(*key, size, files) for key, (size, files) in known.items() if files or size)
+        found.sort()
+        found.sort(key=attrgetter("bytes"), reverse=True)
+        return tuple(found)
+
+
+def account(table: Table, steps: Iterable[Row | Together] | None = None) -> Account:
+    """Weigh an image.  Goes through the directories in which layers meet, and the rest as ranges.
+
+    `steps` are those of `sweep`, for whoever sweeps it for something else too.
+    """
+    indexes, counts, losses = table.indexes, _Counts(table), _Losses(table)
+    linked = any(index.count(Kind.HARDLINK) for index in indexes)
+    fates = Fates(len(indexes)) if linked else None
+    for step in sweep(table) if steps is None else steps:
+        if isinstance(step, Together):
+            counts.together(step)
+            for files in step.again:
+                losses.again(files, step.path)
+                if fates is not None:
+                    fates.again(files, step.path)
+            continue
+        if step.copies:
+            counts.path(step.copies)
+        for copy in step.copies:
             if copy.ended != NEVER:
                 kind = indexes[copy.layer].kinds[copy.number]
-                if kind in (_REGULAR, _HARDLINK):
+                if fates is not None and kind in (_REGULAR, _HARDLINK):
                     fates.copy(copy)
-                    if kind == _REGULAR:
-                        lose(copy.fate, copy.layer, indexes[copy.layer].sizes[copy.number], 1)
-        if row.run is not None and not row.run.empty:
-            run = row.run
+                if kind == _REGULAR:
+                    losses.add(copy.fate, copy.layer, indexes[copy.layer].sizes[copy.number], 1)
+        if step.run is not None and not step.run.empty:
+            run = step.run
             kinds = indexes[run.layer].kinds
             counts.run(run, run.end - run.start - kinds.count(_WHITEOUT, run.start, run.end))
             if run.ended != NEVER:
-                fates.run(run)
-                lose(run.fate, run.layer, indexes[run.layer].bytes_of(run.start, run.end),
-                     kinds.count(_REGULAR, run.start, run.end))  # fmt: skip
-    for file in adoptions(table, fates):
-        size = indexes[file.layer].sizes[file.number]
-        lose(fates.of(file.layer, file.number), file.layer, -size, -1)
-        lose(file.fate, file.layer, size, 1)
-    told = (Loss(by, holder, maker, cause, size, files)
-            for (by, holder, maker, cause), (size, files) in losses.items() if files or size)  # fmt: skip
-    return _account(table, counts, sorted(told, key=lambda loss: (-loss.bytes, loss.path, loss.holder)))
+                if fates is not None:
+                    fates.run(run)
+                losses.add(run.fate, run.layer, indexes[run.layer].bytes_of(run.start, run.end),
+                           kinds.count(_REGULAR, run.start, run.end))  # fmt: skip
+    if fates is not None:
+        for file in adoptions(table, fates):
+            size = indexes[file.layer].sizes[file.number]
+            losses.add(fates.of(file.layer, file.number), file.layer, -size, -1)
+            losses.add(file.fate, file.layer, size, 1)
+    return _account(table, counts, losses)
 
 
-def _account(table: Table, counts: _Counts, losses: Sequence[Loss]) -> Account:
-    layers = len(table.indexes)
+def _account(table: Table, counts: _Counts, losses: _Losses) -> Account:
+    layers, totals = len(table.indexes), losses.totals()
     made, held = [0] * layers, [0] * layers
-    for loss in losses:
+    for loss in totals:
         made[loss.maker] += loss.bytes
         held[loss.holder] += loss.bytes
     figures, total = [], 0
@@ -266,7 +250,7 @@ def _account(table: Table, counts: _Counts, losses: Sequence[Loss]) -> Account:
                          counts.modified[layer], counts.metadata[layer], counts.deleted[layer],
                          counts.exchanged[layer])
         )  # fmt: skip
-    return Account(tuple(figures), tuple(losses))
+    return Account(figures, totals, losses)
 
 
 class Waste(Value):

@@ -47,7 +47,7 @@ from array import array
 from veneer import __version__
 from veneer.analysis.copies import NEVER, Copy
 from veneer.analysis.events import entries_of
-from veneer.analysis.waste import fates_of, links_of
+from veneer.analysis.fates import fates_of, links_of
 from veneer.changeset.entry import Kind
 from veneer.changeset.index_format import MODE_MASK
 from veneer.view.web import accounts, comparing, images, words
