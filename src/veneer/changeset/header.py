@@ -22,8 +22,11 @@ def number(field: bytes) -> int:
     """A numeric field: octal digits among spaces and NULs, or GNU's base-256 when the top bit is set."""
     if field[-1] in b" \0":
         digits = field[:-1]
-        if digits.isdigit() and not (b"8" in digits or b"9" in digits):
-            return int(digits, 8)  # as nearly all are written: zeros ahead, one end mark
+        if digits.isdigit():  # as nearly all are written: zeros ahead, one end mark
+            try:
+                return int(digits, 8)
+            except ValueError:
+                raise ValueError(f"numeric field {field!r} is not octal") from None
     if field[0] & 0x80:
         bits = 8 * len(field) - 1
         value = int.from_bytes(field, "big") & ((1 << bits) - 1)
@@ -39,7 +42,7 @@ def number(field: bytes) -> int:
         raise ValueError(f"numeric field {field!r} is not octal") from None
 
 
-_sums: dict[bytes, int] = {}
+known_sums: dict[bytes, int] = {}
 """Checksum fields, most of which come again and again, and the low half of adler32 that their header must have."""
 
 
@@ -50,7 +53,7 @@ def checksum_holds(block: memoryview, field: bytes) -> bool:
     sum in C speed; a header that differs by exactly 65521 passes too, harmlessly.
     """
     adler = zlib.adler32(block) & 0xFFFF
-    if _sums.get(field) == adler:
+    if known_sums.get(field) == adler:
         return True
     try:
         stored = number(field)
@@ -58,9 +61,9 @@ def checksum_holds(block: memoryview, field: bytes) -> bool:
         return False
     wanted = (1 + stored + sum(field) - 256) & 0xFFFF
     if wanted == adler:
-        if len(_sums) >= _MOST_SUMS:
-            _sums.clear()
-        _sums[field] = wanted
+        if len(known_sums) >= _MOST_SUMS:
+            known_sums.clear()
+        known_sums[field] = wanted
         return True
     data = bytes(block)
     unsigned = sum(data) - sum(field) + 256

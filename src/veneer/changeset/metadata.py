@@ -88,11 +88,14 @@ def _write_sparse(fd: int, reader: TarReader, hashed: bool) -> bytes:
 
 def content_digest(reader: TarReader) -> bytes:
     """The SHA-256 of the member's content as the file would read, holes and all; nothing is written."""
-    digest = hashlib.sha256()
     if reader.segments is None:
+        if not reader.left:
+            return _EMPTY
+        digest = hashlib.sha256(reader.take())
         while reader.left:
             digest.update(reader.take())
         return digest.digest()
+    digest = hashlib.sha256()
     at = 0
     for offset, length in reader.segments:
         _hash_hole(digest, offset - at)

@@ -81,13 +81,20 @@ class _Reading:
     def run(self) -> IndexBuilder:
         reader = self.reader
         while reader.next():
-            path = normal(reader.path, reader.limits)
-            if not path:
-                if reader.kind is not Kind.DIRECTORY:
-                    raise reader.bad("the root can only be a directory")
-                continue
-            if b".wh." in path and self.marker(path):
-                continue
+            path = reader.path
+            if path[:2] == b"./":
+                path = path[2:]
+            if path[-1:] == b"/":
+                path = path[:-1]
+            # What may need more care: hidden names (whiteouts), `..`, absolute or doubled slashes, long ones.
+            if not path or path[0] in b"./" or b"/." in path or b"//" in path or len(path) > 255:
+                path = normal(reader.path, reader.limits)
+                if not path:
+                    if reader.kind is not Kind.DIRECTORY:
+                        raise reader.bad("the root can only be a directory")
+                    continue
+                if b".wh." in path and self.marker(path):
+                    continue
             parent, _, name = path.rpartition(b"/")
             if parent != self.here:
                 self.here = self.directory_at(parent)
@@ -219,7 +226,8 @@ class _Reading:
     # -- members ---------------------------------------------------------------------------------------------
 
     def xattrs(self) -> tuple[tuple[bytes, bytes], ...]:
-        return tuple(sorted(pair for pair in self.reader.xattrs if iskept(pair[0])))
+        given = self.reader.xattrs
+        return tuple(sorted(pair for pair in given if iskept(pair[0]))) if given else ()
 
     def directory(self, path: bytes) -> None:
         reader = self.reader
@@ -258,7 +266,8 @@ class _Reading:
         self.builder.add(path, kind, reader.mode, uid, gid, size, reader.mtime_ns, link, digest, rdev, xattrs)
 
     def take_place(self, path: bytes, kind: int) -> None:
-        self.clear(path, self.kinds.get(path))
+        if self.kinds.get(path) == Kind.DIRECTORY:
+            self.clear(path, Kind.DIRECTORY)
         self.kinds[path] = kind
 
     def hard_link(self, path: bytes) -> None:

@@ -15,7 +15,7 @@ from veneer.changeset import pax, sparse
 from veneer.changeset.compression import Source
 from veneer.changeset.entry import Kind
 from veneer.changeset.fillings import Fillings, FillingsAhead
-from veneer.changeset.header import BLOCK, FIELDS, MAX_I64, checksum_holds, full_name, number
+from veneer.changeset.header import BLOCK, FIELDS, MAX_I64, checksum_holds, full_name, known_sums, number
 from veneer.changeset.limits import Limits
 from veneer.errors import Corrupt
 
@@ -154,7 +154,7 @@ class TarReader:
             except ValueError as error:
                 raise self.bad(str(error)) from None
         try:
-            self.path = long_name or full_name(name, magic, prefix, rest)
+            self.path = long_name or (full_name(name, magic, prefix, rest) if prefix[0] else name.partition(b"\0")[0])
             self.link = long_link or (link.partition(b"\0")[0] if link[0] else b"")
             if mode not in numbers or uid not in numbers or gid not in numbers:
                 self._learn(mode, uid, gid)
@@ -205,7 +205,7 @@ class TarReader:
         else:
             self.size = length
         self.left, self._pad = length, -length % BLOCK
-        if flag == b"S" or any(key.startswith(b"GNU.sparse.") for key, _ in records):
+        if flag == b"S" or (records and any(key.startswith(b"GNU.sparse.") for key, _ in records)):
             self._sparse(flag, bytes(self._view[at : at + BLOCK]), dict(records), records)
 
     def _sparse(
@@ -352,9 +352,10 @@ class TarReader:
             if not any(block):
                 return False
             raise self._not_a_header("the archive is cut off within a header")
-        if (zlib.adler32(block) & 0xFFFF) == 1 and not any(block):
+        adler, field = zlib.adler32(block) & 0xFFFF, bytes(block[148:156])
+        if adler == 1 and not any(block):
             return self._ends()
-        if not checksum_holds(block, bytes(block[148:156])):
+        if known_sums.get(field) != adler and not checksum_holds(block, field):
             raise self._not_a_header("header with a wrong checksum")
         if self.number >= self.limits.entries:
             raise self.bad(f"more than {self.limits.entries} members")
