@@ -228,7 +228,7 @@ def test_what_is_wrong_in_the_words_comes_with_the_way_out(yard: Yard) -> None:
     missing = yard("cp", "nosuch:/x", ".", check=False)
     assert missing.code == 1 and missing.err.splitlines() == [
         "Error: No such container:path: nosuch:/x",
-        "hint: there is no container nosuch: veneer ps --all lists those there are",
+        f"hint: there is no container nosuch: veneer --root {yard.root} ps --all lists those there are",
     ]
     wrong = yard("run", "-p", "abc", "busybox:1", check=False)
     assert wrong.code == 125 and "invalid containerPort: abc\nhint: " in wrong.err
@@ -289,7 +289,7 @@ def test_what_somebody_has_mounted_is_neither_started_nor_removed_nor_reset(yard
         for words in (["start", "box"], ["rm", "box"], ["rm", "-f", "box"], ["container", "reset", "box"]):
             done = yard(*words, check=False)
             assert done.code == 1 and f"container box is mounted at {place}" in done.err, done.err
-            assert f"hint: veneer unmount {place}" in done.err
+            assert f"hint: veneer --root {yard.root} unmount {place}" in done.err
         assert yard.status("box") == "created"
     finally:
         yard("unmount", place)

@@ -88,7 +88,7 @@ def test_import_takes_a_file_or_standard_input(veneer: Veneer, tmp_path: Path) -
         "<none>:<none>", "x/y:1", "x/z:latest",
     ]  # fmt: skip
     url = veneer("import", "http://127.0.0.1:1/root.tar")
-    assert url.code == 1 and "curl -fsSL http://127.0.0.1:1/root.tar | veneer import -" in url.err
+    assert url.code == 1 and f"curl -fsSL http://127.0.0.1:1/root.tar | veneer --root {veneer.root} import -" in url.err
 
 
 def test_export_gives_the_files_an_image_would_show(loaded: Veneer, tmp_path: Path) -> None:

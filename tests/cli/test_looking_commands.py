@@ -166,11 +166,12 @@ def test_tree_says_why_there_is_nothing_at_a_path(app: Veneer) -> None:
     assert app("image", "tree", "demo/app:1", "/lib/x").err == (
         "Error: /lib/x is in no layer of demo/app:1\nhint: /lib is a symlink to usr/lib\n")  # fmt: skip
     assert app("image", "tree", "demo/app:1", "/nosuch").err == (
-        "Error: /nosuch is in no layer of demo/app:1\nhint: veneer image find IMAGE '*NAME*' finds it wherever it is\n"
+        "Error: /nosuch is in no layer of demo/app:1\n"
+        f"hint: veneer --root {app.root} image find IMAGE '*NAME*' finds it wherever it is\n"
     )
     assert app("image", "tree", "--at", "1", "demo/app:1", "/srv").err == (
         "Error: /srv is in none of the lowest 1 layers of demo/app:1\n"
-        "hint: veneer image find IMAGE PATH tells which layer brings it\n")  # fmt: skip
+        f"hint: veneer --root {app.root} image find IMAGE PATH tells which layer brings it\n")  # fmt: skip
 
 
 def test_waste_is_told_by_path_layer_and_cause(app: Veneer) -> None:
@@ -482,7 +483,6 @@ def test_a_remote_image_is_told_without_its_layers(app: Veneer) -> None:
         (["waste", "--metric", "x", "demo/app:1"], "Error: invalid --metric 'x': veneer or dive"),
         (["waste", "--squash", "3-9", "demo/app:1"], "Error: invalid --squash '3-9': a range of layers is wanted"),
         (["tree", "--at", "9", "demo/app:1"], "Error: no range from layer 0 to layer 9: the image has 3 layers"),
-        (["tree", "--at", "x", "demo/app:1"], 'Error: invalid argument "x" for "--at" flag'),
         (["tree", "--layer", "2", "--at", "3", "demo/app:1"], "Error: --layer cannot be used together with --at"),
         (["tree", "--sort", "x", "demo/app:1"], "Error: invalid --sort 'x'"),
         (["tree", "--show", "Z", "demo/app:1"], "Error: invalid --show 'Z'"),
@@ -494,6 +494,14 @@ def test_a_refusal_names_the_thing(app: Veneer, words: list[str], complaint: str
     answer = app("image", *words)
     assert answer.code == 1 and not answer.text
     assert answer.err.startswith(complaint)
+
+
+def test_a_value_that_is_no_number_is_a_matter_of_usage(app: Veneer) -> None:
+    answer = app("image", "tree", "--at", "x", "demo/app:1")
+    assert answer.code == 125 and answer.err == (
+        'invalid argument "x" for "--at" flag: a number is wanted\n\n'
+        "Usage:  veneer image tree [OPTIONS] IMAGE [PATH]\n\nRun 'veneer image tree --help' for more information\n"
+    )
 
 
 NAMES = ("new\nline", "\x1b[2Jclear", "\x9b2J", "\x7f", "\u202egnp.exe", "\udcff\udcfe", "tab\there")

@@ -97,7 +97,28 @@ def test_an_error_is_a_sentence_and_its_hint_another(veneer: Veneer, monkeypatch
     _raising(monkeypatch, Conflict("conflict: it is in use\x1b[2J", hint="veneer rm it"))
     answer = veneer("tag", "a", "b")
     assert (answer.code, answer.text) == (1, "before\n")
-    assert answer.err == "Error: conflict: it is in use\\x1b[2J\nhint: veneer rm it\n"
+    assert answer.err == f"Error: conflict: it is in use\\x1b[2J\nhint: veneer --root {veneer.root} rm it\n"
+
+
+def test_a_command_that_a_hint_names_means_the_same_when_it_is_pasted(
+    veneer: Veneer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _raising(monkeypatch, Conflict("in use", hint="veneer rm it; veneer makes no mounts; see veneer system df"))
+    more = ["--storage-driver", "vfs", "--insecure-registry", "a:1", "--insecure-registry", "b c"]
+    given = f"--insecure-registry a:1 --insecure-registry 'b c' --root {veneer.root} --storage-driver vfs"
+    answer = veneer(*more, "tag", "a", "b")
+    assert answer.err.splitlines()[-1] == (
+        f"hint: veneer {given} rm it; veneer makes no mounts; see veneer {given} system df"
+    )
+
+
+@pytest.mark.parametrize("words", [["mount", "web:1"], ["tag", "a"], ["start"], ["image", "tree"], ["rm"]])
+def test_a_wrong_number_of_arguments_is_told_in_one_shape(veneer: Veneer, words: list[str]) -> None:
+    path = f"veneer {' '.join(words if words[0] == 'image' else words[:1])}"
+    answer = veneer(*words)
+    said, empty, usage, blank, more = answer.err.splitlines()
+    assert answer.code == 1 and said.startswith(f"veneer: '{path}' requires ") and not empty and not blank
+    assert usage.startswith(f"Usage:  {path} ") and more == f"Run '{path} --help' for more information"
 
 
 def test_what_the_machine_refuses_is_no_bug(veneer: Veneer, monkeypatch: pytest.MonkeyPatch) -> None:

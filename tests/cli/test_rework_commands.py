@@ -91,7 +91,7 @@ def test_purge_tells_what_went_what_stayed_and_who_still_has_it(app: Veneer) -> 
         "Read again: no layer and no blob of the new image has it",
         "History texts, build arguments in them, environment and labels are as they were; these name it:",
         "  history row 3: RUN rm /root/.key",
-        "Still held by demo/app:1: veneer rmi demo/app:1",
+        f"Still held by demo/app:1: veneer --root {app.root} rmi demo/app:1",
     ]
     assert lines[8] == "Tagged demo/app:clean"
     shown = json.loads(app("image", "purge", "--format", "json", "demo/app:1", "root/copy").text)

@@ -115,6 +115,16 @@ class App:
         """One line to standard error."""
         self.err.write(harmless(text) + "\n")
 
+    def hint(self, text: str) -> None:
+        """A way out, on standard error; commands in it are spelled as they would have to be here."""
+        self.warn(f"hint: {self.spelled(text)}")
+
+    def spelled(self, text: str) -> str:
+        """Text whose commands of ours are given the global options that this call was given."""
+        from veneer.cli.spelling import spelled
+
+        return spelled(text, self.settings)
+
     def confirm(self, question: str) -> bool:
         """Ask, with docker's [y/N]; anything but y or yes, an end of input included, is no."""
         self.out.write(question + " [y/N] ")

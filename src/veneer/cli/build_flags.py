@@ -12,8 +12,8 @@ from pathlib import Path
 
 from veneer.build.language.instructions import NETWORKS
 from veneer.build.request import BuildRequest, CacheSpec, OutputSpec, SecretSource
-from veneer.cli.app import USAGE_EXIT, Failure
-from veneer.cli.flags import Parsed
+from veneer.cli.app import Failure
+from veneer.cli.flags import FlagError, Parsed
 from veneer.oci.reference import InvalidReference, Reference
 
 OUTPUTS = ("local", "tar", "oci", "docker", "registry", "image")
@@ -184,8 +184,8 @@ def _tags(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(texts))
 
 
-def _invalid(text: str, option: str, why: str) -> Failure:
-    return Failure(f'invalid argument "{text}" for "{option}" flag: {why}', USAGE_EXIT)
+def _invalid(text: str, option: str, why: str) -> FlagError:
+    return FlagError(f'invalid argument "{text}" for "{option}" flag: {why}')
 
 
 def _resources(given: Parsed) -> dict[str, int | float | str]:

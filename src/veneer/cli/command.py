@@ -24,6 +24,11 @@ INSPECT_FORMAT = """Format output using a custom template:
 _NARROWEST = 24
 
 
+def arguments(number: int) -> str:
+    """`1 argument`, `2 arguments`."""
+    return f"{number} argument" + ("s" if number != 1 else "")
+
+
 class Command:
     """One command.
 
@@ -66,9 +71,6 @@ class Command:
 
     def count_problem(self, given: int) -> str:
         """Why that number of arguments will not do, in docker's words; "" if it will."""
-
-        def arguments(number: int) -> str:
-            return f"{number} argument" + ("s" if number != 1 else "")
 
         if self.least <= given and (self.most is None or given <= self.most):
             return ""

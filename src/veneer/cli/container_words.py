@@ -5,7 +5,7 @@ Sources: moby container/state.go (String), docker/cli formatter/container.go (Di
 
 from __future__ import annotations
 
-from veneer.cli.app import USAGE_EXIT, Failure
+from veneer.cli.flags import FlagError
 from veneer.cli.units import human_duration
 from veneer.run.monitor import state as states
 
@@ -77,10 +77,10 @@ def _group(key: tuple[str, str], first: int, last: int) -> str:
 
 
 def number(text: str, option: str) -> int:
-    """An option's number.  Raises Failure in pflag's words."""
+    """An option's number.  Raises FlagError in pflag's words."""
     from veneer.engine.containers.spelling import InvalidContainer, whole
 
     try:
         return whole(text)
     except InvalidContainer as error:
-        raise Failure(f'invalid argument "{text}" for "{option}" flag: {error.message}', USAGE_EXIT) from None
+        raise FlagError(f'invalid argument "{text}" for "{option}" flag: {error.message}') from None

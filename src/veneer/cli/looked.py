@@ -105,12 +105,10 @@ def image_and(app: App, given: Parsed, more: int, usage: str = "[OPTIONS] IMAGE"
         return words[0], list(words[1:])
     if needs_no_name(given) and len(words) == more:
         return "", list(words)
-    from veneer.cli.main import UsageError
+    from veneer.cli.command import arguments
+    from veneer.cli.usage import wrong_count
 
-    number = more + 1
-    raise UsageError(f"veneer: '{app.path}' requires {'at least ' if usage.endswith(']') else ''}{number} "
-                     f"argument{'s' if number != 1 else ''}\n\nUsage:  {app.path} {usage}\n\n"
-                     f"Run '{app.path} --help' for more information\n", 1)  # fmt: skip
+    raise wrong_count(app.path, usage, f"requires {'at least ' if usage.endswith(']') else ''}{arguments(more + 1)}")
 
 
 def shown_path(path: bytes) -> str:

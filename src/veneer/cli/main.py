@@ -12,6 +12,7 @@ from veneer.cli.app import USAGE_EXIT, App, Failure
 from veneer.cli.command import Command, commands_help, options_help
 from veneer.cli.flags import FlagError, Option, Parsed, parse
 from veneer.cli.tables import harmless
+from veneer.cli.usage import UsageError, more_about, unknown_command, wrong_count, wrong_option
 from veneer.errors import VeneerError
 
 TYPE_CHECKING = False
@@ -32,15 +33,6 @@ GLOBALS = (
     Option("storage-driver", "string", 'Where layers live ("overlay2", "vfs", "erofs", "aufs")'),
     Option("v,version", "bool", "Print version information and quit"),
 )
-
-
-class UsageError(Exception):
-    """A command line that names no command, or one that cannot run: `text` is all there is to say."""
-
-    def __init__(self, text: str, code: int) -> None:
-        super().__init__(text)
-        self.text = text
-        self.code = code
 
 
 def load(leaf: tree.Leaf) -> Command:
@@ -73,22 +65,13 @@ def find(words: Sequence[str]) -> tuple[Command | tree.Group | None, str, list[s
         return load(leaf), f"veneer {name}", rest
     group = tree.GROUPS.get(name)
     if group is None:
-        raise _unknown(f"veneer {name}", "", name, [*tree.TOP, *tree.GROUPS], "veneer")
+        raise unknown_command(f"veneer {name}", name, [*tree.TOP, *tree.GROUPS], within="veneer")
     if not rest or rest[0].startswith("-"):
         return group, f"veneer {name}", rest
     verb = group.aliases.get(rest[0], rest[0])
     if verb not in group.leaves:
-        path = f"veneer {name}"
-        raise _unknown(f"{path} {rest[0]}", f"\nUsage:  {path} COMMAND\n", rest[0], [*group.leaves], path)
+        raise unknown_command(f"veneer {name} {rest[0]}", rest[0], [*group.leaves], within=f"veneer {name}")
     return load(group.leaves[verb]), f"veneer {name} {rest[0]}", rest[1:]
-
-
-def _unknown(what: str, usage: str, word: str, known: list[str], path: str) -> UsageError:
-    import difflib
-
-    near = difflib.get_close_matches(word, known, 1)
-    hint = f"hint: did you mean {path} {near[0]}?\n" if near else ""
-    return UsageError(f"veneer: unknown command: {what}\n{hint}{usage}\nRun '{path} --help' for more information\n", 1)
 
 
 def _with_globals(command: Command) -> list[Option]:
@@ -117,15 +100,13 @@ def _read(command: Command, path: str, words: list[str]) -> Parsed:
         parsed = parse((), _with_globals(command))
         parsed.arguments += words
         return parsed
-    ending = f"\n{command.usage_line(path)}\n\nRun '{path} --help' for more information\n"
     try:
         parsed = parse(words, _with_globals(command), interspersed=command.interspersed)
     except FlagError as error:
-        hint = f"hint: did you mean {error.near}?\n" if error.near else ""
-        raise UsageError(f"{error}\n{hint}{ending}", USAGE_EXIT) from None
+        raise wrong_option(path, command.usage, error) from None
     problem = command.count_problem(len(parsed.arguments))
     if problem and not parsed.help:
-        raise UsageError(f"veneer: '{path}' {problem}\n{ending}", 1)
+        raise wrong_count(path, command.usage, problem)
     return parsed
 
 
@@ -153,8 +134,7 @@ def _dispatch(app: App, words: Sequence[str]) -> int:
     try:
         top = parse(words, GLOBALS, interspersed=False)
     except FlagError as error:
-        usage = "Usage:  veneer [OPTIONS] COMMAND [ARG...]"
-        raise UsageError(f"{error}\n\n{usage}\n\nRun 'veneer --help' for more information\n", USAGE_EXIT) from None
+        raise wrong_option("veneer", "[OPTIONS] COMMAND [ARG...]", error) from None
     if top.flag("version"):
         from veneer import __version__
 
@@ -183,7 +163,10 @@ def _dispatch(app: App, words: Sequence[str]) -> int:
     app.debug = top.flag("debug") or parsed.values.get("debug") is True
     if not found.only_looks:
         app.enter_namespace()
-    code = found.run(app, parsed) or 0
+    try:
+        code = found.run(app, parsed) or 0
+    except FlagError as error:  # of a value that only the command itself understands
+        raise wrong_option(path, found.usage, error) from None
     app.tell_notes()
     return code
 
@@ -208,9 +191,11 @@ def run(
         return error.code
     except Failure as failure:
         if failure.message:
-            app.warn(f"Error: {failure.message}")
+            app.warn(f"Error: {app.spelled(failure.message)}")
         if failure.hint:
-            app.warn(f"hint: {failure.hint}")
+            app.hint(failure.hint)
+        if failure.code == USAGE_EXIT:
+            app.warn(f"\n{more_about(app.path)}")
         return failure.code
     except VeneerError as error:
         out.flush()
@@ -237,7 +222,7 @@ def say(app: App, error: VeneerError) -> None:
     for line in f"Error: {error.message}".split("\n") if error.has_lines else [f"Error: {error.message}"]:
         app.warn(line)
     if error.hint:
-        app.warn(f"hint: {error.hint}")
+        app.hint(error.hint)
 
 
 def _say_host_error(app: App, error: OSError) -> None:
@@ -254,7 +239,7 @@ def _say_bug(app: App, error: Exception) -> None:
         _traceback(app, error)
     app.warn(f"Error: veneer failed at something it should be able to do: {type(error).__name__}: {error}")
     if not app.debug:
-        app.warn("hint: this is a bug; please report it with what the same command prints under veneer --debug")
+        app.hint("this is a bug; please report it with what the same command prints under veneer --debug")
 
 
 def _traceback(app: App, error: BaseException) -> None:

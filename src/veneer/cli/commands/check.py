@@ -28,10 +28,10 @@ def run(app: App, given: Parsed) -> int:
     kind.show(app, findings, format, ("Code", "Damage", "Subject", "Fact"))
     app.out.flush()
     if any(finding.code.startswith("stray-") for finding in findings):
-        app.warn("hint: veneer system prune removes what is stray")
+        app.hint("veneer system prune removes what is stray")
     damaged = any(finding.damage for finding in findings)
     if damaged:
-        app.warn("hint: pulling or loading a damaged image again repairs it")
+        app.hint("pulling or loading a damaged image again repairs it")
     return 1 if damaged else 0
 
 

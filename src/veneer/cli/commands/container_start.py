@@ -20,17 +20,14 @@ _POLICY = "restart-policy"
 
 
 def start(app: App, given: Parsed) -> int:
-    from veneer.cli.main import UsageError
-
     if given.flag("all") or given.texts("filter"):
         if given.arguments or given.flag("attach") or given.flag("interactive"):
             raise Failure("--all and --filter choose the containers: name none, and attach to none")
         return _start_all(app, given)
     if not given.arguments:
-        raise UsageError(
-            f"veneer: '{app.path}' requires at least 1 argument\n\n{START.usage_line(app.path)}\n\n"
-            f"Run '{app.path} --help' for more information\n", 1,
-        )  # fmt: skip
+        from veneer.cli.usage import wrong_count
+
+        raise wrong_count(app.path, START.usage, "requires at least 1 argument")
     if given.flag("attach") or given.flag("interactive"):
         if len(given.arguments) > 1:
             raise Failure("you cannot start and attach multiple containers at once")

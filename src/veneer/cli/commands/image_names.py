@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from veneer.cli.app import App, Failure
 from veneer.cli.command import LIST_FORMAT, Command
-from veneer.cli.flags import Option, Parsed
+from veneer.cli.flags import FlagError, Option, Parsed
 from veneer.cli.listing import Column, Listing
 from veneer.cli.looked import NO_TRUNC, WHERE, image_and, looked_at
 from veneer.cli.units import ago
@@ -28,7 +28,7 @@ def run_tags(app: App, given: Parsed) -> None:
     repository = Reference.parse(given.arguments[0])
     limit, truncate, format = given.text("limit") or str(tags.MOST), not given.flag("no_trunc"), given.text("format")
     if not limit.isdigit():
-        raise Failure(f'invalid argument "{limit}" for "--limit" flag: a number is wanted')
+        raise FlagError(f'invalid argument "{limit}" for "--limit" flag: a number is wanted')
     remote = given.flag("remote")
     found = tags.there(app.engine, repository, int(limit)) if remote else tags.here(app.engine, repository)
     if not found.images and not remote:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from veneer.cli.app import App, Failure
 from veneer.cli.command import LIST_FORMAT, Command
-from veneer.cli.flags import Option, Parsed
+from veneer.cli.flags import FlagError, Option, Parsed
 from veneer.cli.listing import Column, Listing
 from veneer.cli.looked import (
     NO_TRUNC,
@@ -41,7 +41,7 @@ def run(app: App, given: Parsed) -> None:
         name, paths = image_and(app, given, 0, PACKAGES.usage)
     limit, human = given.text("limit") or str(MOST), given.flag("human")
     if not limit.isdigit():
-        raise Failure(f'invalid argument "{limit}" for "--limit" flag: a number is wanted')
+        raise FlagError(f'invalid argument "{limit}" for "--limit" flag: a number is wanted')
 
     def size(number: int) -> str:
         return human_size(number) if human else str(number)

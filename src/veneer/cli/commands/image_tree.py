@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from veneer.cli.app import App, Failure
 from veneer.cli.command import Command
-from veneer.cli.flags import Option, Parsed
+from veneer.cli.flags import FlagError, Option, Parsed
 from veneer.cli.looked import (
     DOCUMENTS_FORMAT,
     WHERE,
@@ -69,7 +69,7 @@ def _number(given: Parsed, option: str, default: int | None) -> int | None:
         return default
     text = given.text(option)
     if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise Failure(f'invalid argument "{text}" for "--{option.replace("_", "-")}" flag: a number is wanted')
+        raise FlagError(f'invalid argument "{text}" for "--{option.replace("_", "-")}" flag: a number is wanted')
     return int(text)
 
 

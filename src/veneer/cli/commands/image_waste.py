@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from veneer.cli.app import App, Failure
 from veneer.cli.command import LIST_FORMAT, Command
-from veneer.cli.flags import Option, Parsed
+from veneer.cli.flags import FlagError, Option, Parsed
 from veneer.cli.listing import Column, Listing
 from veneer.cli.looked import NO_TRUNC, WHERE, image_and, instruction, layer_numbers, looked_at, path_text
 from veneer.cli.reworked import counted
@@ -81,7 +81,7 @@ def run(app: App, given: Parsed) -> None:
         raise Failure(f"invalid --metric {metric!r}: veneer or dive")
     limit = given.text("limit") or str(MOST)
     if not limit.isdigit():
-        raise Failure(f'invalid argument "{limit}" for "--limit" flag: a number is wanted')
+        raise FlagError(f'invalid argument "{limit}" for "--limit" flag: a number is wanted')
     with looked_at(app, given, name, contents=by == "duplicate") as subject:
         if format == "dive-json":
             _dive_export(app, subject)

@@ -30,7 +30,7 @@ def run(app: App, given: Parsed) -> int:
             app.line(line)
     app.out.flush()
     for left in moved.left:
-        app.warn(f"{left.kind} {left.name} stays: {left.reason}; {left.hint}")
+        app.warn(f"{left.kind} {left.name} stays: {left.reason}; {app.spelled(left.hint)}")
     asked = app.engine.config.storage_driver
     if asked and asked != to and not dry_run:
         app.warn(f"Warning: new layers go to {asked} as long as that is asked for "

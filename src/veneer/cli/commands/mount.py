@@ -21,9 +21,9 @@ def run(app: App, given: Parsed) -> None:
         )
         return
     if len(given.arguments) == 1:
-        from veneer.cli.main import UsageError
+        from veneer.cli.usage import wrong_count
 
-        raise UsageError(f"veneer: '{app.path}' requires 2 arguments, or none\n\n{MOUNT.usage_line(app.path)}\n", 1)
+        raise wrong_count(app.path, MOUNT.usage, "requires 2 arguments, or none")
     name, directory = given.arguments
     ids = given.texts("idmap")
     app.line(app.engine.mounts.add(name, directory, writable=given.flag("rw"), ids=ids).target)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from veneer.cli.app import App, Failure
 from veneer.cli.command import Command
-from veneer.cli.flags import Option, Parsed
+from veneer.cli.flags import FlagError, Option, Parsed
 from veneer.cli.looked import WHERE, image_and, looked_at, needs_no_name, path_bytes, spelled_out
 
 TYPE_CHECKING = False
@@ -55,7 +55,7 @@ def _named(app: App, given: Parsed) -> tuple[str, bytes]:
 def _number(given: Parsed, option: str) -> int | None:
     text = given.text(option)
     if text and (not text.isascii() or not text.isdigit() or len(text) > 9):
-        raise Failure(f'invalid argument "{text}" for "--{option}" flag: a number is wanted')
+        raise FlagError(f'invalid argument "{text}" for "--{option}" flag: a number is wanted')
     return int(text) if text else None
 
 

@@ -35,7 +35,7 @@ def document(made: Purged) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def story(made: Purged) -> Iterator[str]:
+def story(app: App, made: Purged) -> Iterator[str]:
     """What changed and what did not, in words."""
     other = f", also by the name {joined(map(path_text, made.names))}," if made.names else ""
     yield f"Purged {joined(map(path_text, made.paths))}{other} {human_size(made.size, 4)} of content"
@@ -55,13 +55,14 @@ def story(made: Purged) -> Iterator[str]:
         yield f"  {mention}"
     for layer_number, path in made.copies:
         yield f"WARNING: {path_text(path)} in layer {layer_number} of the new image has the same content and stays"
-    yield from _elsewhere(made)
+    yield from _elsewhere(app, made)
 
 
-def _elsewhere(made: Purged) -> Iterator[str]:
+def _elsewhere(app: App, made: Purged) -> Iterator[str]:
     names = [name_of(image) for image in made.holders]
     if names:
-        yield f"Still held by {joined(names[:10])}{', and more' if len(names) > 10 else ''}: veneer rmi {names[0]}"
+        remedy = app.spelled(f"veneer rmi {names[0]}")
+        yield f"Still held by {joined(names[:10])}{', and more' if len(names) > 10 else ''}: {remedy}"
     pushed = [digest.familiar for digest in made.source.digests]
     if pushed:
         yield f"A registry has it as {joined(pushed)}: delete it there; whoever pulled it has it too"
@@ -70,7 +71,7 @@ def _elsewhere(made: Purged) -> Iterator[str]:
 def run(app: App, given: Parsed) -> None:
     image, *paths = given.arguments
     made = app.engine.images.purge(image, paths, tag=given.text("tag") or None, message=given.text("message"))
-    tell(app, given, made.image, document(made), list(story(made)))
+    tell(app, given, made.image, document(made), list(story(app, made)))
 
 
 PURGE = Command(

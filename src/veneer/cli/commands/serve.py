@@ -6,7 +6,7 @@ import contextlib
 
 from veneer.cli.app import App, Failure
 from veneer.cli.command import Command
-from veneer.cli.flags import Option, Parsed
+from veneer.cli.flags import FlagError, Option, Parsed
 from veneer.cli.looked import SEVERAL, looked_at
 
 TYPE_CHECKING = False
@@ -95,7 +95,7 @@ def _port(given: Parsed) -> int:
     if not text:
         return PORT
     if not text.isascii() or not text.isdigit() or int(text[:9]) > MOST_PORT:
-        raise Failure(f'invalid argument "{text}" for "--port" flag: a number from 0 to {MOST_PORT} is wanted')
+        raise FlagError(f'invalid argument "{text}" for "--port" flag: a number from 0 to {MOST_PORT} is wanted')
     return int(text)
 
 
