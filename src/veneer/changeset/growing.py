@@ -11,6 +11,7 @@ import os
 import select
 import struct
 from types import TracebackType
+from typing import Protocol, runtime_checkable
 
 from veneer.errors import Unavailable
 
@@ -18,6 +19,13 @@ _RECORD = struct.Struct("<Q")
 _FINISHED = 1 << 63
 _PENDING = 4096  # bytes; well under a pipe's capacity even where it is one page (pipe-user-pages-soft)
 _FIONREAD = 0x541B
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """A source that may make a thread wait, and can call it back."""
+
+    def interrupt(self) -> None: ...
 
 
 class Aborted(Unavailable):

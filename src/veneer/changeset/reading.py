@@ -13,6 +13,7 @@ from veneer.changeset import compression, metadata
 from veneer.changeset.bounds import Bounded, Counted
 from veneer.changeset.compression import BadCompression, Source
 from veneer.changeset.entry import Kind
+from veneer.changeset.growing import Interruptible
 from veneer.changeset.index_builder import IndexBuilder
 from veneer.changeset.limits import Limits
 from veneer.changeset.safepath import normal
@@ -38,7 +39,8 @@ def read_index(
 ) -> DiffID:  # fmt: skip
     """Write the index of the layer that `source` holds, compressed or not, to `out`; the layer's diff ID.
 
-    `ahead` decompresses in a thread of its own: for a source that never makes anybody wait.  `unread`: contents that
+    `ahead` decompresses in a thread of its own: for a source that never makes anybody wait, or is Interruptible and is
+    interrupted in the end.  `unread`: contents that
     it says may wait are not hashed, and have no digest in the index (see UnreadIndex).
     Raises BadArchive or BadCompression naming `what`, the member and the fact.
     """
@@ -56,6 +58,8 @@ def read_index(
             raise
         raise reader.bad(str(error)) from error
     finally:
+        if isinstance(source, Interruptible):
+            source.interrupt()  # after a failure the thread may wait for a download that takes hours
         if reader is not None:
             reader.close()
 

@@ -115,11 +115,11 @@ def archive_apart(source: Path | BinaryIO) -> Iterator[Archive]:
 
 @contextlib.contextmanager
 def _in_file(source: BinaryIO, what: str) -> Iterator[Archive]:
-    import tempfile
-
     if (start := _place_in_file(source)) is not None and _is_plain(source.fileno(), start):
         yield TarArchive(source.fileno(), what, start)
         return
+    import tempfile
+
     with tempfile.TemporaryFile(buffering=0) as spool:
         plain, buffer = BoundedPlain(_RawSource(source), what), memoryview(bytearray(1 << 20))
         count = 0

@@ -7,13 +7,16 @@ the proof of digest and size that a pull has.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
+import select
 import threading
 from collections.abc import Iterator
 from functools import partial
 
 from veneer.changeset.compression import Source
+from veneer.changeset.growing import Aborted
 from veneer.distribution.blobs import Opener, download, registry_source
 from veneer.distribution.client import Registries, Registry, WrongDigest
 from veneer.distribution.pull import MAX_DEPTH, NotAnImage
@@ -28,6 +31,10 @@ from veneer.values import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from veneer.oci.digest import BlobDigest
+
+
+_PIPE = 1 << 20
+"""Bytes of a layer that may be under way to its reader."""
 
 
 class RemoteImage(Value):
@@ -102,13 +109,27 @@ class _Pipe:
 
 
 class _Reader:
-    """The reading end, as a source."""
+    """The reading end, as a source that a thread may read ahead from."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._interrupt_fd = os.eventfd(0, os.EFD_CLOEXEC)
+        self._waiting = select.poll()
+        for each in (fd, self._interrupt_fd):
+            self._waiting.register(each, select.POLLIN)
 
     def readinto(self, buffer: memoryview | bytearray, /) -> int:
+        if any(fd == self._interrupt_fd for fd, _ in self._waiting.poll()):
+            raise Aborted("reading was given up")
         return os.readv(self._fd, [buffer])
+
+    def interrupt(self) -> None:
+        """Have a `readinto` of another thread that waits for more, and every later one, raise Aborted."""
+        os.eventfd_write(self._interrupt_fd, 1)
+
+    def close(self) -> None:
+        os.close(self._fd)
+        os.close(self._interrupt_fd)
 
 
 @contextlib.contextmanager
@@ -120,6 +141,8 @@ def layer_stream(registries: Registries, image: RemoteImage, position: int, prog
     """
     layer = image.manifest.layers[position]
     reading, writing = os.pipe()
+    with contextlib.suppress(OSError):  # more than a user may have
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
     failure: list[BaseException] = []
 
     def bring() -> None:
@@ -141,16 +164,17 @@ def layer_stream(registries: Registries, image: RemoteImage, position: int, prog
 
     thread = threading.Thread(target=bring, name="layer", daemon=True)
     thread.start()
+    reader = _Reader(reading)
     try:
-        yield _Reader(reading)
+        yield reader
     except BaseException as error:
-        os.close(reading)
+        reader.close()
         registries.stop()
         thread.join()
         if failure and isinstance(error, Corrupt):
             raise failure[0] from None  # a download that broke off is why the reader met an end
         raise
-    os.close(reading)
+    reader.close()
     thread.join()
     if failure:
         raise failure[0]

@@ -64,7 +64,7 @@ def opened(
     `archive` is a docker archive or an OCI layout, as a tar or a directory; `name` may be "" where it has one image.
     `remote` asks the registry, for `platform` (None: this machine's); its layers are downloaded only if somebody looks
     into them, and not kept.  A container is its image with what it wrote as one more layer; see `containers`.
-    Without `contents` an archive's layers are read sooner and those questions take longer that compare large contents.
+    Without `contents` the layers of an archive are read sooner; a question that compares large ones then takes longer.
     """
     wanted = Platform.parse(platform) if platform else None
     with contextlib.ExitStack() as stack:
@@ -155,9 +155,7 @@ def _archived(
     )
     return Subject(
         documents,
-        lambda: _indexes(
-            engine, stack, config.diff_ids, stream, archive.what, threads=2, ahead=True, contents=contents
-        ),
+        lambda: _indexes(engine, stack, config.diff_ids, stream, archive.what, threads=2, contents=contents),
         lambda position: _elsewhere(engine, config.diff_ids[position], stream, position),
     )
 
@@ -240,11 +238,11 @@ def _elsewhere(engine: Engine, diff_id: DiffID, stream: Stream, position: int) -
 
 def _indexes(
     engine: Engine, stack: contextlib.ExitStack, diff_ids: Sequence[DiffID], stream: Stream, what: str, *, threads: int,
-    known: Mapping[DiffID, LayerIndex] | None = None, ahead: bool = False, contents: bool = True,
+    known: Mapping[DiffID, LayerIndex] | None = None, contents: bool = True,
 ) -> list[LayerIndex]:  # fmt: skip
     """One index for each layer: the store's where it has one, else read from the layer itself, each layer once.
 
-    `ahead` is for streams that are files; so is to go without `contents`, since they may be read again.
+    Not all `contents` are hashed of streams that can be read again.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -260,9 +258,7 @@ def _indexes(
     seen: dict[bytes, int] | None = None if contents else {}
     with ThreadPoolExecutor(max(threads, 1), "look") as pool:
         tasks = {
-            diff_id: pool.submit(
-                _read, partial(stream, position), diff_id, f"{what}: layer {position + 1}", ahead, seen
-            )
+            diff_id: pool.submit(_read, partial(stream, position), diff_id, f"{what}: layer {position + 1}", seen)
             for diff_id, position in missing.items()
         }
         try:
@@ -284,7 +280,7 @@ def _stored(engine: Engine, diff_id: DiffID) -> LayerIndex | None:
 
 
 def _read(
-    stream: Callable[[], contextlib.AbstractContextManager[Source]], diff_id: DiffID, what: str, ahead: bool,
+    stream: Callable[[], contextlib.AbstractContextManager[Source]], diff_id: DiffID, what: str,
     seen: dict[bytes, int] | None,
 ) -> LayerIndex:  # fmt: skip
     from veneer.changeset.reading import LOOKED_AT, read_index
@@ -292,7 +288,7 @@ def _read(
 
     out, unread = io.BytesIO(), Unread(seen) if seen is not None else None
     with stream() as source:
-        actual = read_index(source, out, limits=LOOKED_AT, what=what, ahead=ahead, unread=unread)
+        actual = read_index(source, out, limits=LOOKED_AT, what=what, ahead=True, unread=unread)
     if actual != diff_id:
         raise OtherLayer(f"{what}: expected diff ID {diff_id}, got {actual}")
     if unread is None or not unread.members:
