@@ -12,7 +12,6 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
 
 from veneer.changeset.syscalls import exchange
 from veneer.changeset.whiteout import OPAQUE_MARKER, PREFIX
@@ -22,7 +21,10 @@ from veneer.drivers.aufs.fuse_copies import CREATE, CopyingUnion, refused
 from veneer.drivers.aufs.fuse_nodes import DIRECTORY, FILE, UPPER, Entry, Node
 from veneer.drivers.aufs.spelling import BASE, times_kept
 
+ROOT = (0, 0)
+"""For whom the kernel makes what this process makes: with the right group, and bits, by itself."""
 _LONGEST = 255 - len(PREFIX)
+_REGULAR = wire.TYPES[stat.S_IFREG]
 
 _DEFAULT_ACL = "system.posix_acl_default"
 
@@ -35,6 +37,22 @@ def has_default_acl(folder: int) -> bool:
         if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
             return False
         raise
+
+
+def owner_in(folder: int, who: tuple[int, int]) -> tuple[int, int, int]:
+    """uid and gid of what somebody makes in an open directory, which gives its group on if it is set-group-ID; that
+    bit, if so."""
+    status = os.fstat(folder)
+    return (who[0], status.st_gid, stat.S_ISGID) if status.st_mode & stat.S_ISGID else (*who, 0)
+
+
+def own(new: int, folder: int, mode: int, who: tuple[int, int]) -> None:
+    """Give somebody the open file that was just made for him in an open directory, with all the bits of `mode`."""
+    if who != ROOT:
+        uid, gid, _ = owner_in(folder, who)
+        os.fchown(new, uid, gid)
+    if mode & 0o7000:
+        os.fchmod(new, stat.S_IMODE(os.fstat(new).st_mode) | mode & 0o7000)
 
 
 class WritableUnion(CopyingUnion):
@@ -108,48 +126,67 @@ class WritableUnion(CopyingUnion):
         if name.startswith(PREFIX):
             raise refused(errno.EPERM)
 
-    @contextlib.contextmanager
-    def making(self, parent: Node, name: bytes) -> Iterator[int]:
-        """The directory to make a new name in, by a single call; afterwards it shows."""
+    def place(self, parent: Node, name: bytes) -> int:
+        """The directory to make a new name in, by a single call; then it `came`."""
         self.allowed(name)
         fd = self.upper(parent)
         if name in self.listed(parent):
             raise refused(errno.EEXIST)
-        yield fd
-        self.shown(parent, name)
+        return fd
 
     def came(self, parent: Node, name: bytes, entry: Entry) -> None:
         """The upper branch has a new name, that nobody knew."""
+        self.shown(parent, name)
         parent.children.pop(name, None)
         self.add(parent, name, entry)
 
-    def make_directory(self, parent: Node, name: bytes, mode: int, uid: int, gid: int) -> None:
+    def make_directory(
+        self, parent: Node, name: bytes, mode: int, umask: int, who: tuple[int, int]
+    ) -> tuple[Node, os.stat_result]:
         """A new, empty directory, whatever lower branches have there."""
-        with self.making(parent, name) as fd:
-            hides = name in parent.below
-            inherits = has_default_acl(fd)
-            # What inherits has to be made in its parent, with its mode at once; aufs does not look at such a name.
-            place, scratch = (fd, f".wh..wh.{self._scratch()}") if inherits else (self._work, self._scratch())
-            os.mkdir(scratch, mode if inherits else 0o700, dir_fd=place)
-            new = os.open(scratch, DIRECTORY, dir_fd=place)
+        fd = self.place(parent, name)
+        if who == ROOT and name not in parent.below:
+            os.umask(umask)
             try:
-                if hides:
-                    self.mark(new, OPAQUE_MARKER)
-                os.fchown(new, uid, gid)
-                if not inherits:
-                    os.fchmod(new, mode)
+                os.mkdir(name, mode, dir_fd=fd)
             finally:
-                os.close(new)
-            os.rename(scratch, name, src_dir_fd=place, dst_dir_fd=fd)
-        self.came(parent, name, (4, (UPPER,)))
+                os.umask(0)
+        else:
+            self._make_aside(fd, name, mode, umask, who, hides=name in parent.below)
+        entry = (4, (UPPER,))
+        self.came(parent, name, entry)
+        node, status = self.known(parent, name, entry)
+        node.visible = {}
+        return node, status
 
-    def make_nameless(self, parent: Node, mode: int, uid: int, gid: int) -> Node:
-        """A new file without a name, as O_TMPFILE makes it; `link_to` can give it one."""
-        new = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode & 0o777, dir_fd=self.upper(parent))
+    def _make_aside(self, fd: int, name: bytes, mode: int, umask: int, who: tuple[int, int], *, hides: bool) -> None:
+        """A directory that is whole before it has its name."""
+        uid, gid, bit = owner_in(fd, who)
+        inherits = has_default_acl(fd)
+        # What inherits has to be made in its parent, with its mode at once; aufs does not look at such a name.
+        place, scratch = (fd, f".wh..wh.{self._scratch()}") if inherits else (self._work, self._scratch())
+        os.mkdir(scratch, mode if inherits else 0o700, dir_fd=place)
+        new = os.open(scratch, DIRECTORY, dir_fd=place)
         try:
+            if hides:
+                self.mark(new, OPAQUE_MARKER)
             os.fchown(new, uid, gid)
-            if mode & 0o7000:
-                os.fchmod(new, mode)
+            if not inherits:
+                os.fchmod(new, mode & ~umask | bit)
+        finally:
+            os.close(new)
+        os.rename(scratch, name, src_dir_fd=place, dst_dir_fd=fd)
+
+    def make_nameless(self, parent: Node, mode: int, umask: int, who: tuple[int, int]) -> Node:
+        """A new file without a name, as O_TMPFILE makes it; `link_to` can give it one."""
+        folder = self.upper(parent)
+        os.umask(umask)
+        try:
+            new = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode & 0o777, dir_fd=folder)
+        finally:
+            os.umask(0)
+        try:
+            own(new, folder, mode, who)
             node = self._new(parent, b"", (wire.TYPES[stat.S_IFREG], (UPPER,)), os.fstat(new).st_ino)
         except OSError:
             os.close(new)
@@ -159,36 +196,45 @@ class WritableUnion(CopyingUnion):
 
     def remove(self, parent: Node, name: bytes, *, directory: bool) -> None:
         """unlink and rmdir."""
-        node, status = self.child(parent, name)
+        node = self.member(parent, name)
         if node.is_dir != directory:
             raise refused(errno.ENOTDIR if directory else errno.EISDIR)
         if directory and self.listed(node):
             raise refused(errno.ENOTEMPTY)
         self.hide(parent, name)
-        self._away(node, parent, name, status)
+        self._away(node, parent, name)
         self.take(parent, name)
 
-    def _away(self, node: Node, parent: Node, name: bytes, status: os.stat_result, *, replaced: bool = False) -> None:
+    def _away(self, node: Node, parent: Node, name: bytes, *, replaced: bool = False) -> None:
         """Take a name out of the upper branch, or let a rename do so; `node` has it no more."""
         if node.branch == UPPER:
             fd = self.directory(parent, UPPER)
             if node.is_dir:
                 self.directory(node, UPPER)  # so that it can still be asked about
                 self._kept.pop((node.id, UPPER), None)
-                scratch = self._scratch()
-                os.rename(name, scratch, src_dir_fd=fd, dst_dir_fd=self._work)
-                treecopy.delete_entry(self._work, scratch)
+                self._remove_directory(fd, name)
             else:
                 if node.lookups > 0 and not node.others:
-                    self._hold(node, fd, name, status)
+                    self._hold(node, fd, name, regular=self.listed(parent)[name][0] == _REGULAR)
                 if not replaced:
                     os.unlink(name, dir_fd=fd)
         parent.children.pop(name, None)
         self._nameless(node, parent, name)
 
-    def _hold(self, node: Node, fd: int, name: bytes, status: os.stat_result) -> None:
+    def _remove_directory(self, fd: int, name: bytes) -> None:
+        try:
+            os.rmdir(name, dir_fd=fd)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            # What it deletes from lower branches is not to show for a moment: all that goes at once.
+            scratch = self._scratch()
+            os.rename(name, scratch, src_dir_fd=fd, dst_dir_fd=self._work)
+            treecopy.delete_entry(self._work, scratch)
+
+    def _hold(self, node: Node, fd: int, name: bytes, *, regular: bool) -> None:
         """Keep what is going to lose its last name within reach."""
-        if stat.S_ISREG(status.st_mode):
+        if regular:
             self.file(node, writable=True)
             self.hold_file(node)
         else:
@@ -213,9 +259,8 @@ class WritableUnion(CopyingUnion):
             return
         if node.parent is None:
             raise refused(errno.EPERM)
-        with self.making(parent, name) as fd:
-            os.link(node.name, name, src_dir_fd=self.directory(node.parent, UPPER), dst_dir_fd=fd,
-                    follow_symlinks=False)  # fmt: skip
+        fd = self.place(parent, name)
+        os.link(node.name, name, src_dir_fd=self.directory(node.parent, UPPER), dst_dir_fd=fd, follow_symlinks=False)
         self.came(parent, name, (self.listed(node.parent)[node.name][0], (UPPER,)))
         parent.children[name] = node
         node.others = node.others or set()
@@ -227,9 +272,9 @@ class WritableUnion(CopyingUnion):
         """The first name of a file that was made without one; ENOENT, by the kernel, for one that has lost its last."""
         if node.is_dir or node.fd < 0:
             raise refused(errno.ENOENT)
-        with self.making(parent, name) as fd:
-            # With a directory descriptor, though the path is absolute: else Python does not have links followed.
-            os.link(f"/proc/self/fd/{node.fd}", name, src_dir_fd=fd, dst_dir_fd=fd, follow_symlinks=True)
+        fd = self.place(parent, name)
+        # With a directory descriptor, though the path is absolute: else Python does not have links followed.
+        os.link(f"/proc/self/fd/{node.fd}", name, src_dir_fd=fd, dst_dir_fd=fd, follow_symlinks=True)
         self.came(parent, name, (wire.TYPES[stat.S_IFREG], (UPPER,)))
         parent.children[name] = node
         node.parent, node.name, node.gone = parent, name, False
@@ -242,29 +287,27 @@ class WritableUnion(CopyingUnion):
         self.allowed(new_name)
         if flags & ~(wire.RENAME_NOREPLACE | wire.RENAME_EXCHANGE):
             raise refused(errno.EINVAL)
-        node, _ = self.child(old, old_name)
-        target = self.child(new, new_name) if new_name in self.listed(new) else None
+        node = self.member(old, old_name)
+        target = self.member(new, new_name) if new_name in self.listed(new) else None
         if flags & wire.RENAME_EXCHANGE:
             if target is None:
                 raise refused(errno.ENOENT)
-            self._exchange(node, old, old_name, target[0], new, new_name)
+            self._exchange(node, old, old_name, target, new, new_name)
             return
         if target is not None:
             if flags & wire.RENAME_NOREPLACE:
                 raise refused(errno.EEXIST)
-            if target[0] is node:
+            if target is node:
                 return
-            self._replaceable(node, target[0])
+            self._replaceable(node, target)
         self._movable(node)
         self.upper(new)
         self.hide(old, old_name)
         self._cover(node, new, new_name)
         if target is not None:
-            target = target[0], self.status(target[0])
-            self._away(target[0], new, new_name, target[1], replaced=not node.is_dir)
+            self._away(target, new, new_name, replaced=not node.is_dir)
         entry = self.listed(old)[old_name]
         os.rename(old_name, new_name, src_dir_fd=self.upper(old), dst_dir_fd=self.upper(new))
-        self.shown(new, new_name)
         self.take(old, old_name)
         old.children.pop(old_name, None)
         self.came(new, new_name, (entry[0], (UPPER,)))

@@ -51,17 +51,25 @@ class Node:
         self.inode = inode
         self.key = 0
         self.lookups = 0
-        self.children: dict[bytes, Node] = {}
+        self.children: dict[bytes, Node] = {} if self.is_dir else _NO_NODES
         self.others: set[tuple[Node, bytes]] | None = None
-        self.fds: dict[int, int] = {}
+        self.fds: dict[int, int] = {} if self.is_dir else _NO_FDS
         self.fd = -1
         self.writable = False
         self.gone = False
         self.visible: dict[bytes, Entry] | None = None
-        self.below: dict[bytes, Entry] = {}
-        self.whited: set[bytes] = set()
+        self.below: dict[bytes, Entry] = {} if self.is_dir else _NO_ENTRIES
+        self.whited: set[bytes] = set() if self.is_dir else _NO_NAMES
         self.order: list[bytes | None] | None = None
-        self.positions: dict[bytes, int] = {}
+        self.positions: dict[bytes, int] = {} if self.is_dir else _NO_POSITIONS
+
+
+# What files have of a directory's: nobody puts anything in, and there are many files.
+_NO_NODES: dict[bytes, Node] = {}
+_NO_FDS: dict[int, int] = {}
+_NO_POSITIONS: dict[bytes, int] = {}
+_NO_ENTRIES: dict[bytes, Entry] = {}
+_NO_NAMES: set[bytes] = set()
 
 
 class Union:
@@ -87,6 +95,10 @@ class Union:
         return node
 
     # -- descriptors -----------------------------------------------------------------------------------------
+
+    @property
+    def crowded(self) -> bool:
+        return len(self._kept) > self._limit
 
     def shed(self) -> None:
         """Close the oldest descriptors, if there are too many; not while one is being used."""
@@ -150,8 +162,10 @@ class Union:
     def status(self, node: Node) -> os.stat_result:
         if node.gone and self.has_upper and node.branch == UPPER:
             return os.fstat(node.fds[UPPER] if node.is_dir else node.fd)
-        if node.parent is None:
-            return os.fstat(node.fds[node.branch])
+        fd = node.fds.get(node.branch)
+        if fd is not None:
+            return os.fstat(fd)
+        assert node.parent is not None, "the root is always open"
         return os.stat(node.name, dir_fd=self.directory(node.parent, node.branch), follow_symlinks=False)
 
     # -- names -----------------------------------------------------------------------------------------------
@@ -164,11 +178,18 @@ class Union:
         entry = visible.get(name)
         if entry is None:
             raise FileNotFoundError(errno.ENOENT, "")
-        branch = entry[1][0]
-        fd = parent.fds.get(branch)
-        if fd is None:
-            fd = self.directory(parent, branch)
-        status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        return self.known(parent, name, entry)
+
+    def known(
+        self, parent: Node, name: bytes, entry: Entry, status: os.stat_result | None = None
+    ) -> tuple[Node, os.stat_result]:
+        """What `name` is in a directory whose index has `entry` of it; asked for, unless its `status` is known."""
+        if status is None:
+            branch = entry[1][0]
+            fd = parent.fds.get(branch)
+            if fd is None:
+                fd = self.directory(parent, branch)
+            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
         node = parent.children.get(name)
         if node is None:
             if status.st_nlink > 1 and entry[0] != 4:
@@ -177,6 +198,11 @@ class Union:
                 node = self._new(parent, name, entry, status.st_ino)
             parent.children[name] = node
         return node, status
+
+    def member(self, parent: Node, name: bytes) -> Node:
+        """Which node `name` is in a directory, of which nothing else is asked.  Raises FileNotFoundError."""
+        known = parent.children.get(name)
+        return known if known is not None else self.child(parent, name)[0]
 
     def inode(self, parent: Node, name: bytes) -> int:
         """The inode number that `child` would tell of a name that is in the directory."""

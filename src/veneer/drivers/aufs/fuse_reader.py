@@ -9,6 +9,7 @@ Source: Linux Documentation/filesystems/fuse.rst.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from veneer.drivers.aufs.fuse_nodes import UPPER, Node, Union
 _GONE_ON = (errno.ENOENT, errno.EINTR, errno.EAGAIN)
 """A request that was taken back, or a signal: read the next."""
 Answer = bytes | memoryview | None
+"""An answer's bytes, or a memory with room for its header in front of them; None: an empty one."""
 Who = tuple[int, int]
 
 
@@ -28,17 +30,18 @@ class Reader:
 
     def __init__(self, device: int, union: Union) -> None:
         self._device = device
+        self._requests = io.FileIO(device, closefd=False)
         self.union = union
         self._buffer = bytearray(wire.BUFFER_SIZE)
         self._view = memoryview(self._buffer)
-        self._out = memoryview(bytearray(wire.MAX_WRITE))
+        self._out = memoryview(bytearray(wire.ANSWER_SIZE + wire.MAX_WRITE))
         self.handlers: dict[int, Callable[[Node, memoryview, Who], Answer]] = {
             wire.LOOKUP: self._lookup, wire.GETATTR: self._getattr, wire.READLINK: self._readlink,
             wire.READ: self._read, wire.STATFS: self._statfs, wire.LSEEK: self._lseek,
             wire.READDIR: self._readdir, wire.READDIRPLUS: self._readdirplus,
             wire.GETXATTR: self._getxattr, wire.LISTXATTR: self._listxattr,
         }  # fmt: skip
-        """What answers which request: with an answer's bytes, None for an empty one, OSError for a refusal."""
+        """What answers which request; an OSError is a refusal."""
 
     def greet(self) -> bool:
         """Answer the kernel's first request; False if there is no mount any more."""
@@ -55,16 +58,17 @@ class Reader:
 
     def serve(self) -> None:
         """Serve until the mount is gone."""
-        nodes, handlers, buffer, view = self.union.nodes, self.handlers, self._buffer, self._view
+        union, handlers, buffer, view = self.union, self.handlers, self._buffer, self._view
+        nodes = union.nodes
         while length := self._next():
             _, opcode, unique, number, uid, gid, _ = wire.request(buffer)
             body = view[wire.HEADER_SIZE : length]
             if opcode == wire.FORGET:
-                self.union.forget(number, wire.node_in(body)[0])
+                union.forget(number, wire.node_in(body)[0])
                 continue
             if opcode == wire.BATCH_FORGET:
                 for each, count in wire.forgets(body[8 : 8 + 16 * wire.size_in(body)[0]]):
-                    self.union.forget(each, count)
+                    union.forget(each, count)
                 continue
             handler = handlers.get(opcode)
             if handler is None:
@@ -81,13 +85,17 @@ class Reader:
                 self._fail(unique, errno.ESTALE)
             else:
                 self._reply(unique, answer or b"")
-            self.union.shed()
+            if union.crowded:
+                union.shed()
 
     def _next(self) -> int:
         """The next request is in the buffer: its length; 0 if there will be none."""
         while True:
             try:
-                return os.readv(self._device, [self._buffer])
+                # Half as long as os.readv, which takes a list of buffers apart.
+                length = self._requests.readinto(self._buffer)
+                if length is not None:
+                    return length
             except OSError as error:
                 if error.errno == errno.ENODEV:
                     return 0
@@ -96,13 +104,17 @@ class Reader:
 
     def _reply(self, unique: int, answer: bytes | memoryview) -> None:
         try:
-            os.writev(self._device, (wire.answer(16 + len(answer), 0, unique), answer))
+            if isinstance(answer, bytes):
+                os.write(self._device, wire.answer(wire.ANSWER_SIZE + len(answer), 0, unique) + answer)
+            else:
+                wire.put_answer(answer, 0, len(answer), 0, unique)
+                os.write(self._device, answer)
         except FileNotFoundError:
             pass  # who asked was interrupted, and waits no more
 
     def _fail(self, unique: int, number: int) -> None:
         try:
-            os.write(self._device, wire.answer(16, -number, unique))
+            os.write(self._device, wire.answer(wire.ANSWER_SIZE, -number, unique))
         except FileNotFoundError:
             pass  # as above
 
@@ -110,10 +122,11 @@ class Reader:
 
     def _lookup(self, node: Node, body: memoryview, _who: Who) -> Answer:
         name = bytes(body[:-1])
-        visible = node.visible
-        if name not in (visible if visible is not None else self.union.listed(node)):
+        union, visible = self.union, node.visible
+        entry = (visible if visible is not None else union.listed(node)).get(name)
+        if entry is None:
             return wire.NO_ENTRY
-        return self.entry(*self.union.child(node, name))
+        return self.entry(*union.known(node, name, entry))
 
     @staticmethod
     def entry(node: Node, status: os.stat_result) -> bytes:
@@ -144,8 +157,10 @@ class Reader:
 
     def _read(self, node: Node, body: memoryview, _who: Who) -> Answer:
         offset, size = wire.read_in(body)
-        got = os.preadv(self.union.file(node), (self._out[: min(size, wire.MAX_WRITE)],), offset)
-        return self._out[:got]
+        out = self._out
+        end = wire.ANSWER_SIZE + min(size, wire.MAX_WRITE)
+        got = os.preadv(self.union.file(node), (out[wire.ANSWER_SIZE : end],), offset)
+        return out[: wire.ANSWER_SIZE + got]
 
     def _lseek(self, node: Node, body: memoryview, _who: Who) -> Answer:
         return wire.long_word(os.lseek(self.union.file(node), *wire.lseek_in(body)))

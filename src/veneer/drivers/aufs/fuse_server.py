@@ -9,8 +9,8 @@ import time
 
 from veneer.changeset.syscalls import fallocate
 from veneer.drivers.aufs import fuse_wire as wire
-from veneer.drivers.aufs.fuse_changes import WritableUnion, has_default_acl
-from veneer.drivers.aufs.fuse_copies import refused
+from veneer.drivers.aufs.fuse_changes import ROOT, WritableUnion, own, owner_in
+from veneer.drivers.aufs.fuse_copies import CREATE, refused
 from veneer.drivers.aufs.fuse_nodes import UPPER, Node, Union
 from veneer.drivers.aufs.fuse_reader import Answer, Reader, Who
 
@@ -123,68 +123,57 @@ class Server(Reader):
 
     # -- changing names --------------------------------------------------------------------------------------
 
-    def _owner(self, parent: Node, who: Who, mode: int, umask: int = 0) -> tuple[int, int, int]:
-        """uid, gid and mode of what is made in a directory, which gives its group on if it is set-group-ID; a default
-        ACL counts instead of the umask."""
-        folder = self._upper.upper(parent)
-        status = os.fstat(folder)
-        uid, gid = who
-        if status.st_mode & stat.S_ISGID:
-            gid = status.st_gid
-            if stat.S_ISDIR(mode):
-                mode |= stat.S_ISGID
-        if umask & mode and not has_default_acl(folder):
-            mode &= ~umask
-        return uid, gid, mode
-
     def _mknod(self, node: Node, body: memoryview, who: Who) -> Answer:
         mode, rdev, umask = wire.mknod_in(body)
         name = bytes(body[16:-1])
         if stat.S_ISCHR(mode) and rdev == 0:
             raise refused(errno.EPERM)  # a whiteout of overlay's: no layer can hold it
-        upper = self._upper
-        uid, gid, mode = self._owner(node, who, mode, umask)
-        with upper.making(node, name) as fd:
+        fd = self._upper.place(node, name)
+        new = -1
+        os.umask(umask)  # which the kernel leaves out of account where a default ACL counts instead
+        try:
             if stat.S_ISREG(mode):
-                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-                new = os.open(name, flags, stat.S_IMODE(mode), dir_fd=fd)
-                try:
-                    if uid or gid:
-                        os.fchown(new, uid, gid)
-                    if mode & 0o7000:
-                        os.fchmod(new, stat.S_IMODE(mode))
-                finally:
-                    os.close(new)
+                new = os.open(name, CREATE, stat.S_IMODE(mode), dir_fd=fd)
             else:
                 os.mknod(name, mode, wire.device(rdev), dir_fd=fd)
-                os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
-        return self._made(node, name, mode)
+        finally:
+            os.umask(0)
+        if new < 0:
+            self._given(fd, name, who)
+            return self._made(node, name, mode)
+        try:
+            own(new, fd, mode, who)
+            status = os.fstat(new)
+        finally:
+            os.close(new)
+        return self._made(node, name, mode, status)
 
     def _tmpfile(self, node: Node, body: memoryview, who: Who) -> Answer:
         mode, umask = wire.tmpfile_in(body)
-        uid, gid, mode = self._owner(node, who, mode, umask)
-        made = self._upper.make_nameless(node, stat.S_IMODE(mode), uid, gid)
+        made = self._upper.make_nameless(node, stat.S_IMODE(mode), umask, who)
         return self.entry(made, self.union.status(made)) + wire.OPENED
 
     def _mkdir(self, node: Node, body: memoryview, who: Who) -> Answer:
         mode, umask = wire.mkdir_in(body)
-        name = bytes(body[8:-1])
-        uid, gid, mode = self._owner(node, who, stat.S_IFDIR | mode, umask)
-        self._upper.make_directory(node, name, stat.S_IMODE(mode), uid, gid)
-        return self.entry(*self.union.child(node, name))
+        return self.entry(*self._upper.make_directory(node, bytes(body[8:-1]), stat.S_IMODE(mode), umask, who))
 
     def _symlink(self, node: Node, body: memoryview, who: Who) -> Answer:
         name, target = wire.strings(body)
-        uid, gid, _ = self._owner(node, who, stat.S_IFLNK)
-        with self._upper.making(node, name) as fd:
-            os.symlink(target, name, dir_fd=fd)
-            if uid or gid:
-                os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
+        fd = self._upper.place(node, name)
+        os.symlink(target, name, dir_fd=fd)
+        self._given(fd, name, who)
         return self._made(node, name, stat.S_IFLNK)
 
-    def _made(self, parent: Node, name: bytes, mode: int) -> Answer:
-        self._upper.came(parent, name, (wire.TYPES[stat.S_IFMT(mode)], (UPPER,)))
-        return self.entry(*self.union.child(parent, name))
+    @staticmethod
+    def _given(folder: int, name: bytes, who: Who) -> None:
+        if who != ROOT:
+            uid, gid, _ = owner_in(folder, who)
+            os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
+
+    def _made(self, parent: Node, name: bytes, mode: int, status: os.stat_result | None = None) -> Answer:
+        entry = (wire.TYPES[stat.S_IFMT(mode)], (UPPER,))
+        self._upper.came(parent, name, entry)
+        return self.entry(*self.union.known(parent, name, entry, status))
 
     def _link(self, node: Node, body: memoryview, _who: Who) -> Answer:
         target = self.union.nodes[wire.node_in(body)[0]]
