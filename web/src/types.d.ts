@@ -10,13 +10,13 @@ interface Laid {
   diff_id: string;
   stored: number;
   blob_size: number | null;
+  blob_size_at_most: boolean;
   instruction: string;
   keyword: string;
 }
 
 interface Layer extends Laid {
   blob_digest: string;
-  blob_size_at_most: boolean;
   media_type: string;
   net: number;
   cumulative: number;
@@ -39,6 +39,7 @@ interface Image {
   digest: string;
   platform: string;
   platforms: string[];
+  platforms_here: string[];
   created: string;
   author: string;
   tags: string[];
@@ -158,12 +159,25 @@ interface Dockerfile {
   lines: { keyword: string; text: string; comment: string[]; row: number | null; layer: number | null }[];
 }
 
-/** `count`: it stands for the layers that so many images have alone. */
-interface Joint extends Laid { images: number[]; also: number[]; children: Joint[]; count?: number }
+/** `count`: it stands for the layers that so many images have alone; `inside`: the bytes it has at a path that was asked
+ * for, null where it has nothing to do with it. */
+interface Joint extends Laid { images: number[]; also: number[]; children: Joint[]; count?: number; inside?: number | null }
 
 interface Column {
   ref: string; id: string; digest: string; platform: string; layers: Laid[]; created: string; tags: string[];
-  stored: number; visible: number | null; blob_size: number | null;
+  stored: number; visible: number | null; blob_size: number | null; blob_size_at_most: boolean;
+}
+
+interface There {
+  type: string; size: number; mode: string; uid: number; gid: number; mtime: string; link: string; op: Op;
+  changed: string[]; differing: number | null; children: number; layers: number[];
+}
+
+interface Names { name: string; path: string; differs: boolean; cells: (There | null)[] }
+
+interface Beside {
+  path: string; base: number; images: { ref: string; whole: There | null }[]; total: number; rows: Names[]; next: string | null;
+  errors: { ref: string; error: string; hint: string }[];
 }
 
 interface Comparison {
@@ -230,7 +244,8 @@ interface DataSource {
   whatif(ref: string, squash: string): Promise<{ saved: number; stored: number; stored_now: number }>;
   without(ref: string, path: string): Promise<{ saved: number; stored: number; stored_now: number }>;
   having(ref: string, other: string): Promise<{ pull: number | null; pull_now: number | null }>;
-  compare(refs: string[]): Promise<Comparison>;
+  compare(refs: string[], path?: string): Promise<Comparison>;
+  beside(refs: string[], query: Query): Promise<Beside>;
   diff(a: string, b: string, mode: string, after?: string): Promise<Difference>;
   layerImages(diffId: string): Promise<Places>;
   kinds(): Promise<{ kinds: string[]; styles: string[] }>;

@@ -78,6 +78,13 @@ export function letterOf(layer) {
   return letter === 'N' ? '·' : letter;
 }
 
+/** What to call an image in little room: of an ID its first digits, and the platform apart.
+ * @param {string} ref @returns {{name: string, platform: string}} */
+export function called(ref) {
+  const [, name, platform] = /^(.*)@([^@:]*\/[^@:]*)$/s.exec(ref) ?? [ref, ref, ''];
+  return {name: /^(sha256:)?[0-9a-f]{64}$/.test(name) ? short(name) : name, platform};
+}
+
 /** Twelve digits of a digest. @param {string | null | undefined} digest */
 export function short(digest) {
   return (digest ?? '').replace(/^sha256:/, '').slice(0, 12);

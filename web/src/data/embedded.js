@@ -1,5 +1,6 @@
 /** Images that this page carries with it, asked as a server would be. */
 
+import {walk} from '../layout/wall.js';
 import {Refused} from './fetch.js';
 import {Table} from './table.js';
 
@@ -188,11 +189,18 @@ export class EmbeddedSource {
     return {pull: missing.includes(null) ? null : missing.reduce((sum, each) => /** @type {number} */ (sum) + /** @type {number} */ (each), 0), pull_now: all};
   }
 
-  /** @param {string[]} refs */
-  async compare(refs) {
+  /** @param {string[]} refs @param {string} [path] */
+  async compare(refs, path) {
     const here = refs.filter((ref) => this.found.has(ref));
     const errors = refs.filter((ref) => !this.found.has(ref)).map((ref) => ({ref, error: 'This report does not have it.', hint: ''}));
-    return compared(here.map((ref) => this.#of(ref).document.image), errors);
+    const found = compared(here.map((ref) => this.#of(ref).document.image), errors);
+    if (path) walk(found.trie, (joint) => (joint.inside = this.#of(here[joint.images[0]]).table.inside(path, joint.index)));
+    return found;
+  }
+
+  /** @returns {Promise<Beside>} */
+  async beside() {
+    throw new Refused(404, 'A report does not set files side by side.', '`veneer serve` does; `veneer image compare` tells of layers.');
   }
 
   /** @param {string} a @param {string} b @param {string} mode @returns {Promise<Difference>} */

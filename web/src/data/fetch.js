@@ -128,9 +128,14 @@ export class FetchSource {
     return this.#ask(this.#image(ref, '/whatif'), {have: other});
   }
 
-  /** @param {string[]} refs */
-  compare(refs) {
-    return this.#ask('/compare', {images: refs.join(',')});
+  /** @param {string[]} refs @param {string} [path] */
+  compare(refs, path) {
+    return this.#ask('/compare', {images: refs.join(','), path});
+  }
+
+  /** @param {string[]} refs @param {Query} query @returns {Promise<Beside>} */
+  beside(refs, query) {
+    return this.#ask('/compare/files', {...query, images: refs.join(',')});
   }
 
   /** @param {string} a @param {string} b @param {string} mode @param {string} [after] */

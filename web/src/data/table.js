@@ -247,6 +247,19 @@ export class Table {
     return found;
   }
 
+  /** What one layer stores at a path and in it; null if it has nothing to do with it. @param {string} text @param {number} layer */
+  inside(text, layer) {
+    const path = this.find(text);
+    if (path < 0) return null;
+    const {copies} = this.columns;
+    let [stored, any] = [0, false];
+    for (let copy = this.first[path]; copy < this.first[this.ends[path]]; copy += 1) {
+      if (copies.layer[copy] === layer) [stored, any] = [stored + copies.size[copy], true];
+      any ||= copies.ended[copy] === layer;
+    }
+    return any ? stored : null;
+  }
+
   /** What all layers store at a path and in it. @param {number} path */
   weight(path) {
     const {size} = this.columns.copies;

@@ -95,10 +95,15 @@ export function folded(trie, count) {
       .map((joint) => ({...joint, images: [...new Set(joint.images.map(column))], children: fold(joint.children)}));
     if (!alone.length) return kept;
     let [stored, layers] = [0, 0];
-    walk(alone, (joint) => ([stored, layers] = [stored + joint.stored, layers + 1]));
+    /** @type {number | null} */
+    let inside = null;
+    walk(alone, (joint) => {
+      [stored, layers] = [stored + joint.stored, layers + 1];
+      inside = joint.inside == null ? inside : (inside ?? 0) + joint.inside;
+    });
     const {index, chain_id: first, images} = alone[0];
     return [...kept, {
-      index, chain_id: `of ${first}`, diff_id: '', keyword: '', stored, blob_size: null, images: [column(images[0])], also: [], children: [],
+      index, chain_id: `of ${first}`, diff_id: '', keyword: '', stored, inside, blob_size: null, blob_size_at_most: false, images: [column(images[0])], also: [], children: [],
       instruction: `${layers} layers of ${alone.length} images`, count: alone.length,
     }];
   };

@@ -3,7 +3,7 @@
 import {html, nothing} from 'lit-html';
 import {ofLayer} from '../colours.js';
 import {awaited} from '../parts/trouble.js';
-import {shown, size} from '../words.js';
+import {counted, shown, size} from '../words.js';
 import {copy} from '../parts/copy.js';
 
 /** @param {import('../app.js').App} app @param {Image} image */
@@ -11,9 +11,8 @@ export function dockerfile(app, image) {
   const answer = app.asked.get(`dockerfile ${image.ref}`, () => app.source.dockerfile(image.ref));
   return html`<section class="card" aria-labelledby="dockerfile-title">${awaited(answer, (found) => html`
     <div class="row"><h2 id="dockerfile-title">Dockerfile</h2><span class="grow"></span>${copy(app, found.text, 'Copy the Dockerfile')}</div>
-    ${found.base ? html`<p class="dim">It begins from <bdi>${shown(found.base)}</bdi>.</p>` : nothing}
     ${found.notes.length ? html`<details open><summary>What could not be known</summary><ul>${found.notes.map((note) => html`<li>${shown(note)}</li>`)}</ul></details>` : nothing}
-    <ol class="source">${found.lines.map((line) => {
+    <ol class="source">${found.base ? html`<li><span class="swatch none" aria-hidden="true"></span><code><b>FROM</b> <bdi>${shown(found.base)}</bdi></code><span class="dim small">${image.base ? counted(image.base.layers, 'layer') : nothing}</span></li>` : nothing}${found.lines.map((line) => {
       const layer = line.layer ? image.layers[line.layer - 1] : null;
       return html`<li><span class=${`swatch ${line.layer ? ofLayer(line.layer) : 'none'}`} aria-hidden="true"></span>
         <code>${line.comment.map((comment) => html`<span class="comment"># ${shown(comment)}

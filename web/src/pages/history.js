@@ -19,7 +19,10 @@ export function history(app) {
 
 /** The history beside the map. @param {import('../app.js').App} app @param {Image} image @param {string} path */
 export function opened(app, image, path) {
-  return html`<section class="card" aria-labelledby="history-title">
+  const state = app.memory('opened', () => ({path: ''}));
+  if (state.path !== path) app.after.push(() => requestAnimationFrame(() => document.getElementById('history')?.scrollIntoView({block: 'nearest'})));
+  state.path = path;
+  return html`<section class="card" id="history" aria-labelledby="history-title">
     <div class="row"><h2 id="history-title" class="path">History of <bdi>${shown(path)}</bdi></h2><span class="grow"></span>
       <a href=${app.router.href('history', '', {image: image.ref, path})}>Open alone</a>
       <button class="quiet" @click=${() => app.router.set({file: null, old: null, new: null})} aria-label="Close the history">✕</button></div>

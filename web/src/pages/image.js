@@ -2,7 +2,8 @@
 
 import {html, nothing} from 'lit-html';
 import {awaited} from '../parts/trouble.js';
-import {ago, counted, day, percent, pull, short, shown, size} from '../words.js';
+import {ago, called, counted, day, percent, pull, short, shown, size} from '../words.js';
+import {out} from './labels.js';
 import {badges} from './badges.js';
 import {dockerfile} from './dockerfile.js';
 import {findings} from './findings.js';
@@ -49,7 +50,7 @@ function page(app, found, name) {
         <h1><bdi>${shown(name)}</bdi></h1>
         ${platforms(app, found)}
         <span class="grow"></span>
-        ${app.source.embedded ? nothing : html`<a class="button plain" href=${router.href('compare', '', {images: found.ref})}>Compare with …</a>`}
+        ${app.source.embedded ? nothing : comparisons(app, found, name)}
       </div>
       <p class="dim under">${line(app, found, name)}</p>
       ${figures(found)}
@@ -65,6 +66,15 @@ function page(app, found, name) {
     <div class="tab">${draw(app, found)}</div>`;
 }
 
+/** With what it can be compared. @param {import('../app.js').App} app @param {Image} found @param {string} ref what it is called here */
+function comparisons({router}, found, ref) {
+  const {platform} = called(ref);
+  const name = platform ? ref.slice(0, -platform.length - 1) : ref;
+  const own = found.platforms_here.length > 1 ? `${name}@${found.platform}` : ref;
+  return html`${found.platforms_here.length > 1 ? html`<a class="button plain" href=${router.href('compare', '', {images: found.platforms_here.map((each) => `${name}@${each}`).join(',')})}>Compare its platforms</a>` : nothing}
+    <a class="button plain" href=${router.href('compare', '', {images: own})}>Compare with …</a>`;
+}
+
 /** What the rules say of it. @param {import('../app.js').App} app @param {Image} found */
 function verdict(app, found) {
   const number = app.source.order.indexOf(found.ref);
@@ -75,7 +85,10 @@ function verdict(app, found) {
 function platforms(app, found) {
   if (found.platforms.length < 2) return html`<span class="chip">${shown(found.platform)}</span>`;
   return html`<label><span class="sr">Platform</span><select class="chip" @change=${(/** @type {any} */ event) => app.router.set({platform: event.target.value})}>
-    ${found.platforms.map((each) => html`<option value=${each} ?selected=${each === found.platform}>${shown(each)}</option>`)}</select></label>`;
+    ${found.platforms.map((each) => {
+      const here = each === found.platform || found.platforms_here.includes(each);
+      return html`<option value=${each} ?selected=${each === found.platform} ?disabled=${!here}>${shown(each)}${here ? '' : ' (not here)'}</option>`;
+    })}</select></label>`;
 }
 
 /** @param {import('../app.js').App} app @param {Image} found @param {string} name */
@@ -86,7 +99,18 @@ function line(app, found, name) {
     ${found.created ? html` · <span title=${found.created}>made ${day(found.created)}, ${ago(found.created)}</span>` : nothing}
     ${base ? html` · on ${base.here ? html`<a href=${app.router.href('image', base.here)}><bdi>${shown(base.ref)}</bdi></a>` : html`<bdi>${shown(base.ref)}</bdi>`},
       its ${counted(base.layers, 'layer')} <span class="how">(known by ${shown(base.how)})</span>` : nothing}
-    ${others.length ? html` · also ${others.slice(0, 6).map((tag) => html`<span class="tag"><bdi>${shown(tag)}</bdi></span> `)}` : nothing}`;
+    ${others.length ? html` · also ${others.slice(0, 6).map((tag) => html`<span class="tag"><bdi>${shown(tag)}</bdi></span> `)}` : nothing}
+    ${provenance(app, found)}`;
+}
+
+/** Where its source is, and under which licence it comes, if labels tell. @param {import('../app.js').App} app @param {Image} found */
+function provenance(app, found) {
+  const links = app.asked.get(`labels ${found.ref}`, () => app.source.labels(found.ref)).value?.links;
+  if (!links) return nothing;
+  const {source, commit, commit_url: to, licences} = links;
+  const address = to || source;
+  return html`${address ? html` · from ${out(address, source.replace(/^https?:\/\/(www\.)?|(\.git)?\/*$/g, '') + (to ? ` @ ${commit.slice(0, 7)}` : ''))}` : nothing}
+    ${licences.length ? html` · ${licences.slice(0, 3).map((each, n) => html`${n ? ', ' : ''}${out(each.url, each.id)}`)}` : nothing}`;
 }
 
 /** @param {Image} found */

@@ -50,9 +50,9 @@ function containers(app) {
   const all = app.asked.get('containers', () => app.source.containers()).value ?? [];
   if (!all.length) return nothing;
   return html`<section class="card" aria-labelledby="containers-title"><h2 id="containers-title">Containers</h2>
-    <div class="scroll" tabindex="0" role="region" aria-label="All containers"><table class="images"><thead><tr><th scope="col">Name</th><th scope="col">Container ID</th><th scope="col">Image</th><th scope="col">Created</th></tr></thead>
+    <div class="scroll" tabindex="0" role="region" aria-label="All containers"><table class="images"><thead><tr><th scope="col">Name</th><th scope="col" class="minor">Container ID</th><th scope="col">Image</th><th scope="col">Created</th></tr></thead>
     <tbody>${all.map((each) => html`<tr><th scope="row"><a class="name" href=${app.router.href('image', each.ref)}><bdi>${shown(each.name)}</bdi></a></th>
-      <td><code>${short(each.id)}</code></td><td><bdi>${shown(each.image)}</bdi></td><td title=${each.created}>${ago(each.created)}</td></tr>`)}</tbody></table></div></section>`;
+      <td class="minor"><code>${short(each.id)}</code></td><td><bdi>${shown(each.image)}</bdi></td><td title=${each.created}>${ago(each.created)}</td></tr>`)}</tbody></table></div></section>`;
 }
 
 /** @param {string} q */
@@ -68,8 +68,8 @@ function table(app, rows, by, chosen) {
   const head = (key, kind = '') => html`<th scope="col" class=${kind} aria-sort=${by === key ? (key === 'name' ? 'ascending' : 'descending') : nothing}>
     <button class="sort" @click=${() => app.router.set({sort: key === 'name' ? null : key})}>${SORTS[key]}${by === key ? (key === 'name' ? ' ▴' : ' ▾') : ''}</button></th>`;
   return html`<div class="card scroll" tabindex="0" role="region" aria-label="Images"><table class="images">
-    <thead><tr><th scope="col"><span class="sr">Compare</span></th>${head('name')}<th scope="col">Image ID</th><th scope="col">Platform</th>${head('created')}
-      ${head('layers', 'n')}${head('size', 'n')}<th scope="col" class="n">To pull</th></tr></thead>
+    <thead><tr><th scope="col"><span class="sr">Compare</span></th>${head('name')}<th scope="col" class="minor">Image ID</th><th scope="col" class="minor">Platform</th>${head('created', 'minor')}
+      ${head('layers', 'n minor')}${head('size', 'n')}<th scope="col" class="n">To pull</th></tr></thead>
     <tbody>${rows.map((each) => html`<tr>
       <td><input type="checkbox" aria-label=${`Choose ${shown(each.ref)}`} .checked=${chosen.has(each.ref)} @change=${() => {
         if (!chosen.delete(each.ref)) chosen.add(each.ref);
@@ -77,8 +77,8 @@ function table(app, rows, by, chosen) {
       }}></td>
       <th scope="row"><a class="name" href=${app.router.href('image', each.ref)}><bdi>${shown(each.ref)}</bdi></a>
         ${each.tags.filter((tag) => tag !== each.ref).slice(0, 4).map((tag) => html` <span class="tag"><bdi>${shown(tag)}</bdi></span>`)}</th>
-      <td><code>${short(each.id)}</code></td><td>${shown(each.platform)}</td><td title=${each.created ?? ''}>${ago(each.created)}</td>
-      <td class="n">${each.layers}</td>
+      <td class="minor"><code>${short(each.id)}</code></td><td class="minor">${shown(each.platform)}</td><td class="minor" title=${each.created ?? ''}>${ago(each.created)}</td>
+      <td class="n minor">${each.layers}</td>
       <td class="n"><span class="meter" .style=${`--share:${(100 * each.stored) / most}%`}>${size(each.stored)}</span></td>
       <td class="n">${pull(each)}</td></tr>`)}</tbody></table></div>`;
 }

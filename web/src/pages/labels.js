@@ -46,7 +46,7 @@ function pairs(rows) {
 }
 
 /** An address that leads elsewhere. @param {string} address @param {string} [text] */
-function out(address, text) {
+export function out(address, text) {
   if (!/^https?:\/\//.test(address)) return shown(text ?? address);
   return html`<a href=${address} rel="noopener noreferrer nofollow" target="_blank"><bdi>${shown(text ?? address)}</bdi></a>`;
 }

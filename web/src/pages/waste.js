@@ -11,7 +11,7 @@ export function waste(app, image) {
   const answer = app.asked.latest(`waste ${image.ref}`, `waste ${image.ref} ${by}`, () => app.source.waste(image.ref, by));
   return html`<section class="card" aria-labelledby="waste-title">
       <div class="row wrapping"><h2 id="waste-title">${image.wasted ? html`${size(image.wasted)} wasted, ${percent(image.wasted, image.stored)} of what is stored` : 'Nothing is wasted'}</h2>
-        <span class="grow"></span>${choices(app, 'by', ['path', 'layer', 'cause'], by, 'By')}</div>
+        <span class="grow"></span>${choices(app, 'by', ['path', 'layer', 'cause'], by, 'By', {word: 'by'})}</div>
       ${awaited(answer, (found) => (found.rows.length ? ledger(app, image, found) : html`<p class="empty dim">Every byte that is stored is visible.</p>`))}
     </section>
     ${image.layers.length > 1 ? squash(app, image) : nothing}

@@ -9,6 +9,7 @@ const SORTS = ['size', 'name', 'waste', 'layer'];
 const OPS = /** @type {Op[]} */ (['A', 'M', 'P', 'D', 'O', 'U']);
 const PAGE = 200; // rows at first; every further page has more
 const MORE = 1000;
+const DEEPEST = 100; // directories open in one another; what is deeper becomes the top of the table
 
 /** @typedef {{key: string, level: number, entry?: Entry, open?: boolean, more?: () => void, text?: string, up?: string, place?: number, of?: number}} Row */
 /** @typedef {{open: Set<string>, asked: string, pages: Map<string, string[]>, current: string, place: number, grab: boolean}} State */
@@ -46,14 +47,14 @@ export function files(app, image, range) {
       <span class="grow"></span>
       <fieldset class="ops"><legend class="sr">States shown</legend>${OPS.map((op) => html`<label title=${`${STATES.get(op)}${op === 'U' ? '' : ` (${op})`}`}>
         <input type="checkbox" .checked=${show.includes(op)} @change=${() => toggle(op)}><span class=${`op ${op}`}>${op === 'U' ? '·' : op}<span class="sr"> ${STATES.get(op)}</span></span></label>`)}</fieldset>
-      ${choices(app, 'sort', SORTS, sort, 'Sort by')}
+      ${choices(app, 'sort', SORTS, sort, 'Sort by', {word: 'sort'})}
     </div>
     ${app.router.get('tab') === 'tree' ? crumbs(app, path) : nothing}
     <div class="scroll tall" tabindex="-1">
     <table id="files" class="files" role="treegrid" aria-labelledby="files-title" @keydown=${(/** @type {KeyboardEvent} */ event) => key(app, state, rows, event, path)}>
       <thead><tr role="row"><th role="columnheader" scope="col">Name</th><th role="columnheader" scope="col">State</th><th role="columnheader" scope="col" class="n" aria-sort=${sort === 'size' ? 'descending' : nothing}>Size</th>
         <th role="columnheader" scope="col" class="n" aria-sort=${sort === 'waste' ? 'descending' : nothing}>Hidden</th>
-        <th role="columnheader" scope="col">Layers</th><th role="columnheader" scope="col">Mode</th><th role="columnheader" scope="col">Owner</th></tr></thead>
+        <th role="columnheader" scope="col">Layers</th><th role="columnheader" scope="col" class="minor">Mode</th><th role="columnheader" scope="col" class="minor">Owner</th></tr></thead>
       <tbody>${repeat(rows, (row) => row.key, (row) => line(app, state, row))}</tbody>
     </table></div>`;
 }
@@ -80,10 +81,9 @@ function flattened(app, image, state, ask, top) {
       const next = last.value?.next;
       if (!entries.length) rows.push({key: `0 ${path}`, level, text: ask.q ? 'No name here has that.' : 'Nothing here.', up});
       entries.forEach((entry, n) => {
-        const inner = isOpenable(entry);
-        const open = inner && state.open.has(entry.path);
+        const open = isOpenable(entry, level) && state.open.has(entry.path);
         rows.push({key: entry.path, level, entry, open, up, place: n + 1, of: total});
-        if (open && level < 200) below(entry.path, level + 1, entry.path);
+        if (open) below(entry.path, level + 1, entry.path);
       });
       if (!last.value) rows.push({key: `… ${path}`, level, text: last.error ? last.error.message : 'Looking…', up});
       if (next) {
@@ -98,9 +98,9 @@ function flattened(app, image, state, ask, top) {
   return rows;
 }
 
-/** @param {Entry} entry */
-function isOpenable(entry) {
-  return entry.type === 'directory';
+/** Whether it opens in its place. @param {Entry} entry @param {number} level */
+function isOpenable(entry, level) {
+  return entry.type === 'directory' && level < DEEPEST;
 }
 
 /** @param {import('../app.js').App} app @param {State} state @param {Row} row */
@@ -116,14 +116,14 @@ function line(app, state, row) {
     return html`<tr role="row" aria-level=${level} tabindex=${has ? 0 : -1} class="note" @focus=${() => !has && take()} @click=${() => row.more?.()}>
       <td role="gridcell" colspan="7" .style=${indent}><span class="name">${row.more ? html`<span class="link">${shown(row.text)}</span>` : shown(row.text)}</span></td></tr>`;
   }
-  const inner = isOpenable(entry);
+  const inner = isOpenable(entry, level);
   return html`<tr role="row" aria-level=${level} aria-expanded=${inner ? String(Boolean(row.open)) : nothing} aria-posinset=${row.place} aria-setsize=${row.of}
       tabindex=${has ? 0 : -1} class=${entry.there ? '' : 'gone'} @focus=${() => !has && take()} @click=${() => act(app, state, row, true)}>
-    <td role="gridcell" .style=${indent}><span class="name"><span class="twist" aria-hidden="true">${inner ? (row.open ? '▾' : '▸') : ''}</span><bdi>${shown(entry.name) || '(no name)'}</bdi>${inner ? '/' : nothing}
+    <td role="gridcell" .style=${indent}><span class="name"><span class="twist" aria-hidden="true">${inner ? (row.open ? '▾' : '▸') : entry.type === 'directory' ? '↳' : ''}</span><bdi>${shown(entry.name) || '(no name)'}</bdi>${entry.type === 'directory' ? '/' : nothing}
       ${entry.link && entry.type === 'symlink' ? html`<span class="dim"> → <bdi>${shown(entry.link)}</bdi></span>` : nothing}</span></td>
     <td role="gridcell"><span class=${`op ${entry.op}`} title=${STATES.get(entry.op) ?? ''}>${entry.op === 'U' ? '·' : entry.op}</span>${entry.changed.length ? html` <span class="dim small">${entry.changed.map(shown).join(', ')}</span>` : nothing}</td>
     <td role="gridcell" class="n">${size(entry.size)}</td><td role="gridcell" class="n">${entry.waste ? size(entry.waste) : ''}</td>
-    <td role="gridcell">${listed(entry.layers)}</td><td role="gridcell"><code title=${letters(entry.mode)}>${entry.mode}</code></td><td role="gridcell">${entry.uid}:${entry.gid}</td></tr>`;
+    <td role="gridcell">${listed(entry.layers)}</td><td role="gridcell" class="minor"><code title=${letters(entry.mode)}>${entry.mode}</code></td><td role="gridcell" class="minor">${entry.uid}:${entry.gid}</td></tr>`;
 }
 
 /** Open, close, or show the history. @param {import('../app.js').App} app @param {State} state @param {Row} row @param {boolean} grab */
@@ -131,10 +131,11 @@ function act(app, state, row, grab) {
   state.current = row.key;
   state.grab = grab;
   if (row.more) row.more();
-  else if (row.entry && isOpenable(row.entry)) {
+  else if (row.entry && isOpenable(row.entry, row.level)) {
     if (!state.open.delete(row.key)) state.open.add(row.key);
     app.redraw();
-  } else if (row.entry && row.entry.type !== 'folded') app.router.set({file: row.entry.path});
+  } else if (row.entry?.type === 'directory') app.router.set({path: row.key});
+  else if (row.entry && row.entry.type !== 'folded') app.router.set({file: row.entry.path});
   else app.redraw();
 }
 
@@ -147,7 +148,7 @@ function key(app, state, rows, event, top) {
   const go = (/** @type {number} */ to) => {
     state.current = rows[Math.max(0, Math.min(rows.length - 1, to))].key;
   };
-  const inner = row.entry && isOpenable(row.entry);
+  const inner = row.entry?.type === 'directory' && isOpenable(row.entry, row.level);
   switch (event.key) {
     case 'ArrowDown': go(at + 1); break;
     case 'ArrowUp': go(at - 1); break;
@@ -158,6 +159,7 @@ function key(app, state, rows, event, top) {
     case 'ArrowRight':
       if (inner && !row.open) state.open.add(row.key);
       else if (inner && row.open) go(at + 1);
+      else if (row.entry?.type === 'directory') app.router.set({path: row.key});
       break;
     case 'ArrowLeft':
       if (row.open) state.open.delete(row.key);

@@ -4,7 +4,7 @@ import {html, nothing} from 'lit-html';
 import {repeat} from 'lit-html/directives/repeat.js';
 import {folded, wall} from '../layout/wall.js';
 import {padlock} from './icons.js';
-import {counted, family, letterOf, shown, size, told} from '../words.js';
+import {ago, called, counted, family, letterOf, pull, shown, size, told} from '../words.js';
 
 const WIDEST = 420;
 const NARROWEST = 148;
@@ -24,12 +24,18 @@ function kept(trie, numbers) {
     .filter((each) => each.images.length);
 }
 
-/** @param {import('../app.js').App} app @param {Comparison} found @param {{scale: string, order: string, filter: string}} options */
-export function wallOf(app, found, {scale, order, filter}) {
+/** Layers as heavy as what they have at a path. @param {Joint[]} trie @returns {Joint[]} */
+function inside(trie) {
+  return trie.map((each) => ({...each, stored: each.inside ?? 0, children: inside(each.children)}));
+}
+
+/** @param {import('../app.js').App} app @param {Comparison} found @param {{scale: string, order: string, filter: string, path: string}} options */
+export function wallOf(app, found, {scale, order, filter, path}) {
   const state = joint(app);
   const images = found.images.map((image, number) => ({image, number})).filter(({image}) => image.ref.toLowerCase().includes(filter));
   const numbers = new Map(images.map(({number}, at) => [number, at]));
-  const whole = filter ? kept(found.trie, numbers) : found.trie;
+  const weighed = path ? inside(found.trie) : found.trie;
+  const whole = filter ? kept(weighed, numbers) : weighed;
   const {trie, groups} = images.length > MOST ? folded(whole, images.length) : {trie: whole, groups: images.map((_, at) => [at])};
   const drawn = wall(trie, groups.length, {scale: /** @type {any} */ (scale), order: /** @type {any} */ (order)});
   const width = Math.max(NARROWEST, Math.min(WIDEST, Math.floor((state.room + GAP) / Math.max(1, groups.length)) - GAP));
@@ -74,11 +80,12 @@ export function wallOf(app, found, {scale, order, filter}) {
     else return;
     event.preventDefault();
   };
+  const differ = new Set(found.images.map((image) => image.platform)).size > 1;
   return html`<div class="scroll" id="wallscroll" tabindex="-1"><div class="wall" .style=${`width:${left(drawn.columns.length) - GAP}px`}>
     <div class="heads" .style=${`--width:${width}px;--gap:${GAP}px`}>${drawn.columns.map((column) => {
       const [at, ...more] = groups[column];
       if (more.length) return many(app, groups[column].map((each) => images[each].image));
-      return head(app, images[at].image, locked === column, () => lockOn(images[at].image.ref), () => point(null, images[at].number));
+      return head(app, images[at].image, differ, locked === column, () => lockOn(images[at].image.ref), () => point(null, images[at].number));
     })}</div>
     <div class="boxes" role="group" aria-label="Layers, the base at the bottom" .style=${`height:${drawn.height}px`} @keydown=${key} @pointerleave=${() => point(null, null)}>
     ${repeat(drawn.boxes, id, (box) => {
@@ -88,23 +95,31 @@ export function wallOf(app, found, {scale, order, filter}) {
       const kind = family(of);
       const users = of.count ?? of.images.reduce((sum, column) => sum + groups[column].length, 0);
       const others = users > 1 ? `, in ${counted(users, 'image')}` : `, in ${shown(first(of).image.ref)}`;
-      return html`<button class=${`box f-${kind}${inLock ? ' locked' : ''}${twin ? ' twin' : ''}${pointed?.chain_id === of.chain_id ? ' pointed' : ''}${box.scaled ? '' : ' least'}${box.height < 46 ? ' low' : ''}`}
+      const without = path && of.inside === null;
+      return html`<button class=${`box f-${kind}${without ? ' out' : ''}${inLock ? ' locked' : ''}${twin ? ' twin' : ''}${pointed?.chain_id === of.chain_id ? ' pointed' : ''}${box.scaled ? '' : ' least'}${box.height < 46 ? ' low' : ''}`}
         tabindex=${id(box) === state.focus ? 0 : -1} data-span=${box.span}
-        aria-label=${`Layer ${of.index}, ${told(of.instruction)}, ${size(of.stored)}${others}${of.also.length ? ', the same content elsewhere' : ''}`} title=${shown(of.instruction)}
+        aria-label=${`Layer ${of.index}, ${told(of.instruction)}, ${without ? `nothing at ${shown(path)}` : size(of.stored)}${others}${of.also.length ? ', the same content elsewhere' : ''}`} title=${shown(of.instruction)}
         .style=${`--lines:${Math.max(1, Math.floor((box.height - 14) / 19))};left:${left(box.first)}px;width:${box.span * width + (box.span - 1) * GAP}px;bottom:${box.y}px;height:${box.height - 2}px`}
         @pointerenter=${() => point(of, null)} @focus=${() => { state.focus = id(box); point(of, null); }} @click=${() => lockOn(first(of).image.ref)} @dblclick=${() => open(of)}>
         <span class="letter" aria-hidden="true">${letterOf(of)}</span><code>${told(of.instruction)}</code>
-        ${of.also.length ? html`<span class="also" title="the same content in another stack">◇</span>` : nothing}<span class="amount">${size(of.stored)}</span></button>`;
+        ${of.also.length ? html`<span class="also" title="the same content in another stack">◇</span>` : nothing}<span class="amount">${without ? '–' : size(of.stored)}</span></button>`;
     })}</div></div></div>
-    <p class="dim small">${scale === 'bytes' ? 'Heights are bytes; boxes with a notch are too small to be drawn to scale.' : scale === 'log' ? 'Heights are logarithms of bytes.' : 'All boxes are as high.'} ◇ has the same content as a layer in another stack. A click locks the journal, Enter or a double click opens the image at that layer.</p>`;
+    <p class="dim small">${scale === 'bytes' ? html`Heights are bytes${path ? html` at <code>${shown(path)}</code>` : nothing}; boxes with a notch are too small to be drawn to scale.` : scale === 'log' ? 'Heights are logarithms of bytes.' : 'All boxes are as high.'} ◇ has the same content as a layer in another stack. A click locks the journal, Enter or a double click opens the image at that layer.</p>`;
 }
 
-/** @param {import('../app.js').App} app @param {Column} image @param {boolean} locked @param {() => void} lock @param {() => void} point */
-function head(app, image, locked, lock, point) {
+/** @param {import('../app.js').App} app @param {Column} image @param {boolean} differ whether the images' platforms do @param {boolean} locked @param {() => void} lock @param {() => void} point */
+function head(app, image, differ, locked, lock, point) {
+  const {router} = app;
+  const wasted = image.visible === null ? 0 : image.stored - image.visible;
+  const away = () => router.set({images: router.get('images').split(',').map((each) => each.trim()).filter((each) => each !== image.ref).join(',')});
   return html`<div class=${`head${locked ? ' locked' : ''}`} @pointerenter=${point}>
-    <a class="name" href=${app.router.href('image', image.ref)} title=${shown(image.ref)}><bdi>${shown(image.ref)}</bdi></a>
-    <button class="quiet" @click=${lock} aria-pressed=${locked ? 'true' : 'false'} aria-label=${`Lock the journal on ${shown(image.ref)}`} title="Lock the journal on this image (l)">${padlock(locked)}</button>
-    <span class="dim small">${size(image.stored)} · ${counted(image.layers.length, 'layer')}</span></div>`;
+    <a class="name" href=${router.href('image', image.ref)} title=${shown(image.ref)}><bdi>${shown(called(image.ref).name)}</bdi></a>
+    <span class="small sums">${size(image.stored)} · ${counted(image.layers.length, 'layer')}</span>
+    <span class="dim small" title=${`made ${ago(image.created)}`}>pull ${pull(image)}</span>
+    <span class="doing"><button class="quiet" @click=${lock} aria-pressed=${locked ? 'true' : 'false'} aria-label=${`Lock the journal on ${shown(image.ref)}`} title="Lock the journal on this image (l)">${padlock(locked)}</button><button
+      class="quiet" @click=${away} aria-label=${`Take the column of ${shown(image.ref)} away`} title="Take this image away">✕</button></span>
+    ${differ ? html`<span class="dim small sums">${shown(image.platform)}</span>` : nothing}
+    ${wasted > 0 ? html`<span class="small bad sums">${size(wasted)} wasted</span>` : nothing}</div>`;
 }
 
 /** The head of a column that stands for several images. @param {import('../app.js').App} app @param {Column[]} images */

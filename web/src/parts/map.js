@@ -11,6 +11,7 @@ const KINDS = /** @type {const} */ (['icicle', 'treemap', 'sunburst']);
 const COLOURS = ['layer', 'state', 'type'];
 const ROW = 46;
 const MOST_TOLD = 16; // layers of a legend
+const MOST_CRUMBS = 20; // directories of a path
 const LEVELS = {icicle: 6, treemap: 4, sunburst: 6};
 
 /** @typedef {import('../layout/map.js').Spot} Spot */
@@ -32,7 +33,7 @@ export function map(app, image, range) {
   return html`<div class="row wrapping">
       <h2 id="map-title">Where the bytes are</h2><span class="grow"></span>
       ${choices(app, 'map', [...KINDS], kind, 'Form')}
-      ${choices(app, 'colour', COLOURS, colour, 'Colour by')}
+      ${choices(app, 'colour', COLOURS, colour, 'Colour by', {word: 'colour'})}
       <label class="check"><input type="checkbox" .checked=${hidden} @change=${() => router.set({hidden: hidden ? 'no' : null})}> with what is hidden</label>
     </div>
     ${crumbs(app, path)}
@@ -102,9 +103,11 @@ function up(app, path) {
 /** @param {import('../app.js').App} app @param {string} path */
 export function crumbs(app, path) {
   const parts = path.split('/').filter(Boolean);
+  const left = parts.length - MOST_CRUMBS;
   return html`<nav class="crumbs" aria-label="Directory"><ol>
     <li><a href=${app.router.here({path: null})} @click=${staying(app, null)} aria-current=${parts.length ? nothing : 'location'}>/</a></li>
     ${parts.map((part, n) => {
+      if (n > 1 && n <= left) return n === left ? html`<li class="dim">${counted(left - 1, 'more directory', 'more directories')}</li>` : nothing;
       const to = `/${parts.slice(0, n + 1).join('/')}`;
       return html`<li><a href=${app.router.here({path: to})} @click=${staying(app, to)} aria-current=${n === parts.length - 1 ? 'location' : nothing}><bdi>${shown(part)}</bdi></a></li>`;
     })}</ol></nav>`;
@@ -118,10 +121,11 @@ function staying(app, path) {
   };
 }
 
-/** A choice of few, kept in the address. @param {import('../app.js').App} app @param {string} name @param {string[]} values @param {string} value @param {string} legend */
-export function choices(app, name, values, value, legend) {
-  return html`<fieldset class="segments"><legend class="sr">${legend}</legend>${values.map((each, n) => html`<label><input type="radio" name=${name} value=${each}
-    .checked=${each === value} @change=${() => app.router.set({[name]: n ? each : null})}><span>${each}</span></label>`)}</fieldset>`;
+/** A choice of few, kept in the address. @param {import('../app.js').App} app @param {string} name @param {string[]} values @param {string} value @param {string} legend
+ * @param {{word?: string, labels?: string[]}} [options] a word to be seen before it, and what to call the values */
+export function choices(app, name, values, value, legend, {word = '', labels = values} = {}) {
+  return html`<fieldset class="segments"><legend class="sr">${legend}</legend>${word ? html`<span class="word" aria-hidden="true">${word}</span>` : nothing}${values.map((each, n) => html`<label><input type="radio" name=${name} value=${each}
+    .checked=${each === value} @change=${() => app.router.set({[name]: n ? each : null})}><span>${labels[n]}</span></label>`)}</fieldset>`;
 }
 
 /** @param {Image} image @param {import('./slider.js').Span} range @param {string} colour @param {boolean} hidden */

@@ -243,7 +243,7 @@ def _row(sides: Sequence[_Side], changes: Sequence[Mapping[bytes, _Change]], bas
         if cell is not None and number != base:
             if cells[base] is None:
                 cell["op"] = "A"
-            elif cell["op"] == words.UNCHANGED and cell["differing"]:
+            elif (cell["differing"] or 0) > (cell["op"] != words.UNCHANGED) and cell["op"] != "O":
                 cell["op"] = "M"  # something in it
     differs = any(cell is None or cell["op"] != words.UNCHANGED or cell["differing"] is None for cell in cells)
     return {"name": words.text(name), "differs": differs, "cells": cells} | words.path_document(

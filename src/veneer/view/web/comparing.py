@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 
+from veneer.changeset.entry import Kind
 from veneer.errors import VeneerError
 from veneer.values import Value
 from veneer.view.web import words
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from veneer.view.web.words import Json
 
 MOST_IMAGES = 60
+_WHITEOUT = int(Kind.WHITEOUT)
 _WEIGHT = 15
 """Of a difference, beside a name in a directory."""
 MODES = (STRICT, SEMANTIC) = ("strict", "semantic")
@@ -180,9 +182,16 @@ def _node(looked: Looked, stack: Stack, position: int, path: bytes | None) -> Js
 def stored_inside(subject: Subject, layer: int, path: bytes) -> int | None:
     """The bytes that a layer (0 is the base) has at a path and beneath; None if it has nothing to do with it."""
     index = subject.indexes[layer]
-    number = index.find(path)
-    if number is None:  # the root need not be there
-        return index.bytes_total if not path else None
+    if not path:
+        return index.bytes_total
+    number: int | None = None
+    for name in path.split(b"/"):
+        number = index.child(number, name)
+        if number is None:
+            return None
+        if index.kinds[number] == _WHITEOUT:  # of it or of what it is in
+            return 0
+    assert number is not None
     return index.bytes_of(number, index.end(number))
 
 
