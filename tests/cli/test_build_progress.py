@@ -72,7 +72,7 @@ def test_stages_side_by_side_say_whose_line_it_is_and_warnings_stand_at_the_end(
     answer = based("build", "--progress", "plain", "-t", "x:1", written(tmp_path / "c", STAGES))
     lines = answer.text.splitlines()
     end = lines.index("Successfully tagged x:1")
-    assert all(line.startswith(("[one] ", "[two] ", "[2] ")) for line in lines[: end - 1])
+    assert all(line.startswith(("[one] ", "[two] ", "[stage-2] ")) for line in lines[: end - 1])
     assert "[one] first" in lines
     assert lines[end + 1 : end + 3] == ["", " 1 warning found (use --check to see where):"]
     [warning] = lines[end + 3 :]
@@ -85,7 +85,7 @@ def test_a_dry_run_foresees_a_copy_from_a_stage_that_would_be_made_anew(based: V
     answer = based("build", "--dry-run", "--explain", "--progress", "plain", changed)
     assert answer.code == 0, answer.err
     assert '[two]  ---> Not in the cache: the instruction: "second" -> "third"\n' in answer.text
-    assert "[2]  ---> Not in the cache: what it takes from stage two would be made anew\n" in answer.text
+    assert "[stage-2]  ---> Not in the cache: what it takes from stage two would be made anew\n" in answer.text
     assert answer.text.endswith("steps are in the cache; nothing was built\n")
 
 

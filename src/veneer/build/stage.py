@@ -110,7 +110,7 @@ class StageRun:
         """Do one step; a failure is told, and gets its place and the last good image."""
         stage = self.planned.stage
         total = 1 + len(self._instructions)
-        step = Step(stage.label, number, total, self._before + number, self._of, instruction.text, instruction.line)
+        step = Step(stage.title, number, total, self._before + number, self._of, instruction.text, instruction.line)
         self._step = step
         self.session.check()
         self.session.tell(StepStarted(time.time(), step))

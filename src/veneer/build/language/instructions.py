@@ -271,8 +271,13 @@ class Stage(Value):
 
     @property
     def label(self) -> str:
-        """What it is called where people read: its name, else its number."""
+        """What it can be named by: its name, else its number."""
         return self.name or str(self.index)
+
+    @property
+    def title(self) -> str:
+        """What it is called where its steps are shown, as by BuildKit."""
+        return self.name or f"stage-{self.index}"
 
 
 class Dockerfile(Value):
