@@ -37,6 +37,29 @@ def test_the_exit_status_tells_pass_fail_misuse_and_unknown(app: Veneer) -> None
     assert app("check", "--format", "pdf", "demo/app:1").code == 2
     assert app("check", "--baseline", "/dev/null", "demo/nosuch:1").code == 3
     assert app("check", "demo/nosuch:1").err.startswith("Error: No such image: demo/nosuch:1\n")
+    assert app("check").code == app("check", "a", "b").code == app("check", "--bogus", "demo/app:1").code == 2
+    other = app("check", "--base", "demo/small:1", "demo/app:1")
+    assert (other.code, other.err.splitlines()[0]) == (
+        3, "Error: demo/app:1 does not stand on demo/small:1: 0 of its 1 layers",
+    )  # fmt: skip
+
+
+def test_what_says_only_how_waste_is_counted_leaves_the_defaults(app: Veneer) -> None:
+    answer = app("check", "--rule", "ignore-paths=/data", "--rule", "ignore-base=false", "demo/app:1")
+    assert "min-efficiency" in answer.text and "Not counted: 1kB of waste" in answer.text
+    Path(".dive-ci").write_text("rules: {lowestEfficiency: off, highestUserWastedPercent: off}")
+    assert app("check", "demo/app:1").text.endswith("PASS: 0 of 0 rules kept, for none is set\n")
+    Path("veneer.toml").write_text("")
+    assert ".dive-ci is not read, since there is veneer.toml" in app("check", "demo/app:1").err
+
+
+def test_markdown_holds_strangers_texts_in_code_and_names_what_broke_a_rule(app: Veneer) -> None:
+    answer = app("check", "--rule", "forbid-paths=evil*,*b*", "--format", "markdown", "demo/app:1")
+    told = answer.text.split("forbid-paths:\n\n")[1].splitlines()
+    assert told[:2] == ["- `/a%0A%b\\u0085 in layer 3`", "- ``/evil\\n::error::x|y`z in layer 3``"]
+    assert app("image", "explain", "--format", "markdown", "demo/app:1").text.startswith(
+        "## What it is\n- `demo/app:1` is"
+    )
 
 
 def test_rules_come_from_files_and_words(app: Veneer) -> None:
@@ -96,7 +119,7 @@ def test_every_format_says_the_same_and_survives_hostile_names(app: Veneer) -> N
     assert [line.split("::")[1].split("=")[0] for line in github[:2]] == ["error title", "error title"]
     assert len(github) == 3, "a name cannot add an annotation"
     table = of("markdown").splitlines()
-    assert table[0] == "### demo/app:1: FAIL: 0 of 2 rules kept"
+    assert table[0] == "### `demo/app:1`: FAIL: 0 of 2 rules kept"
     assert all(line.count("|") - line.count("\\|") in (0, 4, 5) for line in table)
 
 

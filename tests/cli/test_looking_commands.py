@@ -283,7 +283,7 @@ def test_explain_tells_it_in_words(app: Veneer) -> None:
     ):
         assert sentence in text
     assert app("image", "explain", "--format", "markdown", "demo/app:1").text.startswith(
-        "## What it is\n- demo/app:1 is"
+        "## What it is\n- `demo/app:1` is"
     )
     titles = [json.loads(line)["Title"] for line in
               app("image", "explain", "--format", "json", "demo/app:1").text.splitlines()]  # fmt: skip

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from veneer.engine.looking.judging import Figures, Judgement, Verdict
 
 MOST = 5
+UNKNOWN = "not known"
+_OF_WASTE = frozenset({"min-efficiency", "max-waste", "max-waste-percent"})
+"""Rules whose reasons are the table of waste."""
 _MARKS = {"pass": "PASS", "fail": "FAIL", "skip": "SKIP"}
 _NOT_IN_XML = {code: " " for code in range(32) if code not in (9, 10, 13)} | {0xFFFE: "\\ufffe", 0xFFFF: "\\uffff"}
 
@@ -27,7 +30,8 @@ def _failed(found: Judgement) -> list[Verdict]:
 
 def _result(found: Judgement) -> str:
     failed = len(_failed(found))
-    return f"{'FAIL' if failed else 'PASS'}: {len(found.verdicts) - failed} of {len(found.verdicts)} rules kept"
+    kept = f"{len(found.verdicts) - failed} of {len(found.verdicts)} rules kept"
+    return f"{'FAIL' if failed else 'PASS'}: {kept}{'' if found.verdicts else ', for none is set'}"
 
 
 def _deltas(found: Judgement) -> list[tuple[str, str, str]]:
@@ -39,14 +43,15 @@ def _deltas(found: Judgement) -> list[tuple[str, str, str]]:
         return ("+" if now >= before else "-") + human_size(abs(now - before))
 
     now, old = found.figures, found.baseline
+    pull = UNKNOWN if now.pull is None else f"{AT_MOST if now.pull_at_most else ''}{human_size(now.pull)}"
     layers = f"{now.layers - old.layers:+d}" if old else ""
     # A bound and a size cannot be compared.
-    pulled = old.pull if old and old.pull_at_most == now.pull_at_most else None
+    pulled = old.pull if old and old.pull_at_most == now.pull_at_most and now.pull is not None else None
     efficiency = f"{100 * (now.efficiency - old.efficiency):+.1f}" if old else ""
     return [
         ("visible", human_size(now.visible), change(now.visible, old.visible if old else None)),
         ("stored", human_size(now.stored), change(now.stored, old.stored if old else None)),
-        ("pull", (AT_MOST if now.pull_at_most else "") + human_size(now.pull), change(now.pull, pulled)),
+        ("pull", pull, change(now.pull or 0, pulled)),
         ("layers", str(now.layers), layers),
         ("waste", human_size(now.waste), change(now.waste, old.waste if old else None)),
         ("efficiency", f"{100 * now.efficiency:.1f}%", efficiency),
@@ -66,17 +71,26 @@ def _causes(found: Judgement) -> list[tuple[str, str, str]]:
     return told
 
 
+def _left_out(found: Judgement) -> str:
+    """What the figures do not count; "" if they count all."""
+    if not found.left_out:
+        return ""
+    return f"Not counted: {human_size(found.left_out)} of waste that is the base's, or that ignore-paths names."
+
+
 def text(found: Judgement, file: str) -> str:
     """For a terminal."""
     rows = [
         [_MARKS[verdict.status], verdict.rule, verdict.limit, harmless(verdict.found)] for verdict in found.verdicts
     ]
     figures = ", ".join(f"{name} {value}{f' ({delta})' if delta else ''}" for name, value, delta in _deltas(found))
-    out = f"{harmless(found.figures.image)}: {figures}\n\n" + align([["RESULT", "RULE", "LIMIT", "FOUND"], *rows])
+    left_out = f"{_left_out(found)}\n" if found.left_out else ""
+    out = f"{harmless(found.figures.image)}: {figures}\n{left_out}\n"
+    out += align([["RESULT", "RULE", "LIMIT", "FOUND"], *rows])
     reasons: dict[tuple[str, ...], list[str]] = {}
     for verdict in _failed(found):
         if verdict.details:
-            reasons.setdefault(verdict.details, []).append(verdict.rule)
+            reasons.setdefault(tuple(verdict.told()), []).append(verdict.rule)
     for details, names in reasons.items():
         out += f"\n{', '.join(names)}:\n" + "".join(f"  {harmless(detail)}\n" for detail in details)
     return out + "\n" + _result(found) + "\n"
@@ -84,27 +98,27 @@ def text(found: Judgement, file: str) -> str:
 
 def markdown(found: Judgement, file: str) -> str:
     """For a comment on a change."""
-    from veneer.engine.looking.judging import NOT_YET_COMPRESSED
-
-    def cell(value: str) -> str:
-        return harmless(value).replace("|", "\\|").replace("`", "'")
+    from veneer.cli import markdown as written
 
     lines = [
-        f"### {cell(found.figures.image)}: {_result(found)}",
+        f"### {written.code(found.figures.image)}: {_result(found)}",
         "",
         "| rule | limit | found | |",
         "|---|---|---|---|",
     ]
-    lines += [f"| {verdict.rule} | {cell(verdict.limit)} | {cell(verdict.found)} | {_MARKS[verdict.status]} |"
-              for verdict in found.verdicts]  # fmt: skip
+    lines += [f"| {verdict.rule} | {written.cell(verdict.limit)} | {written.cell(verdict.found)} "
+              f"| {_MARKS[verdict.status]} |" for verdict in found.verdicts]  # fmt: skip
     lines += ["", "| | now | change |", "|---|---:|---:|"]
     lines += [f"| {name} | {value} | {delta} |" for name, value, delta in _deltas(found)]
-    lines += [f"\n{verdict.rule}: {NOT_YET_COMPRESSED}" for verdict in _failed(found)
-              if NOT_YET_COMPRESSED in verdict.details]  # fmt: skip
+    if found.left_out:
+        lines += ["", _left_out(found)]
+    for verdict in _failed(found):
+        if verdict.details and verdict.rule not in _OF_WASTE:
+            lines += ["", f"{verdict.rule}:", "", *(f"- {written.told(detail)}" for detail in verdict.told())]
     causes = _causes(found)
     if causes:
         lines += ["", "| waste | what | remedy |", "|---:|---|---|"]
-        lines += [f"| {size} | `{cell(what)}` | {hint} |" for size, what, hint in causes]
+        lines += [f"| {size} | {written.cell(what, always=True)} | {hint} |" for size, what, hint in causes]
     return "\n".join(lines) + "\n"
 
 
@@ -122,7 +136,7 @@ def json(found: Judgement, file: str) -> str:
         "baseline": figures(found.baseline),
         "rules": [
             {"rule": verdict.rule, "status": verdict.status.value, "limit": verdict.limit, "found": verdict.found,
-             "details": list(verdict.details)}
+             "details": list(verdict.details), "more": verdict.more}
             for verdict in found.verdicts
         ],
         "waste": [{"bytes": loss.bytes, "files": loss.files, "path": _path(loss.path), "cause": loss.cause.shown,
@@ -152,7 +166,7 @@ def junit(found: Judgement, file: str) -> str:
         lines.append(f'  <testcase classname="{name}" name="{verdict.rule}">')
         message = _xml(f"limit {verdict.limit}, found {verdict.found}")
         if verdict.status == "fail":
-            details = "\n".join(map(_xml, verdict.details))
+            details = "\n".join(map(_xml, verdict.told()))
             lines.append(f'    <failure message="{message}">{details}</failure>')
         elif verdict.status == "skip":
             lines.append(f'    <skipped message="{message}"/>')
@@ -172,7 +186,7 @@ def sarif(found: Judgement, file: str) -> str:
     results = []
     for verdict in _failed(found):
         said = f"{found.figures.image}: {verdict.rule}: limit {verdict.limit}, found {verdict.found}"
-        more = "".join(f"\n- {harmless(detail)}" for detail in verdict.details)
+        more = "".join(f"\n- {harmless(detail)}" for detail in verdict.told())
         results.append({"ruleId": verdict.rule, "level": "error", "message": {"text": harmless(said) + more},
                         "locations": [place]})  # fmt: skip
     driver = {
@@ -198,7 +212,7 @@ def github(found: Judgement, file: str) -> str:
     for verdict in found.verdicts:
         if verdict.status == "pass":
             continue
-        said = [f"{found.figures.image}: limit {verdict.limit}, found {verdict.found}", *verdict.details]
+        said = [f"{found.figures.image}: limit {verdict.limit}, found {verdict.found}", *verdict.told()]
         kind = "error" if verdict.status == "fail" else "notice"
         place = f"file={escaped(file, parameter=True)}," if file else ""
         title = escaped(f"veneer {verdict.rule}", parameter=True)

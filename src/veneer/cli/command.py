@@ -35,10 +35,23 @@ class Command:
     `usage` is what stands behind the name ("[OPTIONS] IMAGE [IMAGE...]"), `least` and `most` bound the number of
     arguments (most None: any), `names` are the spellings that run it, as the help lists them under Aliases.
     A `raw` command takes all words as arguments, options too.  One that `only_looks` has no use for layers' files: a
-    plain user enters no namespace for it.  Unless `interspersed`, options end at the first argument.
+    plain user enters no namespace for it.  Unless `interspersed`, options end at the first argument.  `misuse` is the
+    exit status of a command line that cannot be, where it is not docker's.
     """
 
-    __slots__ = ("about", "interspersed", "least", "most", "names", "only_looks", "options", "raw", "run", "usage")
+    __slots__ = (
+        "about",
+        "interspersed",
+        "least",
+        "misuse",
+        "most",
+        "names",
+        "only_looks",
+        "options",
+        "raw",
+        "run",
+        "usage",
+    )
 
     def __init__(
         self,
@@ -53,6 +66,7 @@ class Command:
         raw: bool = False,
         only_looks: bool = False,
         interspersed: bool = True,
+        misuse: int = 0,
     ) -> None:
         self.run = run
         self.about = about
@@ -64,6 +78,7 @@ class Command:
         self.raw = raw
         self.only_looks = only_looks
         self.interspersed = interspersed
+        self.misuse = misuse
 
     def usage_line(self, path: str) -> str:
         """`Usage:  veneer rmi [OPTIONS] IMAGE [IMAGE...]`."""

@@ -94,10 +94,12 @@ def needs_no_name(given: Parsed) -> bool:
     return bool(given.text("archive") or given.text("container"))
 
 
-def image_and(app: App, given: Parsed, more: int, usage: str = "[OPTIONS] IMAGE") -> tuple[str, list[str]]:
+def image_and(
+    app: App, given: Parsed, more: int, usage: str = "[OPTIONS] IMAGE", *, misuse: int = 0
+) -> tuple[str, list[str]]:
     """The image's name and the `more` arguments behind it; "" with --container, or --archive with but one image.
 
-    Raises UsageError in docker's words where there are too few.
+    Raises UsageError in docker's words where there are too few, with `misuse` for an exit status.
     """
     words = given.arguments
     alone(given, words[more:])
@@ -108,7 +110,8 @@ def image_and(app: App, given: Parsed, more: int, usage: str = "[OPTIONS] IMAGE"
     from veneer.cli.command import arguments
     from veneer.cli.usage import wrong_count
 
-    raise wrong_count(app.path, usage, f"requires {'at least ' if usage.endswith(']') else ''}{arguments(more + 1)}")
+    least = "at least " if usage.endswith("]") else ""
+    raise wrong_count(app.path, usage, f"requires {least}{arguments(more + 1)}", misuse)
 
 
 def shown_path(path: bytes) -> str:

@@ -103,10 +103,10 @@ def _read(command: Command, path: str, words: list[str]) -> Parsed:
     try:
         parsed = parse(words, _with_globals(command), interspersed=command.interspersed)
     except FlagError as error:
-        raise wrong_option(path, command.usage, error) from None
+        raise wrong_option(path, command.usage, error, command.misuse) from None
     problem = command.count_problem(len(parsed.arguments))
     if problem and not parsed.help:
-        raise wrong_count(path, command.usage, problem)
+        raise wrong_count(path, command.usage, problem, command.misuse)
     return parsed
 
 

@@ -175,7 +175,11 @@ def rules(found: Judgement) -> str:
         status = verdict.status.upper()
         mark = f'<span class="{status}">{status}</span>'
         rows.append([mark, verdict.rule, text(verdict.limit), text(verdict.found)])
-    return _table([("", "Result"), ("", "Rule"), ("n", "Limit"), ("n", "Found")], rows)
+    table = _table([("", "Result"), ("", "Rule"), ("n", "Limit"), ("n", "Found")], rows)
+    return table + "".join(
+        f"<p>{verdict.rule}:</p><ul>{''.join(f'<li>{text(detail)}</li>' for detail in verdict.told())}</ul>"
+        for verdict in found.verdicts if verdict.details
+    )  # fmt: skip
 
 
 def labels(subject: Subject) -> str:

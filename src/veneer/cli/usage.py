@@ -21,15 +21,15 @@ class UsageError(Exception):
         self.code = code
 
 
-def wrong_count(path: str, usage: str, problem: str) -> UsageError:
+def wrong_count(path: str, usage: str, problem: str, code: int = 0) -> UsageError:
     """Of the number of a command's arguments: `problem` goes on after its name, as in "requires 2 arguments"."""
-    return UsageError(f"veneer: '{path}' {problem}\n\n{_ending(path, usage)}", 1)
+    return UsageError(f"veneer: '{path}' {problem}\n\n{_ending(path, usage)}", code or 1)
 
 
-def wrong_option(path: str, usage: str, error: FlagError) -> UsageError:
+def wrong_option(path: str, usage: str, error: FlagError, code: int = 0) -> UsageError:
     """Of an option."""
     hint = f"hint: did you mean {error.near}?\n" if error.near else ""
-    return UsageError(f"{error}\n{hint}\n{_ending(path, usage)}", USAGE_EXIT)
+    return UsageError(f"{error}\n{hint}\n{_ending(path, usage)}", code or USAGE_EXIT)
 
 
 def unknown_command(path: str, word: str, known: list[str], *, within: str) -> UsageError:

@@ -9,7 +9,7 @@ import pytest
 from tests.support.finished import loaded
 from veneer.engine.engine import Engine
 from veneer.engine.looking.judging import Figures, Status, figures_of, judge, measure
-from veneer.engine.looking.rules import BadRule, Rules, read_rules, rules
+from veneer.engine.looking.rules import DEFAULTS, BadRule, Rules, read_rules, rules
 from veneer.testing.images import Tree, file
 
 BASE: Tree = {"base": b"b" * 1000}
@@ -39,8 +39,30 @@ other:
     assert (kebab.min_efficiency, kebab.max_waste_percent) == (0.5, 0.1), "what is not said is dive's default"
     with pytest.raises(BadRule, match="dive has no rule 'lowestScore'"):
         written(tmp_path, ".dive-ci", "rules:\n  lowestScore: 1\n")
-    with pytest.raises(BadRule, match="line 2 is no `key: value`"):
-        written(tmp_path, ".dive-ci", "rules:\n  nonsense\n")
+    flow = written(tmp_path, ".dive-ci", "rules: {lowestEfficiency: 0.8, 'highestWastedBytes': 2MB}\n")
+    assert (flow.min_efficiency, flow.max_waste) == (0.8, 2_000_000)
+    assert written(tmp_path, ".dive-ci", "") == written(tmp_path, ".dive-ci", "rules:\n") == rules(DEFAULTS, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("rules:\n  nonsense\n", "line 2 is no `key: value`"), ("rules: [a\n", r"line 1: '\[a' are no rules"),
+        ("foo: 1\n", "there are no `rules:` in it"), ("rules: {lowestEfficiency}\n", "no `key: value`"),
+        ("rules:\n  lowestEffciency: 0.99\n", "dive has no rule 'lowestEffciency'"),
+        ("rules:\n  lowestEfficiency: 1.5\n", "'1.5' is no share, of at most 1"),
+    ],
+)  # fmt: skip
+def test_a_broken_file_of_dives_is_no_file_without_rules(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(BadRule, match=complaint):
+        written(tmp_path, ".dive-ci", text)
+
+
+def test_a_list_is_written_with_commas_or_as_toml_has_it() -> None:
+    for value in ("/opt/**,/srv/*", '["/opt/**", "/srv/*"]'):
+        assert rules({"ignore-paths": value}, "--rule").ignore_paths == ("/opt/**", "/srv/*")
+    with pytest.raises(BadRule, match="is no list"):
+        rules({"ignore-paths": '["/opt'}, "--rule")
 
 
 def test_tables_of_toml_are_rules(tmp_path: Path) -> None:
@@ -123,6 +145,31 @@ def test_the_bases_waste_is_not_the_images_fault(engine: Engine) -> None:
         assert own.waste_percent == 500 / 1, "by what its own layer stores"
         dive = measure(subject, Rules(), 0, dive=True)
         assert (dive.waste, dive.efficiency < 1) == (2500, True)
+
+
+def test_what_nobody_knows_is_neither_kept_nor_broken(engine: Engine) -> None:
+    loaded(engine, "app:1", BASE)
+    with engine.looking.open("app:1") as subject:
+        subject.documents = subject.documents.replaced(blobs=(None,))
+        [verdict] = judge(subject, Rules(max_pull=1)).verdicts
+        before = measure(subject, Rules(), 0)
+    assert (verdict.status, verdict.found) == (Status.SKIP, "not known of these layers")
+    assert before.pull is None and figures_of(before.document()) == before
+
+
+def test_programs_are_told_of_every_path_and_people_of_ten(engine: Engine) -> None:
+    loaded(engine, "app:1", {f"x/{number:02}.pyc": b"1" for number in range(29)})
+    with engine.looking.open("app:1") as subject:
+        [verdict] = judge(subject, Rules(forbid_paths=("*.pyc",))).verdicts
+    assert (verdict.found, len(verdict.details), verdict.more) == ("29", 29, 0)
+    assert verdict.told()[9:] == ["/x/09.pyc in layer 1", "… and 19 more"]
+
+
+def test_dives_figures_are_explained_by_dives_paths(engine: Engine) -> None:
+    loaded(engine, "app:1", BASE, WASTEFUL, TOP)
+    with engine.looking.open("app:1") as subject:
+        [verdict] = judge(subject, Rules(max_waste=1), dive=True).verdicts
+    assert verdict.details == ("2000 /base: all its 2 copies", "500 /junk: all its 2 copies")
 
 
 def test_growth_is_against_a_baseline(engine: Engine) -> None:

@@ -24,18 +24,23 @@ RULES_FILES = ("veneer.toml", ".dive-ci")
 FORMATS = ("text", "markdown", "json", "junit", "sarif", "github")
 
 
-def rules_of(given: Parsed) -> tuple[Rules, str]:
+def rules_of(app: App, given: Parsed) -> tuple[Rules, str]:
     """The rules, and the file they stand in ("" for none)."""
     from pathlib import Path
 
-    from veneer.engine.looking.rules import DEFAULTS, Rules, read_rules, rules
+    from veneer.engine.looking.rules import DEFAULTS, Rules, only_settings, read_rules, rules
 
-    file = given.text("rules") or next((name for name in RULES_FILES if Path(name).is_file()), "")
+    file = given.text("rules")
+    if not file:
+        here = [name for name in RULES_FILES if Path(name).is_file()]
+        file = here[0] if here else ""
+        if len(here) > 1:
+            app.warn(f"{here[1]} is not read, since there is {here[0]}; --rules {here[1]} would read it")
     words: dict[str, object] = {}
     for word in given.texts("rule"):
         name, equals, value = word.partition("=")
         words[name.strip()] = value if equals else True
-    found = read_rules(Path(file)) if file else rules({} if words else DEFAULTS, "--rule")
+    found = read_rules(Path(file)) if file else rules(DEFAULTS if only_settings(words) else {}, "--rule")
     if words:
         said = rules(words, "--rule")
         plain = Rules()
@@ -51,7 +56,15 @@ def _base_layers(app: App, given: Parsed, subject: Subject) -> int:
         with looked_at(app, given, given.text("base")) as base:
             from veneer.analysis.sharing import common_layers
 
-            return common_layers(base.config.chain_ids, subject.config.chain_ids)
+            shared = common_layers(base.config.chain_ids, subject.config.chain_ids)
+        if shared < len(base.config.chain_ids):
+            from veneer.engine.rework.bases import NotTheBase
+
+            raise NotTheBase(
+                f"{subject.name} does not stand on {base.name}: {shared} of its {len(base.config.chain_ids)} layers",
+                hint="without --base it is found out, as veneer image base does",
+            )
+        return shared
     found = app.engine.looking.stands_on(subject)
     return found.layers if found is not None else 0
 
@@ -81,7 +94,7 @@ def _baseline(app: App, given: Parsed, rules: Rules, dive: bool) -> Figures | No
 def run(app: App, given: Parsed) -> int:
     from veneer.engine.looking.rules import BadRule
 
-    name, _ = image_and(app, given, 0)
+    name, _ = image_and(app, given, 0, misuse=MISUSE_EXIT)
     format, metric = given.text("format") or "text", given.text("metric") or "veneer"
     if format not in FORMATS:
         raise Failure(f"invalid --format {format!r}: one of {', '.join(FORMATS)}", MISUSE_EXIT)
@@ -102,7 +115,7 @@ def _judged(app: App, given: Parsed, name: str, *, dive: bool) -> tuple[Judgemen
     """The judgement, and the file the rules stand in."""
     from veneer.engine.looking.judging import judge
 
-    rules, file = rules_of(given)
+    rules, file = rules_of(app, given)
     with looked_at(app, given, name, contents=False) as subject:
         baseline = _baseline(app, given, rules, dive)
         layers = _base_layers(app, given, subject)
@@ -136,9 +149,10 @@ CHECK_IMAGE = Command(
         Option("format", "string", '"text", "markdown", "json", "junit", "sarif" or "github"', shown_default='"text"'),
         Option("metric", "string", '"veneer", or "dive" for dive\'s own figures', shown_default='"veneer"'),
         Option("o,output", "string", "Write to a file, instead of STDOUT"),
-        Option("rule", "list", "One more rule, as max-waste=20MB", many=True),
+        Option("rule", "list", "One more rule, as max-waste=20MB or ignore-paths=/opt/*,/srv", many=True),
         Option("rules", "string", "The file with the rules (default: veneer.toml or .dive-ci of this folder)"),
         *WHERE,
     ),
     only_looks=True,
+    misuse=MISUSE_EXIT,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from veneer.cli.app import App, Failure
 from veneer.cli.command import Command
@@ -23,6 +23,8 @@ MOST_PATHS = 5
 MOST_WASTE = 5
 _TEXT_WIDTH = 100
 Section = tuple[str, list[str]]
+Told = Callable[[str], str]
+"""How a text that is the image's own is written among ours."""
 
 _CONCERNS = {
     "setuid": ("runs with its owner's rights, whoever starts it (setuid)", "run with their owner's rights (setuid)"),
@@ -42,7 +44,7 @@ _CAUSES = {
 }
 
 
-def identity(app: App, subject: Subject) -> Section:
+def identity(app: App, subject: Subject, told: Told) -> Section:
     """What it is, how big, and what it stands on."""
     config, documents = subject.config, subject.documents
     from veneer.oci import timestamp
@@ -51,7 +53,9 @@ def identity(app: App, subject: Subject) -> Section:
     age = ago(created, app.now)
     made = f", made {age[0].lower()}{age[1:]}" if age != "N/A" else ""
     what = "a container" if documents.where == "container" else "an image"
-    lines = [f"{subject.name} is {what} for {config.platform}{made}, of {counted(len(config.diff_ids), 'layer')}."]
+    lines = [
+        f"{told(subject.name)} is {what} for {config.platform}{made}, of {counted(len(config.diff_ids), 'layer')}."
+    ]
     pull = sum(blob.size for blob in documents.blobs if blob is not None)
     download = f"{human_size(pull)} to download"
     if documents.pull_at_most:
@@ -68,7 +72,7 @@ def identity(app: App, subject: Subject) -> Section:
                "container": "it is a container of it",
                "layers": "its lowest layers are that image's"}[base.how]  # fmt: skip
         of = f", with {counted(base.layers, 'layer')} of it" if base.layers else ""
-        lines.append(f"It stands on {base.name}{of}: {how}.")
+        lines.append(f"It stands on {told(base.name)}{of}: {how}.")
     else:
         lines.append("Nothing tells what it was built on.")
     return "What it is", lines
@@ -83,7 +87,7 @@ def _words(value: object) -> list[str]:
     return [str(word) for word in value] if isinstance(value, list) else [str(value)] if value else []
 
 
-def start(subject: Subject, width: int) -> Section:
+def start(subject: Subject, width: int, told: Told) -> Section:
     """What happens when it is started."""
     import shlex
 
@@ -91,32 +95,38 @@ def start(subject: Subject, width: int) -> Section:
     command = [*_words(run.get("Entrypoint")), *_words(run.get("Cmd"))]
     lines = []
     if command:
-        lines.append(f"It starts: {shorten(shlex.join(command), width)}")
+        lines.append(f"It starts: {told(shorten(shlex.join(command), width))}")
     else:
         lines.append("It says no command: one must be given to start it.")
     user = str(run.get("User") or "")
-    lines.append(f"It runs as user {user}." if user not in ("", "0", "root") else "It runs as root.")
+    lines.append(f"It runs as user {told(user)}." if user not in ("", "0", "root") else "It runs as root.")
     if run.get("WorkingDir"):
-        lines.append(f"It begins in {run['WorkingDir']}.")
+        lines.append(f"It begins in {told(str(run['WorkingDir']))}.")
     ports, volumes = run.get("ExposedPorts"), run.get("Volumes")
     if isinstance(ports, dict) and ports:
-        lines.append(f"It listens on {joined(sorted(ports))}.")
+        lines.append(f"It listens on {joined(map(told, sorted(ports)))}.")
     if isinstance(volumes, dict) and volumes:
-        lines.append(f"It keeps data in {joined(sorted(volumes))}.")
+        lines.append(f"It keeps data in {joined(map(told, sorted(volumes)))}.")
     names = [str(pair).partition("=")[0] for pair in run.get("Env") or () if not str(pair).startswith("PATH=")]
     if names:
-        lines.append(f"It is told by its environment: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}.")
+        lines.append(
+            f"It is told by its environment: {', '.join(map(told, names[:12]))}{', ...' if len(names) > 12 else ''}."
+        )
     if isinstance(run.get("Healthcheck"), dict):
-        lines.append(f"Its health is asked for by: {shorten(' '.join(_words(run['Healthcheck'].get('Test'))), 80)}")
+        test = _words(run["Healthcheck"].get("Test"))
+        if test[:1] in (["CMD"], ["CMD-SHELL"]):  # how it is run is not what is run
+            del test[0]
+        if test and test != ["NONE"]:
+            lines.append(f"Its health is asked for by: {told(shorten(' '.join(test), 80))}")
     return "When it is started", lines
 
 
-def steps(subject: Subject, width: int) -> Section:
+def steps(subject: Subject, width: int, told: Told) -> Section:
     """How it was made, layer by layer."""
     lines = []
     figures: Sequence[Any] = subject.account.layers if inside(subject) else [None] * len(subject.origins)
     for number, (origin, figure) in enumerate(zip(subject.origins, figures, strict=True), 1):
-        lines.append(f"{number}. {shorten(harmless(origin.shown), width)}")
+        lines.append(f"{number}. {told(shorten(harmless(origin.shown), width))}")
         done = _done(figure) if figure is not None else _download(origin)
         if done:
             lines.append(f"   {done}")
@@ -138,7 +148,7 @@ def _done(figure: Any) -> str:
     return joined(parts) if parts else "changes nothing"
 
 
-def waste(subject: Subject) -> Section:
+def waste(subject: Subject, told: Told) -> Section:
     """What is stored in vain, and what to do about it."""
     from veneer.analysis.waste import by_path
     from veneer.view.texts import remedy
@@ -147,21 +157,21 @@ def waste(subject: Subject) -> Section:
     if not account.wasted:
         return "What is stored in vain", ["Nothing: every byte stored is to be seen."]
     lines = [f"{human_size(account.wasted)}, {100 - 100 * account.efficiency:.1f}% of what is stored. The most:"]
-    told = ""
+    last = ""
     for row in by_path(account.losses)[:MOST_WASTE]:
         if row.bytes * 100 < account.wasted:
             break
         assert isinstance(row.key, bytes)
         made = "layer" + ("s " if len(row.makers) > 1 else " ") + joined(str(maker + 1) for maker in row.makers)
         how = joined(_CAUSES[cause.shown] for cause in row.causes)
-        lines.append(f"{human_size(row.bytes)} {shown_path(row.key)}: {how}, by {made}")
-        if (text := remedy(row.causes)) and text != told:
+        lines.append(f"{human_size(row.bytes)} {told(shown_path(row.key))}: {how}, by {made}")
+        if (text := remedy(row.causes)) and text != last:
             lines.append(f"   {text}")
-            told = text
+            last = text
     return "What is stored in vain", lines
 
 
-def noteworthy(subject: Subject) -> Section:
+def noteworthy(subject: Subject, told: Told) -> Section:
     """What one should know."""
     from veneer.engine.looking.findings import findings
 
@@ -171,36 +181,44 @@ def noteworthy(subject: Subject) -> Section:
     lines = []
     for concern, found in groups.items():
         if concern == "left-over":
-            lines += [f"{shown_path(each.path)}: {human_size(each.bytes)} of {each.detail}" for each in found]
+            lines += [f"{told(shown_path(each.path))}: {human_size(each.bytes)} of {each.detail}" for each in found]
             continue
         one, many = _CONCERNS[concern]
-        paths = list(dict.fromkeys(shown_path(each.path) for each in found))  # several layers may have one
+        paths = list(dict.fromkeys(told(shown_path(each.path)) for each in found))  # several layers may have one
         more = f" and {len(paths) - MOST_PATHS} more" if len(paths) > MOST_PATHS else ""
         lines.append(f"{', '.join(paths[:MOST_PATHS])}{more} {one if len(paths) == 1 else many}.")
     return "Worth knowing", lines or ["Nothing was found by names and modes. No file was read."]
 
 
-def said(subject: Subject, width: int) -> Section:
+def said(subject: Subject, width: int, told: Told) -> Section:
     """What it says of itself."""
     from veneer.engine.looking.origins import labels, missing_labels
 
     found = labels(subject)
-    lines = [f"{label.key} = {shorten(harmless(label.value), width)} ({label.source})" for label in found]
+    lines = [f"{told(label.key)} = {told(shorten(harmless(label.value), width))} ({label.source})" for label in found]
     missing = missing_labels(found)
     if missing:
         lines.append(f"It does not say: {', '.join(missing)}.")
     return "What it says of itself", lines
 
 
-def sections(app: App, subject: Subject, width: int = _TEXT_WIDTH) -> Iterator[Section]:
-    """The whole account; texts of the image's own are cut to `width` cells."""
-    yield identity(app, subject)
-    yield start(subject, width)
-    yield steps(subject, width)
+def sections(app: App, subject: Subject, width: int = _TEXT_WIDTH, told: Told = str) -> Iterator[Section]:
+    """The whole account; texts of the image's own are cut to `width` cells, and written by `told`."""
+    yield identity(app, subject, told)
+    yield start(subject, width, told)
+    yield steps(subject, width, told)
     if inside(subject):
-        yield waste(subject)
-        yield noteworthy(subject)
-    yield said(subject, width)
+        yield waste(subject, told)
+        yield noteworthy(subject, told)
+    yield said(subject, width, told)
+
+
+def _told(format: str) -> Told:
+    if format != "markdown":
+        return str
+    from veneer.cli import markdown
+
+    return markdown.told
 
 
 def run(app: App, given: Parsed) -> None:
@@ -209,7 +227,7 @@ def run(app: App, given: Parsed) -> None:
     if format not in ("", "text", "markdown", "json") and "{{" not in format:
         raise Failure(f"invalid --format {format!r}: text, markdown, json or a Go template")
     with looked_at(app, given, name, contents=False) as subject:
-        found = list(sections(app, subject, 1 << 20 if given.flag("no_trunc") else _TEXT_WIDTH))
+        found = list(sections(app, subject, 1 << 20 if given.flag("no_trunc") else _TEXT_WIDTH, _told(format)))
         if format not in ("", "text", "markdown"):
             show_documents(app, [{"Title": title, "Lines": lines} for title, lines in found], format)
         else:

@@ -85,7 +85,7 @@ class _Report:
         from veneer.cli.commands.image_check import rules_of
         from veneer.engine.looking.judging import judge
 
-        found = judge(subject, rules_of(self._given)[0], base_layers=base_layers, size=human_size)
+        found = judge(subject, rules_of(self._app, self._given)[0], base_layers=base_layers, size=human_size)
         self.passed = self.passed and found.passed
         self._verdicts.append(report_html.verdict(subject.name, found))
         return found

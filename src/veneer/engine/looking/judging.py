@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from veneer.engine.looking.findings import Finding
 
 MOST_TOLD = 10
-"""Paths that one verdict names."""
+"""Paths that one verdict names in words."""
+_MOST_KEPT = 1000
+"""Paths that one verdict names to programs."""
 NOT_YET_COMPRESSED = (
     "that is an upper bound, of layers that are not compressed yet: push the image and check it with --remote, "
     "or see what veneer image layers --remote says"
@@ -30,14 +32,15 @@ class Figures(Value):
     """What is compared with a baseline.  Bytes, but for `layers` and `efficiency` (0 to 1).
 
     `waste` leaves out what the rules ignore, `waste_percent` is it by what the image's own layers store.
-    `pull_at_most`: some layers are not compressed yet, and a registry will have less than `pull`.
+    `pull_at_most`: some layers are not compressed yet, and a registry will have less than `pull`, which is None where
+    nobody knows it.
     """
 
     __slots__ = ()
     image: str
     visible: int
     stored: int
-    pull: int
+    pull: int | None
     layers: int
     waste: int
     waste_percent: float
@@ -58,7 +61,7 @@ class Status(enum.StrEnum):
 
 
 class Verdict(Value):
-    """One rule: its limit and what was found, as text, and the paths or layers that broke it."""
+    """One rule: its limit and what was found, as text, and the paths or layers that broke it; `more` are not named."""
 
     __slots__ = ()
     rule: str
@@ -66,16 +69,26 @@ class Verdict(Value):
     limit: str
     found: str
     details: tuple[str, ...] = ()
+    more: int = 0
+
+    def told(self, most: int = MOST_TOLD) -> list[str]:
+        """The first of what broke it, and how many more did."""
+        left = len(self.details) - most + self.more if len(self.details) > most else self.more
+        return [*self.details[:most], *([f"… and {left} more"] if left else [])]
 
 
 class Judgement(Value):
-    """Every verdict, the figures behind them, the baseline's if there was one, and what wasted most."""
+    """Every verdict, the figures behind them, the baseline's if there was one, and what wasted most.
+
+    `left_out`: the waste of the base's layers, and of what the rules ignore, which is in none of the figures.
+    """
 
     __slots__ = ()
     verdicts: tuple[Verdict, ...]
     figures: Figures
     baseline: Figures | None
     losses: tuple[Loss, ...]
+    left_out: int = 0
 
     @property
     def passed(self) -> bool:
@@ -87,7 +100,8 @@ def figures_of(document: dict[str, Any]) -> Figures | None:
     found = document.get("figures", document)
     try:
         return Figures(
-            str(found["image"]), int(found["visible"]), int(found["stored"]), int(found["pull"]), int(found["layers"]),
+            str(found["image"]), int(found["visible"]), int(found["stored"]),
+            int(found["pull"]) if found["pull"] is not None else None, int(found["layers"]),
             int(found["waste"]), float(found["waste_percent"]), float(found["efficiency"]),
             bool(found.get("pull_at_most")),
         )  # fmt: skip
@@ -105,7 +119,10 @@ def counted_losses(subject: Subject, rules: Rules, base_layers: int) -> list[Los
 def measure(subject: Subject, rules: Rules, base_layers: int, *, dive: bool = False) -> Figures:
     """The figures of an image whose lowest `base_layers` layers are its base's; `dive`: in dive's arithmetic."""
     account = subject.account
-    pull = sum(blob.size for blob in subject.documents.blobs if blob is not None)
+    sizes = [blob.size for blob in subject.documents.blobs if blob is not None]
+    # A container's own layer is in no registry; of other layers without a blob nobody knows how large it will be.
+    without = 1 if subject.documents.where == "container" else 0
+    pull = sum(sizes) if len(sizes) + without >= len(subject.documents.blobs) else None
     layers, at_most = len(subject.origins), subject.documents.pull_at_most
     if dive:
         from veneer.analysis.dive import figures
@@ -127,30 +144,57 @@ def judge(
     """Hold an image against rules.  `size` writes bytes for people; `dive` uses dive's figures where it has some."""
     found = measure(subject, rules, base_layers, dive=dive)
     losses = counted_losses(subject, rules, base_layers)
-    told = tuple(_wasted(waste, size) for waste in by_path(losses)[:MOST_TOLD])
+    told, more = _copies(subject, size) if dive else _losses(losses, size)
     verdicts: list[Verdict] = []
 
-    def at_most(rule: str, limit: float | None, value: float, show: Callable[[Any], str], why: Sequence[str]) -> None:
+    def at_most(
+        rule: str, limit: float | None, value: float, show: Callable[[Any], str], *, waste: bool = False
+    ) -> None:
         if limit is not None:
-            status = Status.PASS if value <= limit else Status.FAIL
-            verdicts.append(Verdict(rule, status, show(limit), show(value), tuple(why) if value > limit else ()))
+            good = value <= limit
+            why = (told, more) if waste and not good else ((), 0)
+            verdicts.append(Verdict(rule, Status.PASS if good else Status.FAIL, show(limit), show(value), *why))
 
     if rules.min_efficiency is not None:
         good = found.efficiency >= rules.min_efficiency
         verdicts.append(Verdict("min-efficiency", Status.PASS if good else Status.FAIL, _percent(rules.min_efficiency),
-                                _percent(found.efficiency), () if good else told))  # fmt: skip
-    at_most("max-waste", rules.max_waste, found.waste, size, told)
-    at_most("max-waste-percent", rules.max_waste_percent, found.waste_percent, _percent, told)
-    at_most("max-size", rules.max_size, found.visible, size, ())
-    # That the most there can be keeps the rule is certain; that it does not, is not: the verdict says so.
-    at_most("max-pull", rules.max_pull, found.pull, size, (NOT_YET_COMPRESSED,) if found.pull_at_most else ())
-    if found.pull_at_most and rules.max_pull is not None:
-        verdicts[-1] = verdicts[-1].replaced(found=f"at most {verdicts[-1].found}")
-    at_most("max-layers", rules.max_layers, found.layers, str, ())
+                                _percent(found.efficiency), *(((), 0) if good else (told, more))))  # fmt: skip
+    at_most("max-waste", rules.max_waste, found.waste, size, waste=True)
+    at_most("max-waste-percent", rules.max_waste_percent, found.waste_percent, _percent, waste=True)
+    at_most("max-size", rules.max_size, found.visible, size)
+    if rules.max_pull is not None:
+        verdicts.append(_pull(rules.max_pull, found, size))
+    at_most("max-layers", rules.max_layers, found.layers, str)
     if rules.max_growth is not None:
         verdicts.append(_growth(rules.max_growth, found, baseline))
     verdicts += _by_content(subject, rules, base_layers)
-    return Judgement(tuple(verdicts), found, baseline, tuple(losses))
+    left_out = 0 if dive else subject.account.wasted - found.waste
+    return Judgement(tuple(verdicts), found, baseline, tuple(losses), left_out)
+
+
+def _losses(losses: Sequence[Loss], size: Callable[[int], str]) -> tuple[tuple[str, ...], int]:
+    """The paths that waste most, in words, and how many others do."""
+    found = by_path(losses)
+    return tuple(_wasted(waste, size) for waste in found[:MOST_TOLD]), max(len(found) - MOST_TOLD, 0)
+
+
+def _copies(subject: Subject, size: Callable[[int], str]) -> tuple[tuple[str, ...], int]:
+    """As `_losses`, by dive's arithmetic: every copy of a path that has several counts."""
+    from veneer.analysis.dive import figures
+
+    found = [each for each in figures(subject.indexes).repeated if each.bytes]
+    told = tuple(f"{size(each.bytes)} {_path(each.path)}: all its {each.count} copies" for each in found[:MOST_TOLD])
+    return told, max(len(found) - MOST_TOLD, 0)
+
+
+def _pull(limit: int, found: Figures, size: Callable[[int], str]) -> Verdict:
+    """That the most there can be keeps the rule is certain; that it does not, is not: the verdict says so."""
+    if found.pull is None:
+        return Verdict("max-pull", Status.SKIP, size(limit), "not known of these layers")
+    good = found.pull <= limit
+    why = (NOT_YET_COMPRESSED,) if found.pull_at_most and not good else ()
+    shown = f"{'at most ' if found.pull_at_most else ''}{size(found.pull)}"
+    return Verdict("max-pull", Status.PASS if good else Status.FAIL, size(limit), shown, why)
 
 
 def _wasted(waste: Waste, size: Callable[[int], str]) -> str:
@@ -201,7 +245,8 @@ def _by_content(subject: Subject, rules: Rules, base_layers: int) -> list[Verdic
 def _none_of(rule: str, bad: Sequence[str], good_text: str = "none", bad_text: str = "") -> Verdict:
     if not bad:
         return Verdict(rule, Status.PASS, good_text, good_text)
-    return Verdict(rule, Status.FAIL, good_text, f"{len(bad)} {bad_text}".strip(), tuple(bad[:MOST_TOLD]))
+    return Verdict(rule, Status.FAIL, good_text, f"{len(bad)} {bad_text}".strip(), tuple(bad[:_MOST_KEPT]),
+                   max(len(bad) - _MOST_KEPT, 0))  # fmt: skip
 
 
 def _told(found: Sequence[Finding], concerns: Sequence[str], from_layer: int) -> list[str]:

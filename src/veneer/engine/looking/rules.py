@@ -55,6 +55,8 @@ _SIZES = ("max_waste", "max_size", "max_pull")
 _LISTS = ("forbid_paths", "require_labels", "ignore_paths")
 _FLAGS = ("no_setuid_added", "no_secret_like_paths", "require_user", "ignore_base")
 _NAMES = (*_SHARES, *_SIZES, "max_layers", *_LISTS, *_FLAGS)
+_SETTINGS = frozenset({"ignore_paths", "ignore_base"})
+"""What says how waste is counted, and is no rule by itself."""
 
 
 def rules(found: Mapping[str, object], what: str) -> Rules:
@@ -72,6 +74,11 @@ def rules(found: Mapping[str, object], what: str) -> Rules:
     return Rules(**values)
 
 
+def only_settings(found: Mapping[str, object]) -> bool:
+    """Whether a table has no rule in it, but what says how waste is counted."""
+    return all(name.replace("-", "_").lower() in _SETTINGS for name in found)
+
+
 def _shown() -> list[str]:
     return [name.replace("_", "-") for name in _NAMES]
 
@@ -86,16 +93,29 @@ def _value(key: str, value: object, what: str) -> object:
             return True
         raise BadRule(f"{what}: {value!r} is neither true nor false")
     if key in _LISTS:
-        words = value.split(",") if isinstance(value, str) else value
+        words = _words(value, what) if isinstance(value, str) else value
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise BadRule(f"{what}: a list of texts is wanted")
         return tuple(word.strip() for word in words if word.strip())
     if key in _SHARES:
-        return _share(value, what)
+        return _share(value, what, most=1 if key == "min_efficiency" else 100)
     return size(value, what)
 
 
-def _share(value: object, what: str) -> float:
+def _words(value: str, what: str) -> object:
+    """A list as people write it: `a,b`, or as TOML has it."""
+    if not value.lstrip().startswith("["):
+        return value.split(",")
+    import tomllib
+
+    try:
+        return tomllib.loads(f"words = {value}")["words"]
+    except tomllib.TOMLDecodeError as error:
+        raise BadRule(f"{what}: {value!r} is no list: {error}", hint='write A,B or ["A", "B"]') from None
+
+
+def _share(value: object, what: str, *, most: float) -> float:
+    """A share, 0.9 or 90%.  `most`: what it may be, for waste and growth can be more than what is there."""
     text = str(value).strip()
     try:
         number = float(text.removesuffix("%").strip())
@@ -103,8 +123,9 @@ def _share(value: object, what: str) -> float:
         raise BadRule(f"{what}: {text!r} is no share: write 0.9 or 90%") from None
     if text.endswith("%"):
         number /= 100
-    if not 0 <= number <= 100:
-        raise BadRule(f"{what}: {text!r} is no share: write 0.9 or 90%")
+    if not 0 <= number <= most:
+        more = "" if most > 1 else f", of at most {most:g}"
+        raise BadRule(f"{what}: {text!r} is no share{more}: write 0.9 or 90%")
     return number
 
 
@@ -137,21 +158,41 @@ def read_rules(path: Path) -> Rules:
 
 
 def _dive(text: str, what: str) -> Iterable[tuple[str, object]]:
-    """The rules of a `.dive-ci`: lines of `key: value` below `rules:`, all of YAML that it needs."""
-    inside = False
+    """The rules of a `.dive-ci`: lines of `key: value` below `rules:`, or `rules: {key: value}`; of YAML no more."""
+    inside = found = any_line = False
     for number, line in enumerate(text.splitlines(), 1):
         bare = line.split(" #")[0].rstrip() if not line.lstrip().startswith("#") else ""
         if not bare.strip() or bare.strip() == "---":
             continue
+        any_line = True
         key, colon, value = bare.strip().partition(":")
         if not colon:
             raise BadRule(f"{what}: line {number} is no `key: value`")
+        if inside and bare[0].isspace():
+            yield _dives_rule(key, value, f"{what}: line {number}")
         if not bare[0].isspace():
-            inside = key == "rules"
-            continue
-        if inside:
-            name = _DIVE.get(key.strip("\"'").replace("-", "").replace("_", "").lower())
-            if name is None:
-                raise BadRule(f"{what}: line {number}: dive has no rule {key!r}",
-                              hint="lowestEfficiency, highestWastedBytes, highestUserWastedPercent")  # fmt: skip
-            yield name, value.strip().strip("\"'")
+            inside = key.strip("\"'") == "rules"
+            found = found or inside
+            if inside and value.strip() not in ("", "{}", "null", "~"):
+                yield from _in_braces(value.strip(), f"{what}: line {number}")
+    if any_line and not found:
+        raise BadRule(f"{what}: there are no `rules:` in it", hint="rules:\n  lowestEfficiency: 0.95")
+
+
+def _in_braces(value: str, what: str) -> Iterable[tuple[str, object]]:
+    """The rules of `{key: value, key: value}`."""
+    if not (value.startswith("{") and value.endswith("}")):
+        raise BadRule(f"{what}: {value!r} are no rules: each has a line of its own below, as in lowestEfficiency: 0.95")
+    for pair in value[1:-1].split(","):
+        key, colon, word = pair.partition(":")
+        if not colon:
+            raise BadRule(f"{what}: {pair.strip()!r} is no `key: value`")
+        yield _dives_rule(key.strip(), word, what)
+
+
+def _dives_rule(key: str, value: str, what: str) -> tuple[str, object]:
+    name = _DIVE.get(key.strip("\"'").replace("-", "").replace("_", "").lower())
+    if name is None:
+        raise BadRule(f"{what}: dive has no rule {key!r}",
+                      hint="lowestEfficiency, highestWastedBytes, highestUserWastedPercent")  # fmt: skip
+    return name, value.strip().strip("\"'")
