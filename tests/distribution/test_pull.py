@@ -496,7 +496,7 @@ def test_a_registry_that_stays_busy_is_given_up(
 ) -> None:
     fake.add("a:1", sample)
     fake.fault("/blobs/", status=503, times=-1)
-    with pytest.raises(TryAgain, match=f"{fake.host} answers 503"):
+    with pytest.raises(TryAgain, match=f"^{fake.host}/a:1: cannot be fetched: {fake.host} answers 503"):
         pulling(f"{fake.host}/a:1")
     assert len(fake.requests("/blobs/")) == 5 and nothing_in(store)
 

@@ -12,12 +12,14 @@ from tests.distribution.conftest import ConnectTo, FakeClock
 from veneer.distribution.auth import AuthenticationRequired, Credentials, UntrustedRealm
 from veneer.distribution.blobs import WrongSize, download, registry_source
 from veneer.distribution.client import Registries, WrongDigest
+from veneer.distribution.pull import pull
 from veneer.distribution.session import AccessDenied, NotARegistry, NotInRegistry, TryAgain
 from veneer.distribution.transport import AnswerTooLarge, BadRedirect, ConnectionFailed, TLSRefused, Unreachable
 from veneer.errors import VeneerError
 from veneer.oci.digest import BlobDigest, Digest
 from veneer.oci.manifest import Descriptor
 from veneer.oci.reference import Reference
+from veneer.store.store import Store
 from veneer.testing.images import SampleImage, image
 from veneer.testing.registry import Registry
 
@@ -376,6 +378,28 @@ def test_a_certificate_nobody_vouches_for_is_refused_in_words(
         ) as caught:
             connect().registry(fake.host).ping()
         assert "insecure" in caught.value.hint
+
+
+def test_failures_of_a_registry_name_the_image_and_the_way_out(
+    store: Store, connect: ConnectTo, certificate: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On loopback certificates are not looked at; only this makes the test's server a stranger.
+    monkeypatch.setattr("veneer.distribution.transport.is_loopback", lambda host: False)
+    with Registry() as gone:
+        nobody = gone.host
+    with Registry(tls=certificate) as fake:
+        for host, said, way in (
+            (fake.host, "TLS certificate refused", f"--insecure-registry {fake.host}"),
+            (nobody, "cannot connect: connection refused", "check the host, the port"),
+        ):
+            reference = Reference.parse(f"{host}/a:1")
+            for work in (
+                lambda reference=reference: pull(store, connect(), reference),
+                lambda reference=reference: connect().registry(reference.registry).resolve(reference),
+            ):
+                with pytest.raises(VeneerError, match=f"^{host}/a:1: cannot be fetched: {host}: {said}") as caught:
+                    work()
+                assert way in caught.value.hint
 
 
 def test_an_authority_in_certs_d_makes_it_trusted(

@@ -16,6 +16,7 @@ from veneer.config import Config
 from veneer.distribution.auth import AuthenticationRequired, Credentials, repository_scope
 from veneer.distribution.credentials import CredentialFile
 from veneer.distribution.hosts import Endpoint, check_foreign_url, endpoints, mirror_endpoints, origin_of
+from veneer.distribution.naming import naming
 from veneer.distribution.retry import RETRY_STATUSES, Clock, Policy
 from veneer.distribution.session import (
     AccessDenied,
@@ -71,7 +72,10 @@ class Registry:
 
         Raises NotInRegistry or AccessDenied in docker's words.
         """
-        target = str(reference.digest or reference.tag)
+        with naming(reference):
+            return self._resolved(reference, str(reference.digest or reference.tag))
+
+    def _resolved(self, reference: Reference, target: str) -> Descriptor:
         try:
             with self.session.request(
                 "HEAD", f"/v2/{reference.repository}/manifests/{target}", what=f"manifest for {reference.familiar}",
@@ -318,7 +322,8 @@ class Registries:
 
     def tags(self, reference: Reference) -> list[str]:
         """Every tag of the reference's repository."""
-        return self.registry(reference.registry).tags(reference.repository)
+        with naming(reference):
+            return self.registry(reference.registry).tags(reference.repository)
 
     def login(self, host: str, credentials: Credentials) -> str:
         """Check credentials with the registry and keep them; returns where they are kept."""

@@ -14,8 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from veneer.distribution.client import Registries, Registry, WrongDigest
+from veneer.distribution.naming import naming
 from veneer.distribution.pull_layers import LayerDownloads
-from veneer.distribution.transport import Unreachable
 from veneer.errors import Unsupported, VeneerError
 from veneer.oci.digest import BlobDigest, Digest
 from veneer.oci.image import ImageConfig
@@ -76,12 +76,10 @@ def pull(
         progress(Report("", f"Retrying in {seconds:.0f} seconds: {reason}")) if seconds >= 1 else None
     )
     try:
-        with store.lease("pull") as lease:
+        with naming(reference.tagged()), store.lease("pull") as lease:
             return _Pull(store, registries, lease, reference.tagged(), platform, progress).run(all_platforms)
-    except BaseException as error:
+    except BaseException:
         registries.stop()
-        if isinstance(error, Unreachable):  # it knows the host alone, which nobody wrote who means Docker Hub
-            error.message = f"{reference.tagged().familiar}: cannot be fetched: {error.message}"
         raise
 
 

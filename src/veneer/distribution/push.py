@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from veneer.distribution.ahead import Ahead
 from veneer.distribution.client import Registries
 from veneer.distribution.crew import Crew
+from veneer.distribution.naming import naming
 from veneer.distribution.retry import check
 from veneer.distribution.upload import MissingBlobs, push_manifest, upload
 from veneer.errors import InvalidRequest, NotFound
@@ -90,7 +91,7 @@ def push(
         progress(Report("", f"Retrying in {seconds:.0f} seconds: {reason}")) if seconds >= 1 else None
     )
     try:
-        with store.lease("push") as lease:
+        with naming(reference.tagged(), "pushed"), store.lease("push") as lease:
             instead = None if image is None else (image, index)
             return _Push(store, registries, lease, reference.tagged(), compression, progress, instead).run()
     except BaseException:

@@ -175,6 +175,8 @@ class Session:
                     isinstance(error, ConnectionFailed) and len(self._candidates) > 1
                 ):
                     raise
+                if isinstance(error, ConnectionFailed) and error.is_silence and attempts.failures:
+                    raise  # half a minute of nothing, twice: it will not speak
                 attempts.failed(error, getattr(error, "retry_after", None))
 
     def _greeting(self, response: Response) -> list[Challenge]:
@@ -340,8 +342,8 @@ class Session:
                 return action()
             except (ConnectionFailed, TryAgain) as error:
                 check(self.effort.stop)
-                if isinstance(error, Unreachable) and self._endpoint is None:
-                    raise
+                if self._endpoint is None:
+                    raise  # connecting has tries of its own
                 attempts.failed(error, getattr(error, "retry_after", None))
 
 

@@ -30,11 +30,14 @@ CHUNK = 256 << 10
 CONNECT_TIMEOUT = 15.0
 READ_TIMEOUT = 30.0
 CERTIFICATES = Path("/etc/docker/certs.d")
+_SILENT = "check the host, the port and what is between (a proxy, a firewall); what has come is kept for another try"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class ConnectionFailed(Unavailable):
-    """The other side could not be reached, or went away in the middle."""
+    """The other side could not be reached, or went away in the middle; `is_silence`: it is there, and says nothing."""
+
+    is_silence = False
 
 
 class Unreachable(ConnectionFailed):
@@ -322,9 +325,11 @@ def explain(error: Exception, url: str) -> ConnectionFailed | TLSRefused:
         reason = str(error).rpartition(": ")[2].rpartition("] ")[2].lower()  # "[Errno 111] Connection refused"
         return Unreachable(f"{where}: cannot connect: {reason}", hint="check the host, the port and the network")
     if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
-        return Unreachable(f"{where}: no answer within {CONNECT_TIMEOUT:.0f} s")
+        return Unreachable(f"{where}: no answer within {CONNECT_TIMEOUT:.0f} s", hint=_SILENT)
     if isinstance(error, urllib3.exceptions.ReadTimeoutError | TimeoutError):
-        return ConnectionFailed(f"{where}: nothing came for {READ_TIMEOUT:.0f} s")
+        failed = ConnectionFailed(f"{where}: nothing came for {READ_TIMEOUT:.0f} s", hint=_SILENT)
+        failed.is_silence = True
+        return failed
     return ConnectionFailed(f"{where}: the connection broke: {str(error)[:200] or type(error).__name__}")
 
 
@@ -336,11 +341,12 @@ def _explain_tls(error: ssl.SSLError, where: str) -> TLSRefused:
         clock = " (is this machine's clock right?)" if "expired" in reason or "not yet valid" in reason else ""
         return TLSRefused(
             f"{where}: TLS certificate refused: {reason}{clock}",
-            hint=f"put its authority into {CERTIFICATES}/{where}/ca.crt, or name {where} an insecure registry",
+            hint=f"put its authority into {CERTIFICATES}/{where}/ca.crt, or ask it unverified: "
+            f"--insecure-registry {where}",
         )
     if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return TLSRefused(f"{where}: server gave HTTP response to HTTPS client",
-                          hint=f"if plain HTTP is meant, name {where} an insecure registry")  # fmt: skip
+                          hint=f"if plain HTTP is meant: --insecure-registry {where}")  # fmt: skip
     return TLSRefused(f"{where}: TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()[:200]}")
 
 

@@ -73,7 +73,7 @@ def there(engine: Engine, repository: Reference, limit: int = MOST) -> Listed:
 
     with Registries(engine.config) as registries:
         registry = registries.registry(repository.registry)
-        tags = sorted(registry.tags(repository.repository), key=version_key, reverse=True)
+        tags = sorted(registries.tags(repository), key=version_key, reverse=True)
         tags.sort(key=lambda tag: tag != "latest")
         asked = tags[:limit] if limit else tags
 
