@@ -20,7 +20,7 @@ from veneer.changeset.unread import UnreadIndex
 from veneer.distribution.client import WrongDigest
 from veneer.engine.engine import Engine
 from veneer.engine.looking.extracting import write
-from veneer.engine.looking.sources import NotInThisArchive, OtherLayer, WhichImage
+from veneer.engine.looking.sources import NotInThisArchive, NotThatPlatform, OtherLayer, WhichImage
 from veneer.engine.looking.subject import Subject
 from veneer.errors import NotFound
 from veneer.oci.digest import DiffID, Digest
@@ -189,6 +189,13 @@ def test_of_several_platforms_one_is_looked_at(engine: Engine, registry: Registr
     archive.write_bytes(oci_archive(("demo/multi:1", (APP, arm))))
     with engine.looking.open(archive=archive, platform="linux/arm64") as subject:
         assert subject.config.image_id == arm.image_id
+    name = f"{registry.host}/demo/multi:1"
+    engine.images.pull(name, all_platforms=True)
+    for platform, expected in (("linux/amd64", APP), ("linux/arm64", arm)):
+        with engine.looking.open(name, platform=platform) as subject:
+            assert subject.config.image_id == expected.image_id
+    with pytest.raises(NotThatPlatform, match="does not have it for linux/s390x, but for linux/"):
+        engine.looking.open(name, platform="linux/s390x").__enter__()
 
 
 def test_an_archive_of_several_images_wants_a_name(engine: Engine, tmp_path: Path) -> None:

@@ -47,6 +47,8 @@ def test_a_guest_is_shown_as_an_image_of_the_store_is(client: Client) -> None:
     assert client.ask(f"/images/{REF}/labels")["labels"][0]["value"] == "guest"
     assert client.ask(f"/images/{REF}/tags")["groups"] == []
     assert "store alone" in client.ask(f"/images/{REF}/dockerfile", 400)["error"]
+    assert client.ask(f"/images/{REF}/labels?platform=linux/amd64")["labels"][0]["value"] == "guest"
+    assert "--platform linux/arm64" in client.ask(f"/images/{REF}/labels?platform=linux/arm64", 404)["hint"]
 
 
 def test_guests_are_listed_and_found(client: Client) -> None:

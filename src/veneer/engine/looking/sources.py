@@ -43,6 +43,10 @@ class NotInThisArchive(NotFound):
     """An archive without the image that was named."""
 
 
+class NotThatPlatform(NotFound):
+    """An image that is not here for the platform asked for."""
+
+
 class OtherLayer(Corrupt):
     """A layer with other content than its image's config says."""
 
@@ -62,8 +66,9 @@ def opened(
     """The image called `name`, in the store unless `archive` or `remote` say otherwise, or the `container` called so.
 
     `archive` is a docker archive or an OCI layout, as a tar or a directory; `name` may be "" where it has one image.
-    `remote` asks the registry, for `platform` (None: this machine's); its layers are downloaded only if somebody looks
-    into them, and not kept.  A container is its image with what it wrote as one more layer; see `containers`.
+    Of an image for several platforms, `platform` says which; None is the store's own, the archive's only one, or of a
+    registry this machine's.  `remote` asks the registry; its layers are downloaded only if somebody looks into them,
+    and not kept.  A container is its image with what it wrote as one more layer; see `containers`.
     Without `contents` the layers of an archive are read sooner; a question that compares large ones then takes longer.
     """
     wanted = Platform.parse(platform) if platform else None
@@ -73,11 +78,33 @@ def opened(
         elif container:
             from veneer.engine.looking.containers import of_container
 
-            yield of_container(engine, stack, name)
+            subject = of_container(engine, stack, name)
+            if wanted is not None and str(subject.config.platform) != str(wanted):
+                raise NotThatPlatform(
+                    f"container {name} is of an image for {subject.config.platform}, not for {wanted}"
+                )
+            yield subject
         elif remote:
             yield _remote(engine, stack, name, wanted or host(), progress)
         else:
-            yield _local(engine, stack, engine.images.get(name), name)
+            image = engine.images.get(name)
+            yield _local(engine, stack, of_platform(engine, image, name, wanted) if wanted else image, name)
+
+
+def of_platform(engine: Engine, image: Image, name: str, wanted: Platform) -> Image:
+    """What the store has for a platform of that for which `name` stands, of which `image` is one.
+
+    Raises NotThatPlatform.
+    """
+    if str(image.platform) == str(wanted):
+        return image
+    index = _index_of(engine, image)
+    digests = {str(each.digest) for each in index.images() if str(each.platform) == str(wanted)} if index else set()
+    for other in engine.images.list(all=True) if digests else ():
+        if str(other.manifest) in digests:
+            return other
+    raise NotThatPlatform(f"{name}: the store does not have it for {wanted}, but for {image.platform}",
+                          hint=f"veneer pull --platform {wanted} {name}, or --remote")  # fmt: skip
 
 
 def of_image(engine: Engine, stack: contextlib.ExitStack, image: Image) -> Subject:

@@ -44,10 +44,6 @@ CONTAINER_SECONDS = 5.0
 """How long what a container wrote is taken for what it has written; the questions of one page come within that."""
 
 
-class NotThatPlatform(NotFound):
-    """The image is not in the store for that platform."""
-
-
 def parted(ref: str) -> tuple[str, str]:
     """NAME@OS/ARCH as (name, platform); of any other the platform is "".  No digest has a slash, each has a colon."""
     name, at, platform = ref.rpartition("@")
@@ -137,23 +133,12 @@ class Subjects:
         ref, named = parted(ref)
         platform = platform or named
         image = self.engine.images.get(ref)
-        return self._of_platform(image, ref, platform) if platform else image
-
-    def _of_platform(self, image: Image, ref: str, platform: str) -> Image:
-        from veneer.engine.looking.sources import of_image
+        if not platform:
+            return image
+        from veneer.engine.looking.sources import of_platform
         from veneer.oci.platform import Platform
 
-        wanted = Platform.parse(platform)
-        if str(image.platform) == str(wanted):
-            return image
-        with contextlib.ExitStack() as stack:
-            index = of_image(self.engine, stack, image).documents.index
-        digests = {str(each.digest) for each in index.images() if str(each.platform) == str(wanted)} if index else set()
-        for other in self.engine.images.list(all=True):
-            if str(other.manifest) in digests:
-                return other
-        raise NotThatPlatform(f"{ref}: the store does not have it for {wanted}",
-                              hint=f"veneer pull --platform {wanted} {ref}")  # fmt: skip
+        return of_platform(self.engine, image, ref, Platform.parse(platform))
 
     def platforms(self, index: Index) -> list[str]:
         """For which of the platforms of an index its image is in the store."""
@@ -167,7 +152,7 @@ class Subjects:
         Raises what `image` raises, and NoSuchContainer.
         """
         if ref in self.guests:
-            yield self.guests[ref]
+            yield self._guest(ref, platform)
             return
         name = ref.removeprefix(CONTAINER)
         self._let_go()
@@ -176,6 +161,18 @@ class Subjects:
             yield looked
         finally:
             self._given_back(looked)
+
+    def _guest(self, ref: str, platform: str) -> Looked:
+        """A guest is of one platform: which one was said when it was brought."""
+        from veneer.engine.looking.sources import NotThatPlatform
+        from veneer.oci.platform import Platform
+
+        guest = self.guests[ref]
+        here = guest.subject.config.platform
+        if platform and (wanted := Platform.parse(platform)) and str(wanted) != str(here):
+            raise NotThatPlatform(f"{ref}: it is shown for {here}, not for {wanted}",
+                                  hint=f"veneer serve --platform {wanted} {ref}")  # fmt: skip
+        return guest
 
     def _of_image(self, image: Image) -> Looked:
         from veneer.engine.looking.sources import of_image
