@@ -240,6 +240,22 @@ def test_export_has_the_tree_of_dockers(written: Engines, tmp_path: Path) -> Non
         assert mine == dockers, what
 
 
+def test_names_that_begin_like_whiteouts_are_dockers_but_in_an_image(both: Engines, tmp_path: Path) -> None:
+    """Docker's commit makes deletions of them: /t/d/f is missing in its image, which nobody asked for."""
+    script = "echo x > /t/d/.wh.f; echo y > /.wh.lone; mkdir -p /t/n/.wh.m; ln -s x /t/n/.wh.m/l"
+    for engine in both:
+        engine("run", "--network", "none", "--name", "marked", IMAGE, "sh", "-ec", script)
+    mine, dockers = (engine("diff", "marked").out.splitlines() for engine in both)
+    assert mine == sorted(dockers, key=lambda line: line[2:].split("/"))
+    mine_tree, dockers_tree = (tree(engine, ["export", "marked"], tmp_path / "tree.tar") for engine in both)
+    assert mine_tree == dockers_tree
+    assert "/.wh.lone: a layer cannot hold a name that begins with .wh." in both[0]("commit", "marked", check=False).err
+    both[1]("commit", "marked", "marked:1")
+    container = both[1]("create", "marked:1", "true").out.strip()
+    assert "t/d/f" in dockers_tree
+    assert "t/d/f" not in tree(both[1], ["export", container], tmp_path / "tree.tar")
+
+
 @pytest.mark.parametrize("options", CONFIGURED, ids=" ".join)
 def test_a_commits_configuration_is_dockers(written: Engines, options: list[str]) -> None:
     name = f"w{list(WRITES).index('a new file')}"

@@ -22,12 +22,12 @@ from typing import BinaryIO
 
 from veneer.changeset.entry import Entry
 from veneer.changeset.pack_sink import Packed, Sink
-from veneer.changeset.pack_walk import NotPlain, Unpackable, Walk
+from veneer.changeset.pack_walk import NotPlain, ReservedName, Unpackable, Walk
 from veneer.changeset.tar_writer import Writable
 from veneer.changeset.whiteout import WhiteoutStyle
 from veneer.changeset.xattrs import read_xattrs
 
-__all__ = ["NotPlain", "Packed", "Unpackable", "pack", "pack_difference", "pack_entry", "pack_tree"]
+__all__ = ["NotPlain", "Packed", "ReservedName", "Unpackable", "pack", "pack_difference", "pack_entry", "pack_tree"]
 
 
 def pack(
@@ -64,23 +64,24 @@ def pack_tree(
     owner: tuple[int, int] | None = None,
     latest_ns: int | None = None,
     true: Mapping[bytes, Entry] | None = None,
+    any_name: bool = False,
 ) -> Packed:
     """Write all of a plain directory as one layer.
 
     `prefix` is a path put before every name; the directories it names get no entry.  `owner` (uid, gid) replaces
     every owner; times after `latest_ns` become `latest_ns`.  `true`: what a disk
     without root's privileges could not keep, by path: other owners than the files', devices that are empty files.
-    Raises Unpackable, OSError.
+    `any_name`: the tar is to be no layer, and may have names that begin with `.wh.`.  Raises Unpackable, OSError.
     """
     sink = Sink(out, index, owner=owner, latest_ns=latest_ns, true=true)
-    Walk(sink, style=WhiteoutStyle.ERASE).run(root_fd, None, prefix.strip(b"/"))
+    Walk(sink, style=WhiteoutStyle.ERASE, any_name=any_name).run(root_fd, None, prefix.strip(b"/"))
     return sink.finish()
 
 
 def pack_entry(folder: int, name: bytes, path: bytes, out: Writable, status: os.stat_result) -> Packed:
     """Write `name` of the open directory `folder`, with all below it, as a tar in which it is called `path`.
 
-    `status` is its own.  Raises Unpackable, OSError.
+    The tar is no layer, and may have names that begin with `.wh.`.  `status` is its own.  Raises Unpackable, OSError.
     """
     sink = Sink(out, None)
     if not stat.S_ISDIR(status.st_mode):
@@ -89,14 +90,20 @@ def pack_entry(folder: int, name: bytes, path: bytes, out: Writable, status: os.
     root = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
         sink.directory(path, status, read_xattrs(root), opaque=False)
-        Walk(sink, style=WhiteoutStyle.ERASE).run(root, None, path)
+        Walk(sink, style=WhiteoutStyle.ERASE, any_name=True).run(root, None, path)
     finally:
         os.close(root)
     return sink.finish()
 
 
 def pack_difference(
-    old_fd: int | None, new_fd: int, out: Writable, *, index: BinaryIO | None = None, untouched: range = range(0)
+    old_fd: int | None,
+    new_fd: int,
+    out: Writable,
+    *,
+    index: BinaryIO | None = None,
+    untouched: range = range(0),
+    any_name: bool = False,
 ) -> Packed:
     """Write as a layer what turns the plain tree at `old_fd` (None: nothing) into the one at `new_fd`.
 
@@ -104,21 +111,24 @@ def pack_difference(
     is a directory, size and content.  That is docker's rule, made stricter where it would lose a change: docker takes
     times within one second as equal if one has no fraction, ignores a directory's, and looks at no attribute but
     capabilities and at no content.  `untouched`: the ctimes (ns) of what nobody wrote to since the new tree was made
-    as a copy of the old one; contents of such files are not read.
+    as a copy of the old one; contents of such files are not read.  `any_name`: as for pack_tree.
     All names of a file are packed if one is.  Source: moby pkg/archive/changes_linux.go, changes_unix.go.
     """
     sink = Sink(out, index)
-    linked = _changed_links(new_fd, old_fd, WhiteoutStyle.ERASE, untouched) if old_fd is not None else ()
-    Walk(sink, style=WhiteoutStyle.ERASE, linked=linked, untouched=untouched).run(new_fd, old_fd)
+    style = WhiteoutStyle.ERASE
+    linked = _changed_links(new_fd, old_fd, style, untouched, any_name=any_name) if old_fd is not None else ()
+    Walk(sink, style=style, linked=linked, untouched=untouched, any_name=any_name).run(new_fd, old_fd)
     return sink.finish()
 
 
-def _changed_links(new_fd: int, old_fd: int, style: WhiteoutStyle, untouched: range = range(0)) -> set[tuple[int, int]]:
+def _changed_links(
+    new_fd: int, old_fd: int, style: WhiteoutStyle, untouched: range = range(0), *, any_name: bool = False
+) -> set[tuple[int, int]]:
     """The files with several names of which at least one differs from what is below.
 
     A new name for an old file leaves the old name as it was; a link to a file that is only in a lower layer is
     something engines refuse, so the old name has to be packed as well, as overlay does by copying it up.
     """
-    walk = Walk(None, style=style, untouched=untouched)
+    walk = Walk(None, style=style, untouched=untouched, any_name=any_name)
     walk.run(new_fd, old_fd)
     return walk.linked

@@ -24,6 +24,10 @@ class Unpackable(InvalidRequest):
     """Something in a tree that no layer can hold; the message names it."""
 
 
+class ReservedName(Unpackable):
+    """A name that begins with `.wh.`: in a layer it means that another file is deleted."""
+
+
 class NotPlain(Unsupported):
     """An overlay directory that only makes sense together with the ones below it (redirect_dir, metacopy)."""
 
@@ -62,17 +66,19 @@ class Walk:
     Without a sink it only collects `linked`, the files with several names of which one differs.  `keep`: nothing is
     known of what is below, so all is told.  `untouched`: the status change times (ctime, ns) that only files have
     which nobody wrote to; the contents of others are read where all else is equal, since whoever writes a file can
-    set its time back, but not its ctime.
+    set its time back, but not its ctime.  `any_name`: what is told becomes no layer, so a tree may have names that
+    begin with `.wh.`.
     """
 
     def __init__(
         self, sink: Sink | None, *, style: WhiteoutStyle, keep: bool = False,
-        linked: Iterable[tuple[int, int]] = (), untouched: range = _NEVER,
+        linked: Iterable[tuple[int, int]] = (), untouched: range = _NEVER, any_name: bool = False,
     ) -> None:  # fmt: skip
         self.linked = set(linked)
         self._untouched = untouched
         self._sink = sink
         self._plain = style is WhiteoutStyle.ERASE
+        self._any_name = any_name and self._plain
         self._marked = style is WhiteoutStyle.AUFS
         self._keep = keep
         self._pending: list[tuple[bytes, os.stat_result, Xattrs, bool]] = []
@@ -109,11 +115,11 @@ class Walk:
             shown = _shown(place.path[:200])
             raise Unpackable(f"{shown}...: {place.depth} directories deep, a layer may have {_MAX_DEPTH}")
         for name in map(os.fsencode, os.listdir(place.fd)):
-            if not name.startswith(PREFIX):
+            if self._any_name or not name.startswith(PREFIX):
                 place.there.add(name)
             elif not self._marked or name.startswith(RESERVED):  # in any other directory it is a user's
                 own = PREFIX + name.removeprefix(RESERVED) if name.startswith(RESERVED) else name
-                raise Unpackable(
+                raise ReservedName(
                     f"{_shown(place.path + b'/' + own)}: a layer cannot hold a name that begins with .wh.",
                     hint="rename it: in a layer such a name means that another file is deleted",
                 )

@@ -50,9 +50,28 @@ def size(store: Store, container: Container) -> int:
     if driver.any_order:
         return driver.usage(container.rw).size
     # Of a driver whose layers are whole trees: what differs from the one below.
+    return compared(store, container).size
+
+
+def compared(store: Store, container: Container, index: BinaryIO | None = None) -> Packed:
+    """What a container has changed of what it stands on, to be looked at and not kept; its layer index to `index`.
+
+    Unlike a layer it may have names that begin with `.wh.`.
+    """
+    from veneer.changeset.pack import ReservedName, pack_difference
+    from veneer.drivers.mount import opened
     from veneer.store.drafts import Nowhere
 
-    return driver.diff(container.rw, store.containers.lowers(container), cast(BinaryIO, Nowhere())).size
+    driver, below, nowhere = store.containers.driver(container), store.containers.lowers(container), Nowhere()
+    try:
+        return driver.diff(container.rw, below, cast(BinaryIO, nowhere), index=index)
+    except ReservedName:
+        # On a driver's disk such a name may be spelt in another way: both trees, as the container sees them, say it.
+        with (
+            opened(driver.mounts(None, below)) as old,
+            opened(store.containers.mounts(container, readonly=True)) as new,
+        ):
+            return pack_difference(old, new, nowhere, index=index, any_name=True)
 
 
 def changes(store: Store, container: Container) -> list[Change]:
@@ -63,11 +82,10 @@ def changes(store: Store, container: Container) -> list[Change]:
     """
     from veneer.changeset.index import LayerIndex
     from veneer.drivers.mount import opened
-    from veneer.store.drafts import Nowhere
 
     driver, below = store.containers.driver(container), store.containers.lowers(container)
     with tempfile.TemporaryFile() as file:
-        driver.diff(container.rw, below, cast(BinaryIO, Nowhere()), index=file)
+        compared(store, container, file)
         file.seek(0)
         with LayerIndex.from_bytes(file.read()) as index, opened(driver.mounts(None, below)) as root:
             told = list(_told(index, root))

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import pytest
 
 from tests.support.built import make_image, make_layer
-from veneer.changeset.pack import Packed
+from veneer.changeset.pack import Packed, ReservedName
 from veneer.config import Config
 from veneer.drivers.mount import mounted
 from veneer.engine.containers import layering
@@ -96,6 +96,32 @@ def test_changes_are_dockers_and_what_every_container_has_is_none(engine: Engine
         "A /new", "A /new/file", "C /touched",
     ]  # fmt: skip
     assert told(engine, written(lambda root: None)) == []
+
+
+@pytest.mark.parametrize("engine", ["overlay2", "vfs", "erofs", "aufs"], indirect=True)
+def test_names_that_no_layer_can_hold_are_shown_and_not_committed(engine: Engine, written: Writing) -> None:
+    """In a layer they would delete what they are named after; to the container they are names like others."""
+
+    def change(root: Path) -> None:
+        for name in (".wh.lone", "keep/.wh.deep", "new/.wh.folder/in"):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text("four")
+        (root / "gone/a").unlink()
+        os.link(root / ".wh.lone", root / "more")
+
+    container = written(change)
+    assert told(engine, container) == [
+        "A /.wh.lone", "C /gone", "D /gone/a", "C /keep", "A /keep/.wh.deep", "A /more", "A /new", "A /new/.wh.folder",
+        "A /new/.wh.folder/in",
+    ]  # fmt: skip
+    assert layering.size(engine.store, container) == 12
+    tar = io.BytesIO()
+    layering.export(engine, container, tar)
+    tar.seek(0)
+    with tarfile.open(fileobj=tar) as archive:
+        assert {".wh.lone", "keep/.wh.deep", "new/.wh.folder/in"} <= set(archive.getnames())
+    with pytest.raises(ReservedName, match=r"/\.wh\.lone: a layer cannot hold"):
+        layering.commit(engine, container)
 
 
 def test_a_directorys_time_and_one_more_name_of_a_file_are_no_changes(engine: Engine, written: Writing) -> None:

@@ -224,5 +224,5 @@ def export(engine: Engine, container: Container, out: BinaryIO) -> None:
     from veneer.drivers.mount import opened
 
     with opened(engine.store.containers.mounts(container, readonly=True)) as root:
-        pack_tree(root, out)
+        pack_tree(root, out, any_name=True)
     lifecycle.tell(engine, container, "export")

@@ -84,12 +84,10 @@ def image_of(engine: Engine, container: Container) -> Image | None:
 
 def _written(engine: Engine, stack: contextlib.ExitStack, container: Container) -> tuple[DiffID, LayerIndex]:
     """What the container has changed of what it stands on; what every container is given is no change."""
-    from veneer.store.drafts import Nowhere
+    from veneer.store.container_layer import compared
 
-    containers = engine.store.containers
-    driver, below = containers.driver(container), containers.lowers(container)
     with tempfile.TemporaryFile() as file:
-        packed = driver.diff(container.rw, below, cast(BinaryIO, Nowhere()), index=file)
+        packed = compared(engine.store, container, file)
         file.seek(0)
         return packed.diff_id, stack.enter_context(LayerIndex.from_bytes(file.read()))
 
