@@ -241,7 +241,7 @@ def test_a_subnet_that_was_chosen_moves_out_of_the_hosts_way(boxes: Boxes) -> No
     made, plan = boxes.run("one")
     assert plan["networks"][0]["subnet"] == "172.31.0.0/16"
     boxes.stop(made)
-    script = f"""ip link del {plan["networks"][0]["bridge"]}; ip link add other type bridge
+    script = f"""ip link del {plan["networks"][0]["bridge"]} || :; ip link add other type bridge
         ip addr add 172.31.0.1/16 dev other; ip link set other up"""
     subprocess.run(["sh", "-ec", script], check=True)
     assert boxes.start(made)["networks"][0]["subnet"] == "172.30.0.0/16"
@@ -290,6 +290,11 @@ def test_a_running_container_is_put_on_networks_and_taken_off(boxes: Boxes) -> N
     engine.networks.create("n1", ipam=[{"Subnet": "10.77.0.0/24"}])
     engine.networks.create("n0", ipam=[{"Subnet": "10.76.0.0/24"}])
     made, _ = boxes.run("one", "n0", host={"PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}})
+
+    def published() -> str:
+        words = ["nft", "list", "map", "inet", engine.store.networks.table, "exact4"]
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
     plan, fd, *_ = boxes._running[made.id]
     folder = engine.store.containers.folder(made.id)
     # The first process of this container is a thread of ours: one that is in its namespace.
@@ -310,6 +315,14 @@ def test_a_running_container_is_put_on_networks_and_taken_off(boxes: Boxes) -> N
         assert set(engine.networks.settings(made)["Networks"]) == {"n1"}
         with pytest.raises(NotAttached, match=f"^container {made.id} is not connected to network n0$"):
             engine.networks.disconnect("n0", "one")
+        # Its port is sent on to where it is by now, also when it was nowhere for a while.
+        assert "10.77.0.2 . 80" in published()
+        engine.networks.disconnect("n1", "one")
+        assert ". 80" not in published()
+        engine.networks.connect("n0", "one")
+        assert "10.76.0.2 . 80" in published()
+        engine.networks.disconnect("n0", "one")
+        engine.networks.connect("n1", "one")
     finally:
         process.kill()
         process.wait()

@@ -6,10 +6,13 @@ on the host can name.  The plan in the container's folder is what its monitor un
 
 from __future__ import annotations
 
+import contextlib
+
 from veneer.engine import network_plan as planning
 from veneer.engine import network_start as starting
 from veneer.errors import NotFound
-from veneer.run.monitor import state
+from veneer.run.monitor import client, state
+from veneer.run.monitor.stream import MonitorGone
 from veneer.run.network import connection, names, settings
 
 TYPE_CHECKING = False
@@ -109,11 +112,12 @@ def _plug_in(
     with presence.joining(plan["root"], network.id):
         firewall.admit(plan["root"], plan["table"], entry)
         bridge.attach(plan["root"], entry, path, routed=before is None and connection.routed(plan) is entry)
+    if before is None and connection.routed(plan) is entry:
+        # Its monitor still holds the ports that were published on the network it was taken off.
+        firewall.publish(plan["table"], plan["ports"], entry["address"], entry.get("address6", ""))
     if entry["named"]:
         names.enter(plan["root"], entry, found.id)
     if entry["named"] and plan["servers"] is None:
-        from veneer.run.monitor import client
-
         plan["servers"] = starting.servers(found.document)
         _save(plan, folder)
         client.connect(folder).serve_names()
@@ -131,6 +135,8 @@ def rename(store: Store, container: Container, name: str) -> None:
     with store.locked(f"container-{container.id}"):
         store.containers.rename(container.id, name)
         folder = store.containers.folder(container.id)
+        with contextlib.suppress(client.NotRunning, MonitorGone):
+            client.connect(folder).rename(name)
         plan = starting.saved_plan(folder)
         if plan is None:
             return

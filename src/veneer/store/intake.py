@@ -387,7 +387,7 @@ def _truth(driver: StorageDriver, lowers: Sequence[SnapshotID]) -> Callable[[int
     return lambda number, path: driver.attributes(lowers[number], path)
 
 
-def _locked(root: Path, keys: Sequence[str], progress: Progress) -> contextlib.AbstractContextManager[None]:
+def _locked(root: Path, keys: Sequence[str], progress: Progress) -> contextlib.AbstractContextManager[object]:
     from veneer.store.locks import locked
 
     def waiting(key: str) -> None:

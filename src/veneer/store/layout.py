@@ -94,7 +94,7 @@ class Layout:
         with self._locked():
             return self._read() == self.render()
 
-    def _locked(self) -> contextlib.AbstractContextManager[None]:
+    def _locked(self) -> contextlib.AbstractContextManager[object]:
         from veneer.store.locks import locked
 
         return locked(self._lock_file, ["index.json"])

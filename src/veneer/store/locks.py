@@ -54,10 +54,11 @@ def locked(
     *,
     waiting: Callable[[str], None] | None = None,
     shared: bool = False,
-) -> Iterator[None]:
+) -> Iterator[int]:
     """Hold every one of `keys` in the lock file `path`; taken in sorted order, so that nobody deadlocks.
 
-    Where one is taken, calls `waiting` with it once and waits.  `shared`: beside others who hold it so.
+    Where one is taken, calls `waiting` with it once and waits.  `shared`: beside others who hold it so.  Gives the
+    descriptor that holds them: whoever has a copy of it goes on holding.
     """
     kind = fcntl.F_RDLCK if shared else fcntl.F_WRLCK
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -67,7 +68,7 @@ def locked(
                 if waiting is not None:
                     waiting(key)
                 _lock(fd, key, wait=True, kind=kind)
-        yield
+        yield fd
     finally:
         os.close(fd)
 

@@ -267,12 +267,12 @@ class Store:
         return leased(self.root, self.catalog, purpose)
 
     @contextlib.contextmanager
-    def locked(self, *keys: str) -> Iterator[None]:
-        """Hold locks that all processes on this store share; waits."""
+    def locked(self, *keys: str) -> Iterator[int]:
+        """Hold locks that all processes on this store share; waits.  Gives the descriptor that holds them."""
         from veneer.store.locks import locked
 
-        with locked(self.root / "locks", keys):
-            yield
+        with locked(self.root / "locks", keys) as fd:
+            yield fd
 
     def collect(self, *, dry_run: bool = False, extent: Extent | None = None) -> Collected:
         """Remove what no image, tag and no live lease needs, all of it unless told otherwise.

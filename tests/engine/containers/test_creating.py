@@ -108,10 +108,15 @@ def test_a_volume_that_could_not_be_filled_is_empty_again(
     assert [path.name for path in engine.store.volumes.directory("named").iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("of_host", [False, True], ids=["ours", "a directory of the host"])
 @pytest.mark.parametrize("where", ["begun", "whole", "moved"])
 def test_a_volume_whose_filling_was_killed_is_filled_by_the_next(
-    engine: Engine, image: str, where: str, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, image: str, where: str, monkeypatch: pytest.MonkeyPatch, of_host: bool, tmp_path: Path
 ) -> None:
+    data = tmp_path / "of the host"
+    if of_host:
+        data.mkdir()
+        engine.volumes.create("named", options={"type": "none", "o": "bind", "device": str(data)})
     copy, move = treecopy.copy_opened, os.rename
 
     def dies(*_: object, **__: object) -> None:
@@ -143,9 +148,9 @@ def test_a_volume_whose_filling_was_killed_is_filled_by_the_next(
     killed = engine.containers.get("killed")
     assert mounts.UNFILLED in killed.document
     made = engine.containers.create(request.replaced(name="next"))
-    data = engine.store.volumes.directory("named")
+    data = data if of_host else engine.store.volumes.directory("named")
     assert [path.name for path in data.iterdir()] == ["file"] and data.stat().st_mode & 0o777 == 0o750
-    assert [path.name for path in data.parent.iterdir()] == ["_data"]
+    assert of_host or [path.name for path in data.parent.iterdir()] == ["_data"]
     assert mounts.UNFILLED not in made.document and mounts.UNFILLED not in engine.containers.get("next").document
 
 

@@ -28,7 +28,8 @@ def test_a_container_goes_on_while_its_image_moves_and_follows_when_it_is_stoppe
     yard("create", "--name", "idle", "--network", "none", IMAGE, "cat", "/etc/hostname")
     told = yard("system", "migrate", "--to", "erofs", check=False)
     assert told.code == 1
-    assert "container busy stays: it is running; veneer stop busy; then veneer system migrate again" in told.err
+    ours = f"veneer --root {yard.root}"
+    assert f"container busy stays: it is running; {ours} stop busy; then {ours} system migrate again" in told.err
     assert yard("exec", "busy", "cat", "/before").out == "before\n"
     assert yard("run", "--rm", "--network", "none", IMAGE, "echo", "new").out == "new\n"
     assert "A /before" in yard("diff", "busy").out

@@ -8,6 +8,7 @@ import os
 import random
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +21,8 @@ from tests.run.monitor.conftest import Box, lines_of, until
 from veneer.run.cgroups import hierarchies
 from veneer.run.monitor import client, groups, state
 from veneer.run.monitor.launch import Launch
-from veneer.run.monitor.stream import MonitorGone
+from veneer.run.monitor.stream import MonitorGone, ask
+from veneer.store.locks import is_locked, locked
 
 Boxes = Callable[..., Box]
 LIVELY = ("sh", "-c", "setsid sleep 100 & echo up; i=0; while [ $((i+=1)) -lt 6000 ]; do sleep 0.01; done")
@@ -184,6 +186,30 @@ def has_ended(one: Box, mark: int) -> bool:
 def monitors(mark: int) -> list[int]:
     """The processes of the monitor that is known by this."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and mark_of(int(name)) == mark]
+
+
+def test_a_caller_who_has_just_handed_over_the_job_and_the_containers_lock_is_held(box: Boxes, tmp_path: Path) -> None:
+    """First by what is under way to the monitor, then by that, until everybody can see that there is one."""
+    ours, theirs = socket.socketpair()
+    lock = tmp_path / "locks"
+    child = os.fork()
+    if not child:
+        with contextlib.suppress(BaseException), locked(lock, ["container"]) as fd:
+            ask(ours, {"do": "start", "job": {}}, fds=[fd])
+        os._exit(1)
+    ours.close()
+    assert select.select([theirs], [], [], 60)[0]
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert is_locked(lock, "container")
+    theirs.close()
+    assert not is_locked(lock, "container")
+    one = box()
+    with locked(lock, ["container"]) as fd, Launch() as launch:
+        launch.start({**one.job, "args": ["sleep", "1000"]}, lock=fd)
+    assert not is_locked(lock, "container") and state.is_held(one.folder, state.ALIVE)
+    one.client.stop(0)
+    nothing_stays(one)
 
 
 def test_a_launch_that_is_given_no_job_leaves_nothing(root_only: None) -> None:

@@ -231,6 +231,36 @@ def test_one_that_is_to_be_started_again_is_not_while_it_is_frozen(box: Boxes, t
     assert one.state.status == "exited", "a stop waits for nobody"
 
 
+@pytest.mark.parametrize("seconds", [30, 0.2])
+def test_a_stop_lets_who_looks_at_its_files_see_one_moment_of_them(box: Boxes, tmp_path: Path, seconds: float) -> None:
+    """It waits for him as long as it would wait for the container, which then dies as it stands."""
+    one = box()
+    log = tmp_path / "layer-0/upper/log"
+    one.start("sh", "-c", "trap 'echo told >>/log; exit 7' TERM; while :; do echo line >>/log; done")
+    until(log.exists)
+    with one.client.connection() as asking:
+        with one.client.freeze():
+            before = log.read_bytes()
+            asking.sendall(_request({"do": "stop", "timeout": seconds}))
+            has_stopped = bool(select.select([asking], [], [], 0.3 if seconds > 1 else 60)[0])
+            assert has_stopped == (seconds < 1)
+            if os.path.exists("/sys/fs/cgroup/cgroup.controllers") or not has_stopped:
+                assert log.read_bytes() == before
+        assert select.select([asking], [], [], 60)[0]
+    assert (one.state.status, one.state.exit_code) == ("exited", 7 if seconds > 1 else 137)
+    assert log.read_bytes().endswith(b"told\n") == (seconds > 1)
+
+
+def test_events_tell_the_name_that_it_has_by_then(box: Boxes) -> None:
+    one = box()
+    one.start("sleep", "1000")
+    one.client.rename("other")
+    one.client.stop(0)
+    lines = [json.loads(line) for line in (one.root / "events.jsonl").read_text().splitlines()]
+    named = {each["Action"]: each["Actor"]["Attributes"]["name"] for each in lines}
+    assert (named["start"], named["die"], named["stop"]) == ("box", "other", "other")
+
+
 def test_a_start_that_is_under_way_is_waited_for_by_who_freezes_it(box: Boxes, tmp_path: Path) -> None:
     one = box()
     waits, go = _second_start_waits(one, tmp_path)

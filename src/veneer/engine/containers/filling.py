@@ -2,6 +2,7 @@
 
 Into a draft beside the volume's files, which is renamed when it is whole, and its entries then: whoever is killed
 leaves a draft that is begun anew, or one that the next has only to move.  What is in the volume is never taken away.
+A volume that was made of a directory of the host has no place beside its files, and the draft among them.
 Source: moby daemon/create_unix.go, populateVolumes.
 """
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from veneer.store.store import Store
 
 _DRAFT, _WHOLE = "_filling", "_filled"
+_WITHIN = ".veneer"
+"""What the names of a draft begin with that is among the volume's files."""
 
 
 def fill_volumes(store: Store, container: Container) -> Container:
@@ -30,18 +33,23 @@ def fill_volumes(store: Store, container: Container) -> Container:
 
     Links are followed inside the container's tree only: none leads to the host (CVE-2022-23648).
     """
+    from veneer.drivers import treecopy
+
     for point in to_fill(container.document["Mounts"]):
         # Looked at with the lock held: what another container fills just now is not empty, and not full either.
         with store.locked(f"volume {point['Name']}"):
-            # A volume that was made of a directory of the host has no place beside its files.
-            data, beside = Path(point.get("Device") or point["Source"]), not point.get("Device")
-            if beside:
-                _move_in(data)
+            data = Path(point.get("Device") or point["Source"])
+            draft, whole = ((data / f"{_WITHIN}{name}") if point.get("Device") else data.with_name(name)
+                            for name in (_DRAFT, _WHOLE))  # fmt: skip
+            treecopy.delete_tree(draft)  # of who was killed
+            _move_in(whole, data)
             if os.listdir(data):
                 continue
             with _source(store, container, point["Destination"]) as source:
                 if source >= 0:
-                    (_fill if beside else _fill_in_place)(source, data)
+                    _fill(source, draft)
+                    draft.rename(whole)
+                    _move_in(whole, data)
     now = store.containers.get(container.id)
     document = {key: value for key, value in now.document.items() if key != UNFILLED}
     store.containers.set_document(container.id, document)
@@ -69,27 +77,22 @@ def _source(store: Store, container: Container, destination: str) -> Iterator[in
             os.close(source)
 
 
-def _fill(source: int, data: Path) -> None:
+def _fill(source: int, draft: Path) -> None:
     from veneer.drivers import treecopy
 
-    draft = data.with_name(_DRAFT)
-    treecopy.delete_tree(draft)
     draft.mkdir(0o700)
     try:
         treecopy.copy_opened(source, draft)
     except BaseException:
         treecopy.delete_tree(draft)
         raise
-    draft.rename(data.with_name(_WHOLE))
-    _move_in(data)
 
 
-def _move_in(data: Path) -> None:
+def _move_in(whole: Path, data: Path) -> None:
     """Move what was copied whole to where the volume's files are; nothing if there is nothing."""
     from veneer.drivers import treecopy
 
-    whole = data.with_name(_WHOLE)
-    if not whole.is_dir():
+    if whole.is_symlink() or not whole.is_dir():  # who writes to the volume may have put anything there
         return
     with treecopy.directory(whole) as source, treecopy.directory(data) as target:
         status = os.fstat(source)
@@ -99,16 +102,3 @@ def _move_in(data: Path) -> None:
                 os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
         treecopy.copy_attributes(source, target, status)
     treecopy.delete_tree(whole)
-
-
-def _fill_in_place(source: int, data: Path) -> None:
-    from veneer.drivers import treecopy
-
-    try:
-        treecopy.copy_opened(source, data)
-    except BaseException:
-        # The volume may stay when the container does not come to be, and half of it would be taken for all.
-        with treecopy.directory(data) as folder:
-            for name in os.listdir(folder):
-                treecopy.delete_entry(folder, name)
-        raise

@@ -68,7 +68,7 @@ def start(
     from veneer.run.monitor.launch import Launch
 
     store = engine.store
-    with store.locked(f"container-{container.id}"):
+    with store.locked(f"container-{container.id}") as lock:
         found = states.settled(store.containers.folder(container.id))
         if found.status == states.PAUSED:
             raise PausedContainer("cannot start a paused container, try unpause instead")
@@ -85,9 +85,9 @@ def start(
 
             tell(engine, container, "attach")
         if launch is not None:
-            return launch.start(job(engine, container), attach=attach)
+            return launch.start(job(engine, container), attach=attach, lock=lock)
         with Launch() as begun:
-            return begun.start(job(engine, container), attach=attach)
+            return begun.start(job(engine, container), attach=attach, lock=lock)
 
 
 def job(engine: Engine, container: Container) -> dict[str, Any]:

@@ -127,6 +127,10 @@ class Client:
         """Have a name server in the container, for the networks with names that its saved plan has by now."""
         self._do("names")
 
+    def rename(self, name: str) -> None:
+        """What it is called in events from now on."""
+        self._do("rename", name=name)
+
     def execs(self) -> list[str]:
         """The IDs of the execs that run."""
         return [str(each) for each in self._do("execs")["execs"]]

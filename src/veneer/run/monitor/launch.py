@@ -70,10 +70,11 @@ class Launch:
         with contextlib.suppress(ChildProcessError):  # the program we are in has seen to it
             os.waitpid(self._pid, 0)
 
-    def start(self, job: dict[str, Any], *, attach: Streams | None = None) -> Stream | None:
+    def start(self, job: dict[str, Any], *, attach: Streams | None = None, lock: int = -1) -> Stream | None:
         """Hand over the job (see docs/decisions/0014-the-monitor.md), and return when the container's process runs.
 
-        With `attach` the stream of it, from its first byte on.
+        With `attach` the stream of it, from its first byte on.  The monitor is given a copy of `lock`, a descriptor
+        that holds the container's lock: were we killed now, nobody would take the container for one that nobody starts.
         Raises what went wrong: NoSuchCommand, CannotExecute, ContainerFailed, BadMountPoint, UnknownUser, ...
         """
         connection, self._socket = self._socket, None
@@ -83,6 +84,7 @@ class Launch:
             ask(
                 connection,
                 {"do": "start", "job": job, "attach": attach and [attach.stdin, attach.stdout, attach.stderr]},
+                fds=[lock] if lock >= 0 else [],
             )
         except MonitorGone as error:
             connection.close()

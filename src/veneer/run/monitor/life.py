@@ -12,9 +12,8 @@ import time
 from pathlib import Path
 
 from veneer.errors import VeneerError
-from veneer.run.failures import ContainerFailed
 from veneer.run.host import host
-from veneer.run.monitor import groups, standstill, state, volumes
+from veneer.run.monitor import groups, state, volumes
 from veneer.run.monitor.assembly import Assembly
 from veneer.run.monitor.calls import Calls
 from veneer.run.monitor.client import NotRunning
@@ -24,6 +23,7 @@ from veneer.run.monitor.loop import Future, Loop, Task
 from veneer.run.monitor.namespaces import host_pid
 from veneer.run.monitor.networking import Networking
 from veneer.run.monitor.restarts import Restarts
+from veneer.run.monitor.stillness import Stillness
 from veneer.run.monitor.streams import Streams
 from veneer.run.runtime import Runtime
 
@@ -36,11 +36,10 @@ if TYPE_CHECKING:
     from veneer.run.monitor.logfile import LogFile
 
 STOP_SECONDS = 10.0
+_DYING_SECONDS = 0.5
+"""In which one that is frozen dies of SIGKILL where control groups are of version 2; with version 1 it never does."""
 _FAILED_CODE = 128
 """Of a container whose start failed for no reason of its command's, as with docker."""
-
-_REAPED_SECONDS = 2.0
-"""In which it is known here that a process has ended which the runtime found no more."""
 
 
 class Life:
@@ -49,6 +48,8 @@ class Life:
     def __init__(self, loop: Loop, job: Mapping[str, Any], host_proc: int) -> None:
         self.job = job
         self.id = str(job["id"])
+        self.called = str(job["name"])
+        """What people call the container."""
         self.over: Future[int] = Future()
         self.loop = loop
         self.host_proc = host_proc
@@ -69,22 +70,16 @@ class Life:
         self.ended: Future[int] = Future()
         """Its exit code, when it has ended for good and may be started anew by somebody else."""
         self.log_path: Path | None = None
+        self.on_begin: Callable[[], object] = lambda: None
+        """Called when the lock is held that says that it has a monitor."""
         self.on_end: Callable[[], object] = lambda: None
         """Called by the end, before the lock is let go."""
         self.network = Networking(job)
-        self.let_go: Future[None] = Future()
-        """Until this is known it is not started again: somebody looks at its files."""
-        self.let_go.set(None)
-        self._steady: Future[None] = Future()
-        """Known unless it is just being started again, or has just ended."""
-        self._steady.set(None)
+        self.stillness = Stillness(self)
         self._alive: int | None = None
-        self._stood: list[int] | None = None
         self._count = 0
         self._log: LogFile | None = None
         self._stopping: Future[None] = Future()
-        self._goes_on: Future[None] = Future()
-        """Known when the pause that is, or was last, is over."""
         self._ended: Future[int]
         self._began = 0.0
         self._memory: groups.OomWatch
@@ -115,6 +110,7 @@ class Life:
         Raises what assembling, the network and the runtime raise; then everything is cleaned up already.
         """
         self._alive = state.hold(self.folder, state.ALIVE)
+        self.on_begin()
         try:
             groups.hasten()
             self._assemble()
@@ -139,7 +135,7 @@ class Life:
         self.execs = Execs(self.loop, self.assembly, self.calls, self.tell)
         self._log = _log_of(self.job)
         self.log_path = None if self._log is None else self._log.path
-        self._note(cgroup=self.assembly.cgroup, networks=self.network.settings)
+        self.note(cgroup=self.assembly.cgroup, networks=self.network.settings)
         volumes.tell(self.job, mounted=True)
 
     async def _start(self, reader: Connection | None, wanted: tuple[bool, bool, bool], answer: Any) -> None:
@@ -157,7 +153,7 @@ class Life:
         self.name, self.streams = name, streams
         self._began = time.monotonic()
         health = self._health_check()
-        self._note(status=state.RUNNING, pid=host_pid(self.host_proc, self.pid), started_at=state.rfc3339(), error="",
+        self.note(status=state.RUNNING, pid=host_pid(self.host_proc, self.pid), started_at=state.rfc3339(), error="",
                    exit_code=0, oom_killed=False, restart_count=self.restarts.count,
                    health=health and health.document())  # fmt: skip
         self.tell("start")
@@ -176,28 +172,28 @@ class Life:
         """Until it ends for good."""
         while True:
             code = await self._ended
-            self._steady = Future()
+            self.stillness.steady = Future()
             await self._see_out(code)
             wait = None if self._stopping.is_set else self.restarts.after(code, time.monotonic() - self._began)
-            self._note(exit_code=code, finished_at=state.rfc3339())
+            self.note(exit_code=code, finished_at=state.rfc3339())
             if wait is None:
                 break
-            self._note(status=state.RESTARTING, pid=0)
+            self.note(status=state.RESTARTING, pid=0)
             self._tell_exit(code)
-            self._steady.set(None)
+            self.stillness.steady.set(None)
             if await self.loop.within(wait, self._stopping) or await self._is_stopped_while_held():
                 break
-            self._steady = Future()
+            self.stillness.steady = Future()
             try:
                 await self._start(None, (False, False, False), lambda: None)
             except VeneerError as error:
-                self._note(error=error.message)
+                self.note(error=error.message)
                 break
-            self._steady.set(None)
+            self.stillness.steady.set(None)
             if self._stopping.is_set:  # somebody stopped it while it was being started, and waits for its end
                 self.signal(signal.SIGKILL)
         self._finish(code, status=state.EXITED)
-        self._steady.set(None)
+        self.stillness.steady.set(None)
         if self.job.get("auto_remove"):
             from veneer.run.monitor.removal import remove
 
@@ -206,9 +202,9 @@ class Life:
 
     async def _is_stopped_while_held(self) -> bool:
         """Wait until nobody holds off its next start; whether it is not to be started at all any more."""
-        while not (self.let_go.is_set or self._stopping.is_set):
+        while not (self.stillness.let_go.is_set or self._stopping.is_set):
             either: Future[None] = Future()
-            for each in (self.let_go, self._stopping):
+            for each in (self.stillness.let_go, self._stopping):
                 each.then(lambda either=either: either.set(None))  # type: ignore[misc]
             await either
         return self._stopping.is_set
@@ -219,7 +215,7 @@ class Life:
             self._health.cancel()
         cgroup = self.assembly.cgroup
         if cgroup:
-            self._note(oom_killed=self._memory.end())
+            self.note(oom_killed=self._memory.end())
             groups.remove(cgroup)
         elif not self._has_own_pids:
             groups.end_children()
@@ -255,7 +251,7 @@ class Life:
             if self._log.lost and not error:
                 error = f"{self._log.lost} bytes could not be written to its log: {self._log.problem}"
         try:
-            self._note(status=status, pid=0, monitor=0, exit_code=code, error=error or self.state.error, networks={},
+            self.note(status=status, pid=0, monitor=0, exit_code=code, error=error or self.state.error, networks={},
                        cgroup="")  # fmt: skip
         except OSError as failure:
             # A disk that failed.  What was written last is read, without us, as that it has ended.
@@ -291,72 +287,47 @@ class Life:
             given = config.get("StopTimeout")
             seconds = STOP_SECONDS if given is None else float(given)
         self._kill(number or self.stop_signal or signal.SIGTERM)
-        await self.unpause()
+        if await self._goes_on_within(seconds):
+            await self.stillness.unpause()
         if seconds < 0:
             await self._ended
-        elif not await self.loop.within(seconds, self._ended):
+        elif not self.stillness.let_go.is_set or not await self.loop.within(seconds, self._ended):
             self._kill(signal.SIGKILL)
+            await self.die()
         await self.ended
         self.tell("stop")
+
+    async def _goes_on_within(self, seconds: float) -> bool:
+        """Whether nobody looks at its files any more, who is to see one moment of them; negative: wait for ever."""
+        if seconds < 0:
+            await self.stillness.released()
+        elif not self.stillness.let_go.is_set:
+            await self.loop.within(seconds, self.stillness.let_go)
+        return self.stillness.let_go.is_set
+
+    async def die(self) -> None:
+        """Have it go on, killed as it is; but while somebody looks at its files only if it cannot die as it stands."""
+        if self.stillness.let_go.is_set or not await self.loop.within(_DYING_SECONDS, self._ended):
+            await self.stillness.unpause()
+
+    async def ends_within(self, seconds: float) -> bool:
+        """Whether its first process ends in that time."""
+        return await self.loop.within(seconds, self._ended)
+
+    @property
+    def has_ended(self) -> bool:
+        return self._ended.is_set
 
     def _kill(self, number: int) -> None:
         self.signal(number)
         self.tell("kill", {"signal": str(int(number))})
-
-    async def unpause(self) -> None:
-        """Have it go on if it is paused."""
-        if self.state.status == state.PAUSED:
-            try:
-                if self._stood is None:
-                    await self.calls.do("resume", self.name)
-            except ContainerFailed:
-                if not self._ended.is_set:  # else it was killed, and that let it go
-                    raise
-            if self._stood is not None:
-                standstill.end(self._stood)
-                self._stood = None
-            if self.state.status == state.PAUSED:
-                self._note(status=state.RUNNING)
-                self._goes_on.set(None)
-                self.tell("unpause")
-
-    async def pause(self) -> None:
-        """Have it stand still; where there are no control groups it must not be for long."""
-        if self.assembly.cgroup:
-            await self.calls.do("pause", self.name)
-        else:
-            self._stood = standstill.begin()
-        if self.state.status == state.RUNNING:
-            self._goes_on = Future()
-            self._note(status=state.PAUSED)
-            self.tell("pause")
-
-    async def stand_still(self) -> bool:
-        """Have nothing of it run, while `let_go` holds off its next start; whether it was paused for that.  A start or
-        an end under way is waited for.  Raises NotRunning, ContainerFailed."""
-        await self._settled()
-        if self.state.status in (state.PAUSED, state.RESTARTING):
-            return False
-        self.require_running()
-        try:
-            await self.pause()
-        except ContainerFailed:
-            if not await self.loop.within(_REAPED_SECONDS, self._ended):
-                raise
-        # It may have ended meanwhile, and then its other processes are being ended.
-        await self._settled()
-        return self.state.status == state.PAUSED
-
-    async def _settled(self) -> None:
-        while not self._steady.is_set:
-            await self._steady
 
     def tell(self, action: str, attributes: Mapping[str, str] | None = None) -> None:
         """An event of the container."""
         from veneer.store import events
 
         job = self.job
-        about = {**(job.get("labels") or {}), "image": str(job.get("image_name") or job["image"]), "name": job["name"]}
+        about = {**(job.get("labels") or {}), "image": str(job.get("image_name") or job["image"]), "name": self.called}
         events.append(Path(job["root"]), type="container", action=action, id=self.id,
                       attributes={**about, **(attributes or {})})  # fmt: skip
 
@@ -364,7 +335,8 @@ class Life:
     def _has_own_pids(self) -> bool:
         return not str(self.assembly.host_config.get("PidMode") or "")
 
-    def _note(self, **changes: Any) -> None:
+    def note(self, **changes: Any) -> None:
+        """Have its state be so, also for whoever reads it."""
         self.state = self.state.replaced(**changes)
         state.write(self.folder, self.state)
 
@@ -377,13 +349,13 @@ class Life:
         name = self.name
 
         def changed(status: str) -> None:
-            self._note(health=health.document())
+            self.note(health=health.document())
             if status:
                 self.tell(f"health_status: {status}")
 
         async def probe(words: Sequence[str], seconds: float) -> tuple[int, bytes]:
             if self.state.status == state.PAUSED:  # nothing can be run in it
-                await self._goes_on
+                await self.stillness.goes_on
             return await self.execs.probe(name, words, seconds)
 
         self._health = self.loop.spawn(health.watch(self.loop, probe, changed))

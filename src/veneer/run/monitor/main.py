@@ -35,7 +35,7 @@ def main() -> None:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     _prepare()
     caller = socket.socket(fileno=os.dup(0))
-    request = _request(caller)
+    request, locks = _request(caller)
     if request is None:
         return
     job = request["job"]
@@ -47,7 +47,7 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     try:
-        _watch(job, request.get("attach"), caller, host_proc)
+        _watch(job, request.get("attach"), caller, host_proc, locks)
     except Exception as error:  # noqa: BLE001 - the last that can be said of it
         _note(job, error)
         sys.exit(1)
@@ -74,19 +74,32 @@ def _prepare() -> None:
     gc.freeze()
 
 
-def _request(caller: socket.socket) -> dict[str, Any] | None:
-    """What is to be done; None if the caller has thought better of it."""
+def _request(caller: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
+    """What is to be done (None if the caller has thought better of it), and the descriptors that hold its locks."""
     frames = protocol.Frames()
-    while data := caller.recv(64 << 10):
+    locks: list[int] = []
+    while True:
+        data, fds, _, _ = socket.recv_fds(caller, 64 << 10, 1)
+        locks += fds
+        if not data:
+            return None, locks
         for _, content in frames.feed(data):
-            return protocol.parsed(content)
-    return None
+            return protocol.parsed(content), locks
 
 
-def _watch(job: dict[str, Any], attach: list[bool] | None, caller: socket.socket, host_proc: int) -> None:
+def _watch(
+    job: dict[str, Any], attach: list[bool] | None, caller: socket.socket, host_proc: int, locks: list[int]
+) -> None:
     loop = Loop()
     loop.report = lambda error: _note(job, error)
     life = Life(loop, job, host_proc)
+
+    def let_go() -> None:
+        # The container has a monitor now, as everybody can see.
+        while locks:
+            os.close(locks.pop())
+
+    life.on_begin = let_go
     server = Server(loop, life)
     connection = Connection(loop, caller)
     server.keep(connection)

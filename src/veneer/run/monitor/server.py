@@ -54,7 +54,7 @@ class Server:
             "kill": self._kill, "stop": self._stop, "pause": self._pause, "unpause": self._unpause,
             "freeze": self._freeze, "update": self._update, "exec": self._exec, "attach": self._attach,
             "resize": self._resize, "wait": self._wait, "pids": self._pids, "execs": self._execs, "root": self._root,
-            "names": self._names,
+            "names": self._names, "rename": self._rename,
         }  # fmt: skip
         self._socket = socket.socket(socket.AF_UNIX)
         life.on_end = self.close
@@ -160,7 +160,7 @@ class Server:
             raise BadSignal(f"Invalid signal: {number}")
         life.signal(number)
         if number == signal.SIGKILL:
-            await life.unpause()
+            await life.die()
         life.tell("kill", {"signal": str(number)})
         return {}
 
@@ -175,32 +175,31 @@ class Server:
         if life.state.status == state.PAUSED:
             raise client.AlreadyPaused(f"Container {life.id} is already paused")
         self._require_groups("pause")
-        await life.pause()
+        await life.stillness.pause()
         return {}
 
     async def _unpause(self, _: Connection, request: dict[str, Any]) -> dict[str, Any]:
         life = self._life
-        waits = not life.let_go.is_set
-        while not life.let_go.is_set:
-            await life.let_go  # whoever looks at its files meanwhile is to see one moment of them
+        waits = not life.stillness.let_go.is_set
+        await life.stillness.released()
         if waits and life.state.status == state.RUNNING:
             return {}
         if life.state.status != state.PAUSED:
             raise client.NotPaused(f"Container {life.id} is not paused")
-        await life.unpause()
+        await life.stillness.unpause()
         return {}
 
     async def _freeze(self, connection: Connection, request: dict[str, Any]) -> dict[str, Any]:
         life = self._life
-        while not (self._freezing or life.let_go.is_set):
-            await life.let_go  # the last one has gone, and it is just going on
+        while not (self._freezing or life.stillness.let_go.is_set):
+            await life.stillness.let_go  # the last one has gone, and it is just going on
         if not self._freezing:
-            life.let_go = Future()  # first of all: from here on it is not started again
+            life.stillness.let_go = Future()  # first of all: from here on it is not started again
         self._freezing.add(connection)
         try:
             if life.state.status == state.RUNNING and not standstill.is_possible():
                 self._require_groups("pause", "be root, or commit with --pause=false")
-            self._thaws = await life.stand_still() or self._thaws
+            self._thaws = await life.stillness.begin() or self._thaws
         except BaseException:
             await self._thaw(connection)
             raise
@@ -217,9 +216,9 @@ class Server:
         thaws, self._thaws = self._thaws, False
         try:
             if thaws:
-                await self._life.unpause()
+                await self._life.stillness.unpause()
         finally:
-            self._life.let_go.set(None)
+            self._life.stillness.let_go.set(None)
 
     async def _update(self, _: Connection, request: dict[str, Any]) -> dict[str, Any]:
         life = self._life
@@ -291,6 +290,10 @@ class Server:
     async def _names(self, _: Connection, request: dict[str, Any]) -> dict[str, Any]:
         self._life.require_running()
         self._life.network.serve_names()
+        return {}
+
+    async def _rename(self, _: Connection, request: dict[str, Any]) -> dict[str, Any]:
+        self._life.called = str(request["name"])
         return {}
 
     def _require_groups(self, verb: str, hint: str = "be root") -> None:

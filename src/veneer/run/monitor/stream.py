@@ -12,6 +12,7 @@ from veneer.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 _CHUNK = 64 << 10
@@ -136,13 +137,16 @@ class Stream:
         return True
 
 
-def ask(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
-    """Send a request and wait for its answer, of which nothing is taken that follows it.
+def ask(connection: socket.socket, request: dict[str, Any], *, fds: Sequence[int] = ()) -> dict[str, Any]:
+    """Send a request, with copies of the descriptors `fds`, and wait for its answer, of which nothing is taken that
+    follows it.
 
     Raises what the answer says went wrong, and MonitorGone.
     """
     try:
-        connection.sendall(protocol.message(protocol.REQUEST, request))
+        message = protocol.message(protocol.REQUEST, request)
+        sent = socket.send_fds(connection, [message], fds) if fds else 0
+        connection.sendall(memoryview(message)[sent:])
         kind, length = protocol.header(_exactly(connection, protocol.HEADER_SIZE))
         content = protocol.parsed(_exactly(connection, length))
     except (BrokenPipeError, ConnectionResetError):
