@@ -38,7 +38,7 @@ def test_plain_prints_every_table(app: Veneer) -> None:
     assert answer.code == 0, answer.err
     lines = answer.text.splitlines()
     assert lines[0].startswith("app:1 · linux/amd64 · ")
-    assert lines[1] == "stored 6.9kB  visible 903B  pull 14.3kB  eff 13.1%  waste 6kB"
+    assert lines[1] == "stored 6.9kB  visible 903B  pull ≤14.3kB  eff 13.1%  waste 6kB"
     assert lines[2].startswith("▏1──2──[3]▕")
     for wanted in (
         "Layers: stored, waste made", "Layer 3", "Files after layer 3 · sort size · show AMPDO·",

@@ -10,7 +10,7 @@ A file with several names is hidden when the last of them is, so a link from a h
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 
 from veneer.analysis.copies import NEVER, Cause, Copy, Fate, Row, Run
@@ -267,36 +267,41 @@ class Waste(Value):
 
 def by_path(losses: Iterable[Loss]) -> list[Waste]:
     """By the path that something was done to, the most bytes first."""
-    return _grouped(losses, lambda loss: loss.path)
+    return _grouped(losses, attrgetter("path"))
 
 
 def by_maker(losses: Iterable[Loss]) -> list[Waste]:
     """By the layer that made the waste, the most bytes first."""
-    return _grouped(losses, lambda loss: loss.maker)
+    return _grouped(losses, attrgetter("maker"))
 
 
 def by_cause(losses: Iterable[Loss]) -> list[Waste]:
     """By cause, the most bytes first."""
-    return _grouped(losses, lambda loss: loss.cause)
+    return _grouped(losses, attrgetter("cause"))
 
 
-def _grouped(losses: Iterable[Loss], key: object) -> list[Waste]:
-    groups: dict[object, list[Loss]] = {}
+def _grouped(losses: Iterable[Loss], key: Callable[[Loss], bytes | int | Cause]) -> list[Waste]:
+    groups: dict[bytes | int | Cause, list[Loss]] = {}
     for loss in losses:
-        groups.setdefault(key(loss), []).append(loss)  # type: ignore[operator]
-    return sorted(_wastes(groups), key=lambda waste: (-waste.bytes, -waste.files, str(waste.key)))
+        groups.setdefault(key(loss), []).append(loss)
+    found = [_waste(key, losses) for key, losses in groups.items()]
+    found.sort()
+    found.sort(key=attrgetter("bytes", "files"), reverse=True)
+    return found
 
 
-def _wastes(groups: dict[object, list[Loss]]) -> Iterator[Waste]:
-    for key, losses in groups.items():
-        yield Waste(
-            key,  # type: ignore[arg-type]
-            sum(loss.bytes for loss in losses),
-            sum(loss.files for loss in losses),
-            tuple(sorted({loss.holder for loss in losses})),
-            tuple(sorted({loss.maker for loss in losses})),
-            tuple(sorted({loss.cause for loss in losses})),
-        )
+def _waste(key: bytes | int | Cause, losses: Sequence[Loss]) -> Waste:
+    if len(losses) == 1:  # as most paths have it
+        loss = losses[0]
+        return Waste(key, loss.bytes, loss.files, (loss.holder,), (loss.maker,), (loss.cause,))
+    return Waste(
+        key,
+        sum(loss.bytes for loss in losses),
+        sum(loss.files for loss in losses),
+        tuple(sorted({loss.holder for loss in losses})),
+        tuple(sorted({loss.maker for loss in losses})),
+        tuple(sorted({loss.cause for loss in losses})),
+    )
 
 
 def saved_by_squashing(losses: Iterable[Loss], first: int, last: int) -> int:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SWITCH = 0.001
 """Seconds after which a thread that computes lets the one go on that answers keys."""
+LITTER = (20_000, 50, 100)
+"""How much is made between two looks for garbage: what is read of an image stays, and there is much of it."""
 MOMENT = 0.5
 """Seconds that leaving waits for work to end."""
 THEMES = ("dark", "light", "contrast")
@@ -82,7 +84,6 @@ def _plain(app: App, given: Parsed, name: str, path: bytes, ends: tuple[int | No
     with looked_at(app, given, name) as subject:
         peel = _placed(subject, ends)
         peel.load()
-        peel.weigh()
         looking = app.engine.looking
         peel.base, peel.shared = looking.stands_on(subject), tuple(looking.shared_with(subject))
         for line in plain_lines(peel, _there(peel, path), app.columns):
@@ -123,10 +124,12 @@ def _shown(
 def _run(application: PeelApp) -> Any:
     """The application, until it is left, and what it says then."""
     import asyncio
+    import gc
     import os
     import sys
 
     sys.setswitchinterval(SWITCH)
+    gc.set_threshold(*LITTER)
     loop = asyncio.new_event_loop()
     left = application.run(loop=loop)
     if left is None and application.still_working(MOMENT):

@@ -10,6 +10,7 @@ import textual.screen
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.theme import Theme
 from textual.worker import Worker, get_current_worker
 
 from veneer.errors import Unavailable, VeneerError
@@ -22,7 +23,7 @@ from veneer.view.peel.preferences import Preferences
 from veneer.view.peel.spans import plain
 
 CSS = """
-Screen { layers: base; background: $background; color: $foreground; }
+Screen { layers: base above; background: $background; color: $foreground; }
 Words { width: 1fr; height: 1; background: $surface; }
 #top { height: 2; }
 #panes { height: 1fr; }
@@ -43,16 +44,15 @@ Waste > #told { height: 2; }
 #layer { height: 2fr; min-height: 8; }
 #files { height: 3fr; }
 #history { height: 1fr; min-height: 6; }
-Ask { align: left bottom; background: $background 0%; }
-#ask { height: auto; background: $surface; border-top: solid $peel-here; }
-#ask Label { width: 1fr; }
-#ask Input { border: none; height: 1; background: $background; }
+Ask { layer: above; dock: bottom; height: auto; background: $surface; border-top: solid $peel-here; }
+Ask Label { width: 1fr; }
+Ask Input { border: none; height: 1; background: $background; }
 """
 
 
-PERIOD = 1 / 120
-"""Seconds between two drawings.  What a key sets off is drawn in two or three: with Textual's own period, of twice as
-long, one would wait longer for these than for the work."""
+PERIOD = 1 / 500
+"""Seconds between two drawings.  What a key sets off is drawn in two or three: with Textual's own period, eight times
+as long, one would wait longer for these than for the work."""
 vars(textual.screen)["UPDATE_PERIOD"] = PERIOD  # its only other way is the caller's environment
 
 
@@ -68,6 +68,7 @@ class PeelApp(App[Any], inherit_bindings=False):
         self, peel: Peel, around: Around, preferences: Preferences | None = None, news: News | None = None,
         *, path: bytes = b"",
     ) -> None:  # fmt: skip
+        self._themes = {theme.name: theme for theme in map(themes.theme, themes.NAMES)}
         super().__init__()
         self.peel = peel
         self.around = around
@@ -76,8 +77,8 @@ class PeelApp(App[Any], inherit_bindings=False):
         self.first_path = path
         self._works = threading.Condition()
         self._at_work = 0
-        for name in themes.NAMES:
-            self.register_theme(themes.theme(name))
+        for theme in self._themes.values():
+            self.register_theme(theme)
         self.theme = f"veneer-{self.preferences.theme}"
         self.palette = themes.Palette(self.preferences.theme)
         self.set_keymap(dict(self.preferences.keys))
@@ -104,6 +105,10 @@ class PeelApp(App[Any], inherit_bindings=False):
         """Leave; downloads that go on stop at their next report."""
         self.news.over = True
         super().exit(result, return_code, message)
+
+    def get_theme(self, theme_name: str) -> Theme | None:
+        """As Textual's, which looks through all themes, for each line that is drawn."""
+        return self._themes.get(theme_name) or super().get_theme(theme_name)
 
     def next_theme(self) -> None:
         names = themes.NAMES
@@ -170,7 +175,7 @@ class PeelApp(App[Any], inherit_bindings=False):
 
     def _failed(self, told: tuple[VeneerError, str]) -> None:
         error, group = told
-        if group in ("load", "weigh"):
+        if group == "load":
             self.exit(error)
         else:
             self.tell(f"{error.message}{f' ({error.hint})' if error.hint else ''}", bad=True)

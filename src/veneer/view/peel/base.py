@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen, Screen
+from textual.events import DescendantFocus
+from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Input, Label
 
 from veneer.view.cells import width
@@ -35,6 +37,8 @@ class PeelScreen(Screen[None], inherit_bindings=False):
     def __init__(self) -> None:
         super().__init__()
         self.kept = Kept()
+        self.question: Ask | None = None
+        """What asks, on a screen that may."""
 
     def on_unmount(self) -> None:
         self.kept.close()
@@ -50,7 +54,7 @@ class PeelScreen(Screen[None], inherit_bindings=False):
 
     def action_act(self, action: str) -> None:
         do: Callable[[], None] | None = getattr(self, f"do_{action}", None)
-        if do is not None:
+        if do is not None and not self.is_asking:
             do()
 
     def hints(self, room: int) -> list[Spans]:
@@ -116,14 +120,26 @@ class PeelScreen(Screen[None], inherit_bindings=False):
         if not isinstance(self, Help):
             self.app.push_screen(Help())
 
+    @property
+    def is_asking(self) -> bool:
+        return self.question is not None and self.question.is_open
+
     def ask(self, question: str, answered: Callable[[str], None], value: str = "") -> None:
-        """Ask on the last line; nothing happens where it is left by Escape."""
+        """Ask on the last line; nothing happens where it is left by Escape, or for another pane."""
+        assert self.question is not None
+        self.question.open(question, answered, value)
 
-        def given(answer: str | None) -> None:
-            if answer is not None:
-                answered(answer)
+    def to(self, widget: Widget) -> None:
+        """Keys go there, once a question that is asked is answered."""
+        if self.question is not None and self.question.is_open:
+            self.question.back = widget
+        else:
+            widget.focus()
 
-        self.app.push_screen(Ask(question, value), given)
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        if isinstance(event.widget, Pane) and self.question is not None and self.question.is_open:
+            self.question.back = event.widget
+            self.question.action_leave()
 
     def in_background(self, work: Callable[[], Any], done: Callable[[Any], object], group: str) -> None:
         """Do `work` in a thread, then `done` with what it gives here; a later work of the group drops this one's."""
@@ -137,26 +153,47 @@ class PeelScreen(Screen[None], inherit_bindings=False):
         self.run_worker(run, thread=True, exclusive=True, group=group)
 
 
-class Ask(ModalScreen[str | None]):
-    """One line to be written, at the bottom."""
+class Ask(Vertical):
+    """One line to be written, at the bottom of a screen: a widget of it, for another screen is drawn as a whole."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
 
-    def __init__(self, question: str, value: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._question = question
-        self._value = value
+        self.display = False
+        self.is_open = False
+        self.back: Widget | None = None
+        """What has the keys afterwards."""
+        self._answered: Callable[[str], None] = lambda answer: None
+        self._label = Label("", markup=False)
+        self._input = Input(select_on_focus=False)
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="ask"):
-            yield Label(cut(self._question, 300), markup=False)
-            yield Input(self._value, select_on_focus=False)
+        yield self._label
+        yield self._input
+
+    def open(self, question: str, answered: Callable[[str], None], value: str) -> None:
+        """Ask; `answered` is called with what is written, if somebody ends it with Enter."""
+        self.back = self.screen.focused
+        self._answered = answered
+        self._label.update(cut(question, 300))
+        self._input.value = value
+        self._input.cursor_position = len(value)
+        self.is_open = self.display = True
+        self._input.focus()
+
+    def _close(self) -> None:
+        self.is_open = self.display = False
+        if self.back is not None:
+            self.back.focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        self.dismiss(event.value)
+        event.stop()
+        self._close()
+        self._answered(event.value)
 
     def action_leave(self) -> None:
-        self.dismiss(None)
+        self._close()
 
 
 class LinesScreen(PeelScreen):

@@ -239,7 +239,7 @@ class FileActions(PeelScreen):
     def do_waste(self) -> None:
         from veneer.view.peel.screens import Waste
 
-        if self.peel.weighed:
+        if self.peel.loaded:
             self.app.push_screen(Waste(self.go_to_waste))
 
     def go_to_waste(self, path: bytes, maker: int) -> None:

@@ -31,7 +31,8 @@ class Ledger:
         self._known = peel.wastes
 
     def _losses(self) -> Iterable[Loss]:
-        for loss in self.peel.subject.account.losses:
+        account = self.peel.subject.account
+        for loss in account.losses if self.tab == "path" else account.totals:
             if self.cause in (None, loss.cause) and self.maker in (None, loss.maker):
                 yield loss
 

@@ -70,6 +70,7 @@ class Pane(ScrollView, can_focus=True, inherit_bindings=False):
         self.has_cursor = cursor
         self.cursor = 0
         self.count = 0
+        self._drawn_room = 0
         self.heading: Callable[[int], Spans] | None = None
         self._draw: Draw = lambda line, room: []
 
@@ -108,8 +109,12 @@ class Pane(ScrollView, can_focus=True, inherit_bindings=False):
         """Cells of a line."""
         return self.scrollable_content_region.width
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        self._drawn_room = self.room  # to ask for it takes as long as to draw a line
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
-        room = self.room
+        room = self._drawn_room
         if self.heading is not None and y == 0:
             return strip_of(self, self.heading(room), room)
         line = y - self._above + round(self.scroll_y)

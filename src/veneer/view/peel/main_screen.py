@@ -11,7 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.events import Resize
 
 from veneer.view.peel import panes
-from veneer.view.peel.base import PeelScreen
+from veneer.view.peel.base import Ask, PeelScreen
 from veneer.view.peel.file_actions import FileActions
 from veneer.view.peel.ledger import Ledger
 from veneer.view.peel.lines import Pane, Words
@@ -49,6 +49,7 @@ class Main(FileActions, PeelScreen):
         self._wrap = True
         self._news = ""
         self.shown_pane = "files"
+        self.question = Ask()
 
         self._panes = {name: Pane(id=name, cursor=name != "layer") for name in PANES}
         self._above = Words(self._top, id="top")
@@ -67,6 +68,8 @@ class Main(FileActions, PeelScreen):
                 yield self._panes["files"]
                 yield self._panes["history"]
         yield Words(self.hints, id="hints")
+        assert self.question is not None
+        yield self.question
 
     def on_mount(self) -> None:
         self._log = self.peel_app.preferences.log
@@ -92,12 +95,8 @@ class Main(FileActions, PeelScreen):
             self.to_pane("files")
             self.go_to(self.peel_app.first_path)
         self.update()
-        self.in_background(self.peel.weigh, self._weighed, "weigh")
-
-    def _weighed(self, _: object) -> None:
-        gc.freeze()
-        self.update()
-        self.in_background(self._place, self._placed, "base")
+        # Not before all this is drawn: two threads that compute are in each other's way.
+        self.call_after_refresh(self.in_background, self._place, self._placed, "base")
 
     def _place(self) -> tuple[StandsOn | None, tuple[SharedWith, ...]]:
         """In a thread: what others have of it.  And what the next keys may need, before somebody presses them."""
@@ -116,8 +115,6 @@ class Main(FileActions, PeelScreen):
         news = ""
         if not self.peel.loaded:
             news = self.peel_app.news.line(self.peel.layers, self.peel.to_pull) or "reading the layers ..."
-        elif not self.peel.weighed:
-            news = "weighing ..."
         if news != self._news:
             self._news = news
             self._above.refresh()
@@ -246,8 +243,9 @@ class Main(FileActions, PeelScreen):
 
     def to_pane(self, name: str) -> None:
         self.shown_pane = name
-        self._arrange(self.size.width)
-        self._pane(name).focus()
+        if self.narrow:
+            self._arrange(self.size.width)
+        self.to(self._pane(name))
 
     def do_pane_1(self) -> None:
         self.to_pane("layers")

@@ -7,7 +7,6 @@ The slider's end `at` says how many of the lowest layers are there, `since` from
 from __future__ import annotations
 
 from veneer.analysis.copies import NEVER
-from veneer.analysis.depths import Depths
 from veneer.analysis.events import events_of
 from veneer.analysis.view import View
 from veneer.changeset.entry import Kind
@@ -18,6 +17,7 @@ from veneer.view.peel.tree import Tree
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from veneer.analysis.copies import Cause, Copy
+    from veneer.analysis.depths import Depths
     from veneer.analysis.events import Event
     from veneer.analysis.waste import Waste
     from veneer.engine.looking.origins import SharedWith, StandsOn
@@ -38,7 +38,7 @@ class Told(Value):
 
 
 class Peel:
-    """An image, the slider, the tree.  `load` and `weigh` take their time; before them there are names and no sums."""
+    """An image, the slider, the tree.  `load` takes its time; before it there are names and no sums."""
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
@@ -48,7 +48,6 @@ class Peel:
         self.since = max(self.at - 1, 0)
         self.tree = Tree()
         self.depths: Depths | None = None
-        self.weighed = False
         self.base: StandsOn | None = None
         self.shared: tuple[SharedWith, ...] = ()
         self.wastes: dict[tuple[str, Cause | None, int | None], list[Waste]] = {}
@@ -64,15 +63,11 @@ class Peel:
     # -- what takes time -------------------------------------------------------------------------------------
 
     def load(self) -> None:
-        """Read the layers' tables of contents, from afar if need be, and make the sums."""
-        depths = Depths(self.subject.table)
+        """Read the layers' tables of contents, from afar if need be, make the sums, and find out what is wasted."""
+        subject = self.subject
+        depths, _ = subject.depths, subject.account
         self.depths = depths
         self.tree.look(self.view)
-
-    def weigh(self) -> None:
-        """Find out what is wasted."""
-        _ = self.subject.account
-        self.weighed = True
 
     # -- the slider ------------------------------------------------------------------------------------------
 

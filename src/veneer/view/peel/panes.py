@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 WIDE_FILES, WIDE_LAYERS, LONG_BARS = 64, 40, 54
 """Cells from which these panes have all their columns, and the layers longer bars."""
+AT_MOST = "≤"
+"""Before a size that is only the most there will be."""
 DEEPEST = 24
 """Levels that are indented, where there is room; deeper ones say how deep they are."""
 
@@ -59,11 +61,12 @@ def sums(peel: Peel) -> list[tuple[str, str]]:
     """What it takes, as (name, value), as far as it is known."""
     subject, pull = peel.subject, peel.to_pull
     told: list[tuple[str, str]] = []
-    if peel.weighed:
+    if peel.loaded:
         account = subject.account
         told = [("stored", size(account.stored)), ("visible", size(account.visible))]
-    told.append(("pull", size(pull) if pull else "-"))
-    if peel.weighed:
+    at_most = AT_MOST if subject.documents.pull_at_most else ""
+    told.append(("pull", at_most + size(pull) if pull else "-"))
+    if peel.loaded:
         told += [("eff", f"{100 * account.efficiency:.1f}%"), ("waste", size(account.wasted))]
     return told
 
@@ -181,7 +184,7 @@ def layer_spans(peel: Peel, row: LayerRow, room: int, *, log: bool = False, unfo
     most = max((each for number in range(peel.layers) if (each := _stored(peel, number))), default=0)
     number = row.layer + 1
     mark = "▶" if number == peel.at else "▌" if peel.since < number < peel.at else " "
-    made = peel.subject.account.layers[row.layer].made if peel.weighed else 0
+    made = peel.subject.account.layers[row.layer].made if peel.loaded else 0
     tail: Spans = [(cell(size(stored) if stored is not None else "-", 8, right=True), "")]
     if wide:
         tail.append((cell(size(made) if made else "", 8, right=True), "waste"))
@@ -307,7 +310,7 @@ def layer_details(peel: Peel, room: int, *, wrap: bool = True) -> list[Spans]:
     if made is not None and made.args:
         say("with", " ".join(f"{key}={value}" for key, value in made.args))
     lines.append([])
-    if peel.weighed:
+    if peel.loaded:
         each = peel.subject.account.layers[number]
         say("stored", f"{size(each.stored)}, net {signed(each.net)}, total {size(each.total)}")
         say("waste", f"made {size(each.made)}, held {size(each.held)}")
@@ -319,7 +322,11 @@ def layer_details(peel: Peel, room: int, *, wrap: bool = True) -> list[Spans]:
 
         say("created", timestamp.render(made.created)[:19])
     if origin.blob is not None:
-        say("blob", f"{size(origin.blob.size)} {origin.blob.media_type.rpartition('.')[2]} {origin.blob.digest.short}")
+        at_most = AT_MOST if origin.at_most else ""
+        say(
+            "blob",
+            f"{at_most}{size(origin.blob.size)} {origin.blob.media_type.rpartition('.')[2]} {origin.blob.digest.short}",
+        )
     say("diff", str(origin.diff_id or "-"))
     say("chain", str(origin.chain_id or "-"))
     return lines

@@ -44,6 +44,10 @@ class Waste(LinesScreen):
         if self.ledger.is_known:
             self._read(self.ledger.rows())
         else:
+            self._rows = []
+            self.body.entitle(self.ledger.title())
+            self.body.show(1, lambda line, room: [("putting the paths together ...", "dim")])
+            self.told.refresh()
             self.in_background(self.ledger.rows, self._read, "waste")
 
     def _read(self, rows: list[WasteRow]) -> None:
