@@ -57,14 +57,26 @@ class _Side:
         self.copies, place = self.view.table.find(self.path)
         self.place: Place | None = place if not self.path or _is_there(self.copies) else None
 
-    def names(self, *, weighed: bool) -> Iterator[tuple[bytes, int]]:
-        """What is to be seen in it, by name, with its bytes if it is to be `weighed`."""
-        if self.place is None:
-            return
-        prefix = self.prefix
-        for name, copies, inner in self.view.table.children(self.place, self.path):
-            if _is_there(copies):
-                yield name, self.view.sums(prefix + name, copies, inner).size if weighed else 0
+    def names(self) -> Iterator[bytes]:
+        """What is to be seen in it, in order."""
+        if self.place is not None:
+            for name, copies, _ in self.view.table.children(self.place, self.path):
+                if copies[-1].ended == NEVER:
+                    yield name
+
+    def sizes(self) -> Iterator[tuple[bytes, int]]:
+        """The bytes under each name that has any."""
+        indexes, given = self.view.table.indexes, self.view.names.given
+        for name, copies, inner in self.view.table.children(self.place, self.path) if self.place is not None else ():
+            last = copies[-1]
+            if last.ended != NEVER:
+                continue
+            if inner is None:
+                size = indexes[last.layer].sizes[last.number] + given.get((last.layer, last.number), 0)
+            else:
+                size = self.view.sums(self.prefix + name, copies, inner).size
+            if size:
+                yield name, size
 
     @property
     def prefix(self) -> bytes:
@@ -224,17 +236,26 @@ def _rows(
     sides: Sequence[_Side], changes: Sequence[Mapping[bytes, _Change]], sort: str, wanted: str, *, different: bool
 ) -> list[bytes]:
     """The names that any of them has, each once, in order; with their size in front where that is the order."""
-    most = (1 << 8 * _SIZE) - 1
-    names = [side.names(weighed=sort == "size") for side in sides]
     found = []
-    for name, same in groupby(heapq.merge(*names), key=lambda each: each[0]):
-        sizes = [size for _, size in same]
+    for name, same in groupby(heapq.merge(*(side.names() for side in sides))):
         if wanted and wanted not in words.text(name).lower():
             continue
-        if different and len(sizes) == len(sides) and all(each.get(name, _SAME).paths == 0 for each in changes):
+        everywhere = not different or sum(1 for _ in same) == len(sides)
+        if different and everywhere and all(each.get(name, _SAME).paths == 0 for each in changes):
             continue
-        found.append((most - max(sizes)).to_bytes(_SIZE, "big") + name if sort == "size" else name)
-    return sorted(found)
+        found.append(name)
+    return found if sort == "name" else _by_size(sides, found)
+
+
+def _by_size(sides: Sequence[_Side], names: list[bytes]) -> list[bytes]:
+    """The names with the most that any of them has there in front."""
+    sizes: dict[bytes, int] = {}
+    for side in sides:
+        for name, size in side.sizes():
+            if size > sizes.get(name, 0):
+                sizes[name] = size
+    most = (1 << 8 * _SIZE) - 1
+    return sorted((most - sizes.get(name, 0)).to_bytes(_SIZE, "big") + name for name in names)
 
 
 def _row(sides: Sequence[_Side], changes: Sequence[Mapping[bytes, _Change]], base: int, name: bytes) -> Json:

@@ -41,7 +41,7 @@ HEADERS = {
 }
 SECONDS = 60.0
 """How long an answer may take, and each piece of one that comes in pieces."""
-MOST_WAITING = 64
+MOST_WAITING = 256
 """Requests that are answered or wait for it at once; more are told to come again."""
 ASKED_BY_POST = "/registry/analyze"
 ENDLESS = "/api/v1/events"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import heapq
 
+from veneer.analysis.copies import NEVER
 from veneer.view.texts import path_text, spelled_out
 from veneer.view.web import words
 from veneer.view.web.query import BadQuery, page_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from veneer.analysis.copies import Place
     from veneer.analysis.events import Event
@@ -62,12 +63,9 @@ def tree(looked: Looked, query: Query) -> Json:
         view.level(path)  # says why not
         raise AssertionError("a directory has a place")
 
-    def wanted(line: Line) -> bool:
-        return _is_wanted(line, show, hidden) and (not name or name in words.text(line.name).lower())
-
     key = (view.at, view.since, path, sort, show, hidden, name)
     order = _Order(sort, len(view.table.indexes))
-    rows = looked.kept(key, lambda: sorted(order.row(line) for line in view.beneath(path, place) if wanted(line)))
+    rows = looked.kept(key, lambda: sorted(_rows(view, path, place, order, show, hidden, name)))
     shown = [order.name(row) for row in rows[first : first + limit]]
     following = first + len(shown)
     return words.path_document(path) | {
@@ -81,6 +79,27 @@ def _line(view: View, path: bytes, place: Place, name: bytes) -> Line:
     return view.line(path + b"/" + name if path else name, *view.table.child(place, name, path))
 
 
+def _rows(
+    view: View, path: bytes, place: Place, order: _Order, show: str, hidden: bool, wanted: str
+) -> Iterator[bytes]:  # fmt: skip
+    """The rows of what is to be shown of a directory.  What one layer has alone and is to be seen, as nearly everything
+    is in a directory with very many names, is weighed without being made a line."""
+    indexes, given, since = view.table.indexes, view.names.given, view.since
+    prefix = path + b"/" if path else b""
+    for name, copies, inner in view.table.children(place, path):
+        if wanted and wanted not in words.text(name).lower():
+            continue
+        if inner is None and len(copies) == 1 and copies[0].ended == NEVER:
+            layer, number = copies[0].layer, copies[0].number
+            if not show or ("A" if layer >= since else words.UNCHANGED) in show:
+                stored = indexes[layer].sizes[number]
+                yield order.row(name, stored + given.get((layer, number), 0), 0, 1 << layer if stored else 0)
+            continue
+        line = view.line(prefix + name, copies, inner)
+        if _is_wanted(line, show, hidden):
+            yield order.row(name, line.sums.size, line.sums.waste, line.sums.holders)
+
+
 class _Order:
     """The rows of a directory while they are sorted and kept: bytes that sort as the rows do and end in their name.
 
@@ -88,20 +107,16 @@ class _Order:
     """
 
     def __init__(self, sort: str, layers: int) -> None:
-        self._numbers: Callable[[Line], tuple[int, ...]] = {
-            "name": lambda line: (),
-            "size": lambda line: (line.sums.size, line.sums.waste),
-            "waste": lambda line: (line.sums.waste, line.sums.size),
-            "layer": lambda line: (line.sums.holders,),
-        }[sort]  # fmt: skip
-        self._width = layers // 8 + 1 if sort == "layer" else 8
-        self._most = (1 << 8 * self._width) - 1
-        self._before = {"name": 0, "layer": self._width}.get(sort, 2 * self._width)
+        self._sort = sort
+        self._before = {"name": 0, "layer": layers // 8 + 1}.get(sort, 16)
+        self._most = (1 << 8 * self._before) - 1
 
-    def row(self, line: Line) -> bytes:
+    def row(self, name: bytes, size: int, waste: int, holders: int) -> bytes:
         """The largest number first, and where they are the same, by name."""
-        numbers = [(self._most - number).to_bytes(self._width, "big") for number in self._numbers(line)]
-        return b"".join([*numbers, line.name])
+        if self._sort == "name":
+            return name
+        number = {"size": size << 64 | waste, "waste": waste << 64 | size, "layer": holders}[self._sort]
+        return (self._most - number).to_bytes(self._before, "big") + name
 
     def name(self, row: bytes) -> bytes:
         return row[self._before :]
@@ -210,7 +225,6 @@ def _largest(view: View, path: bytes, place: Place, least: int, most: int) -> tu
 
 def history(looked: Looked, query: Query) -> Json:
     """What each layer did to a path, lowest layer first.  Raises NotThere."""
-    from veneer.analysis.copies import NEVER
     from veneer.analysis.events import events_of
     from veneer.analysis.view import NotThere
 
