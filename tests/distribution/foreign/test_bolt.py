@@ -132,8 +132,19 @@ def test_what_was_written_to_meanwhile_is_read_again(tmp_path: Path) -> None:
             times += 1
             os.pwrite(fd, meta(times % 2, 7 + times, 2, len(GOOD) // SIZE), times % 2 * SIZE)
 
+        # What is copied first does not change any more.
+        read(fd, "db", always)
+        assert times == 8
+
+        def large(root: Bucket) -> None:
+            nonlocal times
+            times += 1
+            os.pwrite(fd, meta(times % 2, 7 + times, 2, 1 << 20), times % 2 * SIZE)
+
+        os.ftruncate(fd, SIZE << 20)
+        large(Bucket.__new__(Bucket))
         with pytest.raises(ForeignBusy):
-            read(fd, "db", always)
+            read(fd, "db", large)
 
 
 def element(at: int, index: int, *fields: int) -> Callable[[bytearray], None]:

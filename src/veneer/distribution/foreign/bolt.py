@@ -28,7 +28,10 @@ _BRANCH, _LEAF = 0x01, 0x02
 _IS_BUCKET = 0x01
 _SIZES = tuple(1 << shift for shift in range(10, 17))
 """Bytes that a page may have: that of the machine that wrote the file."""
-_TRIES = 30
+_TRIES = 50
+_HURRY = 3
+"""Tries after which the file is copied into memory, if that takes no more bytes than these."""
+_MOST_COPIED = 256 << 20
 _DEEPEST = 24
 """Branches above a leaf; with two children each that is more than a file can have pages."""
 _MOST = 1 << 30
@@ -47,12 +50,19 @@ class _Meta(Value):
 
 
 def read(fd: int, where: str, work: Callable[[Bucket], T]) -> T:
-    """What `work` makes of the root bucket, as one transaction left it; `work` is called anew if another one came by.
+    """What `work` makes of the root bucket, as one transaction left it; `work` is called anew if others came by.
 
     `where` names the file in messages.  Raises ForeignDamaged, and ForeignBusy for a file that never stands still.
     """
-    for _ in range(_TRIES):
+    for attempt in range(_TRIES):
         meta = _newest(fd, where)
+        length = meta.pages * meta.page_size
+        if attempt >= _HURRY and length <= _MOST_COPIED:
+            # Somebody is busy: a copy takes less long than any work.
+            copy = os.pread(fd, length, 0)
+            if _newest(fd, where) == meta:
+                return work(Bucket(_Pages(copy, where, meta), meta.root, b""))
+            continue
         try:
             done = work(Bucket(_Pages(fd, where, meta), meta.root, b""))
         except ForeignDamaged:
@@ -97,13 +107,14 @@ def _fnv(data: bytes) -> int:
 
 
 class _Pages:
-    """A file's pages, as long as they lie in it and not too much has been read."""
+    """A file's pages, or those of a copy, as long as they lie in it and not too much has been read."""
 
-    def __init__(self, fd: int, where: str, meta: _Meta) -> None:
-        self._fd = fd
+    def __init__(self, file: int | bytes, where: str, meta: _Meta) -> None:
+        self._file = file
         self._where = where
         self._size = meta.page_size
-        self._count = min(meta.pages, os.fstat(fd).st_size // meta.page_size)
+        length = len(file) if isinstance(file, bytes) else os.fstat(file).st_size
+        self._count = min(meta.pages, length // meta.page_size)
         # Each page once, and the few small buckets that are looked into more often.
         self._left = min(4 * self._count * meta.page_size, _MOST)
         self.header = struct.Struct(meta.order + "QHHI")
@@ -116,7 +127,7 @@ class _Pages:
         if not 2 <= number < self._count:
             raise self.damaged(f"page {number} is none of its {self._count}")
         at = number * self._size
-        data = os.pread(self._fd, self._size, at)
+        data = self._bytes(self._size, at)
         if len(data) == self._size:
             own, _, _, further = self.header.unpack_from(data)
             if own != number or number + further >= self._count:
@@ -125,10 +136,15 @@ class _Pages:
             if self._left < 0:
                 raise self.damaged("its pages lead back to each other, or there are more than are read")
             if further:
-                data = os.pread(self._fd, (1 + further) * self._size, at)
+                data = self._bytes((1 + further) * self._size, at)
             if len(data) == (1 + further) * self._size:
                 return data
         raise self.damaged(f"page {number} is cut short")
+
+    def _bytes(self, count: int, at: int) -> bytes:
+        if isinstance(self._file, bytes):
+            return self._file[at : at + count]
+        return os.pread(self._file, count, at)
 
     def damaged(self, why: str) -> ForeignDamaged:
         return ForeignDamaged(f"{self._where} is damaged: {why}")
