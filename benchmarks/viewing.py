@@ -21,6 +21,7 @@ from benchmarks.measure import Measure, Series, measured, memory_of
 from benchmarks.report import table
 from tests.support.programs import VENEER, run
 from veneer.engine.engine import open_engine
+from veneer.store.indexes import path as index_path
 from veneer.testing.images import SampleLayer, docker_archive, image, layer_tar
 
 TOGETHER = 12
@@ -68,7 +69,7 @@ def store(work: Path, shape: Shape, images: int) -> Path:
     with open_engine(folder / "half") as engine:
         for each in made:
             for diff_id, index in zip((layer.diff_id for layer in each.layers), indexes, strict=True):
-                shutil.copyfile(index, engine.store.layers.index_path(diff_id))
+                shutil.copyfile(index, index_path(engine.store, diff_id))
     (folder / "half").rename(root)
     return root
 

@@ -20,6 +20,7 @@ from veneer.changeset.entry import Entry, Kind
 from veneer.config import Config
 from veneer.engine.engine import Engine
 from veneer.errors import VeneerError
+from veneer.store import indexes
 from veneer.store.image import Image
 from veneer.store.layers import LayerStore
 from veneer.store.packing import IndexLost
@@ -390,7 +391,7 @@ def test_a_file_behind_http_is_added_with_mode_0600_and_unpacked_only_if_asked(e
 
 def lost_index(done: Done) -> bytes:
     """Lose the index of the image's last layer; what it was."""
-    path = done.engine.store.layers.index_path(done.image.config.diff_ids[-1])
+    path = indexes.path(done.engine.store, done.image.config.diff_ids[-1])
     before = path.read_bytes()
     path.unlink()
     return before
@@ -420,7 +421,7 @@ def test_the_lost_index_of_a_copy_is_made_again(engine: Engine, context: Path, i
     done = build(engine, f"FROM base:1\n{instruction}\n", context)
     before = lost_index(done)
     assert layer(done)
-    assert engine.store.layers.index_path(done.image.config.diff_ids[-1]).read_bytes() == before
+    assert indexes.path(engine.store, done.image.config.diff_ids[-1]).read_bytes() == before
     assert engine.store.check(deep=True) == []
 
 
@@ -439,5 +440,5 @@ def test_where_whole_trees_do_not_tell_what_was_copied_a_lost_index_is_reported_
             ("snapshot-differs", True),
         ]
         assert build(engine, text, context, source_date_epoch=1, no_cache=True).id == done.id
-        assert engine.store.layers.index_path(done.image.config.diff_ids[-1]).read_bytes() == before
+        assert indexes.path(engine.store, done.image.config.diff_ids[-1]).read_bytes() == before
         assert engine.store.check(deep=True) == []

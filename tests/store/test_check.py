@@ -9,7 +9,7 @@ import pytest
 from veneer.config import Config
 from veneer.drivers.driver import load, new_snapshot_id
 from veneer.oci.reference import Reference
-from veneer.store import check
+from veneer.store import check, indexes
 from veneer.store.containers import Container, new_id
 from veneer.store.durability import Session
 from veneer.store.layers import Layer
@@ -88,8 +88,8 @@ QUICK: dict[str, Callable[[Store], object]] = {
     "blob-missing": lambda store: store.blobs.path(LAYER.digest).unlink(),
     "blob-size": lambda store: os.truncate(store.blobs.path(LAYER.digest), 5),
     "snapshot-missing": lambda store: store.driver.remove(top(store).snapshot),
-    "index-missing": lambda store: store.layers.index_path(LAYER.diff_id).unlink(),
-    "index-damaged": lambda store: os.truncate(store.layers.index_path(LAYER.diff_id), 20),
+    "index-missing": lambda store: indexes.path(store, LAYER.diff_id).unlink(),
+    "index-damaged": lambda store: os.truncate(indexes.path(store, LAYER.diff_id), 20),
     "index-json": lambda store: (store.root / "index.json").write_text("{}"),
     "stray-blob": lambda store: (store.root / "blobs" / "sha256" / ("0" * 64)).write_text("stray"),
     "stray-index": lambda store: (store.root / "indexes" / "sha256" / ("0" * 64)).write_text("stray"),

@@ -16,7 +16,7 @@ from veneer.config import Config
 from veneer.drivers.mount import mounted
 from veneer.oci.digest import ChainID, Digest
 from veneer.oci.manifest import OCI_LAYER, Manifest
-from veneer.store import manifests
+from veneer.store import indexes, manifests
 from veneer.store.durability import Session
 from veneer.store.layers import LayerLost
 from veneer.store.store import Store
@@ -262,7 +262,7 @@ def test_a_lost_index_is_made_again_from_the_files(store: Store) -> None:
     with store.lease("test") as lease:
         base = make_layer(store, lease, writing(etc_name=b"base\n"))
         layer = make_layer(store, lease, writing(etc_more=b"more\n"), base.chain_id)
-    path = store.layers.index_path(layer.diff_id)
+    path = indexes.path(store, layer.diff_id)
     before = path.read_bytes()
     path.unlink()
     with store.layers.index(layer.diff_id) as index:
@@ -279,5 +279,5 @@ def test_a_draft_says_what_it_measured(store: Store) -> None:
     row = store.catalog.row("SELECT diff_id, tar_size, size, entries FROM snapshot WHERE id = ?", (layer.snapshot,))
     assert row == (packed.diff_id, packed.tar_size, 5, 2)
     assert layer.chain_id == ChainID(packed.diff_id)
-    with LayerIndex.open(store.layers.index_path(layer.diff_id)) as index:
+    with LayerIndex.open(indexes.path(store, layer.diff_id)) as index:
         assert len(index) == 2

@@ -9,6 +9,7 @@ from veneer.oci import manifest as oci
 from veneer.oci import strictjson
 from veneer.oci.digest import DiffID
 from veneer.oci.reference import Reference
+from veneer.store import capture
 from veneer.store.accounting import disk_usage
 from veneer.store.image import Image
 from veneer.store.layers import Layer
@@ -35,7 +36,7 @@ def _stacked(store: Store, folder: Path, name: str, below: Image | None, content
     source.mkdir()
     (source / name).write_bytes(content)
     with store.lease("test") as lease:
-        layer: Layer = store.layers.capture(lease, source, below.top if below else None)
+        layer: Layer = capture.tree(store.layers, lease, source, below.top if below else None)
         diff_ids = [*(below.config.diff_ids if below else ()), layer.diff_id]
         image = store.images.add(lease, _config(diff_ids, name), parent=below.id if below else None, built=True)
         store.images.tag(image.id, Reference.parse(f"{name}:1"))

@@ -14,8 +14,10 @@ from veneer.drivers.mount import mounted
 from veneer.errors import Corrupt
 from veneer.oci.digest import DiffID, Digest, chain_ids
 from veneer.progress import Report
+from veneer.store import capture, indexes
 from veneer.store.durability import Session
 from veneer.store.intake import NotFed
+from veneer.store.lasting import recover
 from veneer.store.layers import Layer, LayerLost, NoSuchLayer
 from veneer.store.leases import Lease
 from veneer.store.store import Store
@@ -288,8 +290,8 @@ def test_a_directory_becomes_a_layer_and_the_same_one_every_time(store: Store, t
     (tree / "etc" / "link").symlink_to("made")
     with store.lease("test") as lease:
         (base,) = take_in(store, lease, layer(BASE))
-        made = store.layers.capture(lease, tree, base.chain_id)
-        again = store.layers.capture(lease, tree, base.chain_id)
+        made = capture.tree(store.layers, lease, tree, base.chain_id)
+        again = capture.tree(store.layers, lease, tree, base.chain_id)
         assert made == again
         assert made.parent == base.chain_id
         assert seen(store, [base, made], tmp_path / "view")["etc/made"] == b"made here\n"
@@ -310,7 +312,7 @@ def test_the_index_tells_what_is_in_a_layer(store: Store) -> None:
 def test_a_lost_index_is_made_anew_from_the_blob(store: Store, damage: str) -> None:
     with store.lease("test") as lease:
         take_in(store, lease, layer(BASE))
-    path = store.layers.index_path(layer(BASE).diff_id)
+    path = indexes.path(store, layer(BASE).diff_id)
     before = path.read_bytes()
     if damage == "gone":
         path.unlink()
@@ -375,7 +377,7 @@ def test_a_layer_that_may_not_have_reached_the_disk_is_unpacked_anew_before_it_i
         assert again.layers.list() == layers
         assert seen(again, layers, tmp_path / "view") == {"bin/tool": b"tool\n", "etc/extra": b"extra\n"}
         assert again.layers.untrusted() <= {each.snapshot for each in layers}
-        assert again.layers.recover() == 0
+        assert recover(again.layers) == 0
         again.collect()
 
 

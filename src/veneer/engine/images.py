@@ -283,12 +283,13 @@ class Images(Reworking):
         from veneer.build.derivation import derived_config
         from veneer.oci import timestamp
         from veneer.oci.image import HistoryEntry
+        from veneer.store import capture
 
         base = self.get(parent) if isinstance(parent, str) else parent
         entry = HistoryEntry(created or timestamp.now(), created_by, author, comment, empty_layer=layer is None)
         reference = Reference.parse(tag).tagged() if tag else None
         with self._store.lease("derive") as lease:
-            captured = self._store.layers.capture(lease, layer, base.top if base else None) if layer else None
+            captured = capture.tree(self._store.layers, lease, layer, base.top if base else None) if layer else None
             raw = derived_config(
                 base.config if base else None,
                 diff_id=captured.diff_id if captured else None,

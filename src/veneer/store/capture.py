@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 
 def tree(
-    layers: LayerStore, lease: Lease, root: Path, parent: ChainID | None, *, compression: Compression | None
+    layers: LayerStore, lease: Lease, root: Path, parent: ChainID | None, *, compression: Compression | None = None
 ) -> Layer:
-    """See LayerStore.capture."""
+    """Make a directory tree the layer on top of `parent` (None: a base layer); its blob is kept.
+
+    The same tree gives the same diff ID and the same blob.  `compression` None: gzip.
+    """
     from veneer.changeset.pack import pack_tree
 
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -36,9 +39,9 @@ def packed(
     pack: Callable[[BinaryIO], Packed],
     parent: ChainID | None,
     *,
-    compression: Compression | None,
+    compression: Compression | None = None,
 ) -> Layer:
-    """See LayerStore.capture_with."""
+    """Make the tar that `pack` writes (a driver's diff, a packed tree) the layer on top of `parent`."""
     from veneer.changeset.compression import Compression, compressor
     from veneer.oci.manifest import OCI_LAYER, Descriptor
 

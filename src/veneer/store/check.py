@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from veneer.errors import Corrupt, VeneerError
 from veneer.oci.digest import BlobDigest, ChainID, DiffID, Digest
+from veneer.store import indexes, lasting
 from veneer.store.catalog import CatalogDamaged
 from veneer.store.strays import dead_scratch, strays
 
@@ -118,7 +119,7 @@ def _blobs(store: Store, *, deep: bool) -> Iterator[Finding]:
 
 
 def _snapshots(store: Store) -> Iterator[Finding]:
-    doubtful, lost = store.layers.untrusted(), store.layers.lost()
+    doubtful, lost = store.layers.untrusted(), lasting.lost(store.layers)
     for snapshot, driver, diff_id in store.catalog.rows("SELECT id, driver, diff_id FROM snapshot ORDER BY id"):
         directory = store.driver_named(driver).directory(snapshot)
         if not directory.is_dir():
@@ -180,7 +181,7 @@ def _indexes(store: Store) -> Iterator[Finding]:
     from veneer.changeset.index import LayerIndex
 
     for (text,) in store.catalog.rows("SELECT DISTINCT diff_id FROM layer ORDER BY diff_id"):
-        path = store.layers.index_path(DiffID(Digest(text)))
+        path = indexes.path(store, DiffID(Digest(text)))
         try:
             LayerIndex.open(path).close()
         except FileNotFoundError:

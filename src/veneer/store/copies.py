@@ -19,6 +19,7 @@ from veneer.drivers.driver import SnapshotID
 from veneer.errors import Corrupt
 from veneer.oci.digest import BlobDigest, Digest
 from veneer.progress import Progress, Report, silent
+from veneer.store import indexes
 from veneer.store.durability import crashpoint, file_errors
 from veneer.store.intake import LayerIntake
 from veneer.store.layers import Layer, LayerLost
@@ -245,7 +246,7 @@ class CopyIntake(LayerIntake):
     def _insert_snapshot(self, transaction: apsw.Connection, slot: Slot, unpacked: Unpacked) -> None:
         from pathlib import Path
 
-        place = Path(self.layers.index_path(slot.diff_id))
+        place = Path(indexes.path(self.layers.store, slot.diff_id))
         assert slot.index is not None
         if place.exists():
             slot.index.unlink()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from veneer.drivers.driver import SnapshotID, new_snapshot_id
 from veneer.errors import Conflict
 from veneer.oci.digest import ChainID, chain_id
+from veneer.store import indexes
 from veneer.store.durability import crashpoint, file_errors
 from veneer.store.layers import Layer, LayerStore, lowers
 
@@ -122,8 +123,8 @@ class Draft:
             else:
                 if shared is not None:
                     place(layers, transaction, named, packed.diff_id, below, shared, self.driver.name)
-                if not layers.has_index(packed.diff_id):
-                    self._index.replace(layers.index_path(packed.diff_id))
+                if not indexes.is_whole(layers.store, packed.diff_id):
+                    self._index.replace(indexes.path(layers.store, packed.diff_id))
             self._lease.hold_layer(transaction, named)
         self._published = won
         crashpoint("draft-published")
@@ -135,7 +136,7 @@ class Draft:
         layers, session = self._layers, self._layers.session
         # The file is there before its row; if the row fails, it is one more index with the same content, or a stray.
         with file_errors(layers.store.root):
-            self._index.replace(layers.index_path(packed.diff_id))
+            self._index.replace(indexes.path(layers.store, packed.diff_id))
         layers.store.remember_driver(transaction, self.driver.name)
         transaction.execute(
             "INSERT INTO snapshot VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?)",

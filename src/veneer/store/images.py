@@ -7,7 +7,6 @@ Sources: moby image/store.go, reference/store.go, daemon/images/{image,images}.g
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 
@@ -340,78 +339,24 @@ class ImageStore:
         image's own.  `stamp` sets the image's last_tagged, as docker does for tag and build, not for pull and load.
         Raises NoSuchImage, BadTag, NotFound (`index` is not stored).
         """
-        if reference.digest is not None:
-            raise BadTag("refusing to create a tag with a digest reference")
-        if reference.familiar_name in ("sha256", "sha512"):
-            raise BadTag("refusing to create an ambiguous tag using digest algorithm as name")
-        name, now = str(reference.tagged()), time.time()
-        document = self._document(index)
-        with self.catalog.transaction() as connection:
-            self._require(image_id)
-            target = self._record(connection, document)
-            before = self.catalog.value("SELECT image FROM tag WHERE name = ?", (name,))
-            connection.execute(
-                "INSERT INTO tag (name, repository, image, target, tagged_at) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT (name) DO UPDATE SET image = excluded.image, target = excluded.target,"
-                " tagged_at = excluded.tagged_at",
-                (name, reference.name, str(image_id), target, now),
-            )
-            if stamp:
-                connection.execute("UPDATE image SET last_tagged = ? WHERE id = ?", (now, str(image_id)))
-            moved = self.get(ImageID(Digest(before))) if before is not None and before != image_id else None
-        self.layout.refresh()
-        return moved
+        from veneer.store.image_names import tag
+
+        return tag(self, image_id, reference, index=index, stamp=stamp)
 
     def untag(self, reference: Reference) -> ImageID:
         """Take a tag or digest away and nothing else; returns the image that had it.  Raises NoSuchImage."""
-        with self.catalog.transaction() as connection:
-            image_id = self.named(reference)
-            if image_id is None:
-                raise NoSuchImage(reference.tagged().familiar)
-            remove_name(connection, reference)
-        self.layout.refresh()
-        return image_id
+        from veneer.store.image_names import untag
+
+        return untag(self, reference)
 
     def add_digest(self, image_id: ImageID, reference: Reference) -> None:
         """Note that `repository@digest` is this image (docker's RepoDigests); it leaves the image that had it.
 
         For a multi-platform image the digest is the index's.  Raises NoSuchImage, BadTag.
         """
-        if reference.digest is None:
-            raise BadTag(f"{reference.familiar}: a digest is needed")
-        digest = BlobDigest(reference.digest)
-        document = self._document(digest if digest in self.blobs else None)
-        with self.catalog.transaction() as connection:
-            self._require(image_id)
-            connection.execute(
-                "INSERT INTO digest_ref (name, repository, image, target, added) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT (name) DO UPDATE SET image = excluded.image, target = excluded.target",
-                (str(reference.with_digest(digest)), reference.name, str(image_id),
-                 self._record(connection, document), time.time()),
-            )  # fmt: skip
+        from veneer.store.image_names import add_digest
 
-    def _require(self, image_id: ImageID) -> None:
-        if self.catalog.value("SELECT 1 FROM image WHERE id = ?", (str(image_id),)) is None:
-            raise NoSuchImage(str(image_id))
-
-    def _document(self, digest: BlobDigest | None) -> Any:
-        """The manifest or index to point a name at, read before the transaction that records it."""
-        if digest is None:
-            return None
-        from veneer.store import manifests
-
-        return manifests.read(self.catalog, self.blobs, digest)
-
-    def _record(self, connection: apsw.Connection, document: Any) -> str | None:
-        if document is None:
-            return None
-        from veneer.store import manifests
-
-        digest = str(document.digest)
-        if connection.execute("SELECT 1 FROM blob WHERE digest = ?", (digest,)).fetchone() is None:
-            raise NotFound(f"blob {digest} is not in the store any more", hint="pull it again")
-        manifests.record(connection, document)
-        return digest
+        add_digest(self, image_id, reference)
 
 
 def _names(connection: apsw.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> dict[str, Names]:
@@ -426,10 +371,3 @@ def _names(connection: apsw.Connection, table: str, rows: Sequence[tuple[Any, ..
     for image, name, repository in found:
         names.setdefault(image, []).append((name, repository))
     return {image: Names(pairs) for image, pairs in names.items()}
-
-
-def remove_name(connection: apsw.Connection, reference: Reference) -> None:
-    """Delete the row of a tag or digest, in the caller's transaction."""
-    table = "tag" if reference.digest is None else "digest_ref"
-    name = reference.tagged() if reference.digest is None else reference.with_digest(reference.digest)
-    connection.execute(f"DELETE FROM {table} WHERE name = ?", (str(name),))

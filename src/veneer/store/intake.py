@@ -21,6 +21,7 @@ from veneer.drivers.driver import SnapshotID, new_snapshot_id
 from veneer.errors import InvalidRequest
 from veneer.oci.digest import BlobDigest, ChainID, DiffID, chain_ids
 from veneer.progress import Progress, Report
+from veneer.store import indexes
 from veneer.store.blob_writer import BlobWriter
 from veneer.store.drafts import place, shareable
 from veneer.store.durability import crashpoint, file_errors
@@ -340,7 +341,7 @@ class LayerIntake:
 
     def _insert_snapshot(self, transaction: apsw.Connection, slot: Slot, unpacked: Unpacked) -> None:
         assert slot.index is not None
-        slot.index.replace(self.layers.index_path(slot.diff_id))
+        slot.index.replace(indexes.path(self.layers.store, slot.diff_id))
         self._snapshot_row(transaction, slot, unpacked)
         self._record_blob(transaction, slot)
 

@@ -10,24 +10,22 @@ import contextlib
 import functools
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 from veneer.errors import Corrupt, NotFound
 from veneer.oci.digest import BlobDigest, ChainID, DiffID, Digest, ImageID
 from veneer.progress import Progress, silent
-from veneer.store.durability import SETTLED_AFTER, Session
+from veneer.store.durability import Session
 from veneer.values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
     from pathlib import Path
-    from typing import Any, BinaryIO
+    from typing import Any
 
     from veneer.changeset.compression import Compression
     from veneer.changeset.index import LayerIndex
-    from veneer.changeset.pack import Packed
     from veneer.changeset.pool import UnpackPool
     from veneer.drivers.driver import SnapshotID
     from veneer.drivers.mount import Mount
@@ -242,117 +240,27 @@ class LayerStore:
             return ensure(self, chain_id, driver)
         if all(layer.durable for layer in stack):
             return stack
-        doubtful = self.untrusted()
-        if not any(layer.snapshot in doubtful for layer in stack):
-            return stack
-        with self.store.lease("recover") as lease:
-            diff_ids = [layer.diff_id for layer in stack]
-            with self.intake(lease, diff_ids) as intake:
-                for position in intake.missing:
-                    intake.feed(position, self.source(lease, diff_ids[position]))
-                return intake.commit()
+        from veneer.store.lasting import made_whole
+
+        return made_whole(self, stack)
 
     def source(self, lease: Lease, diff_id: DiffID) -> BlobDigest:
         """A blob of ours to unpack the layer from, held by the lease.  Raises LayerLost."""
         for descriptor in self.blobs(diff_id):
             if self.store.blobs.acquire(lease, descriptor.digest):
                 return descriptor.digest
-        raise self._lost(diff_id)
+        from veneer.store.lasting import lost_layer
 
-    def _lost(self, diff_id: DiffID) -> LayerLost:
-        users = {image for layer in self.by_diff_id(diff_id) for image in self.users(layer.chain_id)}
-        tags = sorted(tag.familiar for image in users for tag in self.store.images.get(image).tags)
-        named = f"; needed by {', '.join(tags[:5])}" + (", ..." if len(tags) > 5 else "") if tags else ""
-        return LayerLost(
-            f"layer {diff_id} was not yet on the disk when the machine stopped, and its blob is not here{named}",
-            hint="build, pull or load the image again",
-        )
-
-    def recover(self) -> int:
-        """Unpack anew every layer that cannot be trusted and has a blob; returns how many."""
-        doubtful = self.untrusted() - self.lost()
-        layers = [layer for layer in self.list() if layer.snapshot in doubtful]
-        done = 0
-        for layer in reversed(layers):
-            with contextlib.suppress(LayerLost):  # it stands on one without a blob; `check` tells
-                self.ensure(layer.chain_id)
-                done += 1
-        return done
-
-    def lost(self) -> set[SnapshotID]:
-        """The snapshots that serve layers, that a power cut may have damaged and that no blob can be unpacked into
-        again."""
-        rows = self.catalog.rows(
-            "SELECT id, durable, boot_id, mount_id FROM snapshot WHERE durable = 0 AND NOT EXISTS"
-            " (SELECT 1 FROM blob_diff WHERE blob_diff.diff_id = snapshot.diff_id)"
-            " AND EXISTS (SELECT 1 FROM layer WHERE layer.snapshot = snapshot.id)"
-        )
-        return {row[0] for row in rows if not self.trusted(*row[1:])}
+        raise lost_layer(self, diff_id)
 
     def index(self, diff_id: DiffID) -> LayerIndex:
         """The table of contents of a layer, made anew if lost.  Close it, or use it in a `with`.
 
         Raises NoSuchLayer, LayerLost, IndexLost.
         """
-        from veneer.changeset.index import IndexCorrupt, LayerIndex
+        from veneer.store.indexes import opened
 
-        path = self.index_path(diff_id)
-        rows = self.catalog.rows("SELECT durable, boot_id, mount_id FROM snapshot WHERE diff_id = ?", (diff_id,))
-        # Written with the snapshot, not synced apart: it is worth what the snapshot is.
-        if any(self.trusted(*row) for row in rows):
-            with contextlib.suppress(FileNotFoundError, IndexCorrupt):
-                return LayerIndex.open(path)
-        elif not rows:
-            raise NoSuchLayer(f"No such layer: {diff_id}", hint="veneer layer ls shows all of them")
-        self.rebuild_index(diff_id)
-        return LayerIndex.open(path)
-
-    def index_path(self, diff_id: DiffID) -> Path:
-        """Where the layer's index lies."""
-        return self.store.root / "indexes" / diff_id.algorithm / diff_id.hex
-
-    def has_index(self, diff_id: DiffID) -> bool:
-        """Whether the layer's index is there, every byte of it."""
-        from veneer.changeset.index import IndexCorrupt, LayerIndex
-
-        try:
-            with LayerIndex.open(self.index_path(diff_id)) as index:
-                index.verify()
-        except (FileNotFoundError, IndexCorrupt):
-            return False
-        return True
-
-    def rebuild_index(self, diff_id: DiffID) -> None:
-        """Make the layer's index anew, from its blob or, where it has none, from its files.
-
-        Raises LayerLost, IndexLost.
-        """
-        from veneer.changeset.whiteout import WhiteoutStyle
-
-        if not self.blobs(diff_id):
-            self._index_from_files(diff_id)
-            return
-        with self.store.lease("index") as lease, contextlib.ExitStack() as stack:
-            blob = stack.enter_context(self.store.blobs.open(self.source(lease, diff_id)))
-            folder, file = lease.file("tree"), lease.file("index")
-            folder.mkdir(0o700)
-            root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            stack.callback(os.close, root)
-            index = stack.enter_context(open(file, "wb+"))
-            self.pool.unpack(
-                blob.fileno(), None, root, index.fileno(), WhiteoutStyle.ERASE, expect=diff_id, what=f"layer {diff_id}"
-            ).result()
-            file.replace(self.index_path(diff_id))
-
-    def _index_from_files(self, diff_id: DiffID) -> None:
-        from veneer.store.packing import index_again, layer_of
-
-        layer = layer_of(self, diff_id)
-        with self.store.lease("index") as lease:
-            file = lease.file("index")
-            with open(file, "wb+") as index:
-                index_again(self, layer, index)
-            file.replace(self.index_path(diff_id))
+        return opened(self, diff_id)
 
     def mounts(self, chain_id: ChainID | None) -> Sequence[Mount]:
         """What to mount for a read-only view of a file system, whole; None: of nothing."""
@@ -448,31 +356,18 @@ class LayerStore:
     def settle_built(self) -> None:
         """Return when every layer made here so far would survive a power cut; one without a blob could not be made
         again.  Nothing is promised with durability "none"."""
-        if self.catalog.row(
-            "SELECT 1 FROM snapshot WHERE durable = 0 AND NOT EXISTS"
-            " (SELECT 1 FROM blob_diff WHERE blob_diff.diff_id = snapshot.diff_id) LIMIT 1"
-        ):
-            self.prove_durable(all=True)
+        from veneer.store.lasting import settle_built
+
+        settle_built(self)
 
     def prove_durable(self, *, all: bool = False) -> None:
         """Flush the file system and mark the snapshots written in this session as being on the disk.
 
         Without `all` only when some are so old that the kernel has written most of them back by itself.
         """
-        if self.store.config.durability == "none":
-            return
-        before = time.time() - (0 if all else SETTLED_AFTER)
-        if not self.catalog.row("SELECT 1 FROM snapshot WHERE durable = 0 AND created <= ?", (before,)):
-            return
-        session = (self.session.boot_id, self.session.mount_id)
-        rows = self.catalog.rows(
-            "SELECT id FROM snapshot WHERE durable = 0 AND boot_id = ? AND mount_id = ? AND created <= ?",
-            (*session, before),
-        )
-        if rows:
-            self.flush()
-            with self.catalog.transaction() as transaction:
-                transaction.executemany("UPDATE snapshot SET durable = 1 WHERE id = ?", rows)
+        from veneer.store.lasting import prove
+
+        prove(self, all=all)
 
     def flush(self) -> None:
         """Write everything of the store's file system to its disk."""
@@ -492,30 +387,6 @@ class LayerStore:
             if self._flushing is None:
                 self._flushing = Flusher(self.store.root)
             return self._flushing
-
-    def capture(
-        self, lease: Lease, root: Path, parent: ChainID | None, *, compression: Compression | None = None
-    ) -> Layer:
-        """Make a directory tree the layer on top of `parent` (None: a base layer); its blob is kept.
-
-        The same tree gives the same diff ID and the same blob.  `compression` None: gzip.
-        """
-        from veneer.store.capture import tree
-
-        return tree(self, lease, root, parent, compression=compression)
-
-    def capture_with(
-        self,
-        lease: Lease,
-        pack: Callable[[BinaryIO], Packed],
-        parent: ChainID | None,
-        *,
-        compression: Compression | None = None,
-    ) -> Layer:
-        """Make the tar that `pack` writes (a driver's diff, a packed tree) the layer on top of `parent`."""
-        from veneer.store.capture import packed
-
-        return packed(self, lease, pack, parent, compression=compression)
 
 
 def lowers(stack: Sequence[Layer]) -> builtins.list[SnapshotID]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from veneer.errors import Corrupt
 from veneer.progress import Progress, Report, silent
+from veneer.store import indexes
 from veneer.store.layers import LayerLost, LayerStore, lowers
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def write_tar(layers: LayerStore, layer: Layer, out: Sink) -> None:
         try:
             index.verify()
         except IndexCorrupt:
-            layers.rebuild_index(layer.diff_id)
+            indexes.rebuild(layers, layer.diff_id)
             index = stack.enter_context(layers.index(layer.diff_id))
         root = os.open(layers.directory(layer), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, root)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal
 from veneer.errors import Conflict
 from veneer.oci.digest import ChainID, Digest, ImageID, InvalidDigest
 from veneer.oci.reference import Reference
-from veneer.store.images import ImageStore, reference_of, remove_name
+from veneer.store.image_names import remove_name
+from veneer.store.images import ImageStore, reference_of
 
 if TYPE_CHECKING:
     import apsw

@@ -292,7 +292,9 @@ class Store:
 
     def recover(self) -> int:
         """Unpack again every layer that a power cut may have damaged; returns how many."""
-        return self.layers.recover()
+        from veneer.store.lasting import recover
+
+        return recover(self.layers)
 
 
 def _check_root(root: str) -> None:

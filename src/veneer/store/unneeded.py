@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from veneer.store import lasting
 from veneer.store.leases import is_alive
 from veneer.store.mounts import holds, let_go
 from veneer.store.strays import is_known
@@ -121,7 +122,7 @@ def drop_rows(store: Store, transaction: apsw.Connection) -> None:
 def _drop_lost(store: Store, transaction: apsw.Connection) -> None:
     """Drop what a power cut took from the build cache: nameless images built here on a layer that is not to be had
     again, unless an image that stays was built on them."""
-    lost = store.layers.lost()
+    lost = lasting.lost(store.layers)
     if not lost:
         return
     transaction.execute("CREATE TEMP TABLE lost (snapshot TEXT PRIMARY KEY)")

@@ -52,7 +52,8 @@ def create(engine: Engine, request: ContainerRequest, progress: Progress | None 
 
     Raises NoSuchImage, InvalidContainer, InvalidContainerName, NameInUse, InvalidMount, NoSuchSource.
     """
-    name = checked_name(request.name) if request.name else ""
+    if request.name:
+        request = request.replaced(name=checked_name(request.name))
     image = found_image(engine, request, progress)
     store = engine.store
     container_id = request.run_as or new_id()
@@ -67,10 +68,18 @@ def create(engine: Engine, request: ContainerRequest, progress: Progress | None 
         for text in host.get("VolumesFrom") or ()
     }
     points = mounts.resolved(host, config.get("Volumes") or (), others)
-    networking = _networking(engine, host, request.networking)
-    document: dict[str, Any] = {
-        "Config": config, "HostConfig": host, "NetworkingConfig": networking, "Mounts": points,
+    document = {
+        "Config": config, "HostConfig": host, "NetworkingConfig": _networking(engine, host, request.networking),
+        "Mounts": points,
     }  # fmt: skip
+    return _written_down(engine, request, image, container_id, document)
+
+
+def _written_down(
+    engine: Engine, request: ContainerRequest, image: Image, container_id: str, document: dict[str, Any]
+) -> Container:
+    """The container of a document that is whole: its row, its volumes, and what the image has at their places."""
+    store, points = engine.store, document["Mounts"]
     refuse_contradictions(document, hostname=bool(request.config.get("Hostname")))
     if mounts.to_fill(points):
         document[mounts.UNFILLED] = True
@@ -91,7 +100,7 @@ def create(engine: Engine, request: ContainerRequest, progress: Progress | None 
                 volumes=[point["Name"] for point in points if point["Type"] == "volume"],
             )  # fmt: skip
 
-        made = make(name) if name else _under_a_random_name(make)
+        made = make(request.name) if request.name else _under_a_random_name(make)
         try:
             if mounts.UNFILLED in document:
                 from veneer.engine.containers.filling import fill_volumes

@@ -15,6 +15,7 @@ from veneer.errors import Corrupt
 from veneer.oci import timestamp
 from veneer.oci.image import HistoryEntry, ImageConfig
 from veneer.progress import Progress, Report, silent
+from veneer.store import capture
 from veneer.values import Value
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ class _Work:
         parent = list(chain_ids(list(below)))[-1] if below else None
         # Compressed as it came, where a manifest of ours can name that.
         kept = kind if kind in (Compression.ZSTD, Compression.NONE) else Compression.GZIP
-        return self._store.layers.capture_with(self._lease, pack, parent, compression=kept).diff_id
+        return capture.packed(self._store.layers, self._lease, pack, parent, compression=kept).diff_id
 
 
 def _says(index: Any, found: Doom, at: int) -> bool:

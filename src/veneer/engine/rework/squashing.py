@@ -12,6 +12,7 @@ from veneer.errors import InvalidRequest
 from veneer.oci import timestamp
 from veneer.oci.image import HistoryEntry, ImageConfig
 from veneer.progress import Progress, Report, silent
+from veneer.store import capture
 from veneer.values import Value
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def squash(
                     packed = write_layer(members, indexes, files, out)
                     return packed
 
-                store.layers.capture_with(lease, pack, config.chain_ids[first - 1] if first else None)
+                capture.packed(store.layers, lease, pack, config.chain_ids[first - 1] if first else None)
         diff_id = packed.diff_id if packed else None
         comment = message or _comment(source, first, last, onto)
         raw = squashed_config(config, first, last, diff_id, comment=comment, created=created)
