@@ -35,6 +35,13 @@ def untouched(root: Path, *folders: str) -> Iterator[Path]:
     assert [contents(root / folder) for folder in folders] == held
 
 
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A btrfs of its own."""
+    with loop_mounted(tmp_path / "disk", 256 << 20, kind="btrfs") as mounted_at:
+        yield mounted_at
+
+
 def test_a_root_of_dockerd_is_told_as_docker_tells_it(ours: Veneer, theirs: Docker, tmp_path: Path) -> None:
     archive = tmp_path / "in.tar"
     images = [(nginx_like(), [NAME]), *((one, [f"compat/odd:{n}"]) for n, one in enumerate(ODD.values()))]
@@ -83,28 +90,27 @@ def test_a_root_of_dockerd_with_another_driver_is_imported(ours: Veneer, tmp_pat
     is_imported(docker.root, driver, ours)
 
 
-def test_a_root_of_dockerd_on_btrfs_is_told_and_imported(ours: Veneer, tmp_path: Path) -> None:
-    with loop_mounted(tmp_path / "disk", 256 << 20, kind="btrfs") as disk:
-        docker = Docker(disk / "dockerd", storage_driver="btrfs")
-        try:
-            docker("load", "--input", archived(tmp_path))
-            container = docker("create", NAME, "x").out.strip()
-            rows = json.loads(docker("inspect", NAME).out)[0]["RootFS"]["Layers"]
-            there = Veneer(docker.root)
-            traced = {}
-            for tree in (docker.root / "btrfs/subvolumes").iterdir():
-                found = there("layer", "which", "--no-trunc", "--format", "{{.DiffID}}", tree / "etc", check=False)
-                traced[tree.name] = found.out.strip() or found.err
-        finally:
-            docker.stop()
-        assert sorted(each for each in traced.values() if each.startswith("sha256:")) == sorted(rows)
-        assert sum(f"container {container} writes there" in each for each in traced.values()) == 2
-        is_imported(docker.root, "btrfs", ours)
-        # Without the records the trees are compared, which gives what veneer would have packed, or is refused.
-        for record in docker.root.glob("image/btrfs/layerdb/sha256/*/tar-split.json.gz"):
-            record.unlink()
-        anew = Veneer(tmp_path / "anew")
-        assert "cannot be made" in anew("import-store", docker.root, check=False).err
+def test_a_root_of_dockerd_on_btrfs_is_told_and_imported(ours: Veneer, disk: Path, tmp_path: Path) -> None:
+    docker = Docker(disk / "dockerd", storage_driver="btrfs")
+    try:
+        docker("load", "--input", archived(tmp_path))
+        container = docker("create", NAME, "x").out.strip()
+        rows = json.loads(docker("inspect", NAME).out)[0]["RootFS"]["Layers"]
+        there = Veneer(docker.root)
+        traced = []
+        for tree in (docker.root / "btrfs/subvolumes").iterdir():
+            found = there("layer", "which", "--no-trunc", "--format", "{{.DiffID}}", tree / "etc", check=False)
+            traced.append(found.out.strip() or found.err)
+    finally:
+        docker.stop()
+    assert sorted(each for each in traced if each.startswith("sha256:")) == sorted(rows)
+    assert sum(f"container {container} writes there" in each for each in traced) == 2
+    is_imported(docker.root, "btrfs", ours)
+    # Without the records the trees are compared, which gives what veneer would have packed, or is refused.
+    for record in docker.root.glob("image/btrfs/layerdb/sha256/*/tar-split.json.gz"):
+        record.unlink()
+    anew = Veneer(tmp_path / "anew")
+    assert "cannot be made" in anew("import-store", docker.root, check=False).err
 
 
 def archived(folder: Path) -> Path:
@@ -119,9 +125,11 @@ def is_imported(root: Path, driver: str, ours: Veneer) -> None:
     assert ours.image_id(NAME) == nginx_like().image_id
 
 
-@pytest.mark.parametrize("snapshotter", ["overlayfs", "native"])
-def test_a_root_of_containerd_is_told_as_ctr_tells_it(ours: Veneer, tmp_path: Path, snapshotter: str) -> None:
-    containerd = Containerd(tmp_path / "disk")
+@pytest.mark.parametrize("snapshotter", ["overlayfs", "native", "btrfs"])
+def test_a_root_of_containerd_is_told_as_ctr_tells_it(
+    ours: Veneer, disk: Path, tmp_path: Path, snapshotter: str
+) -> None:
+    containerd = Containerd(disk)
     try:
         archive = tmp_path / "in.tar"
         named = [(f"docker.io/compat/odd:{number}", one) for number, one in enumerate(ODD.values())]

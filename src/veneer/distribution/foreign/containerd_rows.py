@@ -31,8 +31,9 @@ _DIRECTORIES = {
     "btrfs": "snapshots/{}",
 }
 """Where each snapshotter has a snapshot's files, by its number; others have no directories.  The best ones first."""
-_BEING_WRITTEN = _DIRECTORIES | {"btrfs": "active/{}"}
-_COMMITTED = 3
+_VIEW, _ACTIVE, _COMMITTED = 1, 2, 3
+_ELSEWHERE = {("btrfs", _VIEW): "view/{}", ("btrfs", _ACTIVE): "active/{}"}
+"""Where what can still be written to lies, or what only shows another one, if that is another place."""
 
 
 class ImageRow(Value):
@@ -161,10 +162,9 @@ def _row(below: str, each: _Snapshot, stored: tuple[int, int, int] | None) -> Sn
             return None
         return SnapshotRow(each.namespace, each.driver, each.key, 0, "", True, 0, each.container)
     number, kind, size = stored
-    committed = kind == _COMMITTED
-    directory = (_DIRECTORIES if committed else _BEING_WRITTEN)[each.driver].format(number)
+    directory = _ELSEWHERE.get((each.driver, kind), _DIRECTORIES[each.driver]).format(number)
     where = f"{below}{_SNAPSHOTTER}{each.driver}/{directory}"
-    return SnapshotRow(each.namespace, each.driver, each.key, number, where, committed, size, each.container)
+    return SnapshotRow(each.namespace, each.driver, each.key, number, where, kind == _COMMITTED, size, each.container)
 
 
 def _text(raw: bytes) -> str:
