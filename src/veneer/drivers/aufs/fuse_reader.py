@@ -16,10 +16,13 @@ from collections.abc import Callable
 
 from veneer.drivers.aufs import fuse_wire as wire
 from veneer.drivers.aufs.fuse_copies import refused
+from veneer.drivers.aufs.fuse_lookout import Lookout
 from veneer.drivers.aufs.fuse_nodes import UPPER, Node, Union
 
 _GONE_ON = (errno.ENOENT, errno.EINTR, errno.EAGAIN)
 """A request that was taken back, or a signal: read the next."""
+_LITTLE = 16_384
+"""Bytes that are copied once more in less time than it takes to put them in their place."""
 Answer = bytes | memoryview | None
 """An answer's bytes, or a memory with room for its header in front of them; None: an empty one."""
 Who = tuple[int, int]
@@ -32,6 +35,7 @@ class Reader:
         self._device = device
         self._requests = io.FileIO(device, closefd=False)
         self.union = union
+        self._lookout = Lookout(device)
         self._buffer = bytearray(wire.BUFFER_SIZE)
         self._view = memoryview(self._buffer)
         self._out = memoryview(bytearray(wire.ANSWER_SIZE + wire.MAX_WRITE))
@@ -60,7 +64,15 @@ class Reader:
         """Serve until the mount is gone."""
         union, handlers, buffer, view = self.union, self.handlers, self._buffer, self._view
         nodes = union.nodes
-        while length := self._next():
+        look, at_once = self._lookout.look, 0
+        while True:
+            if at_once:
+                at_once -= 1
+            else:
+                at_once = look()
+            length = self._next()
+            if not length:
+                return
             _, opcode, unique, number, uid, gid, _ = wire.request(buffer)
             body = view[wire.HEADER_SIZE : length]
             if opcode == wire.FORGET:
@@ -157,6 +169,8 @@ class Reader:
 
     def _read(self, node: Node, body: memoryview, _who: Who) -> Answer:
         offset, size = wire.read_in(body)
+        if size <= _LITTLE:
+            return os.pread(self.union.file(node), size, offset)
         out = self._out
         end = wire.ANSWER_SIZE + min(size, wire.MAX_WRITE)
         got = os.preadv(self.union.file(node), (out[wire.ANSWER_SIZE : end],), offset)

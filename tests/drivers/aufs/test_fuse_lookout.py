@@ -1,0 +1,69 @@
+"""How long a FUSE server stays awake for the next request, and what it costs when there is none."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from veneer.drivers.aufs.driver import Aufs
+from veneer.drivers.aufs.fuse_lookout import Lookout
+from veneer.drivers.aufs.mounters import FUSE
+from veneer.testing.driver_bench import Bench
+
+
+def test_where_nothing_comes_it_is_looked_ever_more_rarely() -> None:
+    reading, writing = os.pipe()
+    try:
+        lookout = Lookout(reading)
+        pauses = [lookout.look() for _ in range(16)]
+        assert pauses[:3] == [0, 0, 0]
+        assert pauses[3:12] == [1 << number for number in range(4, 13)]
+        assert pauses[12:] == [4096] * 4
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_where_something_is_there_already_nobody_has_to_look() -> None:
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, b"request")
+        lookout = Lookout(reading)
+        assert [lookout.look() for _ in range(5)] == [0, 0, 0, 16, 32]
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_a_server_that_nobody_asks_sleeps(tmp_path: Path) -> None:
+    bench = Bench(Aufs(tmp_path / "aufs", FUSE), tmp_path)
+    if not bench.driver.probe().usable:
+        pytest.skip(bench.driver.probe().reason)
+    with bench.writing(bench.layer(lambda root: (root / "f").touch())) as (_, root):
+        server = _server_of(tmp_path)
+        for number in range(100):
+            assert not (root / f"absent-{number}").exists()
+        before = _ran(server)
+        threading.Event().wait(0.3)
+        assert _ran(server) - before < 1_000_000
+
+
+def _server_of(folder: Path) -> Path:
+    """The process that has a branch below the folder open."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"fuse_process" in (process / "cmdline").read_bytes() and any(
+                os.readlink(fd).startswith(f"{folder}/aufs/") for fd in (process / "fd").iterdir()
+            ):
+                return process
+        except OSError:
+            continue  # it ended, or is about to
+    raise AssertionError("nobody serves the mount")
+
+
+def _ran(process: Path) -> int:
+    """Nanoseconds that the process has had of a core."""
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in (process / "task").iterdir())
