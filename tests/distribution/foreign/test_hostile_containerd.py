@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from veneer.testing.images import SampleImage, image, index
 
 pytestmark = pytest.mark.usefixtures("root_only")
 
-Tree = dict[str, "bytes | Tree"]
+Tree = Mapping[str, "bytes | Tree"]
 SECRET = "what nobody was to read"
 ONE, OTHER = sample(), image({"other": b"x"})
 BLOBS = "io.containerd.content.v1.content/blobs/sha256"
@@ -28,7 +28,7 @@ METADATA = "io.containerd.metadata.v1.bolt/meta.db"
 
 def bucket(tree: Tree) -> list[tuple[bytes, bytes, int]]:
     return [
-        (key.encode(), inline(*bucket(value)), 1) if isinstance(value, dict) else (key.encode(), value, 0)
+        (key.encode(), value, 0) if isinstance(value, bytes) else (key.encode(), inline(*bucket(value)), 1)
         for key, value in tree.items()
     ]
 
