@@ -186,3 +186,12 @@ def test_a_locale_without_utf8_does_not_matter(tmp_path: Path) -> None:
     env = {**os.environ, "LC_ALL": "POSIX", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     done = subprocess.run(_program("images", "--nosuch…"), capture_output=True, check=False, env=env)
     assert done.returncode == 125 and "unknown flag" in done.stderr.decode()
+
+
+def test_a_refused_run_says_where_there_is_more(veneer: Veneer) -> None:
+    answer = veneer("run", "--userns", "keep-id", "x:1")
+    said, hint, empty, more = answer.err.splitlines()
+    assert (
+        answer.code == 125 and said == "Error: --userns: invalid USER mode" and hint.startswith("hint: there is host")
+    )
+    assert not empty and more == "Run 'veneer run --help' for more information"

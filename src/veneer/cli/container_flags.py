@@ -159,6 +159,9 @@ def _console_size() -> list[int]:
     return list(size())
 
 
+_USER_HINT = "there is host; a plain user is root in his containers, and that root's files are his own outside"
+
+
 def _modes(host: Mapping[str, Any]) -> None:
     for name, option, words in (("PidMode", "pid", ("", "host")), ("UTSMode", "uts", ("", "host")),
                                 ("UsernsMode", "userns", ("", "host")),
@@ -166,7 +169,7 @@ def _modes(host: Mapping[str, Any]) -> None:
         mode = host[name]
         if not (spelling.joined(mode, words) if name == "PidMode" else mode in words):
             kind = {"userns": "USER", "cgroupns": "CGROUP"}.get(option, option.upper())
-            raise Failure(f"--{option}: invalid {kind} mode", USAGE_EXIT)
+            raise Failure(f"--{option}: invalid {kind} mode", USAGE_EXIT, hint=_USER_HINT if kind == "USER" else "")
 
 
 _LIMITS: tuple[tuple[str, str, Callable[[str], Any]], ...] = (

@@ -195,7 +195,7 @@ def run(
         if failure.hint:
             app.hint(failure.hint)
         if failure.code == USAGE_EXIT:
-            app.warn(f"\n{more_about(app.path)}")
+            app.err.write(f"\n{more_about(app.path)}\n")
         return failure.code
     except VeneerError as error:
         out.flush()
