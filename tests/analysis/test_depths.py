@@ -29,13 +29,15 @@ def test_one_walk_tells_what_two_do(seed: int, tmp_path: Path) -> None:
             assert len({tuple(line.sums for line in view.level()) for view in views}) == 1
 
 
+@pytest.mark.parametrize("few", [1 << 40, 0], ids=["one by one", "looked up"])
 @pytest.mark.parametrize("seed", range(8))
 def test_what_is_told_together_is_what_every_paths_story_tells(
-    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seed: int, few: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = Table(random_stack(Random(seed), tmp_path, 7).indexes)
     together, sums = weighed(table)
     monkeypatch.setattr(sweep, "_LARGE", -1)  # no directory is small enough
+    monkeypatch.setattr(sweep, "_FEW", few)
     one_by_one, others = weighed(table)
     assert (together.layers, together.totals) == (one_by_one.layers, one_by_one.totals)
     assert together.losses == one_by_one.losses

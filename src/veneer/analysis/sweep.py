@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _LARGE = 1 << 16
 """Names of one directory from which they are not held together."""
+_FEW = 8
+"""Names of such a directory are looked up in it where all other layers together have one to so many."""
 _UNSAID = bytes(32)
 """What the column has of a regular file whose digest is not known yet."""
 _REWRITTEN, _OVERWRITTEN = Cause.REWRITTEN, Cause.OVERWRITTEN
@@ -113,6 +115,10 @@ class _Single:
         self.number = number
         self.names = (index.name(number),)
 
+    def meet(self, seen: set[bytes]) -> Iterable[bytes]:
+        """As of `_Listed`."""
+        return seen.intersection(self.names)
+
     def alone(self, met: set[bytes], stories: _Stories) -> Alone | None:
         """As of `_Listed`."""
         name, number, index = self.names[0], self.number, self.index
@@ -146,6 +152,10 @@ class _Listed:
             self.kinds = bytes(map(index.kinds.__getitem__, numbers))
             self.bytes = sum(map(index.sizes.__getitem__, numbers))
 
+    def meet(self, seen: set[bytes]) -> Iterable[bytes]:
+        """The names that are among those of other layers."""
+        return seen.intersection(self.names)
+
     def alone(self, met: set[bytes], stories: _Stories) -> Alone | None:
         """What no other layer has, if anything; the others, whose names have `met`, go to their stories."""
         layer, index, names, numbers = self.layer, self.index, self.names, self.numbers
@@ -168,6 +178,48 @@ class _Listed:
         return Alone(layer, entries, stored) if entries else None
 
 
+class _Large:
+    """The children of a directory with very many names beside which the other layers' are few: these are looked up."""
+
+    __slots__ = ("directory", "index", "layer", "met", "numbers")
+    names = ()
+
+    def __init__(self, layer: int, index: LayerIndex, directory: int | None, numbers: memoryview[int]) -> None:
+        self.layer = layer
+        self.index = index
+        self.directory = directory
+        self.numbers = numbers
+        self.met: dict[bytes, int] = {}
+
+    def meet(self, seen: set[bytes]) -> Iterable[bytes]:
+        """As of `_Listed`; `seen` are the names of all others."""
+        found = ((name, self.index.child(self.directory, name)) for name in seen)
+        self.met = {name: number for name, number in found if number is not None}
+        return self.met
+
+    def alone(self, met: set[bytes], stories: _Stories) -> Alone | None:
+        """As of `_Listed`."""
+        index, numbers, apart = self.index, self.numbers, set(self.met.values())
+        for name, number in self.met.items():
+            stories.setdefault(name, []).append((self.layer, number))
+        start, end = numbers[0], numbers[-1] + 1
+        if end - start == len(numbers):
+            stored = index.bytes_of(start, end)
+        else:
+            stored = sum(map(index.sizes.__getitem__, numbers))
+        entries, stored = len(numbers) - len(apart), stored - sum(map(index.sizes.__getitem__, apart))
+        kinds = index.kinds
+        if _DIRECTORY in kinds[start:end] or _WHITEOUT in kinds[start:end]:
+            for number in numbers:
+                if kinds[number] == _WHITEOUT and number not in apart:
+                    entries -= 1
+                elif kinds[number] == _DIRECTORY and number not in apart:
+                    more, more_stored = _beneath(index, number)
+                    entries += more
+                    stored += more_stored
+        return Alone(self.layer, entries, stored) if entries else None
+
+
 def _beneath(index: LayerIndex, number: int) -> tuple[int, int]:
     """Entries, and the bytes they store, beneath a directory that no other layer has."""
     start, end = number + 1, index.end(number)
@@ -177,18 +229,23 @@ def _beneath(index: LayerIndex, number: int) -> tuple[int, int]:
 def _inside(table: Table, depth: int, path: bytes, place: Place) -> tuple[Together, _Inside]:
     """What is told together of a directory, and all else that is in it, by name."""
     indexes = table.indexes
-    listed = [(layer, indexes[layer], indexes[layer].children(number)) for layer, number in place.parts]
-    if place.cuts or sum(len(numbers) for _, _, numbers in listed) > _LARGE:
-        return Together(depth, path, (), ()), table.children(place, path)
-    parts = [
-        _Single(layer, index, numbers[0]) if len(numbers) == 1 else _Listed(layer, index, numbers)
-        for layer, index, numbers in listed
-        if numbers
-    ]
+    listed = [(layer, indexes[layer], number, indexes[layer].children(number)) for layer, number in place.parts]
+    total = sum(len(numbers) for *_, numbers in listed)
+    large = None
+    if place.cuts or total > _LARGE:
+        most, large = max((len(numbers), layer) for layer, *_, numbers in listed)
+        if place.cuts or (total - most) * _FEW > most:
+            return Together(depth, path, (), ()), table.children(place, path)
+    parts: list[_Single | _Listed | _Large] = []
+    for layer, index, number, numbers in listed:
+        if layer == large:
+            parts.append(_Large(layer, index, number, numbers))
+        elif numbers:
+            parts.append(_Single(layer, index, numbers[0]) if len(numbers) == 1 else _Listed(layer, index, numbers))
     seen: set[bytes] = set()
     met: set[bytes] = set()
-    for part in parts:
-        met.update(seen.intersection(part.names))
+    for part in parts if large is None else sorted(parts, key=lambda part: part.layer == large):
+        met.update(part.meet(seen))  # the large one comes last, and is asked for the names of all others
         seen.update(part.names)
     stories: _Stories = {}
     alone = tuple([found for part in parts if (found := part.alone(met, stories)) is not None])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from veneer.cli.app import App, Failure
 from veneer.cli.command import Command
@@ -101,15 +101,6 @@ def _range(given: Parsed) -> tuple[int | None, int]:
     return at, since or 0
 
 
-def _key(sort: str) -> Callable[[Line], Any]:
-    return {
-        "name": lambda line: line.path,
-        "size": lambda line: (-line.sums.size, line.path),
-        "waste": lambda line: (-line.sums.waste, -line.sums.size, line.path),
-        "layer": lambda line: (-line.sums.holders, line.path),
-    }[sort]  # fmt: skip
-
-
 def _is_wanted(line: Line, wanted: Wanted) -> bool:
     if not line.is_there and not (wanted.hidden or (wanted.states and line.state)):
         return False
@@ -124,17 +115,23 @@ def walk(view: View, path: bytes, place: Place, wanted: Wanted) -> Iterator[Show
 
     def level(path: bytes, place: Place, prefix: str) -> Iterator[tuple[Shown, str]]:
         """Each line with the branches before what is in it."""
+        from veneer.analysis.foremost import ORDERS, apart
+
         count = size = 0
+        files, others = apart(view, path, place)
 
         def counted() -> Iterator[Line]:
             nonlocal count, size
-            for line in view.beneath(path, place):
+            for line in others:
                 if _is_wanted(line, wanted):
                     count, size = count + 1, size + line.sums.size
                     yield line
+            if files is not None and _is_wanted(files.line(files.numbers[0]), wanted):
+                count, size = count + len(files), size + files.size
+                yield from files.first(wanted.most, wanted.sort)
 
         # Of a million names in a directory no more are kept than are shown.
-        kept = heapq.nsmallest(wanted.most, counted(), key=_key(wanted.sort))
+        kept = heapq.nsmallest(wanted.most, counted(), key=ORDERS[wanted.sort])
         left = count - len(kept)
         for number, line in enumerate(kept, 1):
             last = number == len(kept) and not left
