@@ -52,7 +52,7 @@ def test_a_container_lives_and_is_looked_at(user: PlainUser) -> None:
 
 
 def test_one_that_runs_is_committed_as_it_stands_and_who_stood_still_before_stays_so(user: PlainUser) -> None:
-    forever = "i=0; while [ $((i+=1)) -lt 2000 ]; do echo $i >/i; sleep 0.02; done"
+    forever = "i=0; while [ $((i+=1)) -lt 2000 ]; do echo $i >/next; mv /next /i; sleep 0.02; done"
     script = f"sleep 99 & kill -STOP $!; echo $! >/pid; {forever}"
     user.veneer("run", "-d", "--network", "none", "--name", "box", "busybox:1", "sh", "-c", script)
     read = ("exec", "box", "sh", "-c", "cat /i; grep State /proc/1/status /proc/$(cat /pid)/status")
