@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,16 @@ def loop_mounted(
         try:
             yield target
         finally:
-            run("umount", target)
+            _unmount(target)
     finally:
         backing.unlink()
+
+
+def _unmount(target: Path) -> None:
+    """As soon as nobody has a file of it open: what served a mount ends a little after the mount is gone."""
+    deadline = time.monotonic() + 10.0
+    while run("umount", target, check=False).code:
+        if time.monotonic() > deadline:
+            run("umount", target)  # and what it says is the failure
+            return
+        time.sleep(0.02)
