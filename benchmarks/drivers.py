@@ -59,9 +59,10 @@ def work_section(worked: Taken, names: Sequence[str]) -> str:
 
 _CORES = """
 What a process serves was measured twice: with that process and the one that asks it on one core, and wherever the
-scheduler puts the two, which on an idle machine is on two cores.  There each request wakes a core that sleeps and each
-answer wakes the other, which takes longer than the work itself and is the same for every server; the reference figures
-come from a busy machine, where no core sleeps, so the goals are compared with what one core does.
+scheduler puts the two, which on an idle machine is often on two cores.  There each request wakes a core that sleeps and
+each answer wakes the other, which takes longer than the work itself (veneer's server spares half of it by staying awake
+for a moment); the reference figures come from a busy machine, where no core sleeps, so the goals are compared with what
+one core does.
 """
 
 
