@@ -56,7 +56,7 @@ class LayerIndex:
     of them must not be used after `close`.
     """
 
-    def __init__(self, data: bytes | mmap.mmap, what: str = "layer index") -> None:
+    def __init__(self, data: bytes | memoryview | mmap.mmap, what: str = "layer index") -> None:
         self._what = what
         self._file = data if isinstance(data, mmap.mmap) else None
         self._view = memoryview(data)
@@ -81,7 +81,7 @@ class LayerIndex:
         return cls(data, f"layer index {path!s}")
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> LayerIndex:
+    def from_bytes(cls, data: bytes | memoryview) -> LayerIndex:
         """The index that `IndexBuilder.write` wrote as `data`.  Raises IndexCorrupt."""
         return cls(data)
 

@@ -56,7 +56,7 @@ class Unread:
 class UnreadIndex(LayerIndex):
     """The index of a layer some of whose contents are `unread`; `stream` opens the layer once more."""
 
-    def __init__(self, data: bytes, unread: Unread, stream: Stream, limits: Limits, what: str) -> None:
+    def __init__(self, data: memoryview, unread: Unread, stream: Stream, limits: Limits, what: str) -> None:
         super().__init__(data, f"index of {what}")
         self._contents = _Contents(unread, stream, limits, what)
 

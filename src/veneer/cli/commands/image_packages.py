@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+
 from veneer.cli.app import App, Failure
 from veneer.cli.command import LIST_FORMAT, Command
 from veneer.cli.flags import FlagError, Option, Parsed
@@ -23,7 +25,7 @@ from veneer.cli.units import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from veneer.engine.looking.packages import Owned, Package
     from veneer.engine.looking.subject import Subject
@@ -89,14 +91,29 @@ def _packages(
 
 
 def _files(
-    app: App, given: Parsed, subject: Subject, found: Sequence[Owned], size: Callable[[int], str], limit: int
+    app: App, given: Parsed, subject: Subject, found: Iterator[Owned], size: Callable[[int], str], limit: int
 ) -> None:
     """The files of one package, and which layer each comes from."""
     format, truncate = given.text("format"), not given.flag("no_trunc")
-    if not found:
+    is_table = format in ("", "table")
+    quiet = given.flag("quiet") and is_table
+    count = 0
+
+    def told() -> Iterator[Owned]:
+        nonlocal count
+        for file in found:
+            count += 1
+            yield file
+
+    def order(file: Owned) -> tuple[int, bytes]:
+        return -file.bytes, file.path
+
+    # Of a package with a million files no more are kept than are shown.
+    limited = limit and is_table and not quiet
+    rows = heapq.nsmallest(limit, told(), key=order) if limited else sorted(told(), key=order)
+    if not rows:
         raise Failure(f"no package {given.text('of')} has files in {subject.name}")
-    rows = sorted(found, key=lambda file: (-file.bytes, file.path))
-    if given.flag("quiet") and format in ("", "table"):
+    if quiet:
         for row in rows:
             app.line(path_text(row.path))
         return
@@ -107,11 +124,9 @@ def _files(
         Column("Path", "PATH", lambda file: path_text(file.path)),
         Column("Instruction", "INSTRUCTION", lambda file: instruction(origins[file.layer].shown, truncate=truncate)),
     ))  # fmt: skip
-    is_table = format in ("", "table")
-    shown = rows[:limit] if limit and is_table else rows
-    kind.show(app, shown, format, ("Size", "Layer", "Path", "Instruction"))
-    if len(shown) < len(rows):
-        app.line(f"... {len(rows) - limit} more; --limit 0 shows all")
+    kind.show(app, rows, format, ("Size", "Layer", "Path", "Instruction"))
+    if len(rows) < count:
+        app.line(f"... {count - limit} more; --limit 0 shows all")
 
 
 PACKAGES = Command(

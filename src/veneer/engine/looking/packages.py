@@ -87,7 +87,7 @@ def packages(subject: Subject, beneath: bytes = b"") -> list[Package]:
     return sorted(told, key=lambda each: (-each.bytes, each.kind, each.name))
 
 
-def files_of(subject: Subject, name: str, beneath: bytes = b"") -> list[Owned]:
+def files_of(subject: Subject, name: str, beneath: bytes = b"") -> Iterator[Owned]:
     """The files of the packages called so (KIND:NAME where several managers have one), at or beneath a path, by path.
 
     "" is what no package has.  Raises as `packages` does.
@@ -97,7 +97,7 @@ def files_of(subject: Subject, name: str, beneath: bytes = b"") -> list[Owned]:
     wanted = {number for number, each in enumerate(found) if name and name in (each.name, f"{each.kind}:{each.name}")}
     if not name:
         wanted = {len(found)}
-    return [file for number, file in _attributed(subject.table.tree, found, beneath) if number in wanted]
+    return (file for number, file in _attributed(subject.table.tree, found, beneath) if number in wanted)
 
 
 def _there(subject: Subject, path: bytes) -> None:
@@ -273,7 +273,9 @@ def _attributed(tree: MergedTree, found: Sequence[Declared], beneath: bytes) -> 
         for path in each.paths:
             folder, _, name = path.rpartition(b"/")
             real = folders.real(folder)
-            exact.setdefault(real + b"/" + name if real else name, number)
+            if real != folder:
+                path = real + b"/" + name if real else name
+            exact.setdefault(path, number)
     nobody = len(found)
     owners: dict[bytes, int] = {b"": nobody}
     linked: set[tuple[int, int]] = set()

@@ -319,5 +319,5 @@ def _read(
     if actual != diff_id:
         raise OtherLayer(f"{what}: expected diff ID {diff_id}, got {actual}")
     if unread is None or not unread.members:
-        return LayerIndex.from_bytes(out.getvalue())
-    return UnreadIndex(out.getvalue(), unread, stream, LOOKED_AT, what)
+        return LayerIndex.from_bytes(out.getbuffer())
+    return UnreadIndex(out.getbuffer(), unread, stream, LOOKED_AT, what)
