@@ -130,6 +130,8 @@ class _Pull:
 
     def _current(self, resolved: Descriptor) -> Image | None:
         """The image that the name has already, if it is the one the registry means and whole."""
+        from veneer.store import damage
+
         images, digest_name = self._store.images, self._reference.with_digest(resolved.digest)
         image_id = images.named(self._reference)
         if image_id is None or images.named(digest_name) != image_id:
@@ -140,6 +142,8 @@ class _Pull:
             return None
         manifest = parse(self._store.blobs.read(image.manifest), what=f"manifest {image.manifest}")
         assert isinstance(manifest, Manifest), "an image's manifest is no index"
+        if not damage.all_here(self._store.layers, image.config.chain_ids):
+            return None
         parts = [image.manifest, BlobDigest(image.id), *(layer.digest for layer in manifest.layers)]
         return image if all(self._store.blobs.acquire(self._lease, digest) for digest in parts) else None
 

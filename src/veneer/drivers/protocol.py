@@ -103,6 +103,15 @@ class Recovering(Protocol):
         is nothing to do."""
 
 
+@runtime_checkable
+class Sharing(Protocol):
+    """A driver of whose committed snapshots one may have files in common with another."""
+
+    def doubt(self, snapshot: SnapshotID) -> None:
+        """Files of the snapshot are damaged: what comes with the same contents takes the place of such, and not the
+        other way round.  As long as this object is used."""
+
+
 class DriverClass(Protocol):
     """What DRIVERS and the entry points name."""
 

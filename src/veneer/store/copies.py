@@ -19,7 +19,7 @@ from veneer.drivers.driver import SnapshotID
 from veneer.errors import Corrupt
 from veneer.oci.digest import BlobDigest, Digest
 from veneer.progress import Progress, Report, silent
-from veneer.store import indexes
+from veneer.store import damage, indexes
 from veneer.store.durability import crashpoint, file_errors
 from veneer.store.intake import LayerIntake
 from veneer.store.layers import Layer, LayerLost
@@ -48,14 +48,24 @@ _COPY = """SELECT snapshot.id, snapshot.size, snapshot.durable, snapshot.boot_id
 def copied(layers: LayerStore, chain_id: ChainID, driver: str) -> list[Layer] | None:
     """The stack of `chain_id`, base first, with the files that `driver` has of it, all of them whole; None if it has
     not all.  Raises NoSuchLayer."""
+    found = known(layers, chain_id, driver)
+    complete = bool(found) and found[-1].chain_id == chain_id
+    return found if complete and layers.untrusted().isdisjoint(each.snapshot for each in found) else None
+
+
+def known(layers: LayerStore, chain_id: ChainID, driver: str) -> list[Layer]:
+    """Those of the layers up to `chain_id`, base first, that `driver` has, whole or not, up to the first it has not.
+
+    Raises NoSuchLayer.
+    """
     stack = layers.stack(chain_id)
+    if stack[-1].driver == driver:
+        return stack
     found: list[Layer] = []
     for layer in stack:
-        if layer.driver == driver:
-            return None if layer.snapshot in layers.untrusted() else stack
         row = layers.catalog.row(_COPY, (layer.chain_id, driver))
-        if row is None or not layers.trusted(*row[2:]):
-            return None
+        if row is None:
+            break
         found.append(layer.replaced(snapshot=SnapshotID(row[0]), driver=driver, size=row[1], durable=bool(row[2])))
     return found
 
@@ -241,7 +251,7 @@ class CopyIntake(LayerIntake):
 
     def _layer_here(self, connection: apsw.Connection, chain_id: ChainID) -> SnapshotID | None:
         row = connection.execute(_COPY, (chain_id, self.driver.name)).fetchone()
-        return SnapshotID(row[0]) if row and self.layers.trusted(*row[2:]) else None
+        return damage.whole(self.layers, row and (row[0], self.driver.name, *row[2:]))
 
     def _insert_snapshot(self, transaction: apsw.Connection, slot: Slot, unpacked: Unpacked) -> None:
         from pathlib import Path
@@ -256,7 +266,9 @@ class CopyIntake(LayerIntake):
 
     def _place(self, transaction: apsw.Connection, slot: Slot) -> None:
         if self.layers.serving(slot.chain_id) != self.driver.name:  # which it may do since a moment ago
+            old = transaction.execute(_COPY, (slot.chain_id, self.driver.name)).fetchone()
             transaction.execute(
                 "INSERT OR REPLACE INTO layer_copy (chain_id, driver, snapshot, kept) VALUES (?, ?, ?, ?)",
                 (slot.chain_id, self.driver.name, slot.snapshot, int(self.kept)),
             )
+            damage.supersede(transaction, old, slot.snapshot)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from veneer.drivers.driver import SnapshotID, new_snapshot_id
 from veneer.errors import Conflict
 from veneer.oci.digest import ChainID, chain_id
-from veneer.store import indexes
+from veneer.store import damage, indexes
 from veneer.store.durability import crashpoint, file_errors
 from veneer.store.layers import Layer, LayerStore, lowers
 
@@ -177,20 +177,16 @@ def shareable(
     if not driver.any_order:
         return None
     rows = connection.execute(
-        "SELECT id, durable, boot_id, mount_id FROM snapshot WHERE diff_id = ? AND driver = ? AND standalone = 1"
-        " ORDER BY created",
+        "SELECT id, driver, durable, boot_id, mount_id FROM snapshot"
+        " WHERE diff_id = ? AND driver = ? AND standalone = 1 ORDER BY created",
         (diff_id, driver.name),
     )
-    return next((SnapshotID(row[0]) for row in rows if layers.trusted(*row[1:])), None)
+    return next(filter(None, (damage.whole(layers, row) for row in rows)), None)
 
 
 def _is_here(layers: LayerStore, connection: apsw.Connection, named: ChainID) -> bool:
     """Whether a layer is there, and whole."""
-    row = connection.execute(
-        "SELECT durable, boot_id, mount_id FROM layer JOIN snapshot ON snapshot.id = layer.snapshot WHERE chain_id = ?",
-        (named,),
-    ).fetchone()
-    return row is not None and layers.trusted(*row)
+    return damage.layer_here(layers, connection, named) is not None
 
 
 def place(
@@ -212,10 +208,12 @@ def place(
                 f"layer {diff_id.short} was made for {driver}, and another process had it or what is below it with "
                 f"{other} meanwhile", hint="do it again",
             )  # fmt: skip
+    old = connection.execute("SELECT snapshot FROM layer WHERE chain_id = ?", (named,)).fetchone()
     connection.execute(
         "INSERT INTO layer VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET snapshot = excluded.snapshot",
         (named, diff_id, below, snapshot, time.time()),
     )
+    damage.supersede(connection, old, snapshot)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from veneer.drivers.driver import SnapshotID, new_snapshot_id
 from veneer.errors import InvalidRequest
 from veneer.oci.digest import BlobDigest, ChainID, DiffID, chain_ids
 from veneer.progress import Progress, Report
-from veneer.store import indexes
+from veneer.store import damage, indexes
 from veneer.store.blob_writer import BlobWriter
 from veneer.store.drafts import place, shareable
 from veneer.store.durability import crashpoint, file_errors
@@ -121,7 +121,10 @@ class LayerIntake:
             self._slots.append(slot)
             if position == 0:  # be it whole or not: as long as it is kept, its stacks stay with their driver
                 self.lease.hold_layer(transaction, chain_id)
-            if here and (snapshot := self._layer_here(transaction, chain_id)):
+            # Of whole trees one that stands on damaged files may have them, too; other layers are what they are.
+            if (here or (self._driver and self._driver.any_order)) and (
+                snapshot := self._layer_here(transaction, chain_id)
+            ):
                 slot.here, slot.snapshot = True, snapshot
                 self.lease.hold_layer(transaction, chain_id)
                 continue
@@ -138,17 +141,11 @@ class LayerIntake:
         return True
 
     def _all_here(self) -> bool:
-        with self.layers.catalog.reading() as connection:
-            return all(self._layer_here(connection, chain_id) for chain_id in chain_ids(list(self.diff_ids)))
+        return damage.all_here(self.layers, chain_ids(list(self.diff_ids)))
 
     def _layer_here(self, connection: apsw.Connection, chain_id: ChainID) -> SnapshotID | None:
         """The files of a layer that is here, if they are whole."""
-        row = connection.execute(
-            "SELECT snapshot.id, durable, boot_id, mount_id FROM layer JOIN snapshot ON snapshot.id = layer.snapshot"
-            " WHERE chain_id = ?",
-            (chain_id,),
-        ).fetchone()
-        return SnapshotID(row[0]) if row and self.layers.trusted(*row[1:]) else None
+        return damage.layer_here(self.layers, connection, chain_id)
 
     def _claim(self) -> None:
         """Say which snapshots are about to be made, so that a collection does not take them for rubbish."""
@@ -287,6 +284,7 @@ class LayerIntake:
             with file_errors(self.layers.store.root):
                 if driver.any_order:
                     self._settle()
+                damage.tell_driver(self.layers, driver, [slot.diff_id for slot in new])
                 for slot in new:
                     if not slot.shared:
                         driver.commit(slot.snapshot)

@@ -85,12 +85,17 @@ def hold_key(path: str | os.PathLike[str], key: str) -> int | None:
 
 def is_locked(path: str | os.PathLike[str], key: str) -> bool:
     """Whether somebody holds `key` in the lock file `path`; asking takes nothing, and so is in nobody's way."""
+    return is_locked_at(path, _offset(key))
+
+
+def is_locked_at(path: str | os.PathLike[str], offset: int) -> bool:
+    """As `is_locked`, of a byte of any file that processes lock so; False if there is no such file."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
-        request = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _offset(key), 1, 0)
+        request = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
         answer = fcntl.fcntl(fd, _F_OFD_GETLK, request)
     finally:
         os.close(fd)

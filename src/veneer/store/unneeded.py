@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from veneer.store import lasting
+from veneer.store import damage, lasting
 from veneer.store.leases import is_alive
 from veneer.store.mounts import holds, let_go
 from veneer.store.strays import is_known
@@ -98,6 +98,7 @@ def drop_rows(store: Store, transaction: apsw.Connection) -> None:
     snapshots: list[Any] = transaction.execute(
         f"SELECT id, diff_id, driver, size FROM snapshot WHERE {_UNNEEDED_SNAPSHOT}"
     ).fetchall()
+    snapshots = [row for row in snapshots if not damage.still_used(store, transaction, row[0], row[2])]
     for snapshot, _, driver, size in snapshots:
         note_trash(transaction, "snapshot", snapshot, driver, size)
         transaction.execute("DELETE FROM snapshot WHERE id = ?", (snapshot,))

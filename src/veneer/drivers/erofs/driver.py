@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from veneer.changeset.entry import Entry
+    from veneer.changeset.index import LayerIndex
     from veneer.changeset.pack import Packed
     from veneer.changeset.whiteout import WhiteoutStyle
     from veneer.drivers.mount import Mount
@@ -97,6 +98,12 @@ class Erofs:
         if not self._index(snapshot).exists():
             lowers = [snapshot_id(line) for line in (folder / "lowers").read_text().split()]
             freezing.freeze(folder / "diff", folder / "index", self.objects, lambda: self._looked_at(snapshot, lowers))
+
+    def doubt(self, snapshot: SnapshotID) -> None:
+        from veneer.changeset.index import LayerIndex
+
+        with contextlib.suppress(FileNotFoundError), LayerIndex.open(self._index(snapshot)) as index:
+            self.objects.doubt(_contents(index))
 
     def usage(self, snapshot: SnapshotID) -> Usage:
         from veneer.changeset.index import LayerIndex
@@ -247,18 +254,24 @@ class Erofs:
                 return pack_difference(below, merged, out, index=index, untouched=untouched)
 
     def _sweep(self, path: Path) -> None:
-        from veneer.changeset.entry import Kind
         from veneer.changeset.index import LayerIndex
 
         with contextlib.suppress(FileNotFoundError), LayerIndex.open(path) as index:
-            numbers = (number for number in range(len(index)) if index.kind(number) is Kind.REGULAR)
-            self.objects.sweep({index.digest(number) for number in numbers if index.sizes[number]})
+            self.objects.sweep(_contents(index))
 
     def _index(self, snapshot: SnapshotID) -> Path:
         return self._folder(snapshot) / "index"
 
     def _folder(self, snapshot: SnapshotID) -> Path:
         return self.root / snapshot_id(snapshot)
+
+
+def _contents(index: LayerIndex) -> set[bytes]:
+    """The digests of what lies in the store of contents for a layer."""
+    from veneer.changeset.entry import Kind
+
+    numbers = (number for number in range(len(index)) if index.kind(number) is Kind.REGULAR)
+    return {index.digest(number) for number in numbers if index.sizes[number]}
 
 
 def _usage(index: object) -> Usage:
