@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from veneer.cli.app import App, Failure
 from veneer.cli.command import Command
@@ -55,11 +55,15 @@ class Wanted(Value):
 
 
 class Shown(Value):
-    """One line of the tree: a path, or (line None) how many more a directory has; `prefix` are the branches before."""
+    """One line of the tree: a path, or (line None) how many more a directory has.
+
+    `depth` is 1 for what is in the topmost directory; `last`: nothing follows in the same directory.
+    """
 
     __slots__ = ()
     line: Line | None
-    prefix: str
+    depth: int
+    last: bool
     more: int = 0
     more_size: int = 0
 
@@ -113,8 +117,7 @@ def _is_wanted(line: Line, wanted: Wanted) -> bool:
 def walk(view: View, path: bytes, place: Place, wanted: Wanted) -> Iterator[Shown]:
     """The lines of a directory and, as deep as wanted, of those in it."""
 
-    def level(path: bytes, place: Place, prefix: str) -> Iterator[tuple[Shown, str]]:
-        """Each line with the branches before what is in it."""
+    def level(path: bytes, place: Place, depth: int) -> Iterator[Shown]:
         from veneer.analysis.foremost import ORDERS, apart
 
         count = size = 0
@@ -134,18 +137,17 @@ def walk(view: View, path: bytes, place: Place, wanted: Wanted) -> Iterator[Show
         kept = heapq.nsmallest(wanted.most, counted(), key=ORDERS[wanted.sort])
         left = count - len(kept)
         for number, line in enumerate(kept, 1):
-            last = number == len(kept) and not left
-            yield Shown(line, prefix + ("└── " if last else "├── ")), prefix + ("    " if last else "│   ")
+            yield Shown(line, depth, number == len(kept) and not left)
         if left:
-            yield Shown(None, prefix + "└── ", left, size - sum(line.sums.size for line in kept)), prefix
+            yield Shown(None, depth, True, left, size - sum(line.sums.size for line in kept))
 
-    stack = [level(path, place, "")]
+    stack = [level(path, place, 1)]
     while stack:
-        for shown, beneath in stack[-1]:
+        for shown in stack[-1]:
             yield shown
             line = shown.line
             if line is not None and line.place is not None and line.is_directory and len(stack) < wanted.depth:
-                stack.append(level(line.path, line.place, beneath))
+                stack.append(level(line.path, line.place, len(stack) + 1))
                 break
         else:
             stack.pop()
@@ -177,31 +179,45 @@ def document(line: Line) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _table(view: View, path: bytes, shown: list[Shown], wanted: Wanted, human: bool) -> str:
+def _branches(shown: Iterable[Shown]) -> Iterator[str]:
+    """What is drawn before each line's name."""
+    above: list[str] = []
+    for each in shown:
+        del above[each.depth - 1 :]
+        yield "".join(above) + ("└── " if each.last else "├── ")
+        above.append("    " if each.last else "│   ")
+
+
+def _table(view: View, path: bytes, shown: list[Shown], wanted: Wanted, human: bool) -> Iterator[str]:
+    """The lines of the table, one by one: the branches of a very deep tree take more room than all else."""
+
     def size(number: int) -> str:
         return human_size(number) if human else str(number)
 
     heading = ["STATE"] if wanted.states else []
-    rows = [[*heading, "SIZE", "WASTE", "LAYERS", "MODE", "OWNER", "NAME"]]
+    rows = [[*heading, "SIZE", "WASTE", "LAYERS", "MODE", "OWNER", ""]]
     copies, place = view.table.find(path)
     sums = view.sums(path, copies, place)
     root = ["·"] if wanted.states else []
-    rows.append(
-        [*root, size(sums.size), size(sums.waste), layer_numbers(sums.layers), "", "", harmless(path_text(path))]
-    )
+    rows.append([*root, size(sums.size), size(sums.waste), layer_numbers(sums.layers), "", "", ""])
     for each in shown:
         line = each.line
         if line is None:
             state = [""] if wanted.states else []
-            rows.append([*state, size(each.more_size), "", "", "", "", f"{each.prefix}... {each.more} more"])
+            rows.append([*state, size(each.more_size), "", "", "", "", ""])
             continue
         state = [_state(line)] if wanted.states else []
         rows.append([
             *state, size(line.sums.size), size(line.sums.waste) if line.sums.waste else "",
             layer_numbers(line.sums.layers), mode_text(line.entry.mode), owner(line.entry.uid, line.entry.gid),
-            each.prefix + harmless(_name(line)),
+            "",
         ])  # fmt: skip
-    return align(rows)
+    top, root_line, *before = align(rows).removesuffix("\n").split("\n")
+    yield f"{top}NAME\n"
+    yield f"{root_line}{harmless(path_text(path))}\n"
+    for start, branches, each in zip(before, _branches(shown), shown, strict=True):
+        name = f"... {each.more} more" if each.line is None else harmless(_name(each.line))
+        yield f"{start}{branches}{name}\n"
 
 
 def _no_directory(subject: Subject, view: View, path: bytes) -> Exception:
@@ -242,7 +258,8 @@ def run(app: App, given: Parsed) -> None:
             for line in lines:
                 app.line(path_text(line.path))
         else:
-            app.write(_table(view, path, shown, wanted, given.flag("human")))
+            for text in _table(view, path, shown, wanted, given.flag("human")):
+                app.write(text)
 
 
 TREE = Command(
