@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from veneer.view.peel.model import Peel
     from veneer.view.peel.preferences import Preferences
 
-SWITCH = 0.001
-"""Seconds after which a thread that computes lets the one go on that answers keys."""
+SWITCH = 0.0002
+"""Seconds after which a thread that computes lets the one go on that answers keys, which asks many times for each."""
 LITTER = (20_000, 50, 100)
 """How much is made between two looks for garbage: what is read of an image stays, and there is much of it."""
 MOMENT = 0.5

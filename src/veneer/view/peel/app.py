@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
-import textual.screen
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -21,6 +20,7 @@ from veneer.view.peel.keys import ACTIONS, Action, shown
 from veneer.view.peel.model import Peel
 from veneer.view.peel.preferences import Preferences
 from veneer.view.peel.spans import plain
+from veneer.view.peel.waits import shorten
 
 CSS = """
 Screen { layers: base above; background: $background; color: $foreground; }
@@ -50,10 +50,7 @@ Ask Input { border: none; height: 1; background: $background; }
 """
 
 
-PERIOD = 1 / 500
-"""Seconds between two drawings.  What a key sets off is drawn in two or three: with Textual's own period, eight times
-as long, one would wait longer for these than for the work."""
-vars(textual.screen)["UPDATE_PERIOD"] = PERIOD  # its only other way is the caller's environment
+shorten()
 
 
 class PeelApp(App[Any], inherit_bindings=False):

@@ -255,10 +255,13 @@ class FileActions(PeelScreen):
         if self.peel.loaded:
             row = self.row()
             path = self.peel.path if row is not None and row.open else self.peel.path.rpartition(b"/")[0]
-            self.app.push_screen(Map(path, self._from_map))
+            at = self.peel.at
+            self.app.push_screen(Map(path, lambda path: self._from_map(path, at)))
 
-    def _from_map(self, path: bytes) -> None:
-        self.update()
+    def _from_map(self, path: bytes, at: int) -> None:
+        """Back from the map, with another path, perhaps, or another layer than `at`."""
+        if self.peel.at != at:
+            self.update()
         if path:
             self.to_pane("files")
             self.go_to(path)

@@ -91,6 +91,7 @@ class Main(FileActions, PeelScreen):
     def _loaded(self, _: object) -> None:
         # What was read stays to the end: to look through it for garbage, again and again, would be felt at the keys.
         gc.freeze()
+        self.peel.look()
         if self.peel_app.first_path:
             self.to_pane("files")
             self.go_to(self.peel_app.first_path)
@@ -99,17 +100,21 @@ class Main(FileActions, PeelScreen):
         self.call_after_refresh(self.in_background, self._place, self._placed, "base")
 
     def _place(self) -> tuple[StandsOn | None, tuple[SharedWith, ...]]:
-        """In a thread: what others have of it.  And what the next keys may need, before somebody presses them."""
+        """In a thread: what others have of it."""
         around, subject = self.peel_app.around, self.peel.subject
-        found = around.stands_on(subject), tuple(around.shared_with(subject))
-        Ledger(self.peel).ahead()
-        for name in ("screens", "pictures", "viewer"):
-            import_module(f"veneer.view.peel.{name}")
-        return found
+        return around.stands_on(subject), tuple(around.shared_with(subject))
 
     def _placed(self, found: tuple[StandsOn | None, tuple[SharedWith, ...]]) -> None:
-        self.peel.base, self.peel.shared = found
-        self.update()
+        if found != (self.peel.base, self.peel.shared):
+            self.peel.base, self.peel.shared = found
+            self.update()
+        self.in_background(self._prepare, lambda _: None, "ahead")
+
+    def _prepare(self) -> None:
+        """In a thread: what the next keys may need, before somebody presses them."""
+        for name in ("screens", "pictures", "viewer"):
+            import_module(f"veneer.view.peel.{name}")
+        Ledger(self.peel).ahead()
 
     def _tell_news(self) -> None:
         news = ""

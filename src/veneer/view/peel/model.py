@@ -67,7 +67,12 @@ class Peel:
         subject = self.subject
         depths, _ = subject.depths, subject.account
         self.depths = depths
-        self.tree.look(self.view)
+        self.look()
+
+    def look(self) -> None:
+        """See to it that the tree is that of the slider's place: it may have been moved while a thread loaded."""
+        if self.tree.view is None or (self.tree.view.at, self.tree.view.since) != (self.at, self.since):
+            self.tree.look(self.view)
 
     # -- the slider ------------------------------------------------------------------------------------------
 

@@ -61,12 +61,12 @@ def sums(peel: Peel) -> list[tuple[str, str]]:
     """What it takes, as (name, value), as far as it is known."""
     subject, pull = peel.subject, peel.to_pull
     told: list[tuple[str, str]] = []
-    if peel.loaded:
-        account = subject.account
+    account = subject.account if peel.loaded else None  # asked once: a thread loads it
+    if account is not None:
         told = [("stored", size(account.stored)), ("visible", size(account.visible))]
     at_most = AT_MOST if subject.documents.pull_at_most else ""
     told.append(("pull", at_most + size(pull) if pull else "-"))
-    if peel.loaded:
+    if account is not None:
         told += [("eff", f"{100 * account.efficiency:.1f}%"), ("waste", size(account.wasted))]
     return told
 
