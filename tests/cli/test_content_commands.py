@@ -14,7 +14,8 @@ from veneer.testing.registry import Registry
 
 APP = image(
     {"etc": directory(), "etc/conf": b"one\ntwo\n", "etc/\x1b[2J": b"x", "bin/tool": file(b"\0\1", 0o4755),
-     "lib": symlink("usr/lib")},
+     "lib": symlink("usr/lib"), "sbin": symlink("../../bin"), "conf": symlink("/etc/../sbin/../etc/conf"),
+     "round": symlink("round")},
     {"etc/conf": b"one\n2\n", "etc/same": hardlink("etc/conf"), "srv/a": b"a"},
     {"srv/.wh.a": b"", "bin/tool": file(b"\0\2", 0o755)},
 )  # fmt: skip
@@ -34,6 +35,9 @@ def test_a_file_is_printed_as_any_layer_has_it(app: Veneer, tmp_path: Path) -> N
     assert app("image", "cat", "demo/app:1", "/etc/same").out == b"one\n2\n"
     assert app("image", "cat", "demo/app:1", "/srv/a").out == b"a", "deleted, and still stored"
     assert app("image", "cat", "demo/app:1", "/bin/tool").out == b"\0\2"
+    assert app("image", "cat", "demo/app:1", "/sbin/tool").out == b"\0\2", "as a container would find it"
+    assert app("image", "cat", "--at", "1", "demo/app:1", "/conf").out == b"one\ntwo\n"
+    assert app("image", "extract", "demo/app:1", "/sbin").out == app("image", "extract", "demo/app:1", "/bin").out
     assert app("image", "cat", "--archive", str(tmp_path / "app.tar"), "/bin/tool").out == b"\0\2"
     assert app("image", "cat", "demo/app:1", "/etc/\\x1b[2J").out == b"x"
     with Registry() as registry:
@@ -60,7 +64,8 @@ def test_nothing_in_a_file_moves_a_terminals_cursor(veneer: Veneer, tmp_path: Pa
 def test_a_directory_is_taken_out_as_a_tar(app: Veneer, tmp_path: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(app("image", "extract", "demo/app:1", "/").out)) as tar:
         members = {member.name: member for member in tar}
-        assert set(members) == {"bin", "bin/tool", "etc", "etc/conf", "etc/same", "etc/\x1b[2J", "lib", "srv"}
+        assert set(members) == {"bin", "bin/tool", "etc", "etc/conf", "etc/same", "etc/\x1b[2J", "lib", "sbin", "conf",
+                                "round", "srv"}  # fmt: skip
         assert members["bin/tool"].mode == 0o755 and members["lib"].linkname == "usr/lib"
         assert members["etc/same"].islnk() and members["etc/same"].linkname == "etc/conf"
     target = tmp_path / "out.tar"
@@ -77,7 +82,9 @@ def test_a_directory_is_taken_out_as_a_tar(app: Veneer, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("words", "complaint"), [
     (["cat", "demo/app:1", "/nosuch"], "Error: /nosuch is in no layer of demo/app:1"),
     (["cat", "demo/app:1", "/etc"], "Error: /etc of layer 1 is a directory, which has no content"),
-    (["cat", "demo/app:1", "/lib"], "Error: /lib of layer 1 is a symlink, which has no content"),
+    (["cat", "demo/app:1", "/lib"],
+     "Error: /lib of layer 1 is a symlink, which has no content\nhint: it points to usr/lib, where nothing is"),
+    (["cat", "demo/app:1", "/round"], "Error: /round of layer 1 is a symlink, which has no content"),
     (["cat", "--at", "4", "demo/app:1", "/etc/conf"], "Error: invalid --at '4': demo/app:1 has 3 layers"),
     (["cat", "--diff", "1", "demo/app:1", "/etc/conf"], "Error: invalid --diff"),
     (["cat", "demo/app:1"], "veneer: 'veneer image cat' requires 2 arguments"),

@@ -46,6 +46,7 @@ def test_control_characters_are_written_out() -> None:
     assert tables.harmless("a\x1b[31mb\nc\td\x07\x9b\x7f") == "a\\x1b[31mb\\nc\\td\\x07\\u009b\\x7f"
     assert tables.harmless("safe\u202etxt.exe") == "safe\\u202etxt.exe"
     assert tables.harmless("line\nnext\tcell\x1b", keep="\n\t") == "line\nnext\tcell\\x1b"
+    assert tables.harmless("twin\u200b\ufeff") == "twin\\u200b\\ufeff"
     assert tables.harmless("Grüße 日本") == "Grüße 日本"
 
 

@@ -16,19 +16,24 @@ def _escape(char: str) -> str:
     return _NAMED.get(char) or (f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}")
 
 
-def _is_dangerous(char: str) -> bool:
-    # C0, DEL, C1, and the marks that reorder what follows them (bidirectional overrides and isolates).
-    return char < " " or "\x7f" <= char <= "\x9f" or "\u202a" <= char <= "\u202e" or "\u2066" <= char <= "\u2069"
+# C0, DEL, C1, the marks that reorder what follows them, and what nobody sees: two names must not look like one.
+_DANGEROUS = {
+    code: _escape(chr(code))
+    for first, last in ((0, 0x1F), (0x7F, 0x9F), (0x61C, 0x61C), (0x200B, 0x200F), (0x2028, 0x202E), (0x2060, 0x2069),
+                        (0xFEFF, 0xFEFF))
+    for code in range(first, last + 1)
+}  # fmt: skip
 
 
 def harmless(text: str, *, keep: str = "") -> str:
-    """`text` with control characters written out (\\x1b), but for those in `keep`.
+    """`text` with control characters and invisible ones written out (\\x1b), but for those in `keep`.
 
     Names, comments and commands of an image are anybody's: raw, they could redraw a terminal or forge a row.
     """
     if text.isprintable() and text.isascii():
         return text
-    text = "".join(_escape(char) if _is_dangerous(char) and char not in keep else char for char in text)
+    table = {code: shown for code, shown in _DANGEROUS.items() if chr(code) not in keep} if keep else _DANGEROUS
+    text = text.translate(table)
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -26,9 +26,14 @@ def _at(given: Parsed, subject: Subject) -> int:
     return int(text)
 
 
-def _path(subject: Subject, text: str) -> bytes:
+def _path(subject: Subject, text: str, at: int) -> bytes:
+    """The path that is meant; where it is a symlink or beneath one, what that leads to, as a container would see it."""
+    from veneer.engine.looking.links import resolved
+
+    tree = subject.table.up_to(at).tree
     path = path_bytes(text)
-    return path if subject.table.find(path)[0] or not path else spelled_out(path)
+    led = resolved(tree, path)
+    return led if led != path or subject.table.find(path)[0] or not path else resolved(tree, spelled_out(path))
 
 
 def _layer(text: str, subject: Subject) -> int:
@@ -59,11 +64,12 @@ def run_cat(app: App, given: Parsed) -> None:
 
     name, (text,) = image_and(app, given, 1, CAT.usage)
     with looked_at(app, given, name) as subject:
-        path = _path(subject, text)
+        at = _at(given, subject)
+        path = _path(subject, text, at)
         if given.text("diff"):
             _difference(app, subject, path, given.text("diff"))
             return
-        with _content(subject, path, _at(given, subject)) as source:
+        with _content(subject, path, at) as source:
             if app.on_terminal:
                 # Nothing in a stranger's file moves the cursor.
                 for line in source:
@@ -95,7 +101,8 @@ def run_extract(app: App, given: Parsed) -> None:
 
     name, (text,) = image_and(app, given, 1, EXTRACT.usage)
     with looked_at(app, given, name) as subject, archive_out(app, given.text("output")) as out:
-        write(subject, _path(subject, text), _at(given, subject), out)
+        at = _at(given, subject)
+        write(subject, _path(subject, text, at), at, out)
 
 
 CAT = Command(

@@ -68,7 +68,9 @@ def content(subject: Subject, layer: int, number: int) -> BinaryIO:
     entry = subject.indexes[layer].entry(number)
     shown = f"/{entry.path.decode(errors='backslashreplace')} of layer {layer + 1}"
     if entry.kind is not Kind.REGULAR:
-        raise NoContent(f"{shown} is a {entry.kind.name.lower()}, which has no content")
+        led = entry.link.decode(errors="backslashreplace")
+        raise NoContent(f"{shown} is a {entry.kind.name.lower()}, which has no content",
+                        hint=f"it points to {led}, where nothing is" if entry.kind is Kind.SYMLINK else "")  # fmt: skip
     where = subject.bytes_of(layer)
     found = _from_directory(where.directory, entry) if where.directory else None
     if found is not None:
