@@ -25,3 +25,13 @@ def test_names_of_one_file_and_what_nobody_sees_are_none() -> None:
     assert [each.paths for each in duplicates(Table([base]))] == [(b"a", b"c")]
     assert duplicates(Table([base, layer(gone(b"c"))])) == []
     assert duplicates(Table([])) == []
+
+
+def test_a_file_whose_first_name_went_counts_under_the_next() -> None:
+    """As on every Debian: perl, by two names, one of which a chmod writes again."""
+    base = layer(file(b"a", 10), hard(b"b", b"a"), hard(b"c", b"a"))
+    found = duplicates(Table([base, layer(file(b"a", 10))]))
+    assert [(each.size, each.paths, each.layers, each.bytes) for each in found] == [(10, (b"a", b"b"), (1, 0), 10)]
+    assert [each.paths for each in duplicates(Table([base, layer(file(b"b", 10))]))] == [(b"a", b"b")]
+    moved = Table([base, layer(gone(b"a")), layer(file(b"d", 10))])
+    assert [(each.paths, each.layers) for each in duplicates(moved)] == [((b"b", b"d"), (0, 2))]

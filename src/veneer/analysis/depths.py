@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from veneer.analysis.copies import NEVER, Copy, Row, Run
-from veneer.analysis.fates import Fates, links_of
+from veneer.analysis.names import Names
 from veneer.analysis.sweep import Again, Together, sweep
 from veneer.analysis.table import Table
 from veneer.analysis.waste import Account, account
 from veneer.changeset.entry import Kind
 from veneer.values import Value
 
-_REGULAR, _HARDLINK, _WHITEOUT = int(Kind.REGULAR), int(Kind.HARDLINK), int(Kind.WHITEOUT)
+_WHITEOUT = int(Kind.WHITEOUT)
 _Span = tuple[int, int]
 _Story = tuple[tuple[int, int, int], ...]
-_HiddenFirst = tuple[tuple[int, int], int, int, list[tuple[tuple[int, int], int]]]
-"""A file whose first name ends somewhere: (layer, number), where, its size, and each link with its end."""
 
 
 class Sums(Value):
@@ -39,31 +37,6 @@ class Sums(Value):
     def layers(self) -> tuple[int, ...]:
         """The layers that store some of the bytes, ascending."""
         return tuple(layer for layer in range(self.holders.bit_length()) if self.holders >> layer & 1)
-
-
-class Names:
-    """Files with several names, where the name they are stored under is hidden and another one is not.
-
-    `kept`: the entries that store them, which are no waste.  `given`: bytes by the entry of the name to be seen, which
-    stores nothing itself.  Both also by layer, as sorted (number, bytes).
-    """
-
-    def __init__(self, layers: int) -> None:
-        self.kept: dict[tuple[int, int], int] = {}
-        self.given: dict[tuple[int, int], int] = {}
-        self.kept_in: list[list[tuple[int, int]]] = [[] for _ in range(layers)]
-        self.given_in: list[list[tuple[int, int]]] = [[] for _ in range(layers)]
-
-    def add(self, stored: tuple[int, int], name: tuple[int, int], size: int) -> None:
-        """The file of entry `stored`, as (layer, number), is seen as `name`."""
-        self.kept[stored] = size
-        self.given[name] = size
-
-    def settle(self) -> None:
-        """All are added."""
-        for flat, by_layer in ((self.kept, self.kept_in), (self.given, self.given_in)):
-            for (layer, number), size in sorted(flat.items()):
-                by_layer[layer].append((number, size))
 
 
 class _Tally:
@@ -121,6 +94,25 @@ class _Tally:
                 changed += count
         return Sums(size, waste, entries, changed, holders)
 
+    def stored_by(self, layer: int) -> int:
+        """The bytes that a layer stores there."""
+        return sum(size for (each, _), (size, *_) in self.spans.items() if each == layer)
+
+
+class _Moved:
+    """Bytes to be added to what is `seen` and `hidden` beneath a directory, and to what each layer `stored` there."""
+
+    __slots__ = ("hidden", "seen", "stored")
+
+    def __init__(self) -> None:
+        self.seen = self.hidden = 0
+        self.stored: dict[int, int] = {}
+
+    def add(self, layer: int, stored: int, seen: int, hidden: int) -> None:
+        self.seen += seen
+        self.hidden += hidden
+        self.stored[layer] = self.stored.get(layer, 0) + stored
+
 
 class Depths:
     """The sums of a table's directories in which layers meet, for any depth; made by one pass over the table.
@@ -132,11 +124,8 @@ class Depths:
         self.table = table
         self._tallies: dict[bytes, _Tally] = {}
         self._names: dict[int, Names] = {}
-        self._moved: dict[int, dict[bytes, tuple[int, int]]] = {}
-        links = any(index.count(Kind.HARDLINK) for index in table.indexes)
-        self._fates = Fates(len(table.indexes)) if links else None
+        self._moved: dict[int, dict[bytes, _Moved]] = {}
         self._above: list[tuple[bytes, _Tally]] = []
-        self._hidden_first: list[_HiddenFirst] = []
         if whole:
             for step in sweep(table):
                 self.step(step)
@@ -144,19 +133,21 @@ class Depths:
 
     def sums(self, path: bytes, since: int, at: int) -> Sums:
         """What is beneath directory `path`, in which layers meet, with the lowest `at` layers, beside `since`."""
-        found = self._tallies[path].sums(since, at)
-        moved = self._moved_at(at).get(path)
-        return found if moved is None else found.replaced(size=found.size + moved[0], waste=found.waste - moved[1])
+        tally = self._tallies[path]
+        found, moved = tally.sums(since, at), self._moved_at(at).get(path)
+        if moved is None:
+            return found
+        holders = found.holders
+        for layer, size in moved.stored.items():
+            bit = 1 << layer
+            holders = holders | bit if tally.stored_by(layer) + size else holders & ~bit
+        return found.replaced(size=found.size + moved.seen, waste=found.waste + moved.hidden, holders=holders)
 
     def names(self, at: int) -> Names:
-        """The files that outlive the name they are stored under, with the lowest `at` layers."""
+        """Which names have the bytes of files with several, with the lowest `at` layers."""
         found = self._names.get(at)
         if found is None:
-            found = self._names[at] = Names(len(self.table.indexes))
-            for stored, ended, size, links in self._hidden_first:
-                if ended < at and (name := next((link for link, end in links if link[0] < at <= end), None)):
-                    found.add(stored, name, size)
-            found.settle()
+            found = self._names[at] = Names(self.table, at)
         return found
 
     # -- the pass --------------------------------------------------------------------------------------------
@@ -184,8 +175,6 @@ class Depths:
         """All rows are there."""
         while self._above:
             self._close(self._above)
-        if self._fates is not None:
-            self._hidden_first = self._linked()
 
     def _close(self, above: list[tuple[bytes, _Tally]]) -> None:
         path, tally = above.pop()
@@ -194,11 +183,7 @@ class Depths:
             above[-1][1].take(tally)
 
     def _path(self, tally: _Tally, copies: Sequence[Copy]) -> None:
-        indexes, fates = self.table.indexes, self._fates
-        if fates is not None:
-            for copy in copies:
-                if copy.ended != NEVER and indexes[copy.layer].kinds[copy.number] in (_REGULAR, _HARDLINK):
-                    fates.copy(copy)
+        indexes = self.table.indexes
         if len(copies) == 1:
             (copy,) = copies
             tally.add((copy.layer, copy.ended), indexes[copy.layer].sizes[copy.number], 1, 0)
@@ -218,8 +203,6 @@ class Depths:
         tally.stories[story] = tally.stories.get(story, 0) + count
         for (layer, ended, _), stored in zip(story, files.bytes, strict=True):
             tally.add((layer, ended), stored, 0, count)
-        if self._fates is not None:
-            self._fates.again(files, path)
 
     def _story(self, copies: Sequence[Copy]) -> _Story:
         """The spans of a path, those of directories that are the same joined where they meet."""
@@ -239,37 +222,30 @@ class Depths:
         index = self.table.indexes[run.layer]
         entries = run.end - run.start - index.kinds.count(_WHITEOUT, run.start, run.end)
         tally.add((run.layer, run.ended), index.bytes_of(run.start, run.end), entries, 0)
-        if self._fates is not None and run.ended != NEVER:
-            self._fates.run(run)
 
     # -- files with several names ----------------------------------------------------------------------------
 
-    def _linked(self) -> list[_HiddenFirst]:
-        table, fates = self.table, self._fates
-        assert fates is not None
-        found = []
-        for (layer, number), links in sorted(links_of(table, fates.lowest).items()):
-            ended = fates.of(layer, number)[0]
-            if table.indexes[layer].kinds[number] == _REGULAR and ended != NEVER:
-                size = table.indexes[layer].sizes[number]
-                found.append(((layer, number), ended, size, [(link, fates.of(*link)[0]) for link in links]))
-        return found
-
-    def _moved_at(self, at: int) -> dict[bytes, tuple[int, int]]:
-        """Bytes to be added to what is seen beneath a directory, and taken from its waste, because of such names."""
+    def _moved_at(self, at: int) -> dict[bytes, _Moved]:
+        """What is to be added to the sums of directories, for files whose bytes are another name's than they are stored
+        under."""
         if at not in self._moved:
-            moved: dict[bytes, tuple[int, int]] = {}
-            names = self.names(at)
-            for flat, place in ((names.given, 0), (names.kept, 1)):
-                for (layer, number), size in flat.items():
-                    path = self.table.indexes[layer].path(number)
-                    while path:
-                        path = path.rpartition(b"/")[0]
-                        if path in self._tallies:
-                            seen, kept = moved.get(path, (0, 0))
-                            moved[path] = (seen, kept + size) if place else (seen + size, kept)
+            moved: dict[bytes, _Moved] = {}
+            for file, owner in self.names(at).moved:
+                stored, seen = file.stored, owner.seen_at(at)
+                for beneath in self._directories(stored, moved):
+                    beneath.add(stored.layer, -file.size, 0, -file.size)
+                for beneath in self._directories(owner, moved):
+                    beneath.add(stored.layer, file.size, file.size * seen, file.size * (not seen))
             self._moved[at] = moved
         return self._moved[at]
+
+    def _directories(self, copy: Copy, moved: dict[bytes, _Moved]) -> Iterator[_Moved]:
+        """What is to be added to each directory in which layers meet that a copy is beneath."""
+        path = self.table.indexes[copy.layer].path(copy.number)
+        while path:
+            path = path.rpartition(b"/")[0]
+            if path in self._tallies:
+                yield moved.setdefault(path, _Moved())
 
 
 def weighed(table: Table) -> tuple[Account, Depths]:

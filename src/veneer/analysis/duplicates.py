@@ -1,6 +1,7 @@
 """Files that are to be seen more than once in an image: the same content under several paths, stored for each of them.
 
-Names of one file (hard links) are no duplicates, nor are copies that nobody sees: those are waste.
+Names of one file (hard links) are no duplicates: it counts once, under the name that has its bytes.  Copies that nobody
+sees are none either: those are waste.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from collections.abc import Iterator
 
 from veneer.analysis.copies import NEVER
 from veneer.analysis.events import entries_of
+from veneer.analysis.names import Names
 from veneer.analysis.table import Table
 from veneer.changeset.entry import Kind
 from veneer.values import Value
 
-_REGULAR = int(Kind.REGULAR)
+_FILES = (int(Kind.REGULAR), int(Kind.HARDLINK))
 
 
 class Duplicate(Value):
@@ -32,14 +34,16 @@ class Duplicate(Value):
 
 
 def duplicates(table: Table, least: int = 1) -> list[Duplicate]:
-    """The contents of at least `least` bytes that are stored and seen under several paths, the most bytes first.
+    """The contents of at least `least` bytes, 1 or more, stored and seen under several paths, the most bytes first.
 
     Goes through the image twice, so that digests are kept only of files whose size is not their own.
     """
-    sizes = Counter(size for _, _, _, size in _files(table, least))
+    names = Names(table, len(table.indexes))
+    sizes = Counter(size for *_, size in _files(table, names, least))
     found: dict[tuple[int, bytes], list[tuple[bytes, int]]] = {}
-    for path, layer, number, size in _files(table, least):
+    for path, layer, number, size in _files(table, names, least):
         if sizes[size] > 1:
+            layer, number = table.content(layer, number)
             found.setdefault((size, table.indexes[layer].digest(number)), []).append((path, layer))
     same = (
         Duplicate(size, tuple(path for path, _ in files), tuple(layer for _, layer in files))
@@ -49,16 +53,17 @@ def duplicates(table: Table, least: int = 1) -> list[Duplicate]:
     return sorted(same, key=lambda each: (-each.bytes, each.paths))
 
 
-def _files(table: Table, least: int) -> Iterator[tuple[bytes, int, int, int]]:
-    """(path, layer, number, size) of the files to be seen that store at least so much, by path."""
+def _files(table: Table, names: Names, least: int) -> Iterator[tuple[bytes, int, int, int]]:
+    """(path, layer, number, size) of the files to be seen that have at least so many bytes, by path."""
     for row in table.walk():
         for copy in row.copies:
-            index = table.indexes[copy.layer]
-            if copy.ended == NEVER and index.kinds[copy.number] == _REGULAR and index.sizes[copy.number] >= least:
-                yield row.path, copy.layer, copy.number, index.sizes[copy.number]
+            if copy.ended == NEVER and table.indexes[copy.layer].kinds[copy.number] in _FILES:
+                size, _ = names.bytes_of(copy.layer, copy.number)
+                if size >= least:
+                    yield row.path, copy.layer, copy.number, size
         if row.run is not None and row.run.ended == NEVER and not row.run.empty:
-            index = table.indexes[row.run.layer]
-            kinds, stored = index.kinds, index.sizes
+            layer = row.run.layer
+            kinds = table.indexes[layer].kinds
             for number, path in entries_of(table, row.run, row.path):
-                if kinds[number] == _REGULAR and stored[number] >= least:
-                    yield path, row.run.layer, number, stored[number]
+                if kinds[number] in _FILES and (size := names.bytes_of(layer, number)[0]) >= least:
+                    yield path, layer, number, size

@@ -22,6 +22,10 @@ from veneer.changeset.entry import Entry, Kind
 from veneer.changeset.index import LayerIndex
 from veneer.changeset.index_format import DIRECTORY_META, IMPLIED, KIND_MASK, MODE_MASK, OPAQUE
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from veneer.analysis.names import LinkedFile
+
 _SORTED_AT_ONCE = 1 << 16
 _PIECE = 4096
 _REGULAR, _DIRECTORY, _SYMLINK, _HARDLINK, _WHITEOUT = (
@@ -40,6 +44,8 @@ class Table:
         self.opaque = opaque
         self.tree = MergedTree(self.indexes)
         self._contents: dict[tuple[int, int], tuple[int, int]] = {}
+        self.linked_files: tuple[LinkedFile, ...] | None = None
+        """Kept here by `names`, once it has found them."""
 
     def up_to(self, layers: int) -> Table:
         """The table of the lowest `layers` layers."""

@@ -8,12 +8,13 @@ ranges of one layer's columns.  Views of one table can share that pass: `Depths`
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import functools
 from collections.abc import Iterator
 
 from veneer.analysis.copies import NEVER, Cause, Copy, Place, Run
-from veneer.analysis.depths import Depths, Names, Sums
+from veneer.analysis.depths import Depths, Sums
 from veneer.analysis.events import Op, changed_fields
+from veneer.analysis.names import Names
 from veneer.analysis.table import Table
 from veneer.changeset.entry import Entry, Kind
 from veneer.errors import InvalidRequest, NotFound
@@ -175,45 +176,25 @@ class View:
             self._depths = Depths(self.table)
         return self._depths
 
-    @property
+    @functools.cached_property
     def names(self) -> Names:
-        """The files that outlive the name they are stored under."""
-        return self.depths.names(self.at)
+        """Which names have the bytes of files with several."""
+        return self._depths.names(self.at) if self._depths is not None else Names(self.table, self.at)
 
     def _own(self, copies: tuple[Copy, ...]) -> Sums:
         """What the copies of one path store."""
-        names = self.names
-        size = waste = there = holders = 0
-        for copy in copies:
-            stored = self.table.indexes[copy.layer].sizes[copy.number]
-            if stored:
-                holders |= 1 << copy.layer
-            if copy.ended == NEVER:
-                there = 1
-                size += stored + names.given.get((copy.layer, copy.number), 0)
-            elif (copy.layer, copy.number) not in names.kept:
-                waste += stored
+        size, waste, holders = self.names.of_path(copies)
+        there = int(bool(copies) and copies[-1].ended == NEVER)
         return Sums(size, waste, there, int(self._differs(copies)), holders)
 
     def _of_run(self, run: Run) -> Sums:
         """What a run holds."""
         if run.empty:
             return _NOTHING
-        index = self.table.indexes[run.layer]
-        stored = index.bytes_of(run.start, run.end)
-        entries = run.end - run.start - index.kinds.count(_WHITEOUT, run.start, run.end)
-        holders = 1 << run.layer if stored else 0
+        stored, holders = self.names.of_run(run)
+        kinds = self.table.indexes[run.layer].kinds
+        entries = run.end - run.start - kinds.count(_WHITEOUT, run.start, run.end)
         before = run.layer < self.since <= run.ended
         if run.ended != NEVER:
-            kept = _sum_of(self.names.kept_in[run.layer], run)
-            return Sums(0, stored - kept, 0, entries if before else 0, holders)
-        given = _sum_of(self.names.given_in[run.layer], run)
-        return Sums(stored + given, 0, entries, 0 if before else entries, holders)
-
-
-def _sum_of(numbered: list[tuple[int, int]], run: Run) -> int:
-    """The bytes among those (number, bytes) that are in a run."""
-    if not numbered:
-        return 0
-    start, end = bisect_left(numbered, (run.start, 0)), bisect_left(numbered, (run.end, 0))
-    return sum(size for _, size in numbered[start:end])
+            return Sums(0, stored, 0, entries if before else 0, holders)
+        return Sums(stored, 0, entries, 0 if before else entries, holders)

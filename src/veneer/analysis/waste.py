@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 
 from veneer.analysis.copies import NEVER, Cause, Copy, Fate, Row, Run
-from veneer.analysis.fates import Fates, adoptions
+from veneer.analysis.names import linked_files
 from veneer.analysis.sweep import Again, Together, sweep
 from veneer.analysis.table import Table
 from veneer.changeset.entry import Kind
@@ -199,23 +199,17 @@ def account(table: Table, steps: Iterable[Row | Together] | None = None) -> Acco
     `steps` are those of `sweep`, for whoever sweeps it for something else too.
     """
     indexes, counts, losses = table.indexes, _Counts(table), _Losses(table)
-    linked = any(index.count(Kind.HARDLINK) for index in indexes)
-    fates = Fates(len(indexes)) if linked else None
     for step in sweep(table) if steps is None else steps:
         if isinstance(step, Together):
             counts.together(step)
             for files in step.again:
                 losses.again(files, step.path)
-                if fates is not None:
-                    fates.again(files, step.path)
             continue
         if step.copies:
             counts.path(step.copies)
         for copy in step.copies:
             if copy.ended != NEVER:
                 kind = indexes[copy.layer].kinds[copy.number]
-                if fates is not None and kind in (_REGULAR, _HARDLINK):
-                    fates.copy(copy)
                 if kind == _REGULAR:
                     losses.add(copy.fate, copy.layer, indexes[copy.layer].sizes[copy.number], 1)
         if step.run is not None and not step.run.empty:
@@ -223,15 +217,13 @@ def account(table: Table, steps: Iterable[Row | Together] | None = None) -> Acco
             kinds = indexes[run.layer].kinds
             counts.run(run, run.end - run.start - kinds.count(_WHITEOUT, run.start, run.end))
             if run.ended != NEVER:
-                if fates is not None:
-                    fates.run(run)
                 losses.add(run.fate, run.layer, indexes[run.layer].bytes_of(run.start, run.end),
                            kinds.count(_REGULAR, run.start, run.end))  # fmt: skip
-    if fates is not None:
-        for file in adoptions(table, fates):
-            size = indexes[file.layer].sizes[file.number]
-            losses.add(fates.of(file.layer, file.number), file.layer, -size, -1)
-            losses.add(file.fate, file.layer, size, 1)
+    for file in linked_files(table):
+        stored, owner = file.stored, file.owner(len(indexes))
+        if owner is not stored:
+            losses.add(stored.fate, stored.layer, -file.size, -1)
+            losses.add(owner.fate, stored.layer, file.size, 1)
     return _account(table, counts, losses)
 
 

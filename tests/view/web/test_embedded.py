@@ -50,21 +50,25 @@ def sums_of(columns: dict[str, Any], at: int) -> dict[bytes, Sums]:
     def seen(copy: int) -> bool:
         return bool(layer[copy] <= at and (ended[copy] == 0 or ended[copy] > at))
 
-    given: dict[int, int] = {}
-    kept: set[int] = set()
-    for copy, first, last, name in columns["names"]:
-        if layer[copy] <= at and not seen(copy) and copy not in kept and first <= at and (last == 0 or last > at):
-            kept.add(copy)
-            given[name] = given.get(name, 0) + size[copy]
+    linked: dict[int, list[tuple[int, int, int]]] = {}
+    for copy, first, last, item in columns["names"]:
+        linked.setdefault(copy, [(layer[copy], ended[copy], copy)]).append((first, last, item))
+    held = {copy: {copy: (size[copy], layer[copy])} for copy in range(len(size))}
+    for copy, others in linked.items():
+        there = [(last, item) for first, last, item in others if first <= at]
+        if there:
+            alive = [item for last, item in there if last == 0 or last > at]
+            owner = alive[0] if alive else max(there, key=lambda each: each[0])[1]
+            held[owner][copy] = held[copy].pop(copy)
     found: list[tuple[int, int, set[int]]] = []
     copy = 0
     for number in columns["paths"]["copies"]:
         own = [each for each in range(copy, copy + number) if layer[each] <= at]
         copy += number
         found.append((
-            sum(size[each] + given.get(each, 0) for each in own if seen(each)),
-            sum(size[each] for each in own if not seen(each) and each not in kept),
-            {layer[each] for each in own if size[each]},
+            sum(bytes for each in own if seen(each) for bytes, _ in held[each].values()),
+            sum(bytes for each in own if not seen(each) for bytes, _ in held[each].values()),
+            {holder for each in own for bytes, holder in held[each].values() if bytes},
         ))  # fmt: skip
     for item in range(len(found) - 1, 0, -1):
         above = found[item - ups[item]]
@@ -107,9 +111,13 @@ def test_what_is_folded_is_still_counted(seed: int, tmp_path: Path) -> None:
         folded = gathered.columns(least)
         number = sum(folded["copies"]["n"].get(str(item), 1) for item in range(len(folded["copies"]["type"])))
         assert number == len(whole["copies"]["type"])
-        # A file counts where its first name was: what adopted it may be folded away.
         for at in range(len(table.indexes) + 1):
             assert stored(folded, at) == stored(whole, at)
+            assert sums_of(folded, at)[b""][:2] == sums_of(whole, at)[b""][:2]
+        now, then = sums_of(folded, len(table.indexes)), sums_of(whole, len(table.indexes))
+        assert {path: sums[:2] for path, sums in now.items()} == {path: then[path][:2] for path in now}, (
+            "nothing is lost"
+        )
         assert all(path in set(paths(whole)) for path in paths(folded))
 
 

@@ -7,6 +7,7 @@ from veneer.cli.command import LIST_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
 from veneer.cli.listing import Column, Listing
 from veneer.cli.looked import NO_TRUNC, WHERE, image_and, instruction, looked_at, needs_no_name, path_bytes, shown_path
+from veneer.cli.reworked import joined
 from veneer.cli.units import AT_MOST, human_size
 
 TYPE_CHECKING = False
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from veneer.analysis.cost import Cost
     from veneer.engine.looking.subject import Subject
     from veneer.oci.digest import DiffID
+
+MOST_NAMES = 3
 
 
 def _had(app: App, given: Parsed) -> set[DiffID]:
@@ -43,7 +46,7 @@ def run(app: App, given: Parsed) -> None:
     with looked_at(app, given, name, contents=False) as subject:
         paths = [path_bytes(word) for word in words]
         blobs = [blob.size if blob is not None else None for blob in subject.documents.blobs]
-        rows = cost(subject.indexes, blobs, paths or (b"",))
+        rows = cost(subject.table, blobs, paths or (b"",))
         if not rows:
             from veneer.analysis.view import NotThere
 
@@ -88,6 +91,12 @@ def _summary(app: App, subject: Subject, rows: list[Cost], paths: list[bytes], h
     if paths:
         about = f", about {most(rows)}{human_size(pull)} less to pull" if known else ""
         app.line(f"Without {' and '.join(map(shown_path, paths))}: {human_size(stored)} less stored{about}")
+        kept = sum(row.kept for row in rows)
+        if kept:
+            names = list(dict.fromkeys(name for row in rows for name in row.names))
+            more = [f"{len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
+            shown = joined([*map(shown_path, names[:MOST_NAMES]), *more])
+            app.line(f"Another {human_size(kept)} would stay: hard links of it are {shown}")
     else:
         app.line(
             f"{subject.name}: {human_size(stored)} stored{f', {most(rows)}{human_size(pull)} to pull' if known else ''}"

@@ -43,7 +43,7 @@ def foremost(view: View, path: bytes, place: Place, sort: str, limit: int, least
     if len(place.parts) != 1 or place.cuts:
         return None
     ((layer, number),) = place.parts
-    if view.names.kept_in[layer] or view.names.given_in[layer]:
+    if view.names.touches(layer):
         return None
     index = view.table.indexes[layer]
     kinds, sizes = index.kinds, index.sizes

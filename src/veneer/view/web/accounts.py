@@ -230,7 +230,7 @@ def _without(looked: Looked, query: Query) -> Json:
     subject = looked.subject
     path = found_path(subject.table, query.path("without"))
     blobs = [origin.blob.size if origin.blob else None for origin in subject.origins]
-    costs = cost(subject.indexes, blobs, (path,))
+    costs = cost(subject.table, blobs, (path,))
     if not costs:
         raise NotThere(f"{path_text(path)} is in no layer of {subject.name}")
     stored, saved = subject.account.stored, sum(each.stored for each in costs)

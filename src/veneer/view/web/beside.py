@@ -66,13 +66,13 @@ class _Side:
 
     def sizes(self) -> Iterator[tuple[bytes, int]]:
         """The bytes under each name that has any."""
-        indexes, given = self.view.table.indexes, self.view.names.given
+        bytes_of = self.view.names.bytes_of
         for name, copies, inner in self.view.table.children(self.place, self.path) if self.place is not None else ():
             last = copies[-1]
             if last.ended != NEVER:
                 continue
             if inner is None:
-                size = indexes[last.layer].sizes[last.number] + given.get((last.layer, last.number), 0)
+                size, _ = bytes_of(last.layer, last.number)
             else:
                 size = self.view.sums(self.prefix + name, copies, inner).size
             if size:

@@ -29,9 +29,10 @@ The piece is gzip of UTF-8 JSON, an object:
                link    {item: target}
                n       {item: how many copies are folded in it}
     owners   [[uid, gid], ...]
-    names    [[copy, layer, ended, item of `copies` or -1], ...]: the other names (hard links) of files whose own copy
-             ended, in the order of files and of layers; -1 where the name is folded.  Where such a copy is not to be
-             seen but one of its names is, the file's bytes are no waste, and count as those of the first such name
+    names    [[copy, layer, ended, item of `copies`], ...]: the other names (hard links) of files, by file and layer.
+             After layer N a file's bytes are those of its first name to be seen then, its own copy before these; where
+             none is, of the one of those there by then that ended last, which hides them (of several the first).  Of a
+             folded file what it stores is in the fold of the name that has it in the whole image
 
 A copy is to be seen after layer N if layer <= N and (ended = 0 or ended > N).  The same without `since`: what .../tree
 and .../rollup call size is the sum of those to be seen, waste the sum of those that ended by then.
@@ -47,7 +48,7 @@ from array import array
 from veneer import __version__
 from veneer.analysis.copies import NEVER, Copy
 from veneer.analysis.events import entries_of
-from veneer.analysis.fates import fates_of, links_of
+from veneer.analysis.names import Names, all_linked_files
 from veneer.changeset.entry import Kind
 from veneer.changeset.index_format import MODE_MASK
 from veneer.view.web import accounts, comparing, images, words
@@ -153,10 +154,13 @@ class _Gathered:
     def _weighed(self) -> array[int]:
         """What is stored at and beneath each path."""
         sizes = [index.sizes for index in self._table.indexes]
+        # Every name of a file weighs as much as the file, so that none is folded without the others.
+        linked = {(name.layer, name.number): file.size for file in all_linked_files(self._table) for name in file.names}
         weights = array("q", bytes(8 * len(self.names)))
         for number in range(len(self.names) - 1, -1, -1):
             weights[number] += sum(
-                sizes[copy.layer][copy.number] for copy in self.copies[self.first[number] : self.first[number + 1]]
+                linked.get((copy.layer, copy.number), sizes[copy.layer][copy.number])
+                for copy in self.copies[self.first[number] : self.first[number + 1]]
             )
             if self.parents[number] >= 0:
                 weights[self.parents[number]] += weights[number]
@@ -207,6 +211,7 @@ class _Columns:
 
     def __init__(self, table: Table) -> None:
         self._table = table
+        self._holding = Names(table, len(table.indexes))
         self._up: list[int] = []
         self._names: list[bytes] = []
         self._counts: list[int] = []
@@ -258,10 +263,17 @@ class _Columns:
     def folded(self, copies: list[Copy]) -> None:
         """What is in the last path's directory and has no place of its own: one item for all of one fate."""
         sums: dict[tuple[int, int, int], list[int]] = {}
+
+        def add(layer: int, copy: Copy, size: int, number: int) -> None:
+            found = sums.setdefault((layer, copy.ended, int(copy.cause or 0)), [0, 0])
+            found[0] += size
+            found[1] += number
+
         for copy in copies:
-            found = sums.setdefault((copy.layer, copy.ended, int(copy.cause or 0)), [0, 0])
-            found[0] += self._table.indexes[copy.layer].sizes[copy.number]
-            found[1] += 1
+            size, holder = self._holding.bytes_of(copy.layer, copy.number)
+            add(copy.layer, copy, size if holder == copy.layer else 0, 1)
+            if holder != copy.layer:
+                add(holder, copy, size, 0)
         for (layer, ended, cause), (size, number) in sorted(sums.items()):
             self._n[str(len(self._types))] = number
             self._row(_FOLDED, layer, ended, cause, size, 0, (0, 0), self._time)
@@ -293,12 +305,10 @@ class _Columns:
         }  # fmt: skip
 
     def _other_names(self) -> list[list[int]]:
-        if not any(index.count(Kind.HARDLINK) for index in self._table.indexes):
-            return []
-        fates = fates_of(self._table)
         found = []
-        for file, links in sorted(links_of(self._table, fates.lowest).items()):
-            item = self._items.get(file)
-            if item is not None and self._types[item] == "f" and fates.of(*file)[0] != NEVER:
-                found += [[item, link[0] + 1, _ended(fates.of(*link)[0]), self._items.get(link, -1)] for link in links]
+        for file in all_linked_files(self._table):
+            items = [self._items.get((name.layer, name.number), -1) for name in file.names]
+            if -1 not in items:
+                found += [[items[0], name.layer + 1, _ended(name.ended), item]
+                          for name, item in zip(file.names[1:], items[1:], strict=True)]  # fmt: skip
         return found

@@ -84,7 +84,7 @@ def _rows(
 ) -> Iterator[bytes]:  # fmt: skip
     """The rows of what is to be shown of a directory.  What one layer has alone and is to be seen, as nearly everything
     is in a directory with very many names, is weighed without being made a line."""
-    indexes, given, since = view.table.indexes, view.names.given, view.since
+    bytes_of, since = view.names.bytes_of, view.since
     prefix = path + b"/" if path else b""
     for name, copies, inner in view.table.children(place, path):
         if wanted and wanted not in words.text(name).lower():
@@ -92,8 +92,8 @@ def _rows(
         if inner is None and len(copies) == 1 and copies[0].ended == NEVER:
             layer, number = copies[0].layer, copies[0].number
             if not show or ("A" if layer >= since else words.UNCHANGED) in show:
-                stored = indexes[layer].sizes[number]
-                yield order.row(name, stored + given.get((layer, number), 0), 0, 1 << layer if stored else 0)
+                size, holder = bytes_of(layer, number)
+                yield order.row(name, size, 0, bool(size) << holder)
             continue
         line = view.line(prefix + name, copies, inner)
         if _is_wanted(line, show, hidden):
