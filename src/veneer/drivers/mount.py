@@ -29,7 +29,7 @@ __all__ = [
 _WHERE_OTHER_OWNERS = "the machine's root can have it so, by overlay or vfs: Linux 6.15; ext4, xfs, btrfs or tmpfs"
 _LONGEST_NAME = 255
 """Bytes of a string that fsconfig takes."""
-_CHECK = "veneer system check says what is damaged"
+_CHECK = "veneer system check --repair makes it anew, or says how"
 
 
 class MountUnsupported(Unsupported):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from veneer.store.gc import Collected
     from veneer.store.moving import Moved
     from veneer.store.moving_plan import Held
+    from veneer.store.repair import Repaired
 
 API_VERSION = "1.41"
 """The Engine API whose shapes `inspect` and `version` have."""
@@ -145,6 +146,10 @@ class System:
     def check(self, *, deep: bool = False) -> Sequence[Finding]:
         """What is wrong with the store; `deep` reads every byte again."""
         return self._engine.store.check(deep=deep)
+
+    def repair(self, findings: Sequence[Finding]) -> Sequence[Repaired]:
+        """Make whole what can be of what `check` found; what became of each finding, in their order."""
+        return self._engine.store.repair(findings)
 
     def login(self, registry: str, username: str, password: str) -> str:
         """Log in at a registry and keep the credentials; returns where they are kept.

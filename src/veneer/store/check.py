@@ -35,7 +35,8 @@ CODES = {
     "blob-size": "a blob's file has another length than its row says",
     "blob-digest": "a blob's bytes are not those its digest names",
     "snapshot-missing": "a layer's directory is not there",
-    "snapshot-untrusted": "a layer was not on the disk when the machine stopped; it is unpacked anew before it is used",
+    "snapshot-untrusted": "a layer was not on the disk when the machine stopped, or is known to be damaged; it is"
+    " unpacked anew before it is used",
     "layer-lost": "a layer that was built here was not on the disk when the machine stopped, and it has no blob",
     "snapshot-differs": "a layer's files are not those its index tells of",
     "layer-mixed": "a layer is served by another driver than the one below it",
@@ -55,6 +56,11 @@ CODES = {
 """Every code a Finding may have, and what it means.  They are stable."""
 HARMLESS = frozenset({"index-missing", "index-damaged", "index-json", "snapshot-untrusted"})
 _DIFFERENCES = 20
+# Not those that others are in the place of, and that stay only as long as somebody still uses them.
+_IN_USE = """
+    SELECT id, driver, diff_id FROM snapshot
+    WHERE EXISTS (SELECT 1 FROM layer WHERE layer.snapshot = snapshot.id)
+    OR EXISTS (SELECT 1 FROM layer_copy WHERE layer_copy.snapshot = snapshot.id) ORDER BY id"""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -120,7 +126,7 @@ def _blobs(store: Store, *, deep: bool) -> Iterator[Finding]:
 
 def _snapshots(store: Store) -> Iterator[Finding]:
     doubtful, lost = store.layers.untrusted(), lasting.lost(store.layers)
-    for snapshot, driver, diff_id in store.catalog.rows("SELECT id, driver, diff_id FROM snapshot ORDER BY id"):
+    for snapshot, driver, diff_id in store.catalog.rows(_IN_USE):
         directory = store.driver_named(driver).directory(snapshot)
         if not directory.is_dir():
             if store.catalog.row("SELECT 1 FROM snapshot WHERE id = ?", (snapshot,)):
@@ -209,7 +215,7 @@ def _litter(store: Store) -> Iterator[Finding]:
 def _trees(store: Store) -> Iterator[Finding]:
     from veneer.changeset.whiteout import WhiteoutStyle
 
-    rows: list[Any] = store.catalog.rows("SELECT id, driver, diff_id FROM snapshot ORDER BY id")
+    rows: list[Any] = store.catalog.rows(_IN_USE)
     doubtful = store.layers.untrusted()
     for snapshot, driver_name, diff_id in rows:
         driver = store.driver_named(driver_name)

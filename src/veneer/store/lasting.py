@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 
+from veneer.store import damage
 from veneer.store.durability import SETTLED_AFTER
 from veneer.store.layers import LayerLost
 
@@ -40,8 +41,10 @@ def lost_layer(layers: LayerStore, diff_id: DiffID) -> LayerLost:
     users = {image for layer in layers.by_diff_id(diff_id) for image in layers.users(layer.chain_id)}
     tags = sorted(tag.familiar for image in users for tag in layers.store.images.get(image).tags)
     named = f"; needed by {', '.join(tags[:5])}" + (", ..." if len(tags) > 5 else "") if tags else ""
+    broken = layers.catalog.row("SELECT 1 FROM snapshot WHERE diff_id = ? AND boot_id = ?", (diff_id, damage.DAMAGED))
+    why = "is damaged" if broken else "was not yet on the disk when the machine stopped"
     return LayerLost(
-        f"layer {diff_id} was not yet on the disk when the machine stopped, and its blob is not here{named}",
+        f"layer {diff_id} {why}, and its blob is not here{named}",
         hint="build, pull or load the image again",
     )
 

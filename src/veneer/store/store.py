@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from veneer.store.leases import Lease
     from veneer.store.mounts import MountStore
     from veneer.store.networks import NetworkStore
+    from veneer.store.repair import Repaired
     from veneer.store.volumes import VolumeStore
 
 FOLDERS = ("blobs/sha256", "indexes/sha256", "ingest", "partial", "trash")
@@ -289,6 +290,13 @@ class Store:
         from veneer.store.check import check
 
         return check(self, deep=deep)
+
+    def repair(self, findings: Sequence[Finding]) -> list[Repaired]:
+        """Make whole what can be of what `check` found; what became of each finding, in their order."""
+        from veneer.store.repair import repair
+
+        self.require_ids()
+        return repair(self, findings)
 
     def recover(self) -> int:
         """Unpack again every layer that a power cut may have damaged; returns how many."""

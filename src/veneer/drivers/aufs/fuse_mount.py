@@ -110,7 +110,7 @@ def _opened(directory: str | Path, held: contextlib.ExitStack) -> int:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise LayerMissing(
-            f"layer directory {directory} is missing", hint="veneer system check says what is damaged"
+            f"layer directory {directory} is missing", hint="veneer system check --repair makes it anew, or says how"
         ) from error
     held.callback(os.close, fd)
     return fd
