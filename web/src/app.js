@@ -44,6 +44,7 @@ export class App {
     document.addEventListener('click', (event) => this.#follow(event));
     document.addEventListener('keydown', (event) => keys(this, event));
     addEventListener('resize', () => this.redraw());
+    addEventListener('online', () => this.asked.retry());
     this.source.watch(() => this.asked.forget());
     this.redraw();
   }

@@ -20,6 +20,10 @@ ASKED = [
     f"/history?image=evil:1&path={WORDS}", f"/diff?a={WORDS}&b=evil:1", f"/l/{WORDS}", f"/{WORDS}",
     f"/i/evil:1?tab={WORDS}&at={WORDS}&path={WORDS}&file={WORDS}&map={WORDS}&platform=",
 ]  # fmt: skip
+DRAWN = (1, 3, 4, 7)
+"""Those of them that the script alone makes anything of."""
+ODD = ("<script>", "line\\n", "bad\\x", "?q=1", "percent%", "back\\", "m" * 250)
+"""Names that could be lost on the way to the server and back."""
 
 
 def test_names_are_seen_as_they_are_and_found_by_keys(visit: Visit) -> None:
@@ -29,32 +33,30 @@ def test_names_are_seen_as_they_are_and_found_by_keys(visit: Visit) -> None:
     texts = [text.replace("∕", "/") for text in rows.locator("td:first-child").all_inner_texts()]
     for name in EVIL_NAMES.values():
         assert any(text.startswith(name) for text in texts), f"{name!r} among {texts}"
-    page.locator("#files [tabindex='0']").focus()
-    for number in range(len(EVIL_NAMES)):
+    region = page.locator("section[aria-labelledby=history-title]")
+    for number, text in enumerate(texts):
+        if not text.startswith(ODD):
+            continue
+        rows.nth(number).focus()
         visit.press("Enter")
-        region = page.locator("section[aria-labelledby=history-title]")
         expect(region.get_by_role("listitem")).to_have_count(1)
-        assert visit.too_wide() == "", texts[number]
-        page.locator("#files [tabindex='0']").focus()
-        visit.press("ArrowDown")
+        assert visit.too_wide() == "", text
     visit.nothing_happened()
 
 
 def test_no_page_runs_them_or_grows_by_them(visit: Visit) -> None:
-    visit.open(PAGES[0])
-    for path in PAGES:
-        visit.turn(path)
-        for size in (WIDE, NARROW):
-            visit.size(size)
-            visit.settled()
+    for size, paths in ((NARROW, PAGES), (WIDE, PAGES[:2])):
+        visit.size(size)
+        for path in paths:
+            visit.go(path)
             assert visit.role("alert").count() == 0, path
             assert visit.too_wide() == "", f"{path} {size}"
-        visit.nothing_happened()
+            visit.nothing_happened()
 
 
 def test_no_address_runs_what_it_says(visit: Visit) -> None:
-    for path in ASKED:
-        page = visit.open(path)
+    for number, path in enumerate(ASKED):
+        page = visit.go(path) if number in DRAWN else visit.open(path)
         assert page.evaluate("() => document.querySelectorAll('script, img[src=x]').length") <= 1, path
         visit.nothing_happened()
     assert visit.too_wide() == ""

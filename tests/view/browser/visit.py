@@ -31,6 +31,7 @@ _TURN = """path => {
   history.pushState(null, '', path);
   dispatchEvent(new PopStateEvent('popstate'));
 }"""
+_IS_DRAWN = "() => document.querySelector('main')?.hasAttribute('aria-busy') ?? false"
 _PWNED = "() => 'pwned' in window"
 PATIENCE = 60_000
 """Milliseconds that are waited for what has to come; it comes at once but on a machine that has much else to do."""
@@ -109,15 +110,17 @@ class Visit:
         self.page.goto(self.base + path, wait_until="load")
         return self.settled()
 
-    def turn(self, path: str) -> Page:
-        """Go there as a link of the page does, without loading it anew."""
+    def go(self, path: str) -> Page:
+        """Be there: as a link of the page leads there, which costs a quarter of loading it, or else by loading it."""
+        if not self.page.url.startswith(self.base + "/") or not self.page.evaluate(_IS_DRAWN):
+            return self.open(path)
         self.page.evaluate(_TURN, path)
         return self.settled()
 
     def begin(self) -> Self:
         """As somebody new: nothing remembered, nothing chosen, nothing said."""
         if self.page.url.startswith("http"):
-            self.page.evaluate("() => localStorage.clear()")
+            self.page.evaluate("() => { localStorage.clear(); document.activeElement?.blur(); }")
         self.context.clear_permissions()
         self.page.emulate_media(color_scheme="light", reduced_motion="reduce", forced_colors="none")
         self.size(WIDE)
@@ -183,13 +186,13 @@ class Axe:
     def __init__(self) -> None:
         self._script = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
 
-    def complaints(self, page: Page, *rules: str) -> list[str]:
-        """Each broken rule with where it is broken; only these rules if some are given."""
-        options: dict[str, Any] = {"resultTypes": ["violations"], "preload": False}
+    def complaints(self, page: Page, *rules: str, within: str = "") -> list[str]:
+        """Each broken rule with where it is broken; only these rules if some are given, and only within some part."""
+        options: dict[str, Any] = {"resultTypes": ["violations"], "preload": False, "iframes": False}
         if rules:
             options["runOnly"] = {"type": "rule", "values": rules}
         if not page.evaluate("() => 'axe' in window"):
             page.evaluate(self._script)
-        found = page.evaluate("options => axe.run(options)", options)
+        found = page.evaluate("([within, options]) => axe.run(within || document, options)", [within, options])
         return [f"{each['id']}: {node['html'][:200]} {node['failureSummary']}"
                 for each in found["violations"] for node in each["nodes"]]  # fmt: skip

@@ -5,6 +5,7 @@
 
 const MOST = 4000; // more than any page asks at once
 const AGAIN = 3000; // milliseconds until a server that did not answer is asked once more
+const AWAY = new Set([0, 503]); // no answer, or that it has too much to do
 
 export class Asked {
   /** @param {() => void} redraw */
@@ -41,7 +42,7 @@ export class Asked {
       (error) => {
         answer.value = undefined;
         answer.error = error;
-        if (error.status === 0) this.#again(key, answer);
+        if (AWAY.has(error.status)) setTimeout(() => this.#again(key, answer), AGAIN);
       },
     ).finally(() => {
       answer.pending = false;
@@ -61,14 +62,19 @@ export class Asked {
     return answer;
   }
 
-  /** Ask once more in a while; until then the failure is told. @param {string} key @param {Answer<any>} answer */
+  /** Ask once more; until it is answered the failure is told. @param {string} key @param {Answer<any>} answer */
   #again(key, answer) {
-    setTimeout(() => {
-      if (this.answers.get(key) !== answer) return;
-      this.answers.delete(key);
-      this.stale.set(key, answer);
-      this.redraw();
-    }, AGAIN);
+    if (this.answers.get(key) !== answer) return;
+    this.answers.delete(key);
+    this.stale.set(key, answer);
+    this.redraw();
+  }
+
+  /** Ask at once what the server did not answer: it can be reached again. */
+  retry() {
+    for (const [key, answer] of [...this.answers]) {
+      if (!answer.pending && AWAY.has(/** @type {any} */ (answer.error)?.status)) this.#again(key, answer);
+    }
   }
 
   /** Whatever was answered may be different now; it is shown until the new answer has come, so nothing flickers and

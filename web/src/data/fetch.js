@@ -167,12 +167,30 @@ export class FetchSource {
     return `/badges/${kind}/${name}.${form}${search({style})}`;
   }
 
-  /** @param {() => void} changed called when images came or went */
+  /** Only a page that is to be seen listens: a browser has six connections for all of one server's pages, and each that
+   * listens has one.  @param {() => void} changed called when images came or went, or may have */
   watch(changed) {
+    /** @type {EventSource | null} */
+    let events = null;
     let timer = 0;
-    new EventSource(`${this.root}/events`).addEventListener('image', () => {
-      clearTimeout(timer);
-      timer = window.setTimeout(changed, 300); // several come at once
-    });
+    const turned = (/** @type {boolean} */ again) => {
+      if (document.visibilityState === 'hidden') {
+        events?.close();
+        events = null;
+      } else if (!events) {
+        events = new EventSource(`${this.root}/events`);
+        let before = again;
+        events.addEventListener('open', () => {
+          if (before) changed(); // meanwhile nobody told
+          before = true;
+        });
+        events.addEventListener('image', () => {
+          clearTimeout(timer);
+          timer = window.setTimeout(changed, 300); // several come at once
+        });
+      }
+    };
+    document.addEventListener('visibilitychange', () => turned(true));
+    turned(false);
   }
 }
