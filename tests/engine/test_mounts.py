@@ -173,6 +173,32 @@ def test_whoever_mounts_a_container_waits_for_who_is_about_to_start_it(engine: E
     assert engine.mounts.list() == []
 
 
+def test_a_mount_that_another_covers_keeps_what_it_shows(engine: Engine, place: Path) -> None:
+    inner = place / "etc"
+    inner.mkdir()
+    engine.mounts.add("demo/image:1", str(inner))
+    engine.mounts.add("demo/image:1", str(place))  # has a directory of that name, too
+    for lazy in (False, True):
+        with pytest.raises(AlreadyMounted, match="something else is mounted over demo/image:1"):
+            engine.mounts.remove(str(inner), lazy=lazy)
+    assert [each.target for each in engine.mounts.list()] == [str(inner), str(place)]
+    engine.mounts.remove(str(place))
+    engine.images.remove("demo/image:1")
+    assert (inner / "etc/name").read_text() == "two"
+    engine.mounts.remove(str(inner))
+    assert list(engine.store.driver.snapshots()) == []
+
+
+def test_nothing_is_mounted_on_the_data_root_in_it_or_above_it(engine: Engine) -> None:
+    root = engine.config.root
+    refused = {root: "is the data root", root / "overlay2": f"lies in the data root {root}",
+               root.parent: f"has the data root {root} in it", Path("/"): "has the data root"}  # fmt: skip
+    for target, fact in refused.items():
+        with pytest.raises(NoMountPoint, match=fact):
+            engine.mounts.add("demo/image:1", str(target))
+    assert engine.mounts.list() == []
+
+
 def test_where_nothing_can_be_mounted_is_said(engine: Engine, place: Path) -> None:
     with pytest.raises(NoMountPoint, match="missing is no directory"):
         engine.mounts.add("demo/image:1", str(place / "missing"))

@@ -40,6 +40,21 @@ def topmost(target: str) -> Place | None:
     return None if found is None else Place(namespace(), found)
 
 
+def leads_to(target: str, place: Place) -> bool:
+    """Whether whoever goes to this absolute path here comes to that mount: nothing covers it, nor what it is in."""
+    try:
+        # Without asking what is mounted, which may hang or be dead.
+        fd = os.open(target, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as facts:
+            number = next(line.split()[1] for line in facts if line.startswith("mnt_id:"))
+    finally:
+        os.close(fd)
+    return place.namespace == namespace() and place.mount.split(" ", 1)[0] == number
+
+
 def is_there(place: Place, lives: Callable[[], bool] | None = None) -> bool:
     """Whether the mount still is.
 

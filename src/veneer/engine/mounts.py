@@ -71,6 +71,7 @@ class Mounts:
         from veneer.drivers import mount_table
 
         target = _target(directory)
+        self._require_elsewhere(directory, target)
         extents = _extents(ids)
         self._require_namespace()
         for each in self.list():
@@ -131,12 +132,13 @@ class Mounts:
         if held is None:
             raise NotAMount(f"no image and no container is mounted at {target}", hint="veneer mount lists them")
         # First of all: whatever has become of the layers, or of the driver, a mount can be undone.
-        if mount_table.topmost(target) == held.place:
+        if mount_table.leads_to(target, held.place):
             with contextlib.suppress(NotMounted):  # somebody else was faster
                 unmount(_path(target), lazy=lazy)
-        elif mount_table.is_there(held.place):
-            raise AlreadyMounted(f"something else is mounted over {held.shown} at {target}",
-                                 hint=f"umount {target}, then again")  # fmt: skip
+        # As long as it is there it shows the layers, covered or not.
+        if mount_table.is_there(held.place):
+            raise AlreadyMounted(f"something else is mounted over {held.shown} at {target}, or over a directory above",
+                                 hint=f"unmount that first; findmnt -T {target} shows it")  # fmt: skip
         if (keeper := self._keeper(held)) is not None:
             keeper.ended()
         self._store.mounts.drop(held)
@@ -153,6 +155,20 @@ class Mounts:
 
         if userns.outside_root() >= 0:
             anchor(self._engine.config.root_name, mount_table.namespace(), inherited=True)
+
+    def _require_elsewhere(self, directory: str, target: str) -> None:
+        """Raise where a mount would hide the data root, or lie in it.  Raises NoMountPoint."""
+        root = os.path.realpath(self._engine.config.root_name)
+        above, inside = f"{target.rstrip('/')}/", f"{root}/"
+        if target == root:
+            fact = "is the data root"
+        elif inside.startswith(above):
+            fact = f"has the data root {root} in it"
+        elif above.startswith(inside):
+            fact = f"lies in the data root {root}"
+        else:
+            return
+        raise NoMountPoint(f"{directory} {fact}: nothing can be mounted there", hint="mount it at another directory")
 
     def _require_namespace(self) -> None:
         from veneer.drivers import mount_table, userns
