@@ -18,7 +18,9 @@ const AFTER = /** @type {Record<number, Op>} */ ({3: 'O', 4: 'M', 5: 'P'});
  * @property {[number, number][]} owners
  * @property {[number, number, number, number][]} names
  */
-/** @typedef {{size: Float64Array, waste: Float64Array, entries: Uint32Array, changed: Uint32Array, holders: Uint32Array, given: Map<number, number>, kept: Set<number>}} Sums */
+/** @typedef {{size: Float64Array, waste: Float64Array, entries: Uint32Array, changed: Uint32Array, holders: Uint32Array, moved: Moved}} Sums */
+/** The bytes of copies that do not have what they store, or have what another stores, and the layer that stores them.
+ * @typedef {Map<number, {size: number, layer: number}>} Moved */
 
 export class Table {
   /** @param {Columns} columns @param {number} layers */
@@ -39,6 +41,12 @@ export class Table {
     for (let path = count - 1; path > 0; path -= 1) this.ends[this.parents[path]] = Math.max(this.ends[this.parents[path]], this.ends[path]);
     let time = 0;
     this.times = copies.mtime.map((step) => (time += step));
+    /** Of each file with several names all of them, its own copy first. @type {Map<number, {layer: number, ended: number, copy: number}[]>} */
+    this.linked = new Map();
+    for (const [file, layer, ended, copy] of columns.names) {
+      if (!this.linked.has(file)) this.linked.set(file, [{layer: copies.layer[file], ended: copies.ended[file], copy: file}]);
+      this.linked.get(file)?.push({layer, ended, copy});
+    }
     /** @type {Map<string, Sums>} */
     this.known = new Map();
   }
@@ -128,16 +136,10 @@ export class Table {
   /** @param {number} at @param {number} since @returns {Sums} */
   #summed(at, since) {
     const count = this.parents.length;
-    const {copies, names} = this.columns;
     const sums = {
       size: new Float64Array(count), waste: new Float64Array(count), entries: new Uint32Array(count), changed: new Uint32Array(count),
-      holders: new Uint32Array(count * this.words), given: /** @type {Map<number, number>} */ (new Map()), kept: /** @type {Set<number>} */ (new Set()),
+      holders: new Uint32Array(count * this.words), moved: this.moved(at),
     };
-    for (const [copy, layer, ended, name] of names) {
-      if (sums.kept.has(copy) || copies.layer[copy] > at || this.isSeen(copy, at) || layer > at || (ended && ended <= at)) continue;
-      sums.kept.add(copy);
-      if (name >= 0) sums.given.set(name, (sums.given.get(name) ?? 0) + copies.size[copy]);
-    }
     for (let path = count - 1; path >= 0; path -= 1) {
       this.#own(path, at, since, sums);
       const up = this.parents[path];
@@ -151,6 +153,23 @@ export class Table {
     return sums;
   }
 
+  /** Which names have the bytes of files with several, with `at` layers: the first to be seen, else the one that went last.
+   * @param {number} at @returns {Moved} */
+  moved(at) {
+    const {layer, size} = this.columns.copies;
+    /** @type {Moved} */
+    const found = new Map();
+    for (const [file, names] of this.linked) {
+      if (layer[file] > at || this.isSeen(file, at)) continue;
+      const there = names.filter((name) => name.layer <= at);
+      const owner = there.find((name) => name.ended === 0 || name.ended > at) ?? there.reduce((last, name) => (name.ended > last.ended ? name : last));
+      if (owner.copy === file) continue;
+      found.set(file, {size: 0, layer: layer[file]});
+      found.set(owner.copy, {size: size[file], layer: layer[file]});
+    }
+    return found;
+  }
+
   /** @param {number} path @param {number} at @param {number} since @param {Sums} sums */
   #own(path, at, since, sums) {
     const {copies} = this.columns;
@@ -160,13 +179,13 @@ export class Table {
       if (layer > at) continue;
       const folded = copies.type[copy] === 'x';
       const many = folded ? copies.n[copy] : 1;
-      const size = copies.size[copy];
-      if (size) sums.holders[path * this.words + (layer >> 5)] |= 1 << (layer & 31);
+      const {size, layer: holder} = sums.moved.get(copy) ?? {size: copies.size[copy], layer};
+      if (size) sums.holders[path * this.words + (holder >> 5)] |= 1 << (holder & 31);
       const [was, is] = [since > 0 && this.isSeen(copy, since), this.isSeen(copy, at)];
       if (is) {
-        sums.size[path] += size + (sums.given.get(copy) ?? 0);
+        sums.size[path] += size;
         sums.entries[path] += many;
-      } else if (!sums.kept.has(copy)) sums.waste[path] += size;
+      } else sums.waste[path] += size;
       if (folded) sums.changed[path] += was === is ? 0 : many;
       else [before, now] = [was ? copy : before, is ? copy : now];
     }
@@ -260,10 +279,14 @@ export class Table {
     return any ? stored : null;
   }
 
-  /** What all layers store at a path and in it. @param {number} path */
+  /** What would not be stored without a path and all in it: a file that has a name elsewhere would. @param {number} path */
   weight(path) {
     const {size} = this.columns.copies;
-    return size.slice(this.first[path], this.first[this.ends[path]]).reduce((sum, each) => sum + each, 0);
+    const [from, to] = [this.first[path], this.first[this.ends[path]]];
+    const isInside = (/** @type {number} */ copy) => copy >= from && copy < to;
+    let sum = 0;
+    for (let copy = from; copy < to; copy += 1) if (this.linked.get(copy)?.every((name) => isInside(name.copy)) ?? true) sum += size[copy];
+    return sum;
   }
 
   /** Paths whose name has a text in it, or that a pattern with * and ? is like; in the order of the table.
@@ -272,27 +295,26 @@ export class Table {
     const globbing = /[*?]/.test(wanted);
     const pattern = new RegExp(`^${wanted.replace(/[\\^$.+()|{}[\]]/g, '\\$&').replaceAll('*', '.*').replaceAll('?', '.')}$`, 's');
     const found = [];
+    const moved = this.moved(this.layers);
     for (let path = 1; path < this.names.length && found.length < most; path += 1) {
       const name = this.names[path];
       const full = globbing || wanted.includes('/') ? this.pathOf(path) : '';
       if (!(globbing ? pattern.test(wanted.includes('/') ? full : name) : wanted.includes('/') ? full.includes(wanted) : name.includes(wanted))) continue;
       const own = this.copiesOf(path, this.layers);
       const seen = own.find((copy) => this.isSeen(copy, this.layers)) ?? -1;
-      if (own.length) found.push({path: full || this.pathOf(path), size: seen < 0 ? 0 : this.columns.copies.size[seen], there: seen >= 0, layers: own.map((copy) => this.columns.copies.layer[copy])});
+      if (own.length) found.push({path: full || this.pathOf(path), size: seen < 0 ? 0 : (moved.get(seen)?.size ?? this.columns.copies.size[seen]), there: seen >= 0, layers: own.map((copy) => this.columns.copies.layer[copy])});
     }
     return found;
   }
 
   /** The bytes that go when layers first to last become one. @param {number} first @param {number} last */
   squashed(first, last) {
-    const {copies, names} = this.columns;
-    const later = (/** @type {number} */ a, /** @type {number} */ b) => (a && b ? Math.max(a, b) : 0);
-    /** @type {Map<number, number>} when the last name of a file that has several went; 0 if one of them is to be seen */
-    const fates = new Map();
-    for (const [copy, , ended] of names) fates.set(copy, later(fates.get(copy) ?? copies.ended[copy], ended));
+    const {copies} = this.columns;
     let saved = 0;
     copies.size.forEach((size, copy) => {
-      const ended = fates.get(copy) ?? copies.ended[copy];
+      const names = this.linked.get(copy) ?? [];
+      // A file with several names went when the last of them did.
+      const ended = names.some((name) => !name.ended) ? 0 : Math.max(copies.ended[copy], ...names.map((name) => name.ended));
       if (ended && first <= copies.layer[copy] && ended <= last) saved += size;
     });
     return saved;
