@@ -155,7 +155,7 @@ def waste(subject: Subject, told: Told) -> Section:
 
     account = subject.account
     if not account.wasted:
-        return "What is stored in vain", ["Nothing: every byte stored is to be seen."]
+        return "What is stored in vain", ["Nothing: every byte stored is to be seen.", *_broken(subject, told)]
     lines = [f"{human_size(account.wasted)}, {100 - 100 * account.efficiency:.1f}% of what is stored. The most:"]
     last = ""
     for row in by_path(account.losses)[:MOST_WASTE]:
@@ -168,7 +168,19 @@ def waste(subject: Subject, told: Told) -> Section:
         if (text := remedy(row.causes)) and text != last:
             lines.append(f"   {text}")
             last = text
-    return "What is stored in vain", lines
+    return "What is stored in vain", lines + _broken(subject, told)
+
+
+def _broken(subject: Subject, told: Told) -> list[str]:
+    """What is stored twice and seen twice, since a layer made one of a file's names another file."""
+    from veneer.analysis.names import broken_links
+
+    account, found = subject.account, broken_links(subject.table)
+    return [
+        f"{human_size(each.size)} {told(shown_path(each.path))}: stored once more with the same bytes by layer "
+        f"{each.layer + 1}, which breaks its hard link with {told(shown_path(each.others[0]))}"
+        for each in found[:MOST_WASTE] if each.size * 1000 >= account.stored
+    ]  # fmt: skip
 
 
 def noteworthy(subject: Subject, told: Told) -> Section:

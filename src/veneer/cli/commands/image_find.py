@@ -19,14 +19,19 @@ from veneer.cli.looked import (
     shown_path,
     spelled_out,
 )
+from veneer.cli.reworked import joined
 from veneer.cli.units import human_size, local_rfc3339
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from veneer.analysis.copies import Copy
     from veneer.analysis.events import Event
+    from veneer.analysis.names import Relation
     from veneer.engine.looking.subject import Subject
 
+MOST_NAMES = 3
 _LETTERS = {
     "REGULAR": "file", "DIRECTORY": "directory", "SYMLINK": "symlink", "HARDLINK": "hard link",
     "CHARACTER": "device", "BLOCK": "device", "FIFO": "fifo",
@@ -44,8 +49,34 @@ def _changed(event: Event) -> str:
     return ",".join(event.changed) or "nothing"
 
 
-def _history(subject: Subject, *, truncate: bool, human: bool) -> Listing[Event]:
-    origins = subject.origins
+def _named(paths: tuple[bytes, ...]) -> str:
+    """Some names, for a sentence."""
+    more = [f"{len(paths) - MOST_NAMES} more"] if len(paths) > MOST_NAMES else []
+    return joined([*map(shown_path, paths[:MOST_NAMES]), *more])
+
+
+def _links(subject: Subject, path: bytes, related: dict[int, Relation], human: bool) -> Iterator[str]:
+    """What is to be said of a file's other names: by the layer of each copy."""
+    shown, told = shown_path(path), None
+    for layer, relation in related.items():
+        if relation.broke:
+            entry = subject.table.entry(next(copy for copy in subject.table.find(path)[0] if copy.layer == layer), path)
+            size = human_size(entry.size) if human else str(entry.size)
+            yield (f"Layer {layer + 1} breaks the hard link with {_named(relation.broke)}, which keeps the old file: "
+                   f"{size} more are stored")  # fmt: skip
+        if relation.others and relation.others != told:
+            told = relation.others
+            yield f"{shown} of layer {layer + 1} is a hard link: one file with {_named(relation.others)}"
+
+
+def _history(subject: Subject, related: dict[int, Relation], *, truncate: bool, human: bool) -> Listing[Event]:
+    from veneer.analysis.names import Relation
+
+    origins, alone = subject.origins, Relation()
+
+    def names(event: Event, which: str) -> str:
+        relation = alone if event.op.value == "D" else related.get(event.layer, alone)
+        return " ".join(map(shown_path, getattr(relation, which)))
 
     def size(event: Event) -> str:
         return human_size(event.entry.size) if human else str(event.entry.size)
@@ -67,6 +98,8 @@ def _history(subject: Subject, *, truncate: bool, human: bool) -> Listing[Event]
                if event.entry.digest else ""),
         Column("ChainID", "CHAIN ID", lambda event: str(origins[event.layer].chain_id or "")),
         Column("Path", "PATH", lambda event: path_text(event.path)),
+        Column("Names", "OTHER NAMES", lambda event: names(event, "others")),
+        Column("Broke", "BREAKS LINK WITH", lambda event: names(event, "broke")),
     ))  # fmt: skip
 
 
@@ -74,20 +107,15 @@ _Found = tuple[bytes, "tuple[Copy, ...]"]
 
 
 def _paths(subject: Subject, *, human: bool) -> Listing[_Found]:
-    from veneer.analysis.copies import NEVER
     from veneer.analysis.events import events_of
+    from veneer.analysis.names import Names
 
     table = subject.table
 
-    def sizes(found: _Found) -> tuple[int, int]:
-        seen = hidden = 0
-        for copy in found[1]:
-            size = table.indexes[copy.layer].sizes[copy.number]
-            if copy.ended == NEVER:
-                seen = size
-            else:
-                hidden += size
-        return seen, hidden
+    holding = Names(table, len(table.indexes))
+
+    def sizes(found: _Found) -> tuple[int, int, int]:
+        return holding.of_path(found[1])
 
     def size(number: int) -> str:
         return human_size(number) if human else str(number)
@@ -119,8 +147,16 @@ def run(app: App, given: Parsed) -> None:
         if given.flag("quiet") and format in ("", "table"):
             app.write("".join(f"{event.layer + 1}\n" for event in events))
             return
-        kind = _history(subject, truncate=not given.flag("no_trunc"), human=human)
+        from veneer.analysis.names import relations
+
+        path = events[0].path
+        copies, _ = subject.table.find(path)
+        related = {copy.layer: each for copy, each in zip(copies, relations(subject.table, path, copies), strict=True)}
+        kind = _history(subject, related, truncate=not given.flag("no_trunc"), human=human)
         kind.show(app, events, format, ("Layer", "Op", "Size", "Mode", "Owner", "Changed", "Instruction"))
+        if format in ("", "table"):
+            for number, line in enumerate(_links(subject, path, related, human)):
+                app.line(line if number else f"\n{line}")
 
 
 def _by_pattern(app: App, given: Parsed, subject: Subject, pattern: bytes) -> None:

@@ -90,12 +90,14 @@ def _files(subjects: Subjects, wanted: str, name: str, images: list[Image]) -> t
 def _files_of(looked: Looked, ref: str, pattern: re.Pattern[bytes], most: int, until: float) -> list[Json]:
     from veneer.analysis.copies import NEVER
     from veneer.analysis.events import matching
+    from veneer.analysis.names import Names
 
     table = looked.subject.table
+    holding = Names(table, len(table.indexes))
     found: list[Json] = []
     for path, copies in matching(table, pattern):
         seen = copies[-1].ended == NEVER
-        size = table.indexes[copies[-1].layer].sizes[copies[-1].number] if seen else 0
+        size, _, _ = holding.of_path(copies)
         found.append({"ref": ref} | words.path_document(path) | {
             "size": size, "there": seen, "layers": words.numbers(copy.layer for copy in copies)})  # fmt: skip
         if len(found) >= most or time.monotonic() > until:
