@@ -39,6 +39,7 @@ SHAPES = (
     Shape("3 GB, 200,000 files, 40 layers, 80,000 of them by chown", 200_000, 3 * 10**9, 40, 80_000),
 )
 OPERATIONS = ("waste", "tree", "find", "find *")
+NAMES = 1_000_000
 IMAGES = 2000
 
 _ASK = """
@@ -61,6 +62,11 @@ elif what == "tree":
 elif what == "find":
     from veneer.analysis.events import history_of
     assert history_of(table, b"usr/share/d0/d0/f0")
+elif what == "first names":
+    from veneer.analysis.view import View
+    from veneer.cli.commands.image_tree import Wanted, walk
+    view = View(table)
+    assert len(list(walk(view, b"d", table.find(b"d")[1], Wanted(1, 20, "size", "", False, False)))) == 21
 elif what == "find *":
     import re
     from veneer.analysis.events import matching
@@ -98,6 +104,20 @@ def make(shape: Shape, folder: Path) -> None:
             for path, digest in paths[: shape.rewritten]:
                 builder.add(path, Kind.REGULAR, 0o644, 1000, 1000, size, 10**18, b"", digest)
         with open(folder / f"{layer:03}", "wb") as out:
+            builder.write(out)
+
+
+def make_crowded(folder: Path) -> None:
+    """The same of an image with NAMES files in one directory, and a layer that deletes one of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = Random(1)
+    base, top = IndexBuilder(), IndexBuilder()
+    base.add(b"d", Kind.DIRECTORY, 0o755)
+    for number in range(NAMES):
+        base.add(b"d/name-%07d" % number, Kind.REGULAR, 0o644, size=number % 1000, digest=random.randbytes(32))
+    top.add(b"d/name-0500000", Kind.WHITEOUT)
+    for number, builder in enumerate((base, top)):
+        with open(folder / f"{number:03}", "wb") as out:
             builder.write(out)
 
 
@@ -164,6 +184,12 @@ def looking(work: Path, rounds: int, big: Corpus) -> dict[tuple[str, str], Serie
             make(shape, folder)
         for operation in OPERATIONS:
             measure(shape.name, operation, [sys.executable, "-c", _ASK, operation, str(folder)])
+    crowded = work / "looking" / f"crowded-{NAMES}"
+    if not crowded.is_dir():
+        make_crowded(crowded)
+    for operation in ("first names", "waste"):
+        what = f"{NAMES:,} names in one directory"
+        measure(what, operation, [sys.executable, "-c", _ASK, operation, str(crowded)])
     archive = saved(work, big)
     none = ["--root", str(work / "looking" / "no-store")]
     what = f"an archive never seen, {big.bytes / 1e6:,.0f} MB in {big.files:,} files"
