@@ -75,6 +75,7 @@ def test_layers_tells_what_made_each_and_what_it_takes(app: Veneer) -> None:
         ("7", "0", "0", "0"), ("5", "1", "0", "0"), ("0", "0", "1", "4"),
     ]  # fmt: skip
     assert rows[2]["Before"] == 'CMD ["sh"]'
+    assert [each["Net"] for each in rows] == ["4050", "1905", "-2005"], "bytes, for programs"
     quiet = app("image", "layers", "-q", "--no-trunc", "demo/app:1").text.split()
     assert len(quiet) == 3 and all(each.startswith("sha256:") for each in quiet)
     assert app("image", "layers", "--human=false", "--format", "{{.Net}}", "demo/app:1").text.split() == [
@@ -188,6 +189,8 @@ def test_waste_is_told_by_path_layer_and_cause(app: Veneer) -> None:
                 app("image", "waste", "--by", "cause", "--format", "json", "demo/app:1").text.splitlines()]  # fmt: skip
     assert [each["Key"] for each in by_cause] == ["deleted", "overwritten", "rewritten"]
     assert all(each["Remedy"] for each in by_cause)
+    squashed = json.loads(app("image", "waste", "--squash", "2-3", "--format", "json", "demo/app:1").text)
+    assert squashed["StoredNow"] - squashed["Stored"] == squashed["Saved"] > 0
     assert app("image", "waste", "-q", "demo/app:1").text.splitlines()[0] == "/srv"
     assert app("image", "waste", "--limit", "1", "demo/app:1").text.endswith(
         "... 3 more, 1.05kB; --limit 0 shows all\n"
@@ -249,14 +252,20 @@ def test_compare_and_shared_join_what_is_the_same(app: Veneer) -> None:
     assert "7kB" in shown and "saved" in shown
     rows = [json.loads(line) for line in
             app("image", "compare", "--format", "json", "demo/base:1", "demo/app:1").text.splitlines()]  # fmt: skip
-    assert [each["Images"] for each in rows] == ["AB", "B", "B"]
+    assert [(each["Images"], each["Names"], each["Size"]) for each in rows] == [
+        ("AB", "demo/base:1, demo/app:1", "4050"), ("B", "demo/app:1", "2905"), ("B", "demo/app:1", "50"),
+    ]  # fmt: skip
+    assert (
+        "11055 if nothing were shared, 7005 with"
+        in app("image", "compare", "--human=false", "demo/base:1", "demo/app:1").text
+    )
     assert len(app("image", "compare", "-q", "demo/base:1", "demo/app:1").text.split()) == 3
     tree = app("image", "shared").text.splitlines()
     assert tree[1].split()[1:] == ["4.06kB", "1", "2", "4.06kB"]
     assert "demo/base:1" in tree[2] and "demo/app:1" in tree[4]
     assert tree[-1].startswith("2 images: ")
     listed = [json.loads(line) for line in app("image", "shared", "--format", "json").text.splitlines()]
-    assert [each["Images"] for each in listed] == ["2", "1"]
+    assert [(each["Images"], each["Size"]) for each in listed] == [("2", "4057"), ("1", "2955")]
 
 
 def test_base_and_labels(app: Veneer) -> None:

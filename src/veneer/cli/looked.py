@@ -26,6 +26,7 @@ CONTAINER = Option("container", "string", "Look at this container: its image's l
 PLATFORM = Option("platform", "string", "Of an archive's or a registry's image, the one for this platform")
 PLATFORMS = Option("platform", "string", PLATFORM.help + '; "A,B": for A of the first, for B of the next')
 NO_TRUNC = Option("no-trunc", "bool", "Don't truncate output")
+HUMAN = Option("H,human", "bool", "Print sizes in human readable format", default=True, shown_default="true")
 DOCUMENTS_FORMAT = "Format output: 'table' (default), 'table TEMPLATE', 'json' (one object a line) or a Go template"
 SEVERAL = (ARCHIVE, REMOTE, PLATFORMS)
 """Where several images are; one of them may be `container:NAME`."""
@@ -81,6 +82,11 @@ def _told(app: App) -> Any:
     from veneer.cli.progress import Lines
 
     return Lines(app.err, live=True, columns=app.columns)
+
+
+def in_words(given: Parsed) -> bool:
+    """Whether sizes are for people: as JSON they are bytes, for programs count."""
+    return given.flag("human") and given.text("format") != "json"
 
 
 def alone(given: Parsed, names: Sequence[str]) -> None:

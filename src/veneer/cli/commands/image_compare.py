@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from veneer.cli.app import App, Failure
 from veneer.cli.command import LIST_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
 from veneer.cli.listing import Column, Listing
-from veneer.cli.looked import NO_TRUNC, SEVERAL, instruction, looked_at
+from veneer.cli.looked import HUMAN, NO_TRUNC, SEVERAL, in_words, instruction, looked_at
 from veneer.cli.reworked import counted
 from veneer.cli.tables import align, harmless
 from veneer.cli.units import human_size
@@ -79,6 +79,11 @@ def _stack(subject: Subject, key: str, *, inside: bool) -> Stack:
     return Stack(key, config.chain_ids, config.diff_ids, sizes)
 
 
+def _sizes(given: Parsed, digits: int = 3) -> Callable[[int], str]:
+    """How bytes are written: for people unless the options say otherwise."""
+    return (lambda number: human_size(number, digits)) if in_words(given) else str
+
+
 def run_compare(app: App, given: Parsed) -> None:
     from veneer.analysis.sharing import totals
 
@@ -92,11 +97,14 @@ def run_compare(app: App, given: Parsed) -> None:
         inside = all(subject.documents.where != "registry" for subject in subjects)
         stacks = [_stack(subject, letter, inside=inside) for letter, subject in zip(_LETTERS, subjects, strict=False)]
         rows = _rows(subjects, stacks)
+        called = {letter: subject.name for letter, subject in zip(_LETTERS, subjects, strict=False)}
+        size = _sizes(given)
         kind: Listing[Row] = Listing("layer of several images", (
             Column("Images", "IMAGES", lambda row: row.images),
+            Column("Names", "NAMES", lambda row: ", ".join(map(called.__getitem__, row.images))),
             Column("ChainID", "CHAIN ID", lambda row: row.chain_id.short if truncate else str(row.chain_id)),
             Column("DiffID", "DIFF ID", lambda row: row.diff_id.short if truncate else str(row.diff_id)),
-            Column("Size", "STORED" if inside else "PULL", lambda row: human_size(row.size)),
+            Column("Size", "STORED" if inside else "PULL", lambda row: size(row.size)),
             Column("Elsewhere", "ALSO IN", lambda row: row.elsewhere or "-"),
             Column("Instruction", "INSTRUCTION", lambda row: instruction(row.text, truncate=truncate)),
         ))  # fmt: skip
@@ -105,7 +113,7 @@ def run_compare(app: App, given: Parsed) -> None:
             app.write("".join(kind.columns["ChainID"].text(row) + "\n" for row in rows))
             return
         if is_table:
-            lines = [[letter, subject.name, human_size(sum(each.sizes)), counted(len(each.sizes), "layer")]
+            lines = [[letter, subject.name, size(sum(each.sizes)), counted(len(each.sizes), "layer")]
                      for letter, subject, each in zip(_LETTERS, subjects, stacks, strict=False)]  # fmt: skip
             app.write(align([["", "NAME", "STORED" if inside else "PULL", "LAYERS"],
                              *([harmless(cell) for cell in line] for line in lines)]) + "\n")  # fmt: skip
@@ -114,9 +122,9 @@ def run_compare(app: App, given: Parsed) -> None:
             sums = totals(stacks)
             share = f" ({100 * sums.saved / sums.unshared:.0f}%)" if sums.unshared else ""
             app.line("")
-            app.line(f"{human_size(sums.unshared)} if nothing were shared, {human_size(sums.disk)} with "
-                     f"{counted(sums.layers, 'layer')}: {human_size(sums.saved)} saved{share}; the largest layer has "
-                     f"{human_size(sums.largest)}")  # fmt: skip
+            app.line(f"{size(sums.unshared)} if nothing were shared, {size(sums.disk)} with "
+                     f"{counted(sums.layers, 'layer')}: {size(sums.saved)} saved{share}; the largest layer has "
+                     f"{size(sums.largest)}")  # fmt: skip
 
 
 COMPARE = Command(
@@ -127,6 +135,7 @@ COMPARE = Command(
     most=None,
     options=(
         Option("format", "string", LIST_FORMAT),
+        HUMAN,
         NO_TRUNC,
         Option("q,quiet", "bool", "Only show chain IDs"),
         *SEVERAL,
@@ -176,8 +185,9 @@ def run_shared(app: App, given: Parsed) -> None:
     shared = app.engine.looking.shared(given.arguments, all=given.flag("all"))
     format, truncate = given.text("format"), not given.flag("no_trunc")
     if format not in ("", "table", "tree"):
-        _branches(app, shared, format, truncate=truncate)
+        _branches(app, given, shared, truncate=truncate)
         return
+    size, finely = _sizes(given), _sizes(given, 4)
     lines = [["TREE", "SIZE", "LAYERS", "IMAGES", "SAVED"]]
     for node in _tree(shared):
         if node.branch is None:
@@ -190,30 +200,32 @@ def run_shared(app: App, given: Parsed) -> None:
             continue
         chain_id = branch.layers[-1][0]
         lines.append([
-            node.prefix + (chain_id.short if truncate else str(chain_id)), human_size(branch.size),
-            str(len(branch.layers)), str(branch.users), human_size(branch.saved) if branch.users > 1 else "",
+            node.prefix + (chain_id.short if truncate else str(chain_id)), size(branch.size),
+            str(len(branch.layers)), str(branch.users), size(branch.saved) if branch.users > 1 else "",
         ])  # fmt: skip
     sums = shared.totals
     app.write(align(lines))
     app.line("")
-    app.line(f"{counted(len(shared.images), 'image')}: {human_size(sums.unshared, 4)} if nothing were shared, "
-             f"{human_size(sums.disk, 4)} on the disk: {human_size(sums.saved, 4)} saved")  # fmt: skip
+    app.line(f"{counted(len(shared.images), 'image')}: {finely(sums.unshared)} if nothing were shared, "
+             f"{finely(sums.disk)} on the disk: {finely(sums.saved)} saved")  # fmt: skip
 
 
-def _branches(app: App, shared: Shared, format: str, *, truncate: bool) -> None:
+def _branches(app: App, given: Parsed, shared: Shared, *, truncate: bool) -> None:
+    size = _sizes(given)
+
     def names(branch: Branch) -> str:
         return ",".join(_names(shared.images[key]) for key in branch.ends)
 
     kind: Listing[Branch] = Listing("shared layers", (
         Column("ChainID", "CHAIN ID", lambda branch: _short(branch, truncate=truncate)),
         Column("Layers", "LAYERS", lambda branch: str(len(branch.layers))),
-        Column("Size", "SIZE", lambda branch: human_size(branch.size)),
+        Column("Size", "SIZE", lambda branch: size(branch.size)),
         Column("Images", "IMAGES", lambda branch: str(branch.users)),
-        Column("Saved", "SAVED", lambda branch: human_size(branch.saved)),
+        Column("Saved", "SAVED", lambda branch: size(branch.saved)),
         Column("Ends", "ENDS", names),
     ))  # fmt: skip
     branches = [node.branch for node in _tree(shared) if node.branch is not None]
-    kind.show(app, branches, format, ("ChainID", "Layers", "Size", "Images", "Saved", "Ends"))
+    kind.show(app, branches, given.text("format"), ("ChainID", "Layers", "Size", "Images", "Saved", "Ends"))
 
 
 def _short(branch: Branch, *, truncate: bool) -> str:
@@ -230,6 +242,7 @@ SHARED = Command(
     options=(
         Option("a,all", "bool", "Intermediate images too"),
         Option("format", "string", LIST_FORMAT),
+        HUMAN,
         NO_TRUNC,
     ),
     only_looks=True,

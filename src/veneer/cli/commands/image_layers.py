@@ -6,7 +6,7 @@ from veneer.cli.app import App
 from veneer.cli.command import LIST_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
 from veneer.cli.listing import Column, Listing
-from veneer.cli.looked import NO_TRUNC, WHERE, image_and, instruction, looked_at
+from veneer.cli.looked import HUMAN, NO_TRUNC, WHERE, image_and, in_words, instruction, looked_at
 from veneer.cli.units import AT_MOST, human_size, local_rfc3339
 from veneer.values import Value
 
@@ -93,7 +93,7 @@ def run(app: App, given: Parsed) -> None:
     format = given.text("format")
     with looked_at(app, given, name, contents=False) as subject:
         kind: Listing[Line] = Listing(
-            "layer of an image", _columns(truncate=not given.flag("no_trunc"), human=given.flag("human"))
+            "layer of an image", _columns(truncate=not given.flag("no_trunc"), human=in_words(given))
         )
         # Of an image in a registry what its manifest tells is two requests; the rest is all of its bytes.
         inside = subject.documents.where != "registry" or given.flag("stored")
@@ -118,7 +118,7 @@ LAYERS = Command(
     most=1,
     options=(
         Option("format", "string", LIST_FORMAT),
-        Option("H,human", "bool", "Print sizes in human readable format", default=True, shown_default="true"),
+        HUMAN,
         NO_TRUNC,
         Option("q,quiet", "bool", "Only show chain IDs"),
         Option("stored", "bool", "Download the layers of a remote image, to tell what they store and waste"),

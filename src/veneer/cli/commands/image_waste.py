@@ -6,7 +6,18 @@ from veneer.cli.app import App, Failure
 from veneer.cli.command import LIST_FORMAT, Command
 from veneer.cli.flags import FlagError, Option, Parsed
 from veneer.cli.listing import Column, Listing
-from veneer.cli.looked import NO_TRUNC, WHERE, image_and, instruction, layer_numbers, looked_at, path_text
+from veneer.cli.looked import (
+    HUMAN,
+    NO_TRUNC,
+    WHERE,
+    image_and,
+    in_words,
+    instruction,
+    layer_numbers,
+    looked_at,
+    path_text,
+    show_documents,
+)
 from veneer.cli.reworked import counted
 from veneer.cli.units import human_size
 from veneer.view.texts import remedy
@@ -90,7 +101,7 @@ def run(app: App, given: Parsed) -> None:
         elif by == "duplicate":
             _duplicates(app, given, subject, int(limit))
         elif given.text("squash"):
-            _squash(app, subject, given.text("squash"))
+            _squash(app, given, subject, given.text("squash"))
         else:
             _ledger(app, given, subject, by, int(limit))
 
@@ -98,7 +109,7 @@ def run(app: App, given: Parsed) -> None:
 def _ledger(app: App, given: Parsed, subject: Subject, by: str, limit: int) -> None:
     from veneer.analysis import waste
 
-    format, human = given.text("format"), given.flag("human")
+    format, human = given.text("format"), in_words(given)
     group = {"path": waste.by_path, "layer": waste.by_maker, "cause": waste.by_cause}[by]
     rows = group(subject.account.losses)
     kind = _listing(subject, by, truncate=not given.flag("no_trunc"), human=human)
@@ -123,7 +134,7 @@ def _duplicates(app: App, given: Parsed, subject: Subject, limit: int) -> None:
     """What is seen, and stored, under several paths: no waste, but room that hard links or symlinks would save."""
     from veneer.analysis.duplicates import Duplicate, duplicates
 
-    format, human = given.text("format"), given.flag("human")
+    format, human = given.text("format"), in_words(given)
 
     def size(number: int) -> str:
         return human_size(number) if human else str(number)
@@ -154,7 +165,7 @@ def _duplicates(app: App, given: Parsed, subject: Subject, limit: int) -> None:
         app.line(f"... {len(rows) - limit} more; --limit 0 shows all")
 
 
-def _squash(app: App, subject: Subject, text: str) -> None:
+def _squash(app: App, given: Parsed, subject: Subject, text: str) -> None:
     from veneer.analysis.waste import saved_by_squashing
 
     first, dash, last = text.partition("-")
@@ -163,15 +174,25 @@ def _squash(app: App, subject: Subject, text: str) -> None:
         raise Failure(f"invalid --squash {text!r}: a range of layers is wanted, as 2-{max(layers, 2)}")
     saved = saved_by_squashing(subject.account.losses, int(first) - 1, int(last) - 1)
     found = subject.account
-    app.line(f"Layers {first} to {last} of {subject.name} as one: {human_size(saved)} less, "
-             f"{human_size(found.stored - saved)} stored instead of {human_size(found.stored)}")  # fmt: skip
+    format = given.text("format")
+    if format not in ("", "table"):
+        document = {"First": int(first), "Last": int(last), "Saved": saved, "Stored": found.stored - saved,
+                    "StoredNow": found.stored}  # fmt: skip
+        show_documents(app, [document], format)
+        return
+
+    def size(number: int) -> str:
+        return human_size(number) if given.flag("human") else f"{number} bytes"
+
+    app.line(f"Layers {first} to {last} of {subject.name} as one: {size(saved)} less, "
+             f"{size(found.stored - saved)} stored instead of {size(found.stored)}")  # fmt: skip
 
 
 def _dive(app: App, given: Parsed, subject: Subject) -> None:
     from veneer.analysis import dive
 
     found = dive.figures(subject.indexes)
-    format, human = given.text("format"), given.flag("human")
+    format, human = given.text("format"), in_words(given)
     kind: Listing[dive.Repeated] = Listing("path of several copies", (
         Column("Count", "COUNT", lambda each: str(each.count)),
         Column("Size", "TOTAL SPACE", lambda each: human_size(each.bytes) if human else str(each.bytes)),
@@ -222,7 +243,7 @@ WASTE = Command(
             shown_default='"path"',
         ),
         Option("format", "string", LIST_FORMAT + "\n'dive-json':        The whole image as dive exports it"),
-        Option("H,human", "bool", "Print sizes in human readable format", default=True, shown_default="true"),
+        HUMAN,
         Option("limit", "int", "Rows of the table; 0 shows all", shown_default=str(MOST)),
         Option("metric", "string", '"veneer", or "dive" for dive\'s own figures', shown_default='"veneer"'),
         NO_TRUNC,
