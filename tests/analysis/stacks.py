@@ -22,11 +22,14 @@ _NAMES = ("a", "b", "c", "d", "a-b", "a.b", "\udcff", "new\nline", "\x1b[31m", "
 
 @dataclass(frozen=True)
 class Life:
-    """One file on the disk, whatever its names: its bytes, the layer that wrote it, the one that took its last name."""
+    """One file on the disk: its bytes, the layer that wrote it, the one that took its last name; the names that
+    it had after the last layer, and all that it ever had."""
 
     size: int
     born: int
     died: int | None
+    now: frozenset[bytes] = frozenset()
+    ever: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,9 @@ class _Lives:
         kept.mkdir()
 
     def after(self, layer: int) -> None:
-        seen = set()
-        for folder, _, names in os.walk(os.fsencode(self.root)):
+        seen, root = set(), os.fsencode(self.root)
+        names_of: dict[int, set[bytes]] = {}
+        for folder, _, names in os.walk(root):
             for name in names:
                 path = folder + b"/" + name
                 status = os.lstat(path)
@@ -111,7 +115,10 @@ class _Lives:
                     if status.st_ino not in self.known:
                         self.known[status.st_ino] = Life(status.st_size, layer, None)
                         os.link(path, os.fsencode(self.kept / str(status.st_ino)))
+                    names_of.setdefault(status.st_ino, set()).add(os.path.relpath(path, root))
         for number, life in self.known.items():
+            now = frozenset(names_of.get(number, ()))
+            self.known[number] = life = replace(life, now=now, ever=life.ever | now)
             if life.died is None and number not in seen:
                 self.known[number] = replace(life, died=layer)
 

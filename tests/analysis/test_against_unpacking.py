@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from tests.analysis.stacks import Stack, random_stack
-from veneer.analysis.events import Op, history_of
+from veneer.analysis.cost import cost
+from veneer.analysis.duplicates import duplicates
+from veneer.analysis.events import Op, history_of, matching
+from veneer.analysis.names import Names
 from veneer.analysis.table import Table
 from veneer.analysis.view import Line, View
 from veneer.analysis.waste import account
@@ -89,6 +93,30 @@ def check_waste(stack: Stack) -> int:
     return len(found.losses)
 
 
+def check_names(stack: Stack, random: Random) -> int:
+    """That files with several names are found, weighed and missed as those on the disk; how often one outlives its
+    first name."""
+    table = Table(stack.indexes)
+    names = Names(table, len(stack.indexes))
+    told = {path: names.of_path(copies) for path, copies in matching(table, re.compile(b".*", re.DOTALL))}
+    assert sum(hidden for _, hidden, _ in told.values()) == sum(life.size for life in stack.files if not life.now)
+    contents: dict[bytes, list[int]] = {}
+    for life in stack.files:
+        if life.now and life.size:
+            (owner,) = (path for path in life.now if told[path][0])
+            assert told[owner][0] == life.size and told[owner][2] >> life.born & 1, owner
+            contents.setdefault(node_of(stack.trees[-1], owner).content, []).append(life.born)  # type: ignore[union-attr]
+    same = sorted((len(content), sorted(layers)) for content, layers in contents.items() if len(layers) > 1)
+    assert sorted((each.size, sorted(each.layers)) for each in duplicates(table)) == same
+    for path in random.sample(sorted(told), min(3, len(told))):
+        gone = [0] * len(stack.indexes)
+        for life in stack.files:
+            gone[life.born] += life.size * all(name == path or name.startswith(path + b"/") for name in life.ever)
+        told_ = {each.layer: each.stored for each in cost(table, [None] * len(gone), [path])}
+        assert [told_.get(layer, 0) for layer in range(len(gone))] == gone, path
+    return sum(len(Names(table, at).moved) for at in range(1, len(stack.indexes) + 1))
+
+
 def lines_of(view: View, path: bytes = b"") -> list[Line]:
     found = []
     for line in view.level(path):
@@ -117,16 +145,21 @@ def check_view(stack: Stack, since: int, at: int) -> None:
             assert line.state in ("", Op.METADATA) or not (old or new), shown
         else:
             assert line.state == wanted, shown
-        if new is not None and not any(node.kind is Kind.HARDLINK for node in after.values()):
-            beneath = line.path + b"/"
-            size = sum(len(node.content) for path, node in after.items()
-                       if path == line.path or path.startswith(beneath))  # fmt: skip
-            assert line.sums.size == size, shown
+    own = [line for line in lines if not line.is_directory]
+    assert sum(line.sums.size for line in own) == bytes_in(after)
+    for line in lines:
+        if line.is_directory:
+            beneath = [each.sums for each in own if each.path.startswith(line.path + b"/")]
+            assert line.sums.size == sum(sums.size for sums in beneath), line.path
+            assert set(line.sums.layers) >= {layer for sums in beneath for layer in sums.layers}, line.path
+        elif not any(node.kind is Kind.HARDLINK for node in after.values()):
+            there = after.get(line.path)
+            assert line.sums.size == (len(there.content) if there is not None else 0), line.path
 
 
 @pytest.mark.usefixtures("root_only")
 def test_the_model_agrees_with_unpacking_every_prefix(tmp_path: Path) -> None:
-    layers = meetings = 0
+    layers = meetings = moved = 0
     for seed in SEEDS:
         random = Random(seed)
         folder = tmp_path / str(seed)
@@ -137,10 +170,11 @@ def test_the_model_agrees_with_unpacking_every_prefix(tmp_path: Path) -> None:
         layers += len(stack.indexes)
         try:
             meetings += check_waste(stack)
+            moved += check_names(stack, random)
             check_histories(stack)
             for _ in range(3):
                 at = random.randint(0, len(stack.indexes))
                 check_view(stack, random.randint(0, at), at)
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {error}") from error
-    assert layers > 500 and meetings > 400, "the stacks must have something to tell"
+    assert layers > 500 and meetings > 400 and moved > 40, "the stacks must have something to tell"
