@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,12 @@ def test_on_a_real_terminal(app: Veneer) -> None:
         assert b"\x1b[?1049l" in terminal.seen, "the screen of before is back"
 
 
+def test_a_dumb_terminal_is_told_of_plain(app: Veneer) -> None:
+    with OnTerminal("env", "TERM=dumb", VENEER, "--root", app.root, "peel", "app:1") as terminal:
+        terminal.expect(b"--plain prints the same tables")
+        assert terminal.wait() == 1
+
+
 def test_preferences_that_cannot_be_end_it(app: Veneer, tmp_path: Path) -> None:
     (tmp_path / "veneer.toml").write_text("")
     (tmp_path / "peel.toml").write_text('theme = "pink"\n')
@@ -175,6 +182,8 @@ def test_an_image_of_a_registry_is_peeled_and_not_kept(tmp_path: Path) -> None:
         words = ("--root", tmp_path / "none", "--insecure-registry", registry.host, "peel", "--remote", name)
         with OnTerminal(*PLAIN_ENVIRONMENT, VENEER, *words, rows=40, columns=120) as terminal:
             terminal.expect(b"eff 13.1%")
-            terminal.type(b"q")
-            assert terminal.wait() == 0
+            terminal.signal(signal.SIGTERM)
+            assert terminal.wait() == 128 + signal.SIGTERM
+            assert terminal.is_as_before
+            assert b"\x1b[?1049l" in terminal.seen, "the screen of before is back"
         assert not (tmp_path / "none").exists()

@@ -37,6 +37,10 @@ def run(app: App, given: Parsed) -> None:
         return
     if not (app.on_terminal and app.stdin.isatty()):
         raise Failure("peel is for a terminal; --plain prints the same tables")
+    from veneer.config import environment
+
+    if environment().get("TERM") == "dumb":
+        raise Failure("a terminal that is dumb (TERM) cannot show whole screens; --plain prints the same tables")
     from veneer.view.extras import need
 
     need("peel", "textual", "tui")
@@ -122,21 +126,37 @@ def _shown(
 
 
 def _run(application: PeelApp) -> Any:
-    """The application, until it is left, and what it says then."""
+    """The application, until it is left, and what it says then.
+
+    Raises Terminated for a signal that ended it, once the terminal is as before.
+    """
     import asyncio
     import gc
     import os
+    import signal
     import sys
+
+    from veneer.cli.terminal import Terminated
 
     sys.setswitchinterval(SWITCH)
     gc.set_threshold(*LITTER)
     loop = asyncio.new_event_loop()
+    ended: list[int] = []
+
+    def end(number: int) -> None:
+        ended.append(number)
+        application.exit()
+
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        loop.add_signal_handler(number, end, number)
     left = application.run(loop=loop)
     if left is None and application.still_working(MOMENT):
         # A thread waits for a registry, or reads on.  It only looks, so nothing is to be undone; the terminal is as
         # before; and whoever leaves shall not wait for it.
-        os._exit(0)
+        os._exit(128 + ended[0] if ended else 0)
     loop.close()
+    if ended:
+        raise Terminated(ended[0])
     return left
 
 
