@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Veneer
+from veneer.config import Config
+from veneer.store.store import Store
 
 DATA = Path(__file__).parent / "golden"
 
@@ -56,6 +58,25 @@ def test_quiet_is_quiet_and_json_is_json(app: Veneer) -> None:
     assert (document["To"], document["Layers"], document["Left"], document["DryRun"]) == ("overlay2", 2, [], False)
     assert document["BytesAfter"] > 0
     assert app("system", "migrate", "--to", "vfs", "--dry-run", "--format", "{{.Layers}}").text == "2\n"
+
+
+def test_a_template_that_is_none_moves_nothing(app: Veneer) -> None:
+    for template in ("{{.Bad}}", "{{"):
+        assert app("system", "migrate", "--to", "vfs", "--format", template).code != 0
+    assert info(app)["Storage Driver"] == "overlay2"
+
+
+def test_a_migration_that_was_cut_off_is_told(app: Veneer) -> None:
+    with Store.open(Config(root=app.root)) as store, store.catalog.transaction() as transaction:
+        transaction.execute("INSERT INTO setting VALUES ('migrating', 'vfs')")
+    told = "a migration to vfs was cut off (2 layers still with overlay2): veneer "
+    assert info(app)["Migration"].startswith(told)
+    assert f"hint: {told}" in app("system", "df").err
+    found = app("system", "check")
+    assert (found.code, "migration-cut-off" in found.text) == (0, True)
+    assert f"hint: {told}" in found.err
+    assert app("system", "migrate", "--to", "vfs", "--quiet").code == 0
+    assert "Migration" not in info(app)
 
 
 def test_kept_copies_are_counted(app: Veneer) -> None:

@@ -12,7 +12,7 @@ from veneer.store.moving import migrate
 from veneer.store.store import Store
 
 CRASHPOINTS = (
-    "snapshot-created", "layers-unpacked", "copies-unpacked", "layers-committed", "copies-committed",
+    "migrate-begun", "snapshot-created", "layers-unpacked", "copies-unpacked", "layers-committed", "copies-committed",
     "migrate-brought", "migrate-served", "init-layer-made", "migrate-container-made", "migrate-container-moved",
     "gc-rows-gone", "gc-swept", "lease-dropped",
 )  # fmt: skip

@@ -103,6 +103,9 @@ QUICK: dict[str, Callable[[Store], object]] = {
     "layer-mixed": lambda store: store.catalog.connection.execute(
         "INSERT INTO layer_copy VALUES (?, 'overlay2', ?, 1)", (top(store).chain_id, top(store).snapshot)
     ),
+    "migration-cut-off": lambda store: store.catalog.connection.execute(
+        "INSERT INTO setting VALUES ('migrating', 'erofs')"
+    ),
     "row-dangling": lambda store: store.catalog.connection.execute(
         "PRAGMA foreign_keys = OFF; UPDATE image SET top = 'sha256:0'; PRAGMA foreign_keys = ON"
     ),

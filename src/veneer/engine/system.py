@@ -119,6 +119,8 @@ class System:
         ]
         store, config = self._engine.store, self._engine.config
         status = [(f"{each.driver} holds", _told(each, support)) for each in held(store)] + status
+        if unfinished := self.migration_cut_off():
+            status.insert(0, ("Migration", unfinished))
         asked = (
             f"it was asked for ({config.origins.get('storage_driver', 'by the program')})"
             if config.storage_driver
@@ -131,6 +133,18 @@ class System:
             return driver.name, [("Chosen", why), *getattr(driver, "status", ()), *status]
         except VeneerError as error:
             return "", [("no driver", error.message), *status]
+
+    def migration_cut_off(self) -> str:
+        """What a migration that did not come to its end has left, in words, with the way on; "" if there is none."""
+        from veneer.store.moving_plan import cut_off
+
+        found = cut_off(self._engine.store)
+        if found is None:
+            return ""
+        left = [_several(count, noun, noun + "s") for count, noun in
+                ((found.layers, "layer"), (found.containers, "container")) if count]  # fmt: skip
+        return (f"a migration to {found.to} was cut off ({', '.join(left)} still with {', '.join(found.drivers)}): "
+                f"veneer system migrate --to {found.to}")  # fmt: skip
 
     def df(self) -> DiskUsage:
         """What images, layers and blobs take on disk, shared parts counted once."""

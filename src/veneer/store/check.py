@@ -18,6 +18,7 @@ from veneer.errors import Corrupt, VeneerError
 from veneer.oci.digest import BlobDigest, ChainID, DiffID, Digest
 from veneer.store import indexes, lasting
 from veneer.store.catalog import CatalogDamaged
+from veneer.store.moving_plan import cut_off
 from veneer.store.strays import dead_scratch, strays
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ CODES = {
     " unpacked anew before it is used",
     "layer-lost": "a layer that was built here was not on the disk when the machine stopped, and it has no blob",
     "snapshot-differs": "a layer's files are not those its index tells of",
+    "migration-cut-off": "a migration to another storage driver did not come to its end; it can be gone on with",
     "layer-mixed": "a layer is served by another driver than the one below it",
     "container-missing": "a container's folder is not there",
     "volume-missing": "a volume's directory is not there",
@@ -54,7 +56,7 @@ CODES = {
     "stray-scratch": "what an operation that was killed left behind; collection removes it",
 }
 """Every code a Finding may have, and what it means.  They are stable."""
-HARMLESS = frozenset({"index-missing", "index-damaged", "index-json", "snapshot-untrusted"})
+HARMLESS = frozenset({"index-missing", "index-damaged", "index-json", "migration-cut-off", "snapshot-untrusted"})
 _DIFFERENCES = 20
 # Not those that others are in the place of, and that stay only as long as somebody still uses them.
 _IN_USE = """
@@ -91,6 +93,9 @@ def check(store: Store, *, deep: bool = False) -> list[Finding]:
         findings += _trees(store)
     if not store.images.layout.is_current():
         findings.append(Finding("index-json", "index.json", "differs from the catalogue"))
+    if found := cut_off(store):
+        fact = f"{found.layers} layers and {found.containers} containers are still with {', '.join(found.drivers)}"
+        findings.append(Finding("migration-cut-off", found.to, fact))
     findings += _litter(store)
     return sorted(findings)
 

@@ -212,6 +212,7 @@ class ContainerStore:
             made = Container(id, name, image, image_name, top, driver.name, rw, init, time.time(), dict(document))
             with self._catalog.transaction() as transaction:
                 self._check_name(name)
+                self._store.remember_driver(transaction, driver.name)
                 # In one step with its row, so that nobody takes it for a folder without one.
                 with file_errors(self._store.root):
                     self.folder(id).parent.mkdir(mode=0o700, exist_ok=True)
@@ -224,7 +225,6 @@ class ContainerStore:
                 for volume in nameless:
                     self._store.volumes.enter(transaction, volume)
                 self._store.volumes.use(transaction, id, volumes)
-                self._store.remember_driver(transaction, driver.name)
                 transaction.execute("DELETE FROM lease_snapshot WHERE lease = ? AND snapshot = ?", (lease.id, rw))
         except BaseException:
             driver.remove(rw)

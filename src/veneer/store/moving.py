@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from veneer.changeset.pack_walk import Unpackable
-from veneer.errors import Conflict, Corrupt, Unavailable, Unsupported
+from veneer.errors import Conflict, Corrupt, NotFound, Unavailable, Unsupported
 from veneer.oci.digest import ChainID, Digest
 from veneer.progress import Progress, Report, silent
 from veneer.store.copies import bring
@@ -24,7 +24,7 @@ from veneer.store.gc import Extent
 from veneer.store.leases import is_alive
 from veneer.store.locks import hold_key
 from veneer.store.moving_container import left_of, move_container
-from veneer.store.moving_plan import Left, Stack, on_disk, room_of, stacks_to_move
+from veneer.store.moving_plan import MOVING, Left, Stack, on_disk, room_of, stacks_to_move
 from veneer.store.moving_progress import Whole
 from veneer.values import Value
 
@@ -118,6 +118,11 @@ def migrate(
         os.close(fd)
 
 
+def _megabytes(count: int) -> str:
+    """Bytes for people, as docker writes them; whole megabytes will do where disks are full."""
+    return f"{count / 1e6:,.0f}MB" if count >= 10_000_000 else f"{count / 1e6:.2f}MB"
+
+
 class _Migration:
     def __init__(
         self,
@@ -149,11 +154,13 @@ class _Migration:
             return self._dry(stacks, before, needed, free)
         if needed > free or (found.f_files and max((each.inodes for each in stacks), default=0) > found.f_favail):
             raise NotEnoughRoom(
-                f"moving to {to} takes up to {needed} bytes for a while, and {store.root} has {free} free",
+                f"moving to {to} takes up to {_megabytes(needed)} for a while, and {store.root} has "
+                f"{_megabytes(free)} free",
                 hint="make room: veneer system prune; or remove images",
             )
         with store.catalog.transaction() as transaction:
-            transaction.execute("INSERT OR REPLACE INTO setting VALUES ('driver', ?)", (to,))
+            transaction.executemany("INSERT OR REPLACE INTO setting VALUES (?, ?)", [("driver", to), (MOVING, to)])
+        crashpoint("migrate-begun")
         store.__dict__.pop("driver", None)  # chosen when another one was the store's
         self._progress = Whole(self._progress, sum(stack.tars for stack in stacks))
         moved = sum(self._stack(stack) for stack in stacks)
@@ -163,6 +170,8 @@ class _Migration:
             with store.catalog.transaction() as transaction:
                 transaction.execute("UPDATE layer_copy SET kept = 0 WHERE driver != ?", (to,))
             store.collect(extent=Extent.ROWS)
+        with store.catalog.transaction(durable=False) as transaction:
+            transaction.execute("DELETE FROM setting WHERE key = ?", (MOVING,))
         return Moved(to, moved, self._containers, list(self._left.values()), before, self._on_disk(), needed, free)
 
     def _dry(self, stacks: Sequence[Stack], before: int, needed: int, free: int) -> Moved:
@@ -290,7 +299,7 @@ class _Migration:
                 continue
             try:
                 left = move_container(self._store, container.id, self._driver, self._is_running)
-            except (Corrupt, Unsupported, Unpackable) as error:
+            except (Corrupt, NotFound, Unsupported, Unpackable) as error:
                 left = (error.message, error.hint)
             if left is None:
                 self._containers.append(container.name)

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from veneer.drivers.driver import SnapshotID, new_snapshot_id
+from veneer.store import damage
 from veneer.store.container_init import init_layer
 from veneer.store.container_layer import CaptureFailed, poured
 from veneer.store.drafts import Nowhere
@@ -65,6 +66,8 @@ def move_container(
 
 
 def _moved(store: Store, lease: Lease, container: Container, driver: StorageDriver) -> None:
+    if container.top:
+        damage.distrust_missing(store.layers, container.top, container.driver)
     old, old_below = store.working(container.driver), store.containers.lowers(container)
     below = lowers(store.layers.ensure(container.top)) if container.top else []
     if container.init:

@@ -9,12 +9,15 @@ from veneer.oci.digest import ChainID, Digest
 from veneer.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from veneer.drivers.driver import SnapshotID
     from veneer.drivers.protocol import StorageDriver
     from veneer.store.store import Store
+
+MOVING = "migrating"
+"""The key of the setting that says where to a migration goes, from its beginning to its end."""
 
 _PER_ENTRY = 3072
 """Bytes that a file or directory takes beside its content, about: half a block, or a block, and its inode."""
@@ -39,6 +42,17 @@ class Held(Value):
     layers: int
     copies: int
     containers: int
+
+
+class CutOff(Value):
+    """A migration to the driver `to` that did not come to its end: so many layers and containers are still with
+    others, whose names are `drivers`."""
+
+    __slots__ = ()
+    to: str
+    layers: int
+    containers: int
+    drivers: Sequence[str]
 
 
 class Stack(Value):
@@ -68,6 +82,20 @@ def held(store: Store) -> list[Held]:
         for driver, count in store.catalog.rows(sql):
             counts.setdefault(driver, [0, 0, 0])[column] = count
     return [Held(driver, *numbers) for driver, numbers in sorted(counts.items())]
+
+
+def cut_off(store: Store) -> CutOff | None:
+    """The migration that was begun last and is neither at its end nor at work; from the catalogue alone."""
+    from veneer.store.locks import is_locked
+
+    to = store.catalog.setting(MOVING)
+    if to is None or is_locked(f"{store.config.root_name}/locks", "migrate"):
+        return None
+    others = [each for each in held(store) if each.driver != to and (each.layers or each.containers)]
+    if not others:
+        return None
+    return CutOff(to, sum(each.layers for each in others), sum(each.containers for each in others),
+                  [each.driver for each in others])  # fmt: skip
 
 
 def stacks_to_move(store: Store, driver: StorageDriver) -> Iterator[Stack]:

@@ -146,7 +146,10 @@ def write_tar(layers: LayerStore, layer: Layer, out: Sink) -> None:
         except IndexCorrupt:
             indexes.rebuild(layers, layer.diff_id)
             index = stack.enter_context(layers.index(layer.diff_id))
-        root = os.open(layers.directory(layer), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            root = os.open(layers.directory(layer), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise _changed(layers, layer, "the directory is gone") from error
         stack.callback(os.close, root)
         try:
             packed = repack(index, root, out)

@@ -31,6 +31,7 @@ _OLD_IN_USE = "; what uses it now has the old files until it is started again"
 _BY_HAND = {
     "blob-missing": _AGAIN,
     "layer-lost": _AGAIN,
+    "migration-cut-off": "veneer system migrate goes on with it",
     "container-missing": "its settings are here, its files are not: remove it",
     "volume-missing": "its files are gone: remove it, or make the directory again",
 }

@@ -224,18 +224,18 @@ class Store:
             self.notes += sorted(facts.difference(self.notes))
 
     def remember_driver(self, transaction: apsw.Connection, name: str) -> None:
-        """Note, with a layer's rows, what unpacked it: the driver, as the store's if no other is that and holds
-        something, and with whose ids."""
+        """Note, before a layer's rows, what unpacked it: the driver, as the store's if there is none or nothing here
+        yet, and with whose ids."""
         from veneer.drivers.userns import standing
 
         transaction.execute("INSERT OR REPLACE INTO setting VALUES ('mapping', ?)", (standing().recorded(),))
         begun = self.catalog.setting("driver")
-        if begun is None or (begun != name and not self._holds_something(begun)):
+        if begun is None or (begun != name and not self._holds_something()):
             transaction.execute("INSERT OR REPLACE INTO setting VALUES ('driver', ?)", (name,))
 
-    def _holds_something(self, name: str) -> bool:
-        sql = "SELECT 1 FROM snapshot WHERE driver = ?1 UNION ALL SELECT 1 FROM container WHERE driver = ?1 LIMIT 1"
-        return self.catalog.row(sql, (name,)) is not None
+    def _holds_something(self) -> bool:
+        # Of whichever driver: what is migrated is all with another one than the store's, at first.
+        return self.catalog.row("SELECT 1 FROM snapshot UNION ALL SELECT 1 FROM container LIMIT 1") is not None
 
     def drivers_in_use(self) -> list[str]:
         """The names of the drivers that have something here; nothing is imported or tried for it."""

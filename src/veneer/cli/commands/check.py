@@ -40,6 +40,8 @@ def run(app: App, given: Parsed) -> int:
 def _hints(app: App, answers: Sequence[Repaired], *, deep: bool) -> None:
     if any(each.finding.code.startswith("stray-") for each in answers):
         app.hint("veneer system prune removes what is stray")
+    if unfinished := app.engine.system.migration_cut_off():
+        app.hint(unfinished)
     if any(each.finding.damage for each in answers):
         app.hint(
             f"veneer system check {'--deep ' * deep}--repair makes whole what can be, and says what to do of the rest"

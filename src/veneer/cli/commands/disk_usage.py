@@ -165,6 +165,8 @@ def run(app: App, given: Parsed) -> None:
 
     usage, live, cache = app.engine.system.df(), used(app.engine), app.engine.builds.du()
     format = given.text("format")
+    if unfinished := app.engine.system.migration_cut_off():
+        app.hint(unfinished)
     if given.flag("verbose"):
         _verbose(app, usage, live, cache, format)
         return

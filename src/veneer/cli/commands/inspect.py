@@ -51,6 +51,13 @@ def show_one(app: App, format: str, document: dict[str, Any]) -> None:
     app.write_foreign((template.execute(document) if template else _compact(document)) + "\n")
 
 
+def require_template(format: str, document: dict[str, Any]) -> None:
+    """Raise what `show_one` would, of a template, or of what it asks a document like this for."""
+    template = _template(format)
+    if template is not None:
+        template.execute(document)
+
+
 def show_all(
     app: App,
     names: list[str],

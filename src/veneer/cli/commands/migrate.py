@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from veneer.cli.app import App, Failure
 from veneer.cli.command import INSPECT_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
 from veneer.cli.units import human_size
 from veneer.progress import silent
-
-if TYPE_CHECKING:
-    from veneer.store.moving import Moved
+from veneer.store.moving import Moved
 
 
 def run(app: App, given: Parsed) -> int:
     to, format, dry_run = given.text("to"), given.text("format"), given.flag("dry_run")
     if not to:
         raise Failure("say where to: --to DRIVER; veneer info names the drivers that work here")
+    if format:
+        from veneer.cli.commands.inspect import require_template, show_one
+
+        # Before anything moves: what cannot be shown is not begun.
+        require_template(format, _document(Moved(to, 0, (), (), 0, 0, 0, 0), dry_run=dry_run))
     quiet = given.flag("quiet") or bool(format) or dry_run
     progress = silent if quiet else app.progress()
     moved = app.engine.system.migrate(to, keep=given.flag("keep"), dry_run=dry_run, progress=progress)
     if format:
-        from veneer.cli.commands.inspect import show_one
-
         show_one(app, format, _document(moved, dry_run=dry_run))
     elif not given.flag("quiet"):
         for line in _lines(moved, dry_run=dry_run):
