@@ -568,3 +568,25 @@ def test_a_hard_link_whose_first_name_is_written_again_is_told_of(veneer: Veneer
     cost = veneer("image", "cost", *at, "/bin/a").text
     assert "Without /bin/a: 1kB less stored" in cost and "Another 1kB would stay: hard links of it are /bin/b" in cost
     assert "breaks its hard link with /bin/b" in veneer("image", "explain", *at).text
+
+
+def test_show_shows_paths_in_these_states_and_what_leads_there(veneer: Veneer, tmp_path: Path) -> None:
+    base: Tree = {"a/keep": b"k", "a/gone": b"g", "b/mod": b"m", "c/d/deep": b"d", "was": directory(), "was/in": b"i",
+                  "same/x": b"x", "empty": directory()}  # fmt: skip
+    top: Tree = {"a/.wh.gone": b"", "b/mod": b"n", "c/new": b"n", "c/d/.wh.deep": b"", "was": b"now a file"}
+    archive = tmp_path / "states.tar"
+    archive.write_bytes(docker_archive((image(base, top), ["demo/states:1"])))
+
+    def shown(show: str, *more: str) -> list[str]:
+        options = ("--archive", str(archive), "-q", "--sort", "name", "--depth", "0", "--show", show, *more)
+        return veneer("image", "tree", *options).text.split()
+
+    assert shown("D", "--layer", "2") == ["/a", "/a/gone", "/c", "/c/d", "/c/d/deep"]
+    assert shown("M", "--layer", "2") == ["/b", "/b/mod"]
+    assert shown("O", "--layer", "2") == ["/was"]
+    assert shown("A", "--layer", "2") == ["/c", "/c/new"]
+    assert shown("P", "--layer", "2") == []
+    assert "/same/x" not in shown("AMPDO", "--layer", "2")
+    assert shown("U", "--since", "1") == ["/a", "/a/keep", "/b", "/c", "/c/d", "/empty", "/same", "/same/x"]
+    assert shown("D", "--since", "0") == shown("D", "--layer", "2"), "it came and went"
+    assert shown("M", "--since", "0") == []

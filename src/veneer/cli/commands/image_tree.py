@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from veneer.analysis.copies import Place
+    from veneer.analysis.states import States
     from veneer.analysis.view import Line, View
     from veneer.engine.looking.subject import Subject
 
@@ -105,17 +106,17 @@ def _range(given: Parsed) -> tuple[int | None, int]:
     return at, since or 0
 
 
-def _is_wanted(line: Line, wanted: Wanted) -> bool:
+def _is_wanted(line: Line, wanted: Wanted, states: States | None) -> bool:
     if not line.is_there and not (wanted.hidden or (wanted.states and line.state)):
         return False
-    if wanted.show:
-        # A directory stays where something in it is wanted.
-        return (line.state or UNCHANGED) in wanted.show or bool(line.place is not None and line.sums.changed)
-    return True
+    return states is None or states.has(line)
 
 
 def walk(view: View, path: bytes, place: Place, wanted: Wanted) -> Iterator[Shown]:
     """The lines of a directory and, as deep as wanted, of those in it."""
+    from veneer.analysis.states import States
+
+    states = States(view, wanted.show) if wanted.show else None
 
     def level(path: bytes, place: Place, depth: int) -> Iterator[Shown]:
         from veneer.analysis.foremost import ORDERS, apart
@@ -126,10 +127,10 @@ def walk(view: View, path: bytes, place: Place, wanted: Wanted) -> Iterator[Show
         def counted() -> Iterator[Line]:
             nonlocal count, size
             for line in others:
-                if _is_wanted(line, wanted):
+                if _is_wanted(line, wanted, states):
                     count, size = count + 1, size + line.sums.size
                     yield line
-            if files is not None and _is_wanted(files.line(files.numbers[0]), wanted):
+            if files is not None and _is_wanted(files.line(files.numbers[0]), wanted, states):
                 count, size = count + len(files), size + files.size
                 yield from files.first(wanted.most, wanted.sort)
 
