@@ -176,6 +176,12 @@ class Engine:
 def open_engine(root: str | Path | None = None, **settings: Any) -> Engine:
     """The engine for `root` (default: the configured data root); `settings` are fields of `Config`.
 
-    Raises InvalidConfig for an unknown setting or a value it cannot have.
+    Raises InvalidConfig for an unknown setting or a value it cannot have, NoSuchDriver for a driver that is none.
     """
-    return Engine(Config.load({"root": root, **settings}))
+    config = Config.load({"root": root, **settings})
+    if config.storage_driver:
+        from veneer.drivers.driver import require_known
+
+        # Told at once, and not by whichever verb is the first to have a use for it.
+        require_known(config.storage_driver, config.root_name)
+    return Engine(config)
