@@ -103,8 +103,9 @@ def _summary(app: App, subject: Subject, rows: list[Cost], paths: list[bytes], h
         )
     if had:
         needed = [row for row in rows if subject.origins[row.layer].diff_id not in had]
+        left = sum(row.pull or 0 for row in needed) if paths else subject.to_pull(had)
         app.line(f"A host with {len(rows) - len(needed)} of these {len(rows)} layers pulls "
-                 f"{most(needed)}{human_size(sum(row.pull or 0 for row in needed))} of it")  # fmt: skip
+                 f"{most(needed)}{human_size(left)} of it")  # fmt: skip
 
 
 COST = Command(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from veneer.analysis.table import Table
 from veneer.engine.looking.instructions import Instruction, instructions
@@ -102,6 +102,13 @@ class Subject:
         from veneer.engine.looking.contents import NOWHERE
 
         return self._bytes(layer) if self._bytes is not None else NOWHERE
+
+    def to_pull(self, had: Collection[DiffID] = ()) -> int:
+        """The bytes of the blobs that a host pulls, each once, which has layers of these diff IDs already: whatever
+        blobs they came as, they are not pulled.  Blobs that nobody knows count nothing."""
+        blobs = zip(self.config.diff_ids, self.documents.blobs, strict=True)
+        needed = {blob.digest: blob.size for diff_id, blob in blobs if blob is not None and diff_id not in had}
+        return sum(needed.values())
 
     @functools.cached_property
     def table(self) -> Table:

@@ -241,7 +241,6 @@ def _without(looked: Looked, query: Query) -> Json:
 
 def _having(subjects: Subjects, looked: Looked, name: str) -> Json:
     with subjects.opened(name) as other:
-        there = {blob.digest for blob in other.subject.documents.blobs if blob is not None}
-    blobs = {blob.digest: blob.size for blob in looked.subject.documents.blobs if blob is not None}
-    pull = sum(size for digest, size in blobs.items() if digest not in there)
-    return {"have": name, "pull": pull, "pull_now": sum(blobs.values())}
+        had = set(other.subject.config.diff_ids)
+    pull, now = looked.subject.to_pull(had), looked.subject.to_pull()
+    return {"have": name, "pull": pull, "pull_now": now}
