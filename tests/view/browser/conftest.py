@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """These first: where several processes share the tests, the first one then has all of these, and what is taken off
+    its hands comes from the end; or each of them would start a browser and fill a shop."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: here not in item.path.parents)
+
+
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     if shutil.which("chromium") is None:

@@ -250,6 +250,48 @@ def test_files_of_two_images_lead_to_their_histories(visit: Visit) -> None:
     assert visit.here == "/history?image=shop/api:2.4&path=/app/shop/api.py"
 
 
+def test_files_of_all_images_stand_side_by_side(visit: Visit) -> None:
+    images = "shop/api:2.3,shop/api:2.4,shop/web:2.4"
+    visit.go(f"/compare?images={images}")
+    visit.role("radio", "side by side").check()
+    visit.settled()
+    rows = visit.role("region", "Files side by side").get_by_role("row")
+    expect(rows.filter(has_text="app/")).to_contain_text(re.compile(r"16.1\skB.*10.7\skB.*not there", re.S))
+    rows.get_by_role("link", name="app/").press("Enter")
+    visit.settled()
+    assert visit.here == f"/compare?images={images}&files=all&path=/app"
+    # The wall follows: a layer that has nothing there is empty.
+    expect(visit.role("button", "nothing at /app").first).to_be_visible()
+    expect(visit.role("complementary", "Journal")).to_contain_text("at /app")
+    visit.role("button", "Hold the others against shop/api:2.4").press("Enter")
+    visit.role("radio", "different", exact=True).check()
+    visit.settled()
+    assert visit.here.endswith("&path=/app&lock=shop/api:2.4&show=different")
+    expect(rows.filter(has_text="tests/")).to_contain_text(re.compile(r"added.*5.4\skB", re.S))
+    rows.get_by_role("link", name="/app/shop in shop/api:2.3").press("Enter")
+    visit.settled()
+    assert visit.here == "/i/shop%2Fapi:2.3?path=/app/shop"
+
+
+def test_only_a_page_that_is_seen_listens(visit: Visit) -> None:
+    page = visit.open("/")
+    turn = """state => {
+      Object.defineProperty(document, 'visibilityState', {value: state, configurable: true});
+      document.dispatchEvent(new Event('visibilitychange'));
+    }"""
+
+    def listened() -> int:
+        return sum(url.endswith("/events") for url in visit.asked)
+
+    page.evaluate(turn, "hidden")
+    page.evaluate(turn, "hidden")
+    assert listened() == 1
+    with page.expect_response(lambda answer: answer.url.endswith("/api/v1/images")):  # what nobody told meanwhile
+        page.evaluate(turn, "visible")
+    assert listened() == 2
+    page.evaluate("() => { delete document.visibilityState; }")
+
+
 def test_text_of_two_layers_is_compared_line_by_line(visit: Visit) -> None:
     visit.go("/history?image=evil:1&path=/etc/motd")
     visit.role("button", "Show").press("Enter")
