@@ -31,6 +31,9 @@ _HEX = frozenset("0123456789abcdef")
 MAX_LOWERS = 500
 """The kernel's limit of lower directories in one overlay (OVL_MAX_STACK)."""
 
+STACKS_NOTHING = "veneer system migrate --to vfs, which stacks nothing; or squash the image"
+"""The way out where there are more layers than a driver can stack."""
+
 
 class NoSuchDriver(InvalidRequest):
     """No storage driver has that name."""

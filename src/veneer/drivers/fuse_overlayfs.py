@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from veneer.drivers.driver import SnapshotID, Support
+from veneer.drivers.driver import STACKS_NOTHING, SnapshotID, Support
 from veneer.drivers.mount import Mount, MountFailed, MountUnsupported, TooManyLayers, mounted, open_layer
 from veneer.drivers.overlay2 import Overlay2
 from veneer.errors import VeneerError
@@ -64,7 +64,7 @@ class FuseOverlayfs(Overlay2):
         if len(below) > self.max_lowers:
             raise TooManyLayers(
                 f"{self.name} can stand on {self.max_lowers} layers, not on {len(below)}",
-                hint="squash the image, or use --storage-driver vfs",
+                hint=STACKS_NOTHING,
             )
         if snapshot is None and not below:
             return [Mount.bind(treecopy.empty(self.root), readonly=True)]

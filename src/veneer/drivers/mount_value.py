@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from veneer.drivers.driver import MAX_LOWERS
+from veneer.drivers.driver import MAX_LOWERS, STACKS_NOTHING
 from veneer.errors import Unsupported
 from veneer.values import Value
 
@@ -79,7 +79,7 @@ class Mount(Value):
         if len(unique) > MAX_LOWERS:
             raise TooManyLayers(
                 f"{len(unique)} layers are more than the {MAX_LOWERS} the kernel's overlay can stack",
-                hint="squash the image, or use --storage-driver vfs",
+                hint=STACKS_NOTHING,
             )
         if upper is None and len(unique) == 1 and not data:
             return cls.bind(Path(unique[0]), readonly=True)

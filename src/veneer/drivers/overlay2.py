@@ -11,7 +11,7 @@ import functools
 import os
 from collections.abc import Iterator, Sequence
 
-from veneer.drivers.driver import MAX_LOWERS, SnapshotID, Support, Usage, snapshot_id
+from veneer.drivers.driver import MAX_LOWERS, STACKS_NOTHING, SnapshotID, Support, Usage, snapshot_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Overlay2:
 
             raise TooManyLayers(
                 f"overlay2 can stand on {self.max_lowers} layers, not on {len(lowers)}",
-                hint="squash the image, or use --storage-driver vfs",
+                hint=STACKS_NOTHING,
             )
         folder = self._folder(snapshot)
         folder.mkdir(mode=0o710, parents=True)

@@ -295,6 +295,7 @@ class LayerIntake:
             with self.layers.catalog.transaction(durable=False) as transaction:
                 self._insert(transaction, new)
             crashpoint("layers-committed")
+            self.layers.store.note_depth(driver, len(dict.fromkeys(slot.snapshot for slot in self._slots)))
             self.layers.store.note(slot.unpacked.warnings for slot in new if slot.unpacked is not None)
         self._committed = True
         return self.layers.stack(self._slots[-1].chain_id) if self._slots else []

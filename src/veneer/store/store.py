@@ -72,7 +72,8 @@ class Store:
         self.blobs = BlobStore(root, self.catalog, sync=config.durability != "none")
         self._drivers: dict[str, StorageDriver] = {}
         self.notes: list[str] = []
-        """What layers unpacked by a plain user could not keep, in words, each fact once."""
+        """What whoever brought layers should know: what a plain user could not keep of them, and of images that are too
+        deep; in words, each fact once."""
 
     @classmethod
     def open(cls, config: Config) -> Store:
@@ -222,6 +223,15 @@ class Store:
         facts = {each.rpartition(" (")[0] for layer in warnings for each in layer}
         if facts and not privileged():
             self.notes += sorted(facts.difference(self.notes))
+
+    def note_depth(self, driver: StorageDriver, layers: int) -> None:
+        """Take down that an image has more layers than the driver that has them can stack, if so."""
+        from veneer.drivers.driver import STACKS_NOTHING
+
+        most = f"the {driver.max_lowers} that {driver.name} can stack"
+        fact = f"{layers} layers are more than {most}: to run the image, or build on it: {STACKS_NOTHING}"
+        if layers > driver.max_lowers and fact not in self.notes:
+            self.notes.append(fact)
 
     def remember_driver(self, transaction: apsw.Connection, name: str) -> None:
         """Note, before a layer's rows, what unpacked it: the driver, as the store's if there is none or nothing here

@@ -13,7 +13,7 @@ import functools
 import os
 from collections.abc import Iterator, Sequence
 
-from veneer.drivers.driver import SnapshotID, Support, Usage, snapshot_id
+from veneer.drivers.driver import STACKS_NOTHING, SnapshotID, Support, Usage, snapshot_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -202,5 +202,5 @@ class Aufs:
 
             raise TooManyLayers(
                 f"aufs can stand on {self.max_lowers} layers, not on {len(lowers)}",
-                hint="squash the image, or use --storage-driver vfs",
+                hint=STACKS_NOTHING,
             )

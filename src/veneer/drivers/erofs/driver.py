@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from veneer.drivers.driver import MAX_LOWERS, SnapshotID, Support, Usage, snapshot_id
+from veneer.drivers.driver import MAX_LOWERS, STACKS_NOTHING, SnapshotID, Support, Usage, snapshot_id
 from veneer.drivers.erofs.objects import Objects
 
 TYPE_CHECKING = False
@@ -217,7 +217,7 @@ class Erofs:
         from veneer.drivers.mount import TooManyLayers
 
         return TooManyLayers(f"erofs can stand on {self.max_lowers} layers, not on {count}",
-                             hint="squash the image, or use --storage-driver vfs")  # fmt: skip
+                             hint=STACKS_NOTHING)  # fmt: skip
 
     def _drop_stacks(self, snapshot: SnapshotID) -> None:
         """Forget the images that have the snapshot in them."""
