@@ -101,3 +101,20 @@ async def test_every_key_of_the_table_does_its_action(peel_engine: Engine, monke
 async def test_warnings_of_the_preferences_are_told(peel_engine: Engine) -> None:
     async with peeling(peel_engine, "clean:1", preferences=read("x = 1", "[b]peel.toml")) as it:
         assert it.told == "[b]peel.toml: unknown setting 'x'"
+
+
+@by_hand
+async def test_a_question_has_the_keys_until_it_is_answered_or_left(peel_engine: Engine) -> None:
+    async with peeling(peel_engine, "shop:1") as it:
+        await it.press("2", "slash", "m", "tab", "down", "W", "pagedown")
+        question = it.app.screen.question  # type: ignore[attr-defined]
+        assert question.is_open and it.screen == "Main" and question.query_one("Input").value == "mW"
+        await it.press("escape")
+        assert not question.is_open and it.pane("files").has_focus and "Find (" not in it.text
+        await it.press("slash")
+        await it.pilot.click("#layers", offset=(5, 3))
+        await it.settle()
+        assert not question.is_open and it.pane("layers").has_focus
+        await it.press("f")
+        await it.say("motd")
+        assert it.pane("layers").has_focus and "filter motd (1)" in it.text

@@ -31,7 +31,7 @@ PAGE = 1000
 """Lines of one directory that are shown at first."""
 QUICK = 2000
 """Entries of a directory from which it is read by somebody with time."""
-BUDGET = 0.025
+BUDGET = 0.015
 """Seconds that `rows` may take to read directories."""
 MOST_MATCHES = 100_000
 _WILD = re.compile(r"[*?[]")
