@@ -234,6 +234,21 @@ def test_what_is_wrong_in_the_words_comes_with_the_way_out(yard: Yard) -> None:
     assert wrong.code == 125 and "invalid containerPort: abc\nhint: " in wrong.err
 
 
+def test_a_copy_from_above_a_volume_has_it_whether_the_container_runs_or_not(yard: Yard, tmp_path: Path) -> None:
+    words = "echo v >/t/vol/v; echo own >/t/own; sleep 1000"
+    id = yard.run("box", "sh", "-c", words, options=["-v", "vol:/t/vol"])
+    yard("exec", "box", "sh", "-c", "until test -e /t/own; do sleep 0.01; done")
+    mounts = Path(f"/proc/{state.read(yard.root / 'containers' / id).monitor}/mountinfo")
+    before = mounts.read_text()
+    for status in ("running", "exited"):
+        assert yard.status("box") == status
+        yard("cp", "box:/t", tmp_path / status)
+        assert (tmp_path / status / "vol/v").read_text() == "v\n" and (tmp_path / status / "own").exists()
+        if status == "running":
+            until(lambda: mounts.read_text() == before)
+        yard("stop", "-t", "0", "box")
+
+
 def test_events_tell_the_whole_life(yard: Yard) -> None:
     id = yard.run("box", "sleep", "1000", options=["--label", "l=1"])
     yard("exec", "box", "true")
@@ -267,6 +282,7 @@ def test_events_tell_of_volumes_from_start_to_end(yard: Yard) -> None:
     yard("volume", "rm", "data")
     words = ["events", "--since", "1h", "--until", "0s", "--filter", "type=volume", "--format"]
     told = [json.loads(line) for line in yard(*words, "json").out.splitlines()]
+    told = [each for each in told if each["Actor"]["ID"] != "vol"]  # another test's
     [nameless] = {each["Actor"]["ID"] for each in told} - {"data"}
     others = [each["Action"] for each in told if each["Actor"]["ID"] == nameless]
     assert others == ["create", "mount", "unmount", "destroy"]

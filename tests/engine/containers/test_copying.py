@@ -261,3 +261,50 @@ def test_whoever_flips_links_meanwhile_leads_nobody_out(engine: Engine, containe
         stop.set()
         thread.join()
     assert sorted(os.listdir(canary)) == ["secret"]
+
+
+def test_what_is_above_a_volume_is_copied_with_it_and_into_it(engine: Engine, here: Path) -> None:
+    """At /d is a volume, in it a directory of the host; and at /ro, which hides what the image has there, a volume."""
+
+    def fill(root: Path) -> None:
+        (root / "d").mkdir()
+        (root / "ro").mkdir()
+        (root / "ro/hidden").touch()
+
+    with engine.store.lease("test") as lease:
+        make_image(engine.store, lease, [make_layer(engine.store, lease, fill)], tag="above:1", config={"Cmd": ["sh"]})
+    bound = here / "bound"
+    bound.mkdir()
+    (bound / "of-host").write_text("h")
+    vol = engine.store.volumes.directory(engine.store.volumes.create("vol").name)
+    (vol / "in").mkdir()
+    (vol / "v").write_text("v")
+    other = engine.store.volumes.directory(engine.store.volumes.create("other").name)
+    (other / "o").write_text("o")
+    binds = ["vol:/d", f"{bound}:/d/in", "other:/ro:ro"]
+    container = engine.containers.create(ContainerRequest("above:1", host_config={"Binds": binds}))
+    found = tree(engine, container, "/.")
+    assert found["./d/v"] == "v" and found["./d/in/of-host"] == "h" and found["./ro/o"] == "o"
+    assert "./ro/hidden" not in found
+    assert tree(engine, container, "/d")["d/in/of-host"] == "h"
+    get(engine, container, "/d", "out")
+    assert (here / "out/d/in/of-host").read_text() == "h"
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.add(here / "a", "d/in/new")
+    archive.seek(0)
+    with copying.container_side(engine, container, "c", "/") as (inside, inner):
+        copying.tar_in(inside, inner, archive)
+    assert (bound / "new").read_text() == "a" and not (vol / "in/new").exists()
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.add(here / "a", "ro/new")
+    archive.seek(0)
+    with (
+        copying.container_side(engine, container, "c", "/") as (inside, inner),
+        pytest.raises(CannotCopy, match=r"^cannot write new: read-only"),
+    ):
+        copying.tar_in(inside, inner, archive)
+    assert os.listdir(other) == ["o"]
+    folder = engine.store.containers.folder(container.id)
+    assert not (folder / "view").exists() and str(folder) not in Path("/proc/self/mountinfo").read_text()

@@ -147,12 +147,14 @@ def host_side() -> Iterator[Side]:
 def container_side(
     engine: Engine, container: Container, name: str, path: str, *, follow: bool = True
 ) -> Iterator[tuple[Side, str]]:
-    """A container's tree and the path in it; that of a volume or a bind where the path lies in one, be it by links.
+    """A container's tree and the path in it; that of a volume or a bind where the path lies in one, be it by links, and
+    with those in it that are below the path.
 
     `name` is what the container was called, for errors.  `follow`: a link that is the last of the path, too.
     """
     from veneer.drivers.mount import opened
     from veneer.engine.containers.mounted import located
+    from veneer.engine.containers.viewing import viewed
     from veneer.run.monitor import client
     from veneer.run.monitor.stream import MonitorGone
 
@@ -175,11 +177,15 @@ def container_side(
             root = os.dup(stack.enter_context(opened(store.containers.mounts(container))))
         inner = clean.lstrip("/") or "."
         try:
-            point, part = located(root, container.document["Mounts"], clean, follow=follow or bool(keeps))
+            point, part, has_more = located(root, container.document["Mounts"], clean, follow=follow or bool(keeps))
         except BaseException:
             os.close(root)
             raise
-        if point is not None:
+        if has_more:
+            os.close(root)
+            stack.close()
+            root = os.dup(stack.enter_context(viewed(engine, container)))
+        elif point is not None:
             os.close(root)
             stack.close()  # the container's own tree is not needed
             root, inner, above = _opened_volume(point), part, point["Destination"].rstrip("/")
@@ -264,8 +270,7 @@ def _put(place: _Place, there: _Place, name: str, own: tuple[int, int] | None, *
         words = ("non-directory", "directory") if is_directory else ("directory", "non-directory")
         raise CannotCopy(f'cannot overwrite {words[0]} "{name}" with {words[1]}')
     # Made beside and renamed, so that nobody ever sees half of it.
-    beside = _TEMPORARY + os.urandom(6).hex()
-    os.mkdir(beside, 0o700, dir_fd=there.parent)
+    beside = _beside(there, name)
     try:
         folder = os.open(beside, _DIRECTORY | os.O_NOFOLLOW, dir_fd=there.parent)
         try:
@@ -289,6 +294,19 @@ def _put(place: _Place, there: _Place, name: str, own: tuple[int, int] | None, *
             os.close(folder)
     finally:
         treecopy.delete_entry(there.parent, beside)
+
+
+def _beside(there: _Place, name: str) -> str:
+    """A new directory, by its name, beside what is to be called `name`.  Raises CannotCopy."""
+    beside = _TEMPORARY + os.urandom(6).hex()
+    try:
+        os.mkdir(beside, 0o700, dir_fd=there.parent)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        raise CannotCopy(f"cannot write {name}: {(error.strerror or '').lower()}",
+                         hint="it is in a volume or a bind that is mounted read-only") from None  # fmt: skip
+    return beside
 
 
 def _merge(source: int, into: int, own: tuple[int, int] | None) -> None:
@@ -345,8 +363,7 @@ def tar_in(side: Side, path: str, stream: BinaryIO) -> None:
     there, found = side.target(path)
     if found is None or not stat.S_ISDIR(found.st_mode):
         raise CannotCopy(f'destination "{path}" must be a directory')
-    beside = _TEMPORARY + os.urandom(6).hex()
-    os.mkdir(beside, 0o700, dir_fd=there.parent)
+    beside = _beside(there, path)
     try:
         folder = os.open(beside, _DIRECTORY | os.O_NOFOLLOW, dir_fd=there.parent)
         try:

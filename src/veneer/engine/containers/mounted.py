@@ -21,8 +21,9 @@ _MAX_LINKS = 40
 
 def located(
     root: int, points: Iterable[Mapping[str, Any]], path: str, *, follow: bool
-) -> tuple[Mapping[str, Any] | None, str]:
-    """The nearest mount point that an absolute `path` lies in, and the path in it, "." for itself.
+) -> tuple[Mapping[str, Any] | None, str, bool]:
+    """The nearest mount point that an absolute `path` lies in, the path in it, "." for itself, and whether there are
+    others below it.
 
     None and the path for what is in the tree at the descriptor `root`, and in a file that is mounted.  `follow`: also
     a link that is the last of the path.
@@ -33,9 +34,10 @@ def located(
             mounted[_real(root, point["Destination"], mounted, follow=True)] = point
     real = _real(root, path, mounted, follow=follow) if mounted else path
     nearest = max((each for each in mounted if _is_in(real, each)), key=len, default=None)
+    has_more = any(each != real and _is_in(each, real.rstrip("/")) for each in mounted)
     if nearest is None:
-        return None, path
-    return mounted[nearest], real[len(nearest) :].lstrip("/") or "."
+        return None, path, has_more
+    return mounted[nearest], real[len(nearest) :].lstrip("/") or ".", has_more
 
 
 def _is_in(path: str, above: str) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from veneer.run.spec import Host, Tmpfs
+    from veneer.run.view import View
 
 FOLDER = "bundle"
 _ETC = ("hostname", "hosts", "resolv.conf")
@@ -59,6 +60,7 @@ class Assembly:
         self.folder = place
         self._fd = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self.root = self._bundle.root
+        self._views = 0
         self._filter: Filter | None = None
         parent = str(self.host_config.get("CgroupParent") or "")
         self.cgroup = groups.path_of(parent, job["id"]) if host.cgroups else ""
@@ -111,6 +113,13 @@ class Assembly:
         process = wanted.exec_process(self._job, request, who, self._host, (int(rows), int(columns)))
         check_directory(process.cwd, process.cwd)
         return started(process, self._host)
+
+    def view(self) -> View:
+        """The tree with its volumes and binds, for somebody who copies; whoever asked closes it."""
+        from veneer.run.view import View
+
+        self._views += 1
+        return View(self._bundle.rootfs, self.folder / f"view-{self._views}", self._job.get("binds") or ())
 
     def path(self, name: str) -> str:
         """A short path, for programs we start, of a file beside the bundle: a socket's may have 107 bytes."""

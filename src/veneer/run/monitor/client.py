@@ -141,8 +141,21 @@ class Client:
         The caller closes it.
         """
         with self.connection() as connection:
-            self._asked(connection, {"do": "root"})
-            _, fds, _, _ = socket.recv_fds(connection, 1, 1)
+            return self._descriptor(connection, "root")
+
+    @contextlib.contextmanager
+    def view(self) -> Iterator[int]:
+        """A descriptor of the container's root directory, for this `with`; with the volumes and binds it has in it."""
+        with self.connection() as connection:
+            fd = self._descriptor(connection, "view")
+            try:
+                yield fd
+            finally:
+                os.close(fd)
+
+    def _descriptor(self, connection: socket.socket, verb: str) -> int:
+        self._asked(connection, {"do": verb})
+        _, fds, _, _ = socket.recv_fds(connection, 1, 1)
         if not fds:
             raise MonitorGone("the container's monitor ended before it could show the container's files")
         os.set_inheritable(fds[0], False)

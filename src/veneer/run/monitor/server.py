@@ -54,7 +54,7 @@ class Server:
             "kill": self._kill, "stop": self._stop, "pause": self._pause, "unpause": self._unpause,
             "freeze": self._freeze, "update": self._update, "exec": self._exec, "attach": self._attach,
             "resize": self._resize, "wait": self._wait, "pids": self._pids, "execs": self._execs, "root": self._root,
-            "names": self._names, "rename": self._rename,
+            "view": self._view, "names": self._names, "rename": self._rename,
         }  # fmt: skip
         self._socket = socket.socket(socket.AF_UNIX)
         life.on_end = self.close
@@ -286,6 +286,18 @@ class Server:
         self._life.require_running()
         connection.answer({})
         connection.send_fd(self._life.assembly.root)
+
+    async def _view(self, connection: Connection, request: dict[str, Any]) -> None:
+        self._life.require_running()
+        view = self._life.assembly.view()
+        try:
+            connection.answer({})
+            connection.send_fd(view.root)
+        finally:
+            if connection.is_open:
+                connection.on_close = view.close
+            else:
+                view.close()
 
     async def _names(self, _: Connection, request: dict[str, Any]) -> dict[str, Any]:
         self._life.require_running()
