@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -143,6 +146,26 @@ def test_what_no_blob_is_left_of_is_served_as_it_is_until_somebody_brings_it(sto
     assert set(seen(store, view)) == set(WHOLE)
     assert 1 in bring(store)
     store.collect()
+    assert store.check(deep=True) == []
+    assert seen(store, view) == WHOLE
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("driver", ["overlay2", "erofs"])
+@pytest.mark.parametrize("point", ["damage-marked", "layers-unpacked", "layers-committed"])
+def test_whoever_is_killed_while_repairing_leaves_what_can_be_gone_on_with(
+    store: Store, view: Path, point: str
+) -> None:
+    change(store)
+    script = (
+        "import sys; from pathlib import Path; from veneer.config import Config; from veneer.store import durability;"
+        " from veneer.store.store import Store; store = Store.open(Config(root=Path(sys.argv[1]), unpack_workers=1));"
+        " found = store.check(deep=True); durability.arm(sys.argv[2]); store.repair(found)"
+    )
+    died = subprocess.run([sys.executable, "-c", script, store.root, point], check=False,
+                          env={"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.environ["PATH"]})  # fmt: skip
+    assert died.returncode == -signal.SIGKILL
+    store.repair(store.check(deep=True))
     assert store.check(deep=True) == []
     assert seen(store, view) == WHOLE
 
