@@ -43,7 +43,7 @@ def view(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(driver: str, config: Config) -> Iterator[Store]:
     """A store with one image in it, and a container that wrote something."""
-    with Store.open(config.replaced(storage_driver=driver, unpack_workers=1)) as opened:
+    with Store.open(config.replaced(storage_driver=driver, unpack_workers=1, durability="none")) as opened:
         support = load(driver, opened.root).probe()
         if not support.usable:
             pytest.skip(support.reason)
@@ -125,7 +125,7 @@ def test_a_damaged_layer_is_made_anew_from_its_blob_also_under_a_container(
     assert store.collect().items == []
 
 
-@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("driver", ["overlay2", "vfs"])
 def test_whoever_brings_a_layer_whose_directory_is_gone_makes_it_anew(store: Store, view: Path) -> None:
     lose_blobs(store)
     remove(store)
@@ -151,7 +151,7 @@ def test_what_no_blob_is_left_of_is_served_as_it_is_until_somebody_brings_it(sto
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("driver", ["overlay2", "erofs"])
+@pytest.mark.parametrize("driver", ["erofs"])
 @pytest.mark.parametrize("point", ["damage-marked", "layers-unpacked", "layers-committed"])
 def test_whoever_is_killed_while_repairing_leaves_what_can_be_gone_on_with(
     store: Store, view: Path, point: str
