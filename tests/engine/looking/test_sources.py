@@ -20,6 +20,8 @@ from veneer.changeset.unread import UnreadIndex
 from veneer.distribution.client import WrongDigest
 from veneer.engine.engine import Engine
 from veneer.engine.looking.extracting import write
+from veneer.engine.looking.judging import Status, judge
+from veneer.engine.looking.rules import Rules
 from veneer.engine.looking.sources import NotInThisArchive, NotThatPlatform, OtherLayer, WhichImage
 from veneer.engine.looking.subject import Subject
 from veneer.errors import NotFound
@@ -196,6 +198,24 @@ def test_of_several_platforms_one_is_looked_at(engine: Engine, registry: Registr
             assert subject.config.image_id == expected.image_id
     with pytest.raises(NotThatPlatform, match="does not have it for linux/s390x, but for linux/"):
         engine.looking.open(name, platform="linux/s390x").__enter__()
+
+
+@pytest.mark.parametrize("compression", ["", "gzip"])
+def test_layers_of_an_archive_without_a_manifest_are_pulled_as_tars_at_most(
+    engine: Engine, tmp_path: Path, compression: str
+) -> None:
+    path = tmp_path / "plain.tar"
+    path.write_bytes(docker_archive((APP, [NAME]), compression=compression))
+    with engine.looking.open(archive=path) as subject:
+        assert subject.documents.manifest is None and subject.documents.pull_at_most
+        told = [(str(origin.blob and origin.blob.digest), origin.at_most) for origin in subject.origins]
+        assert told == [(str(diff_id), True) for diff_id in subject.config.diff_ids]
+        pull = subject.to_pull()
+        verdict = judge(subject, Rules(max_pull=1)).verdicts[0]
+        assert (verdict.status, verdict.found) == (Status.FAIL, f"at most {pull}")
+    engine.images.load(io.BytesIO(docker_archive((APP, [NAME]))))
+    with engine.looking.open(NAME) as subject:
+        assert subject.to_pull() == pull
 
 
 def test_an_archive_of_several_images_wants_a_name(engine: Engine, tmp_path: Path) -> None:

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
     from veneer.changeset.compression import Source
     from veneer.distribution.archive_plan import PlannedImage
+    from veneer.distribution.archive_source import Archive
     from veneer.distribution.client import Registries
     from veneer.distribution.streaming import RemoteImage
     from veneer.engine.engine import Engine
     from veneer.engine.looking.contents import LayerBytes, Tar
     from veneer.oci.digest import ChainID, DiffID
-    from veneer.oci.manifest import Index, Manifest
+    from veneer.oci.manifest import Descriptor, Index, Manifest
     from veneer.store.images import Image
 
     Stream = Callable[[int], contextlib.AbstractContextManager[Source]]
@@ -175,7 +176,7 @@ def _archived(
             yield content
 
     manifest: Manifest | None = image.manifest
-    blobs = manifest.layers if manifest else (None,) * len(config.diff_ids)
+    blobs = manifest.layers if manifest else _tars(archive, image)
     shown = name or (image.references[0].familiar if image.references else config.image_id.short)
     documents = Documents(
         shown, "archive", config, tuple(image.references), manifest, None, manifest.digest if manifest else None, blobs
@@ -185,6 +186,28 @@ def _archived(
         lambda: _indexes(engine, stack, config.diff_ids, stream, archive.what, threads=2, contents=contents),
         lambda position: _elsewhere(engine, config.diff_ids[position], stream, position),
     )
+
+
+def _tars(archive: Archive, image: PlannedImage) -> tuple[Descriptor | None, ...]:
+    """The layers of an archive that has no manifest of the image, as a push would begin with them.
+
+    A plain tar is its own blob until it is compressed; None for what is missing, or compressed by nobody knows whom.
+    """
+    from veneer.changeset.compression import Compression, sniff
+    from veneer.oci.digest import BlobDigest
+    from veneer.oci.manifest import DOCKER_LAYER, Descriptor
+
+    found: list[Descriptor | None] = []
+    for member, diff_id in zip(image.layers, image.config.diff_ids, strict=True):
+        blob = None
+        if member in archive:
+            head = bytearray(16)
+            with archive.open(member) as (content, size):
+                count = content.readinto(head)
+            if sniff(bytes(head[:count])) is Compression.NONE:
+                blob = Descriptor(DOCKER_LAYER, BlobDigest(diff_id), size)
+        found.append(blob)
+    return tuple(found)
 
 
 def chosen(images: Sequence[PlannedImage], name: str, what: str) -> PlannedImage:
