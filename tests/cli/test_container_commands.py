@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -247,6 +248,31 @@ def test_a_copy_from_above_a_volume_has_it_whether_the_container_runs_or_not(yar
         if status == "running":
             until(lambda: mounts.read_text() == before)
         yard("stop", "-t", "0", "box")
+    yard("rm", "box")
+    yard("volume", "rm", "vol")
+
+
+def test_a_container_at_rest_is_copied_from_and_to_at_once(yard: Yard, tmp_path: Path) -> None:
+    """A pipe holds less than what is copied, so each would wait for the other if one kept the other out."""
+    yard.run("box", "sh", "-c", "mkdir /d /x; head -c 300000 /dev/zero >/d/f", options=["-v", f"{tmp_path}:/v/vol"])
+    yard("wait", "box")
+
+    def command(*words: str) -> str:
+        return shlex.join(str(word) for word in yard.command(*words))
+
+    def piped(*commands: str) -> str:
+        words = ["timeout", "60", "sh", "-c", " | ".join(commands)]  # all of them end then
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        return done.stdout + done.stderr
+
+    out, into = command("cp", "box:/d", "-"), command("cp", "-", "box:/x")
+    assert piped(out, into) == ""
+    again, above = command("cp", "box:/x/d", "-"), command("cp", "box:/v", "-")
+    # The first can end only when the others, who read as well, have.
+    listed = piped(out, f"{{ {again} | tar -t; {above} | tar -t; cat >/dev/null; }}")
+    assert listed.split() == ["d/", "d/f", "v/", "v/vol/"]
+    wrong = yard("cp", "-", "box:/d/f", stdin=b"", check=False)
+    assert (wrong.code, wrong.err.splitlines()[0]) == (1, 'Error: destination "box:/d/f" must be a directory')
 
 
 def test_events_tell_the_whole_life(yard: Yard) -> None:

@@ -43,7 +43,8 @@ def _out(app: App, given: Parsed, name: str, path: str, to: str) -> None:
 
     follow = given.flag("follow_link")
     container = _found(app, name, path)
-    with copying.container_side(app.engine, container, name, path or "/", follow=follow) as (inside, inner):
+    place = path or "/"
+    with copying.container_side(app.engine, container, name, place, follow=follow, reading=True) as (inside, inner):
         if to == "-":
             if app.on_terminal:
                 raise Failure("refusing to write an archive to a terminal: redirect it, or name a directory")
@@ -60,14 +61,13 @@ def _in(app: App, given: Parsed, name: str, from_: str, path: str) -> None:
     container = _found(app, name, path)
     if not path:
         raise Failure("no such directory: name a path in the container")
+    if from_ == "-":
+        from veneer.engine.containers import spooling
+
+        spooling.tar_in(app.engine, container, name, path, app.binary_in())
+        return
     with copying.container_side(app.engine, container, name, path) as (inside, inner):
         copying.check_writable(inside)
-        if from_ == "-":
-            try:
-                copying.tar_in(inside, inner, app.binary_in())
-            except copying.CannotCopy as error:
-                raise Failure(error.message.replace(f'"{inner}"', f'"{name}:{path}"')) from None
-            return
         with copying.host_side() as host:
             copying.copy(host, from_, inside, inner, follow=given.flag("follow_link"), own=None)
     _say(app, given, f"Successfully copied {from_} to {name}:{path}")

@@ -58,6 +58,8 @@ class Side:
         self.root = root
         self.readonly = ""
         """Why nothing may be written there, in docker's words; "" where it may."""
+        self.is_locked = False
+        """Whether its container is not started or written to until this is closed; nor read, if this is not to read."""
         self._resolve = syscalls.RESOLVE_IN_ROOT if inside else 0
         self._shown = shown
         self._opened: list[int] = [root]
@@ -145,16 +147,17 @@ def host_side() -> Iterator[Side]:
 
 @contextlib.contextmanager
 def container_side(
-    engine: Engine, container: Container, name: str, path: str, *, follow: bool = True
+    engine: Engine, container: Container, name: str, path: str, *, follow: bool = True, reading: bool = False
 ) -> Iterator[tuple[Side, str]]:
     """A container's tree and the path in it; that of a volume or a bind where the path lies in one, be it by links, and
     with those in it that are below the path.
 
     `name` is what the container was called, for errors.  `follow`: a link that is the last of the path, too.
+    `reading`: nothing is written to a container at rest, so others may read it as well.
     """
     from veneer.drivers.mount import opened
     from veneer.engine.containers.mounted import located
-    from veneer.engine.containers.viewing import viewed
+    from veneer.engine.containers.viewing import at_rest, viewed
     from veneer.run.monitor import client
     from veneer.run.monitor.stream import MonitorGone
 
@@ -172,9 +175,10 @@ def container_side(
             root = client.connect(store.containers.folder(container.id)).root() if running else -1
         except (client.NotRunning, MonitorGone):
             root = -1
-        if root < 0:
-            stack.enter_context(store.locked(f"container-{container.id}"))
-            root = os.dup(stack.enter_context(opened(store.containers.mounts(container))))
+        is_locked = root < 0
+        if is_locked:
+            stack.enter_context(at_rest(engine, container, reading=reading))
+            root = os.dup(stack.enter_context(opened(store.containers.mounts(container, readonly=reading))))
         inner = clean.lstrip("/") or "."
         try:
             point, part, has_more = located(root, container.document["Mounts"], clean, follow=follow or bool(keeps))
@@ -184,12 +188,13 @@ def container_side(
         if has_more:
             os.close(root)
             stack.close()
-            root = os.dup(stack.enter_context(viewed(engine, container)))
+            root = os.dup(stack.enter_context(viewed(engine, container, reading=reading)))
         elif point is not None:
             os.close(root)
             stack.close()  # the container's own tree is not needed
             root, inner, above = _opened_volume(point), part, point["Destination"].rstrip("/")
         side = Side(root, inside=True, shown=shown)
+        side.is_locked = is_locked and (point is None or has_more)
         if point is not None and not point["RW"]:
             side.readonly = "mounted volume is marked read-only"
         elif point is None and container.document["HostConfig"].get("ReadonlyRootfs"):
@@ -354,15 +359,21 @@ def tar_out(side: Side, path: str, out: BinaryIO, *, follow: bool = False) -> No
     pack_entry(place.parent, os.fsencode(place.name), os.fsencode(base), out, status)
 
 
+def directory(side: Side, path: str, shown: str = "") -> _Place:
+    """Where a tar is to be unpacked; `shown` to people.  Raises CannotCopy where it is no directory, NoSuchPath."""
+    there, found = side.target(path)
+    if found is None or not stat.S_ISDIR(found.st_mode):
+        raise CannotCopy(f'destination "{shown or path}" must be a directory')
+    return there
+
+
 def tar_in(side: Side, path: str, stream: BinaryIO) -> None:
     """Unpack a tar into the directory at `path`.  Raises CannotCopy where it is none."""
     from veneer.changeset.unpack import unpack
     from veneer.changeset.whiteout import WhiteoutStyle
     from veneer.drivers import treecopy
 
-    there, found = side.target(path)
-    if found is None or not stat.S_ISDIR(found.st_mode):
-        raise CannotCopy(f'destination "{path}" must be a directory')
+    there = directory(side, path)
     beside = _beside(there, path)
     try:
         folder = os.open(beside, _DIRECTORY | os.O_NOFOLLOW, dir_fd=there.parent)

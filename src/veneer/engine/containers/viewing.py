@@ -19,11 +19,21 @@ if TYPE_CHECKING:
     from veneer.engine.engine import Engine
     from veneer.store.containers import Container
 
-_FOLDER = "view"
+_FOLDER = "view-"
 
 
 @contextlib.contextmanager
-def viewed(engine: Engine, container: Container) -> Iterator[int]:
+def at_rest(engine: Engine, container: Container, *, reading: bool) -> Iterator[None]:
+    """Nobody starts it or writes to it meanwhile; `reading`: others may read it."""
+    from veneer.store.locks import locked
+
+    # Who writes to a pipe what he reads here, and whoever reads that here, wait for one another: so readers share.
+    with locked(engine.store.root / "locks", [f"container-{container.id}"], shared=reading):
+        yield
+
+
+@contextlib.contextmanager
+def viewed(engine: Engine, container: Container, *, reading: bool) -> Iterator[int]:
     """A descriptor of the container's root directory, its volumes and binds in their places."""
     store = engine.store
     folder = store.containers.folder(container.id)
@@ -33,13 +43,15 @@ def viewed(engine: Engine, container: Container) -> Iterator[int]:
             with contextlib.suppress(client.NotRunning, MonitorGone):
                 root = stack.enter_context(client.connect(folder).view())
         if root < 0:
-            stack.enter_context(store.locked(f"container-{container.id}"))
-            root = stack.enter_context(_at_rest(engine, container, folder / _FOLDER))
+            stack.enter_context(at_rest(engine, container, reading=reading))
+            root = stack.enter_context(
+                _held(engine, container, folder / (_FOLDER + os.urandom(6).hex()), reading=reading)
+            )
         yield root
 
 
 @contextlib.contextmanager
-def _at_rest(engine: Engine, container: Container, at: Path) -> Iterator[int]:
+def _held(engine: Engine, container: Container, at: Path, *, reading: bool) -> Iterator[int]:
     """Of one that does not run, by a thread in a mount namespace of its own, which ends with it."""
     found: list[int | BaseException] = []
     is_there, is_over = threading.Event(), threading.Event()
@@ -54,7 +66,7 @@ def _at_rest(engine: Engine, container: Container, at: Path) -> Iterator[int]:
             kernel.unshare(kernel.CLONE_NEWNS)
             kernel.mount(b"none", b"/", None, kernel.MS_REC | kernel.MS_PRIVATE, None)
             with (
-                mounting.mounted(engine.store.containers.mounts(container), at, lazy=True),
+                mounting.mounted(engine.store.containers.mounts(container, readonly=reading), at, lazy=True),
                 view.placed(at, mounts.binds(container.document["Mounts"])) as root,
             ):
                 found.append(os.dup(root))
@@ -65,7 +77,7 @@ def _at_rest(engine: Engine, container: Container, at: Path) -> Iterator[int]:
         finally:
             is_there.set()
 
-    at.mkdir(mode=0o700, exist_ok=True)
+    at.mkdir(mode=0o700)
     thread = threading.Thread(target=hold, name="view")
     thread.start()
     try:

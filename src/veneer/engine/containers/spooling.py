@@ -1,0 +1,34 @@
+"""A tar from a pipe into a container."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+
+from veneer.engine.containers import copying
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from veneer.engine.engine import Engine
+    from veneer.store.containers import Container
+
+
+def tar_in(engine: Engine, container: Container, name: str, path: str, stream: BinaryIO) -> None:
+    """Unpack what comes into the directory at `path` of a container that was called `name`.
+
+    Raises CannotCopy, NoSuchPath: before anything is read, where that is possible.
+    """
+    with copying.container_side(engine, container, name, path, reading=True) as (side, inner):
+        copying.check_writable(side)
+        copying.directory(side, inner, f"{name}:{path}")
+        waits = side.is_locked
+    with tempfile.TemporaryFile(dir=engine.store.containers.folder(container.id)) as spool:
+        if waits:
+            # Whoever sends it may be reading this very container, which nobody can while we write to it.
+            shutil.copyfileobj(stream, spool)
+            spool.seek(0)
+        with copying.container_side(engine, container, name, path) as (side, inner):
+            copying.check_writable(side)
+            copying.tar_in(side, inner, spool if waits else stream)
