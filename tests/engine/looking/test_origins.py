@@ -135,6 +135,16 @@ def test_findings_name_file_and_layer(engine: Engine, monkeypatch: pytest.Monkey
     ]  # fmt: skip
 
 
+def test_names_that_secrets_have(engine: Engine) -> None:
+    secret = ["srv/server.key", "etc/ssl/private/k.key", "etc/ssh/ssh_host_rsa_key", "terraform.tfstate", ".htpasswd",
+              "root/.vault-token", "app/service-account.json", "app/.env.production"]  # fmt: skip
+    public = ["etc/ssh/ssh_host_rsa_key.pub", "usr/share/keyrings/a.key", "app/.env.example", "app/.env.sample",
+              "app/.env.template", "etc/ssl/certs/a.pem", "etc/apk/keys/a.key", "app/keys"]  # fmt: skip
+    loaded(engine, "app:1", {path: path.encode() for path in secret + public})
+    with engine.looking.open("app:1") as subject:
+        assert [each.path.decode() for each in findings(subject)] == sorted(secret)
+
+
 def test_every_secret_that_a_later_layer_hides_is_told(engine: Engine) -> None:
     loaded(
         engine, "app:1",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MOST_PATHS = 5
 MOST_WASTE = 5
 _TEXT_WIDTH = 100
+_ALL = 1 << 20
 Section = tuple[str, list[str]]
 Told = Callable[[str], str]
 """How a text that is the image's own is written among ours."""
@@ -183,8 +184,8 @@ def _broken(subject: Subject, told: Told) -> list[str]:
     ]  # fmt: skip
 
 
-def noteworthy(subject: Subject, told: Told) -> Section:
-    """What one should know."""
+def noteworthy(subject: Subject, told: Told, most: int = MOST_PATHS) -> Section:
+    """What one should know; of each concern `most` paths are named, and how many more there are."""
     from veneer.engine.looking.findings import findings
 
     groups: dict[str, list[Finding]] = {}
@@ -197,8 +198,8 @@ def noteworthy(subject: Subject, told: Told) -> Section:
             continue
         one, many = _CONCERNS[concern]
         paths = list(dict.fromkeys(told(shown_path(each.path)) for each in found))  # several layers may have one
-        more = f" and {len(paths) - MOST_PATHS} more" if len(paths) > MOST_PATHS else ""
-        lines.append(f"{', '.join(paths[:MOST_PATHS])}{more} {one if len(paths) == 1 else many}.")
+        more = f" and {len(paths) - most} more" if len(paths) > most else ""
+        lines.append(f"{', '.join(paths[:most])}{more} {one if len(paths) == 1 else many}.")
     return "Worth knowing", lines or ["Nothing was found by names and modes. No file was read."]
 
 
@@ -221,7 +222,7 @@ def sections(app: App, subject: Subject, width: int = _TEXT_WIDTH, told: Told = 
     yield steps(subject, width, told)
     if inside(subject):
         yield waste(subject, told)
-        yield noteworthy(subject, told)
+        yield noteworthy(subject, told, MOST_PATHS if width <= _TEXT_WIDTH else _ALL)
     yield said(subject, width, told)
 
 
@@ -239,7 +240,7 @@ def run(app: App, given: Parsed) -> None:
     if format not in ("", "text", "markdown", "json") and "{{" not in format:
         raise Failure(f"invalid --format {format!r}: text, markdown, json or a Go template")
     with looked_at(app, given, name, contents=False) as subject:
-        found = list(sections(app, subject, 1 << 20 if given.flag("no_trunc") else _TEXT_WIDTH, _told(format)))
+        found = list(sections(app, subject, _ALL if given.flag("no_trunc") else _TEXT_WIDTH, _told(format)))
         if format not in ("", "text", "markdown"):
             show_documents(app, [{"Title": title, "Lines": lines} for title, lines in found], format)
         else:

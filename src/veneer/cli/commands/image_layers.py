@@ -7,6 +7,7 @@ from veneer.cli.command import LIST_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
 from veneer.cli.listing import Column, Listing
 from veneer.cli.looked import HUMAN, NO_TRUNC, WHERE, image_and, in_words, instruction, looked_at
+from veneer.cli.tables import harmless, shorten
 from veneer.cli.units import AT_MOST, human_size, local_rfc3339
 from veneer.values import Value
 
@@ -17,16 +18,21 @@ if TYPE_CHECKING:
     from veneer.engine.looking.subject import Origin
 
 UNKNOWN = "-"
+AFTER_WIDTH = 120
 
 
 class Line(Value):
-    """One layer: its number from 1, where it comes from, its figures (None: nobody looked into it), who shares it."""
+    """One layer: its number from 1, where it comes from, its figures (None: nobody looked into it), who shares it.
+
+    `after`: of the last one, the steps above it, which made no layer.
+    """
 
     __slots__ = ()
     number: int
     origin: Origin
     figures: LayerFigures | None
     shared: SharedWith
+    after: str = ""
 
 
 def _columns(*, truncate: bool, human: bool) -> list[Column[Line]]:
@@ -68,6 +74,7 @@ def _columns(*, truncate: bool, human: bool) -> list[Column[Line]]:
         Column("Blob", "BLOB DIGEST", blob),
         Column("Instruction", "INSTRUCTION", lambda line: instruction(line.origin.shown, truncate=truncate)),
         Column("Before", "BEFORE", lambda line: "; ".join(each.shown for each in line.origin.before)),
+        Column("After", "AFTER", lambda line: line.after),
         Column("CreatedAt", "CREATED AT", created),
         Column("Pull", "PULL", pull),
         Column("PullAtMost", "PULL AT MOST", lambda line: str(line.origin.at_most).lower()),
@@ -98,8 +105,9 @@ def run(app: App, given: Parsed) -> None:
         # Of an image in a registry what its manifest tells is two requests; the rest is all of its bytes.
         inside = subject.documents.where != "registry" or given.flag("stored")
         figures = subject.account.layers if inside else (None,) * len(subject.origins)
+        after = "; ".join(each.shown for each in subject.after)
         lines = [
-            Line(number, origin, figure, shared)
+            Line(number, origin, figure, shared, after if number == len(subject.origins) else "")
             for number, (origin, figure, shared) in enumerate(
                 zip(subject.origins, figures, app.engine.looking.shared_with(subject), strict=True), 1
             )
@@ -109,6 +117,9 @@ def run(app: App, given: Parsed) -> None:
             return
         columns = ("Number", "ChainID", "Instruction", "Pull", *(FIGURES if inside else ()), "Shared")
         kind.show(app, lines, format, columns)
+        if after and format in ("", "table"):
+            told = harmless(after)
+            app.line(f"Then, without a layer: {told if given.flag('no_trunc') else shorten(told, AFTER_WIDTH)}")
 
 
 LAYERS = Command(

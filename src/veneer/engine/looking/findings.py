@@ -22,14 +22,16 @@ if TYPE_CHECKING:
 
 _SETUID, _SETGID, _STICKY, _WORLD = 0o4000, 0o2000, 0o1000, 0o002
 _SECRET = re.compile(
-    rb"(?:.*/)?(?:id_(?:rsa|dsa|ecdsa|ed25519)|\.npmrc|\.pypirc|\.netrc|\.git-credentials|\.env(?:\.[a-z]+)?"
-    rb"|\.aws/credentials|\.docker/config\.json|\.kube/config|[^/]*\.(?:pem|p12|pfx|jks|keystore)|[^/]*_?secrets?\.ya?ml)"
+    rb"(?:.*/)?(?:id_(?:rsa|dsa|ecdsa|ed25519)|ssh_host_[a-z0-9]+_key|\.npmrc|\.pypirc|\.netrc|\.git-credentials"
+    rb"|\.env(?!\.(?:example|sample|template|dist)$)(?:\.[a-z]+)?|\.htpasswd|\.vault-token|service-account\.json"
+    rb"|terraform\.tfstate(?:\.backup)?|\.aws/credentials|\.docker/config\.json|\.kube/config"
+    rb"|[^/]*\.(?:key|pem|p12|pfx|jks|keystore)|[^/]*_?secrets?\.ya?ml)"
 )
 _PUBLIC = re.compile(
-    rb"(?:etc/ssl|etc/pki|etc/ca-certificates|usr/(?:local/)?share|usr/(?:local/)?lib[^/]*)/.*"
+    rb"(?:etc/ssl(?!/private/)|etc/pki(?!/tls/private/)|etc/ca-certificates|etc/apk/keys|usr/(?:local/)?share|usr/(?:local/)?lib[^/]*)/.*"
     rb"|.*/(?:site|dist)-packages/.*|.*/node_modules/.*"
 )
-"""Where certificates are that everybody may have."""
+"""Where certificates and keys are that everybody may have."""
 _LEFT_OVERS = (
     (b"var/lib/apt/lists", "package lists of apt"),
     (b"var/cache/apt/archives", "packages apt downloaded"),
