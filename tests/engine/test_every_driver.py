@@ -218,3 +218,23 @@ def test_what_a_container_writes_is_one_layer(engine: Engine, place: Path) -> No
             return  # FUSE refuses such a name
     with pytest.raises(Unpackable, match=r"\.wh\.etc: a layer cannot hold a name that begins with \.wh\."):
         layering.commit(engine, container)
+
+
+def test_what_becomes_of_a_container_s_own_files_is_the_same_in_every_layer(engine: Engine, place: Path) -> None:
+    """Pinned.  As with docker: removed, they are whiteouts, though the image has nothing there."""
+    container = engine.containers.create(ContainerRequest("every/driver:1", {"Cmd": ["x"]}))
+    with mounted(engine.store.containers.mounts(container), place):
+        (place / "etc/mtab").unlink()
+        (place / ".dockerenv").chmod(0o600)
+        os.utime(place / ".dockerenv", (3, 3))
+        (place / "etc/hosts").write_bytes(b"127.0.0.1 here")
+        os.utime(place / "etc/hosts", (4, 4))
+        os.utime(place / "etc", (1000, 1000))
+    made = engine.images.get(str(layering.commit(engine, container)))
+    with engine.store.layers.index(made.config.diff_ids[-1]) as index:
+        told = {entry.path: (entry.kind.name, entry.mode) for entry in index if entry.path}
+    assert told == {
+        b".dockerenv": ("REGULAR", 0o600), b"etc": ("DIRECTORY", 0o755), b"etc/hosts": ("REGULAR", 0o755),
+        b"etc/mtab": ("WHITEOUT", 0),
+    }  # fmt: skip
+    assert made.config.diff_ids[-1] == "sha256:d24f52bb03fd7a585bba104584ad93e4ace76c40e2315b36837fdbdce66b603c"

@@ -221,8 +221,8 @@ def capture(store: Store, lease: Lease, container: Container) -> tuple[Layer | N
     Nobody may write to the container's layer meanwhile.  Raises CaptureFailed.
     """
     driver = store.containers.driver(container)
-    # Of a driver whose trees are whole the init layer's files are in the container's, and have to be in what is below.
-    below = store.containers.lowers(container, init=not driver.any_order)
+    # The init layer's files are below it: that one of them is gone, or other than it was, is a change, as with docker.
+    below = store.containers.lowers(container)
     with store.layers.draft(lease, container.top) as draft:
         with draft.index_file() as index:
             packed = poured(
