@@ -46,7 +46,8 @@ def find(root: Path, wanted: str = "") -> Finding:
             chosen = "as aufs_mounter says" if wanted else "; ".join(reasons)
             return found.replaced(reason=f"{name}: {found.reason}" + (f" ({chosen})" if chosen else ""))
         reasons.append(f"{name}: {found.reason}")
-    return Finding(wanted, False, "; ".join(reasons))
+    only = " (aufs_mounter, a setting, allows no other)" if wanted else ""
+    return Finding(wanted, False, "; ".join(reasons) + only)
 
 
 def _kernel(root: Path) -> Finding:
