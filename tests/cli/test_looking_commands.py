@@ -83,6 +83,18 @@ def test_layers_tells_what_made_each_and_what_it_takes(app: Veneer) -> None:
     ]  # fmt: skip
 
 
+def test_steps_above_the_last_layer_are_told(veneer: Veneer, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY keys /keys\nEXPOSE 80\nUSER 5\n")
+    (tmp_path / "keys").mkdir()
+    for number in range(20):
+        (tmp_path / "keys" / f"{number:02}.key").write_text(str(number))
+    assert veneer("build", "-q", "-t", "steps:1", str(tmp_path)).code == 0
+    assert veneer("image", "layers", "steps:1").text.splitlines()[2:] == ["Then, without a layer: EXPOSE 80; USER 5"]
+    assert veneer("image", "layers", "--format", "{{.After}}", "steps:1").text == "EXPOSE 80; USER 5\n"
+    assert " more have names" in veneer("image", "explain", "steps:1").text
+    assert "/keys/19.key have names" in veneer("image", "explain", "--no-trunc", "steps:1").text
+
+
 def test_what_is_not_compressed_yet_is_told_as_a_bound(veneer: Veneer, tmp_path: Path) -> None:
     (tmp_path / "data").write_bytes(b"d" * 100_000)
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY data /data\n")
