@@ -16,7 +16,7 @@ from veneer.changeset.bounds import BoundedPlain
 from veneer.changeset.compression import Compression, Source, sniff
 from veneer.distribution.archive_plan import InvalidArchive, PlannedImage, PlannedIndex, plan
 from veneer.distribution.archive_source import Archive, open_archive
-from veneer.errors import Conflict, Corrupt
+from veneer.errors import Conflict, Corrupt, Unsupported, VeneerError
 from veneer.oci import manifest as manifests
 from veneer.oci.digest import BlobDigest, DiffID, ImageID
 from veneer.oci.manifest import Descriptor
@@ -76,18 +76,30 @@ def take_in(
     images: Sequence[PlannedImage],
     progress: Progress = silent,
     indexes: Sequence[PlannedIndex] = (),
+    *,
+    broken: Callable[[PlannedImage, VeneerError], None] | None = None,
 ) -> list[Loaded]:
     """Take in `images`, whose layers are members of `archive`, in their order, then what stands for several of them.
 
-    Raises LayerMismatch, NotAParent.  Images before a broken one stay loaded.
+    An image that is damaged is told to `broken`, and the others are taken in; without it, images before that one stay
+    loaded.  Raises LayerMismatch, NotAParent.
     """
     loaded: list[Loaded] = []
+    left_out: set[ImageID] = set()
     with store.images.layout.held():
         for image in images:
-            _take_in(store, lease, archive, image, progress)
+            try:
+                _take_in(store, lease, archive, image, progress)
+            except (Corrupt, Unsupported) as error:
+                if broken is None:
+                    raise
+                left_out.add(image.config.image_id)
+                broken(image, error)
+                continue
             loaded += _name(store, image)
         for image in images:
-            _set_parent(store, image)
+            if image.config.image_id not in left_out and image.parent not in left_out:
+                _set_parent(store, image)
         for index in indexes:
             _keep_index(store, lease, index)
     return loaded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from veneer.engine import image_events
 from veneer.engine.rework.verbs import Reworking
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from veneer.distribution.pull import Pulled
     from veneer.distribution.push import Pushed
     from veneer.engine.engine import Engine
+    from veneer.errors import VeneerError
     from veneer.oci.digest import ImageID
     from veneer.oci.platform import Platform
     from veneer.store.images import Image
@@ -165,17 +166,19 @@ class Images(Reworking):
         return loaded
 
     def import_store(
-        self, root: str | Path | ForeignRoot, names: Sequence[str] = (), *, progress: Progress = silent
-    ) -> builtins.list[Loaded]:
+        self, root: str | Path | ForeignRoot, names: Sequence[str] = (), *, progress: Progress = silent,
+        broken: Callable[[str, VeneerError], None] | None = None,
+    ) -> builtins.list[Loaded]:  # fmt: skip
         """Take images out of another engine's data root, which is only read; without names all that have one there.
 
+        A damaged image is told to `broken`, by what it is called, and the others are taken in; without it this raises.
         Raises NotAForeignRoot, NoSuchForeignImage, ForeignDamaged, LayerMismatch.
         """
         from veneer.distribution.foreign.importing import import_images
         from veneer.distribution.foreign.root import ForeignRoot, require
 
         found = root if isinstance(root, ForeignRoot) else require(root)
-        loaded = import_images(self._store, found, names, progress=progress)
+        loaded = import_images(self._store, found, names, progress=progress, broken=broken)
         for image in dict.fromkeys(each.image_id for each in loaded):
             image_events.happened(self._store, "import", image)
         return loaded

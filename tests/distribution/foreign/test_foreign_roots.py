@@ -270,6 +270,17 @@ def test_a_layer_whose_files_were_changed_is_not_taken_in(tmp_path: Path, veneer
     (theirs / f"overlay2/{2:064x}/diff/etc/name").write_text("")
     assert "3 bytes too short" in veneer("import-store", str(theirs)).err
     assert veneer("images", "-q").text == ""
+    # Whatever else is there and whole is taken in.
+    base = image({"etc": directory(), "etc/name": file(b"one"), "old": file(b"x"), "keep": directory(),
+                  "keep/below": file(b"hidden")})  # fmt: skip
+    assert base.layers[0].diff_id == one.layers[0].diff_id
+    folder = theirs / "image/overlay2"
+    (folder / "imagedb/content/sha256" / base.image_id.hex).write_bytes(base.config)
+    named = {"old/app": {"old/app:1": one.image_id}, "old/base": {"old/base:1": base.image_id}}
+    (folder / "repositories.json").write_text(json.dumps({"Repositories": named}))
+    done = veneer("import-store", str(theirs))
+    assert (done.code, done.text) == (1, "Imported image: old/base:1\n")
+    assert done.err.startswith("Error: old/app:1: ")
 
 
 def test_a_link_in_a_layer_leads_nowhere_outside_of_it(tmp_path: Path, veneer: Veneer) -> None:

@@ -9,16 +9,29 @@ from veneer.cli.foreign import tell_faults
 from veneer.engine.foreign import require
 from veneer.progress import silent
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from veneer.errors import VeneerError
 
-def run(app: App, given: Parsed) -> None:
+
+def run(app: App, given: Parsed) -> int:
     directory, *names = given.arguments
     progress = app.progress() if app.on_terminal and not given.flag("quiet") else silent
     root = require(directory)
     tell_faults(app, root)
-    for each in app.engine.images.import_store(root, names, progress=progress):
+    failed: list[str] = []
+
+    def broken(name: str, error: VeneerError) -> None:
+        failed.append(name)
+        app.warn(f"Error: {name}: {error.message}")
+        if error.hint:
+            app.hint(error.hint)
+
+    for each in app.engine.images.import_store(root, names, progress=progress, broken=broken):
         app.line(
             f"Imported image: {each.reference.familiar}" if each.reference else f"Imported image ID: {each.image_id}"
         )
+    return 1 if failed else 0
 
 
 IMPORT_STORE = Command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from veneer.progress import Progress, silent
 
 if TYPE_CHECKING:
     from veneer.changeset.compression import Source
+    from veneer.errors import VeneerError
     from veneer.store.leases import Lease
     from veneer.store.store import Store
 
@@ -33,13 +34,14 @@ class ForeignInNoDirectory(Unsupported):
 
 
 def import_images(
-    store: Store, root: ForeignRoot, names: Sequence[str] = (), *, progress: Progress = silent
-) -> list[Loaded]:
+    store: Store, root: ForeignRoot, names: Sequence[str] = (), *, progress: Progress = silent,
+    broken: Callable[[str, VeneerError], None] | None = None,
+) -> list[Loaded]:  # fmt: skip
     """Take in the images with these names or IDs; without any, all that have a name.
 
-    An image is known as built on another where both are taken in.
-    Raises NoSuchForeignImage, ForeignDamaged, ForeignUnrecorded, ForeignInNoDirectory, LayerMismatch.  Images before a
-    broken one stay.
+    An image is known as built on another where both are taken in.  One that is damaged is told to `broken`, by what it
+    is called, and the others are taken in; without it, this raises ForeignDamaged, ForeignUnrecorded,
+    ForeignInNoDirectory or LayerMismatch, and images before it stay.  Raises NoSuchForeignImage.
     """
     wanted = [root.image(name) for name in names] or [image for image in root.images if image.references]
     chosen = {image.config.image_id: image for image in wanted}
@@ -51,7 +53,14 @@ def import_images(
         for image in chosen.values()
     ]  # fmt: skip
     with store.lease("import") as lease, Reading(root.path) as reading:
-        return take_in(store, lease, _Layers(root, reading, lease), planned, progress)
+
+        def told(image: PlannedImage, error: VeneerError) -> None:
+            assert broken is not None
+            names = ", ".join(reference.familiar for reference in image.references)
+            broken(names or image.config.image_id.short, error)
+
+        layers = _Layers(root, reading, lease)
+        return take_in(store, lease, layers, planned, progress, broken=told if broken is not None else None)
 
 
 class _Layers:
