@@ -10,6 +10,11 @@ for _part in ("attributes", "bench", "diff", "fuzz", "hostile", "laws", "life", 
 _MARKS = {"passed": "yes", "failed": "NO", "skipped": "-"}
 """`-`: skipped, or known to fail; why stands below the table."""
 _WORSE = ("yes", "-", "NO")
+_NOT_ASKED = {
+    "erofs_rootless": "EROFS images can be mounted by the machine's root alone",
+    "aufs_kernel": "only a kernel with aufs could be asked, and it is no part of Linux",
+}
+"""Why a driver is asked none of the suite's sentences: its cells are blank, or it has no column."""
 _table: dict[str, dict[str, str]] = {}
 _reasons: dict[tuple[str, str], str] = {}
 
@@ -38,11 +43,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not _table:
         return
     drivers = sorted({driver for row in _table.values() for driver in row})
-    width = max(len(driver) for driver in drivers) + 2
     terminalreporter.section("driver x sentence")
-    terminalreporter.write_line("".join(driver.ljust(width) for driver in drivers))
+    heads = [chr(ord("A") + number) for number in range(len(drivers))]
+    for head, driver in zip(heads, drivers, strict=True):
+        terminalreporter.write_line(f"{head}  {driver}")
+    terminalreporter.write_line("".join(head.ljust(4) for head in heads))
     for sentence, row in _table.items():
-        terminalreporter.write_line("".join(row.get(driver, "").ljust(width) for driver in drivers) + sentence)
+        terminalreporter.write_line("".join(row.get(driver, "").ljust(4) for driver in drivers) + sentence)
+    for driver, reason in _NOT_ASKED.items():
+        terminalreporter.write_line(f"- {driver}: none of the suite's sentences: {reason}")
     shared: dict[tuple[str, str], list[str]] = {}
     for (driver, sentence), reason in _reasons.items():
         shared.setdefault((driver, reason), []).append(sentence)

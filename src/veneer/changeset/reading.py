@@ -16,7 +16,7 @@ from veneer.changeset.entry import Kind
 from veneer.changeset.growing import Interruptible
 from veneer.changeset.index_builder import IndexBuilder
 from veneer.changeset.limits import Limits
-from veneer.changeset.safepath import normal
+from veneer.changeset.safepath import normal, plain
 from veneer.changeset.tar import TarReader, shown
 from veneer.changeset.unread import Unread
 from veneer.changeset.whiteout import META_PREFIX, OPAQUE_MARKER, PREFIX, PSEUDO_LINKS
@@ -85,13 +85,8 @@ class _Reading:
     def run(self) -> IndexBuilder:
         reader = self.reader
         while reader.next():
-            path = reader.path
-            if path[:2] == b"./":
-                path = path[2:]
-            if path[-1:] == b"/":
-                path = path[:-1]
-            # What may need more care: hidden names (whiteouts), `..`, absolute or doubled slashes, long ones.
-            if not path or path[0] in b"./" or b"/." in path or b"//" in path or len(path) > 255:
+            path = plain(reader.path)
+            if path is None:
                 path = normal(reader.path, reader.limits)
                 if not path:
                     if reader.kind is not Kind.DIRECTORY:

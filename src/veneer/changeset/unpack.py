@@ -30,7 +30,7 @@ from veneer.changeset.entry import Kind
 from veneer.changeset.failures import explain
 from veneer.changeset.growing import GrowingSource
 from veneer.changeset.limits import Limits
-from veneer.changeset.safepath import normal
+from veneer.changeset.safepath import normal, plain
 from veneer.changeset.settle import settle
 from veneer.changeset.tar import TarReader
 from veneer.changeset.whiteout import WhiteoutStyle
@@ -125,13 +125,8 @@ class Unpacker(Applying):
         node = self._node
         handlers = (self._regular, self._directory, self._symlink, self.links.member, node, node, node)
         while reader.next():
-            path = reader.path
-            if path[:2] == b"./":
-                path = path[2:]
-            if path[-1:] == b"/":
-                path = path[:-1]
-            # What may need more care: hidden names (whiteouts), `..`, absolute or doubled slashes, long ones.
-            if not path or path[0] in b"./" or b"/." in path or b"//" in path or len(path) > 255:
+            path = plain(reader.path)
+            if path is None:
                 path = normal(reader.path, reader.limits)
                 if b".wh." in path and self.marker(path):
                     continue
