@@ -7,10 +7,11 @@ Neither needs the whole story of a path, and sets of names find out quickly whic
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 
-from veneer.analysis.copies import Cause, Copy, Place, Row
-from veneer.analysis.table import Table
+from veneer.analysis.copies import Cause, Place, Row
+from veneer.analysis.table import Child, Table
 from veneer.changeset.entry import Kind
 from veneer.values import Value
 
@@ -69,35 +70,12 @@ class Together(Value):
     again: tuple[Again, ...]
 
 
-_Inside = Iterable[tuple[bytes, tuple[Copy, ...], Place | None]]
-
-
 def sweep(table: Table) -> Iterator[Row | Together]:
     """Every path once, in a row, a run, or told together with others; each directory's before those beneath it.
 
     Runs of a layer come in the order of its numbers.
     """
-    root = table.root()
-    run = table.run(root)
-    yield Row(0, b"", (), root, run)
-    if run is not None:
-        return
-    together, inside = _inside(table, 1, b"", root)
-    yield together
-    stack = [(b"", iter(inside))]
-    while stack:
-        prefix, children = stack[-1]
-        for name, copies, place in children:
-            path = prefix + name
-            run = table.run(place) if place is not None else None
-            yield Row(len(stack), path, copies, place, run)
-            if place is not None and run is None:
-                together, inside = _inside(table, len(stack) + 1, path, place)
-                yield together
-                stack.append((path + b"/", iter(inside)))
-                break
-        else:
-            stack.pop()
+    return table.descend(functools.partial(_inside, table))
 
 
 _Stories = dict[bytes, list[tuple[int, int]]]
@@ -226,7 +204,7 @@ def _beneath(index: LayerIndex, number: int) -> tuple[int, int]:
     return end - start - index.kinds.count(_WHITEOUT, start, end), index.bytes_of(start, end)
 
 
-def _inside(table: Table, depth: int, path: bytes, place: Place) -> tuple[Together, _Inside]:
+def _inside(table: Table, depth: int, path: bytes, place: Place) -> tuple[tuple[Together], Iterable[Child]]:
     """What is told together of a directory, and all else that is in it, by name."""
     indexes = table.indexes
     listed = [(layer, indexes[layer], number, indexes[layer].children(number)) for layer, number in place.parts]
@@ -235,7 +213,7 @@ def _inside(table: Table, depth: int, path: bytes, place: Place) -> tuple[Togeth
     if place.cuts or total > _LARGE:
         most, large = max((len(numbers), layer) for layer, *_, numbers in listed)
         if place.cuts or (total - most) * _FEW > most:
-            return Together(depth, path, (), ()), table.children(place, path)
+            return (Together(depth, path, (), ()),), table.children(place, path)
     parts: list[_Single | _Listed | _Large] = []
     for layer, index, number, numbers in listed:
         if layer == large:
@@ -252,7 +230,7 @@ def _inside(table: Table, depth: int, path: bytes, place: Place) -> tuple[Togeth
     again, rest = _again(indexes, stories) if stories else ((), [])
     prefix = path + b"/" if path else b""
     told = ((name, *table.story(prefix + name, stories[name])) for name in sorted(rest))
-    return Together(depth, path, alone, again), (each for each in told if each[1])
+    return (Together(depth, path, alone, again),), (each for each in told if each[1])
 
 
 def _again(indexes: Sequence[LayerIndex], stories: _Stories) -> tuple[tuple[Again, ...], list[bytes]]:

@@ -14,7 +14,7 @@ Source: OCI image-spec layer.md (Applying Changesets, Whiteouts).
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from veneer.analysis.copies import Cause, Copy, Cut, Place, Row, Run
 from veneer.analysis.tree import BadLink, MergedTree, Node
@@ -24,8 +24,14 @@ from veneer.changeset.index_format import DIRECTORY_META, IMPLIED, KIND_MASK, MO
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     from veneer.analysis.names import LinkedFile
 
+    T = TypeVar("T")
+
+Child = tuple[bytes, tuple[Copy, ...], Place | None]
+"""A name in a directory: its copies, and its place if it is a directory in some layer."""
 _SORTED_AT_ONCE = 1 << 16
 _PIECE = 4096
 _REGULAR, _DIRECTORY, _SYMLINK, _HARDLINK, _WHITEOUT = (
@@ -58,20 +64,29 @@ class Table:
 
         The root comes first, with no copies.  Memory is bounded by the largest directory in which layers meet.
         """
+        return self.descend(lambda _depth, path, place: ((), self.children(place, path)))
+
+    def descend(self, inside: Callable[[int, bytes, Place], tuple[Iterable[T], Iterable[Child]]]) -> Iterator[Row | T]:
+        """As `walk`, of directories of which `inside` (depth of what is in it, path, place) says what is told of them
+        first, and which of their children are gone through."""
         root = self.root()
         run = self.run(root)
         yield Row(0, b"", (), root, run)
         if run is not None:
             return
-        stack = [(b"", self.children(root))]
+        first, children = inside(1, b"", root)
+        yield from first
+        stack = [(b"", iter(children))]
         while stack:
-            prefix, children = stack[-1]
-            for name, copies, place in children:
+            prefix, left = stack[-1]
+            for name, copies, place in left:
                 path = prefix + name
                 run = self.run(place) if place is not None else None
                 yield Row(len(stack), path, copies, place, run)
                 if place is not None and run is None:
-                    stack.append((path + b"/", self.children(place, path)))
+                    first, children = inside(len(stack) + 1, path, place)
+                    yield from first
+                    stack.append((path + b"/", iter(children)))
                     break
             else:
                 stack.pop()
@@ -103,7 +118,7 @@ class Table:
         cut = place.cuts[0]
         return Run(layer, start, end, cut.layer, cut.cause, cut.path)
 
-    def children(self, place: Place, path: bytes = b"") -> Iterator[tuple[bytes, tuple[Copy, ...], Place | None]]:
+    def children(self, place: Place, path: bytes = b"") -> Iterator[Child]:
         """(name, copies, place if it is a directory in some layer) of what is in directory `path`, by name."""
         stack: list[tuple[int, int]] = []
         prefix = path + b"/" if path else b""
