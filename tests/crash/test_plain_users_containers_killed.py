@@ -92,8 +92,13 @@ class Scene:
         if left := self("ps", "-aq").split():
             self("rm", "-f", "-v", *left)
         until(lambda: not self.processes(), f"processes are left: {self.processes()}")
-        assert os.listdir(self.user.home / ".local/share/veneer/containers") == []
-        assert self("volume", "ls", "-q") == ""
+        assert self("ps", "-aq") == self("volume", "ls", "-q") == ""
+        folders = self.user.home / ".local/share/veneer/containers"
+        if os.listdir(folders):
+            # Killed between the coming into place of a folder and its row: a collection takes that away, as does
+            # whatever is made next.
+            self("system", "prune", "-f")
+        assert os.listdir(folders) == []
         self("system", "check")
 
 
@@ -117,13 +122,13 @@ def test_whoever_is_killed_nothing_is_left(scene: Scene, request: pytest.Fixture
     plan = [(verb, victim) for verb in VERBS for victim in VICTIMS]
     chance.shuffle(plan)
     done = 0
-    for number in range(kills * 4):
+    for number in range(kills * 12):
         if done == kills:
             break
         verb, victim = plan[number % len(plan)]
         scene.set_up()
         command = scene.user.started(*VERBS[verb])
-        time.sleep(chance.uniform(0.02, 0.4))  # the moment
+        time.sleep(chance.uniform(0.02, 0.25))  # the moment
         done += scene.kill(victim, command, chance)
         try:
             _, said = command.communicate(timeout=60)
