@@ -84,7 +84,9 @@ def _directory(stage: StageRun, path: str) -> Layer | None:
         with opened(draft.mounts()) as root:
             make_directories(root, path)
         if stage.session.is_dated:
-            _clamped(stage, draft)
+            from veneer.build.times import date
+
+            date(draft, stage.session.created_ns())
         return measured(stage, draft)
 
 

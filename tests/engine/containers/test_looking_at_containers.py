@@ -69,6 +69,12 @@ def test_a_container_without_a_log_has_printed_nothing(folder: Path, path: Path)
     assert texts(logs.lines(folder, path)) == texts(logs.lines(folder, path, follow=True)) == []
 
 
+def test_a_name_that_is_free_while_files_are_renamed_is_not_the_end_of_them(folder: Path, path: Path) -> None:
+    written(path.with_name(f"{path.name}.2"), 1)
+    LogFile(path).write(1, b"young\n")
+    assert [line.text for line in logs.lines(folder, path)] == ["line 0\n", "young\n"]
+
+
 def test_a_follower_reads_every_line_however_fast_files_change(folder: Path, path: Path) -> None:
     held = state.hold(folder, state.ALIVE)
     assert held is not None

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 64 << 10
 _TICK_SECONDS = 0.05
+_TRIES = 20
+"""To find a file that has a name, among files that are being renamed: somebody may have given it one of his own."""
 ALL = -1
 """Of `tail`: every line."""
 
@@ -124,17 +126,21 @@ class _Files:
     def _all(self) -> Iterator[int]:
         """The youngest first, each opened when it is asked for.
 
-        A rotation while we open would show a file twice: files are told apart by what they are.
+        A rotation while we open would show a file twice: files are told apart by what they are.  It renames them one
+        by one, the oldest first, so one name may be free and the next taken: only two free ones are the end.
         """
         seen: list[os.stat_result] = []
+        free = 0
         for number in itertools.count():
             name = self._path if number == 0 else self._path.with_name(f"{self._path.name}.{number}")
             try:
                 fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
-                if number:
+                free += 1
+                if free == 2:
                     return
                 continue
+            free = 0
             found = os.fstat(fd)
             if any(os.path.samestat(found, each) for each in seen):
                 os.close(fd)
@@ -160,15 +166,27 @@ class _Files:
 
     def _open_next(self, fd: int | None) -> bool:
         """Whether other files have come after the one that was read to its end; several may have, at once."""
-        read = None if fd is None else os.fstat(fd)
-        newer: list[int] = []
-        for found in self._all():
-            if read is not None and os.path.samestat(os.fstat(found), read):
-                os.close(found)
+        newer, whole = self._newer(fd)
+        for _ in range(_TRIES):
+            if whole:
                 break
-            newer.insert(0, found)
+            for each in newer:
+                os.close(each)
+            time.sleep(_TICK_SECONDS)
+            newer, whole = self._newer(fd)
         self._fds += newer
         return bool(newer)
+
+    def _newer(self, fd: int | None) -> tuple[list[int], bool]:
+        """The files after one, the oldest first; False where rotations may have hidden some, for it was not met."""
+        newer: list[int] = []
+        for found in self._all():
+            if fd is not None and os.path.samestat(os.fstat(found), os.fstat(fd)):
+                os.close(found)
+                return newer, True
+            newer.insert(0, found)
+        # One that has no name any more was deleted, and so was all before it.
+        return newer, fd is None or os.fstat(fd).st_nlink == 0
 
     def close(self) -> None:
         for fd in self._fds:
