@@ -8,6 +8,7 @@ import json
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,15 @@ def test_a_build_that_comes_out_the_same_twice_is_verified(engine: Engine) -> No
     done = build(engine, TWO, tags="x:1", verify=True)
     assert [type(event) for event in done.events if isinstance(event, Repeated | Verified)] == [Repeated, Verified]
     assert {image.id for image in engine.images.list()} == {done.id}
+
+
+def test_what_a_verified_build_makes_has_its_time_though_the_clock_of_files_lags(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now() + 10**9)
+    done = build(engine, TWO, tags="x:1", verify=True)
+    assert [event.image for event in done.events if isinstance(event, Verified)] == [done.id]
 
 
 def test_a_build_that_does_not_is_told_to_the_byte_gets_no_name_and_leaves_only_its_first_image(
