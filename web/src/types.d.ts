@@ -52,6 +52,7 @@ interface Image {
   blob_size_at_most: boolean;
   layers: Layer[];
   after: Step[];
+  unplaced: Step[];
   base: Base | null;
   config: Record<string, unknown>;
 }

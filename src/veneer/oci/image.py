@@ -147,10 +147,16 @@ class ImageConfig(Value):
         value = self.run.get("Labels")
         return {k: v for k, v in value.items() if isinstance(v, str)} if isinstance(value, dict) else {}
 
+    @property
+    def tells_layers(self) -> bool:
+        """Whether the history says which row made which layer: with fewer rows than layers it does not."""
+        return sum(not entry.empty_layer for entry in self.history) == len(self.diff_ids)
+
     def rows(self) -> Iterator[tuple[HistoryEntry, int | None]]:
         """Each history entry, oldest first, with the position of its layer in `diff_ids` (None: no layer).
 
-        There may be fewer entries than layers (extra layers get no row); never more.
+        There may be fewer entries than layers (extra layers get no row); never more.  These are given out from the base
+        on, as docker does, which is a guess where there are fewer: `tells_layers` knows.
         """
         position = 0
         for entry in self.history:

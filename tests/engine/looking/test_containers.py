@@ -156,7 +156,9 @@ def test_a_container_that_wrote_nothing_has_an_empty_layer(engine: Engine, conta
 def test_a_container_outlives_its_image(engine: Engine, container: Container) -> None:
     engine.images.remove("base:1", force=True)
     with engine.looking.open("web", container=True) as subject:
-        assert subject.origins[0].shown == "(nothing is said)" and len(subject.indexes) == 2
+        first, own = (each.shown for each in subject.origins)
+        assert first == "(no row of the history tells of this layer)" and own == "container web"
+        assert len(subject.indexes) == 2
         assert subject.account.stored == 790
         found = engine.looking.stands_on(subject)
         assert found is not None and found.image is None

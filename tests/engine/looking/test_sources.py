@@ -279,12 +279,15 @@ def test_a_stream_without_end_that_is_no_archive_is_not_kept(engine: Engine) -> 
 
 
 def test_layers_without_rows_and_images_without_history(engine: Engine, tmp_path: Path) -> None:
-    for history in ((), (row("ADD one"),)):
+    told = row('/bin/sh -c #(nop)  CMD ["sh"]', empty=True)
+    for history in ((), (row("ADD one"), told)):
         archive = tmp_path / f"{len(history)}.tar"
         archive.write_bytes(docker_archive((image(BASE, TOP, history=history), ["x:1"])))
         with engine.looking.open(archive=archive) as subject:
-            assert len(subject.origins) == 2
-            assert subject.origins[1].shown == "(no row of the history tells of this layer)"
+            # Which of the two layers the one row made is not guessed, and no row is lost.
+            assert [each.shown for each in subject.origins] == ["(no row of the history tells of this layer)"] * 2
+            assert [each.raw for each in subject.unplaced] == [each.created_by for each in history]
+            assert subject.after == () and all(each.before == () for each in subject.origins)
             assert subject.origins[1].diff_id == DiffID(Digest.of(APP.layers[1].tar))
 
 

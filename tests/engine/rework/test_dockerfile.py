@@ -17,7 +17,7 @@ from veneer.engine.engine import Engine
 from veneer.engine.rework.bases import NotTheBase
 from veneer.engine.rework.dockerfile import Recovered, recover
 from veneer.oci.image import ImageConfig
-from veneer.testing.images import hardlink, symlink
+from veneer.testing.images import hardlink, image, symlink
 
 NOP = "/bin/sh -c #(nop) "
 RUN = {"Env": [DEFAULT_PATH]}
@@ -181,6 +181,29 @@ def test_files_of_a_layer_stand_in_a_comment_and_what_they_are_called_does_no_ha
         "#   /h -> /d/f", "#   /000 0000 0:0 0B",
     ]  # fmt: skip
     assert text.endswith("#   ... and 15 more\n")
+
+
+def test_which_row_made_which_layer_is_not_guessed_where_there_are_fewer_rows() -> None:
+    def files(layer: int) -> list[Entry]:
+        return [Entry(b"in%d" % layer, Kind.REGULAR)]
+
+    def found(skip: int, layers: int) -> Recovered:
+        config = image({"a": b"1"}, {"b": b"2"}, {"c": b"3"}, history=[row("COPY b /"), row("COPY c /")]).parsed
+        return recover(config, None, "scratch", "", skip=skip, layers=layers, files=files)
+
+    assert [(line.row, line.layer) for line in found(0, 0).lines] == [
+        (1, None),
+        (2, None),
+        (None, 1),
+        (None, 2),
+        (None, 3),
+    ]
+    assert found(0, 0).text.startswith("# The history has fewer rows than there are layers")
+    # Of a base without rows it is no guess: as many are above it as layers.
+    assert [(line.row, line.layer, line.files[0].path) for line in found(0, 1).lines] == [
+        (1, 2, b"in2"),
+        (2, 3, b"in3"),
+    ]
 
 
 def test_only_what_is_above_the_base_is_shown(engine: Engine) -> None:

@@ -12,6 +12,7 @@ from veneer.testing.images import image
 
 CONFIG = image({"a": b"1"}, {"b": b"2"}, {"c": b"3"}, {"d": b"4"}, history=[
     row("ENV A=1", empty=True), row("ADD a"), row("ENV B=1", empty=True), row("COPY b"), row("COPY c"),
+    row("COPY d"),
 ]).parsed  # fmt: skip
 
 
@@ -34,13 +35,20 @@ def test_by_default_it_is_all_above_the_base() -> None:
 
 @pytest.mark.parametrize(("first", "last", "says"), [
     ("5", "", "has no layer 5"), ("0", "", "has no layer 0"), ("3", "2", "from 3 to 2 is no layer: 3 comes after 2"),
-    ("row:0", "", "no history row 0"), ("row:6", "", "no history row 6"), ("row:", "", "no history row"),
+    ("row:0", "", "no history row 0"), ("row:7", "", "no history row 7"), ("row:", "", "no history row"),
     ("", "row:1", "no history row up to 1 makes a layer"), ("other", "", "has no layer other"), ("²", "", "no layer ²"),
     ("nosuch", "", "has no layer nosuch"), ("", "", "comes after"),
 ])  # fmt: skip
 def test_what_names_no_layer_is_refused(first: str, last: str, says: str) -> None:
     with pytest.raises(NoSuchStep, match=says):
         layer_range(CONFIG, first, last, find, base=0 if first or last else 4)
+
+
+def test_rows_of_which_nobody_knows_the_layers_name_none() -> None:
+    short = image({"a": b"1"}, {"b": b"2"}, history=[row("COPY b")]).parsed
+    with pytest.raises(NoSuchStep, match="fewer rows than there are layers"):
+        layer_range(short, "row:1", "", find)
+    assert layer_range(short, "2", "", find) == (1, 1)
 
 
 def test_a_digest_that_two_layers_begin_with_is_refused() -> None:

@@ -20,7 +20,15 @@ export function stack(app, image, range) {
         ${layer.waste_made ? html`<span class="made">hid ${size(layer.waste_made)} below</span>` : nothing}
       </button></li>`;
     })}</ol>
+    ${unplaced(image)}
     ${detail(app, image, range)}`;
+}
+
+/** Rows of which nobody knows the layers. @param {Image} image */
+function unplaced(image) {
+  if (!image.unplaced.length) return nothing;
+  return html`<details><summary>The history has fewer rows than there are layers, and does not tell which made which</summary>
+    <ul class="plain">${image.unplaced.map((each) => html`<li><code>${told(each.shown)}</code></li>`)}</ul></details>`;
 }
 
 /** @param {import('../app.js').App} app @param {Image} image @param {import('./slider.js').Span} range */

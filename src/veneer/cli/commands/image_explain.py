@@ -131,6 +131,9 @@ def steps(subject: Subject, width: int, told: Told) -> Section:
         done = _done(figure) if figure is not None else _download(origin)
         if done:
             lines.append(f"   {done}")
+    if subject.unplaced:
+        lines.append("Its history has fewer rows than there are layers, and does not tell which made which:")
+        lines += [f"   {told(shorten(harmless(each.shown), width))}" for each in subject.unplaced]
     return "How it was made", lines
 
 

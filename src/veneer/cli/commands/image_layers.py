@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 UNKNOWN = "-"
 AFTER_WIDTH = 120
+UNPLACED = "The history has fewer rows than there are layers, and does not tell which made which"
 
 
 class Line(Value):
     """One layer: its number from 1, where it comes from, its figures (None: nobody looked into it), who shares it.
 
-    `after`: of the last one, the steps above it, which made no layer.
+    `after`: of the last one, the steps above it, which made no layer; `unplaced`: there too, those of which nobody
+    knows the layer.
     """
 
     __slots__ = ()
@@ -33,6 +35,7 @@ class Line(Value):
     figures: LayerFigures | None
     shared: SharedWith
     after: str = ""
+    unplaced: str = ""
 
 
 def _columns(*, truncate: bool, human: bool) -> list[Column[Line]]:
@@ -75,6 +78,7 @@ def _columns(*, truncate: bool, human: bool) -> list[Column[Line]]:
         Column("Instruction", "INSTRUCTION", lambda line: instruction(line.origin.shown, truncate=truncate)),
         Column("Before", "BEFORE", lambda line: "; ".join(each.shown for each in line.origin.before)),
         Column("After", "AFTER", lambda line: line.after),
+        Column("Unplaced", "UNPLACED", lambda line: line.unplaced),
         Column("CreatedAt", "CREATED AT", created),
         Column("Pull", "PULL", pull),
         Column("PullAtMost", "PULL AT MOST", lambda line: str(line.origin.at_most).lower()),
@@ -105,9 +109,10 @@ def run(app: App, given: Parsed) -> None:
         # Of an image in a registry what its manifest tells is two requests; the rest is all of its bytes.
         inside = subject.documents.where != "registry" or given.flag("stored")
         figures = subject.account.layers if inside else (None,) * len(subject.origins)
-        after = "; ".join(each.shown for each in subject.after)
+        last = len(subject.origins)
+        after, unplaced = ("; ".join(each.shown for each in rows) for rows in (subject.after, subject.unplaced))
         lines = [
-            Line(number, origin, figure, shared, after if number == len(subject.origins) else "")
+            Line(number, origin, figure, shared, *((after, unplaced) if number == last else ()))
             for number, (origin, figure, shared) in enumerate(
                 zip(subject.origins, figures, app.engine.looking.shared_with(subject), strict=True), 1
             )
@@ -117,9 +122,10 @@ def run(app: App, given: Parsed) -> None:
             return
         columns = ("Number", "ChainID", "Instruction", "Pull", *(FIGURES if inside else ()), "Shared")
         kind.show(app, lines, format, columns)
-        if after and format in ("", "table"):
-            told = harmless(after)
-            app.line(f"Then, without a layer: {told if given.flag('no_trunc') else shorten(told, AFTER_WIDTH)}")
+        for what, steps in (("Then, without a layer", after), (UNPLACED, unplaced)):
+            if steps and format in ("", "table"):
+                told = harmless(steps)
+                app.line(f"{what}: {told if given.flag('no_trunc') else shorten(told, AFTER_WIDTH)}")
 
 
 LAYERS = Command(

@@ -108,7 +108,6 @@ def _config(engine: Engine, container: Container, image: Image | None, diff_id: 
         layers = engine.store.layers.stack(container.top) if container.top is not None else ()
         below = [str(layer.diff_id) for layer in layers]
     rows = list(document.get("history") or ())
-    rows += [{}] * (len(below) - sum(not row.get("empty_layer") for row in rows))  # layers that no row tells of
     created = render(container.created)
     row = history_row(created, "", f"container {container.name}", empty=False)
     document |= {

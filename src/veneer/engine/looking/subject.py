@@ -141,8 +141,14 @@ class Subject:
         """The rows above the last layer."""
         return self._rows[1]
 
+    @property
+    def unplaced(self) -> tuple[Instruction, ...]:
+        """The rows of which nobody knows where among the layers they belong: all, where fewer made a layer than there
+        are layers.  Then no layer has a row, but that of a container, whose own is the last."""
+        return self._rows[2]
+
     @functools.cached_property
-    def _rows(self) -> tuple[tuple[Origin, ...], tuple[Instruction, ...]]:
+    def _rows(self) -> tuple[tuple[Origin, ...], tuple[Instruction, ...], tuple[Instruction, ...]]:
         documents = self.documents
         config, blobs = documents.config, documents.blobs
         made: list[Origin] = []
@@ -154,13 +160,17 @@ class Subject:
                                documents.at_most(at)))  # fmt: skip
             before.clear()
 
-        for instruction, position in instructions(config):
+        rows = instructions(config)
+        if not config.tells_layers:
+            own = [rows.pop()[0]] if documents.where == "container" else []
+            for _ in config.diff_ids[len(own) :]:
+                layer(None)
+            for instruction in own:
+                layer(instruction)
+            return tuple(made), (), tuple(instruction for instruction, _ in rows)
+        for instruction, position in rows:
             if position is None:
                 before.append(instruction)
             else:
                 layer(instruction)
-        after = tuple(before)
-        before.clear()
-        while len(made) < len(config.diff_ids):
-            layer(None)
-        return tuple(made), after
+        return tuple(made), tuple(before), ()

@@ -95,9 +95,9 @@ def recover(
     args = _known_args(config)
     replay = _Replay({**(base.run if base else {}), "OnBuild": None}, args)
     writer = _Writer(config, replay, args, files)
-    for step in steps(config):
-        if (step.row is not None and step.row > skip) or (step.row is None and (step.layer or 0) > layers):
-            writer.add(step)
+    own = steps(config, skip=skip, layers=layers)
+    for step in own:
+        writer.add(step)
     lines, notes = writer.lines, []
     for text in _repairs(replay.run, RunConfig.from_json(config.run)):
         if text.startswith("# "):
@@ -110,6 +110,8 @@ def recover(
     if args:
         given = " ".join(f"--build-arg {key}={_shell_word(value)}" for key, value in sorted(args.items()))
         notes[:0] = [f"It was built with these arguments in force: {each}" for each in given.splitlines()]
+    if any(step.unplaced for step in own):
+        notes.append("The history has fewer rows than there are layers, and does not tell which made which.")
     return Recovered(name, found, tuple(lines), tuple(notes))
 
 

@@ -71,6 +71,12 @@ def _of_row(config: ImageConfig, text: str, *, begins: bool) -> int:
             f"image {config.image_id.short} has no history row {number}",
             hint=f"rows count from the oldest, 1 to {len(rows)}",
         )
+    if any(step.unplaced for step in rows):
+        raise NoSuchStep(
+            f"image {config.image_id.short}: its history has fewer rows than there are layers, and does not tell which "
+            "made which",
+            hint=f"give a layer's number (1 to {len(config.diff_ids)})",
+        )
     at = int(number) - 1
     layers = [step.layer for step in (rows[at:] if begins else rows[: at + 1]) if step.layer is not None]
     if not layers:

@@ -26,7 +26,7 @@ class Step(Value):
     """One history row with the layer it made.
 
     `row` counts from 1, oldest first, None for a layer that no row tells of; `layer` counts from 1, base first,
-    None for a row that made none.
+    None for a row that made none, or of which nobody knows which it made (`unplaced`).
     """
 
     __slots__ = ()
@@ -34,18 +34,25 @@ class Step(Value):
     row: int | None
     layer: int | None
     diff_id: DiffID | None
+    unplaced: bool = False
 
 
-def steps(config: ImageConfig) -> list[Step]:
-    """Every row, oldest first, and after them the layers that have no row."""
-    found = [
-        Step(entry, number, None if at is None else at + 1, None if at is None else config.diff_ids[at])
-        for number, (entry, at) in enumerate(config.rows(), 1)
-    ]
-    told = sum(step.layer is not None for step in found)
-    for at in range(told, len(config.diff_ids)):
-        found.append(Step(None, None, at + 1, config.diff_ids[at]))
-    return found
+def steps(config: ImageConfig, *, skip: int = 0, layers: int = 0) -> list[Step]:
+    """The rows, oldest first, and after them the layers that have no row; without the oldest `skip` and `layers`.
+
+    Where there are fewer rows that made a layer than layers, nobody knows which made which, and none is given any.
+    """
+    rows = config.history[skip:]
+    known = sum(not entry.empty_layer for entry in rows) == len(config.diff_ids) - layers
+    found: list[Step] = []
+    at = layers
+    for number, entry in enumerate(rows, skip + 1):
+        if entry.empty_layer or not known:
+            found.append(Step(entry, number, None, None, not entry.empty_layer))
+        else:
+            found.append(Step(entry, number, at + 1, config.diff_ids[at]))
+            at += 1
+    return found + [Step(None, None, each + 1, config.diff_ids[each]) for each in range(at, len(config.diff_ids))]
 
 
 def full_history(config: ImageConfig, layers: int) -> list[HistoryEntry]:

@@ -143,7 +143,7 @@ class LayerRow(Value):
 
 def steps_before(peel: Peel, layer: int) -> Sequence[Instruction]:
     subject = peel.subject
-    return subject.origins[layer].before if layer < peel.layers else subject.after
+    return subject.origins[layer].before if layer < peel.layers else subject.after or subject.unplaced
 
 
 def layer_rows(peel: Peel, unfolded: set[int]) -> list[LayerRow]:
@@ -175,8 +175,10 @@ def layer_spans(peel: Peel, row: LayerRow, room: int, *, log: bool = False, unfo
     digits = len(str(peel.layers))
     if row.step is not None:
         steps = steps_before(peel, row.layer)
-        what = ("▾ " if unfolded else "▸ ") + folded(steps) if row.step < 0 else "  " + plain(steps[row.step].shown)
-        nothing = cell("0B", 8, right=True) + " " * (8 if wide else 1)
+        where = "layers unknown: " if row.layer == peel.layers and peel.subject.unplaced else ""
+        heading = ("▾ " if unfolded else "▸ ") + where + folded(steps)
+        what = heading if row.step < 0 else "  " + plain(steps[row.step].shown)
+        nothing = cell("-" if where else "0B", 8, right=True) + " " * (8 if wide else 1)
         space = room - digits - 2 - len(nothing)
         return [(" " * (digits + 2), ""), (cell(what, max(space, 0)), "dim"), (nothing, "dim")]
     origin = peel.subject.origins[row.layer]
