@@ -17,8 +17,10 @@ def foreign_root(app: App) -> ForeignRoot | None:
 
 
 def tell_faults(app: App, root: ForeignRoot) -> None:
-    """Say what there is besides and cannot be told."""
+    """Say what there is besides and cannot be told, and what is not whole."""
     for fault in root.faults:
         app.warn(f"Warning: left out: {fault}")
+    for fact in root.damage:
+        app.warn(f"Warning: {fact}")
     if root.is_empty and root.elsewhere:
         app.warn(f"Warning: {root.path} has no images: {root.elsewhere}")

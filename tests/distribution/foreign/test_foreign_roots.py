@@ -283,6 +283,39 @@ def test_a_layer_whose_files_were_changed_is_not_taken_in(tmp_path: Path, veneer
     assert done.err.startswith("Error: old/app:1: ")
 
 
+@pytest.mark.parametrize("kind", ROOTS)
+def test_what_is_gone_is_named_where_it_is_only_looked_at(tmp_path: Path, kind: str) -> None:
+    one = sample()
+    (tmp_path / "theirs").mkdir()
+    theirs = ROOTS[kind](tmp_path / "theirs", one)
+    looking = Veneer(theirs)
+    assert looking("layer", "ls").err == ""
+    layer = json.loads(looking("layer", "inspect", one.parsed.diff_ids[1]).text)[0]
+    shutil.rmtree(layer["Directory"])
+    for words in (
+        ("images",),
+        ("layer", "ls"),
+        ("history", "--layers", "old/app:1"),
+        ("layer", "inspect", layer["DiffID"]),
+    ):
+        told = looking(*words)
+        fact = f"Warning: layer {layer['ChainID']} is damaged: {layer['Directory']} is missing\n"
+        assert (told.code, told.err, told.text != "") == (0, fact, True)
+
+    if kind == "overlay":
+        folder = theirs / "overlay-images"
+        config = next((folder / one.image_id.hex).iterdir())
+    else:
+        config = theirs / f"image/{kind}/imagedb/content/sha256" / one.image_id.hex
+        shutil.rmtree(theirs / f"image/{kind}/layerdb/sha256" / layer["ChainID"][7:])
+        lost = f"Warning: image old/app:1 is damaged: its layer {layer['ChainID']} is not there\n"
+        assert looking("images").err == lost
+    config.unlink()
+    told = looking("images", "-q")
+    assert (told.code, told.text) == (0, "")
+    assert told.err.startswith("Warning: left out: image ") and "old/app:1: its config, " in told.err
+
+
 def test_a_link_in_a_layer_leads_nowhere_outside_of_it(tmp_path: Path, veneer: Veneer) -> None:
     (tmp_path / "theirs").mkdir()
     theirs = docker_root(tmp_path / "theirs", sample(), "overlay2")

@@ -97,9 +97,10 @@ def test_what_is_damaged_is_told_and_the_rest_is_shown(docker: Path, veneer: Ven
     listed = there("layer", "ls", "-q", "--no-trunc")
     assert listed.code == 0
     assert CHAINS[0] in listed.text.split()
-    [warning] = listed.err.splitlines()
+    warning, *images = listed.err.splitlines()
     assert warning.startswith("Warning: left out: ")
     assert message in warning
+    assert images in ([], [f"Warning: image old/app:1 is damaged: its layer {CHAINS[1]} is not there"])
     told = there("images").text + there("history", ONE.image_id).err
     assert SECRET not in listed.text + listed.err + told
 

@@ -107,9 +107,12 @@ class _Storage:
         identifier = snapshot_name(document["id"], self._reading.root / folder / "images.json")
         for name in document.get("big-data-names") or ():
             # A config is kept under its digest; what else is has other names.
-            path = f"{folder}/{identifier}/=" + base64.b64encode(str(name).encode()).decode()
-            if not str(name).startswith("sha256:") or not self._reading.has(path):
+            if not str(name).startswith("sha256:"):
                 continue
+            path = f"{folder}/{identifier}/=" + base64.b64encode(str(name).encode()).decode()
+            if not self._reading.has(path):
+                called = ", ".join(map(str, document.get("names") or ())) or identifier
+                raise ForeignDamaged(f"image {called}: its config, {self._reading.root / path}, is missing")
             config = ImageConfig.parse(self._reading.read(path), str(self._reading.root / path))
             if config.image_id != name:
                 raise ForeignDamaged(f"{self._reading.root / path}: the config is not what its name says")

@@ -110,7 +110,11 @@ def _images(reading: Reading, driver: str, faults: list[str]) -> Iterator[Foreig
     folder = f"image/{driver}"
     names = _names(reading, f"{folder}/repositories.json", faults)
     contents = f"{folder}/imagedb/content/sha256"
-    for name in reading.names(contents) if reading.has(contents) else ():
+    there = reading.names(contents) if reading.has(contents) else []
+    for image in sorted(names.keys() - {f"sha256:{name}" for name in there}):
+        called = ", ".join(reference.familiar for reference in names[image])
+        faults.append(f"image {called}: its config, {image}, is missing")
+    for name in there:
         with noted(faults):
             file = reading.root / contents / name
             config = ImageConfig.parse(reading.read(f"{contents}/{name}"), str(file))

@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from veneer.distribution.foreign.reading import Reading
     from veneer.oci.manifest import Manifest
 
 
@@ -103,7 +104,8 @@ class ForeignContainer(Value):
 
 class ForeignRoot(Value):
     """All of a data root.  `what` names the engine and its driver; `layers` parents first; `faults` says, in words,
-    what is there besides and cannot be told; `elsewhere` where to look if nothing is there."""
+    what is there besides and cannot be told, `damage` what is told and not whole; `elsewhere` where to look if nothing
+    is there."""
 
     __slots__ = ()
     path: Path
@@ -113,6 +115,7 @@ class ForeignRoot(Value):
     containers: tuple[ForeignContainer, ...] = ()
     faults: tuple[str, ...] = ()
     elsewhere: str = ""
+    damage: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -170,12 +173,33 @@ def detect(path: str | os.PathLike[str]) -> ForeignRoot | None:
     try:
         with Reading(Path(path)) as reading:
             found = docker.read(reading)
-            if found is not None and not found.is_empty:
-                return found
-            inner = containerd.read(reading)  # also of a docker that keeps its images there
-            return inner if inner is not None and not inner.is_empty else found or inner or containers.read(reading)
+            if found is None or found.is_empty:
+                inner = containerd.read(reading)  # also of a docker that keeps its images there
+                found = inner if inner is not None and not inner.is_empty else found or inner
+            found = found or containers.read(reading)
+            return None if found is None else found.replaced(damage=tuple(_damage(reading, found)))
     except FileNotFoundError:
         return None
+
+
+def _damage(reading: Reading, root: ForeignRoot) -> Iterator[str]:
+    """What layers and images lack of what their engine says they have."""
+    for layer in root.layers:
+        for directory in layer.directories:
+            # Others than root may not look as far as there; then nothing is known to be missing.
+            with contextlib.suppress(ForeignDenied):
+                try:
+                    fact = "" if reading.has(reading.below(directory)) else f"{directory} is missing"
+                except ForeignDamaged as error:
+                    fact = error.message
+                if fact:
+                    yield f"layer {layer.chain_id} is damaged: {fact}"
+    known = {layer.chain_id for layer in root.layers}
+    for image in root.images:
+        lost = next((chain for chain in image.config.chain_ids if chain not in known), None)
+        if lost is not None and not any(image.config.image_id in fault for fault in root.faults):
+            names = ", ".join(reference.familiar for reference in image.references)
+            yield f"image {names or image.config.image_id} is damaged: its layer {lost} is not there"
 
 
 def require(path: str | os.PathLike[str]) -> ForeignRoot:
