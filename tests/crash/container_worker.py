@@ -16,7 +16,9 @@ from veneer.store.containers import Container, new_id
 from veneer.store.image import Image
 from veneer.store.store import Store
 
-CRASHPOINTS = ("init-layer-made", "container-made", "container-row-gone", "volume-row-gone")
+CRASHPOINTS = (
+    "init-layer-made", "container-made", "container-in-place", "container-row-gone", "volume-row-gone",
+)  # fmt: skip
 
 
 def make(store: Store, name: str) -> Image:
@@ -43,7 +45,7 @@ def main(point: str, root: str, driver: str) -> None:
         create(store, "old", first)
         store.volumes.create("kept")
         durability.arm(point)
-        going = create(store, "new", first)  # container-made
+        going = create(store, "new", first)  # container-made, container-in-place
         create(store, "other", second)  # init-layer-made, without `new` in its way
         store.containers.remove(going.id)
         store.volumes.create("going")

@@ -12,6 +12,7 @@ import pytest
 from tests.crash import container_worker
 from tests.crash.test_store_kill import damage, environment
 from veneer.config import Config
+from veneer.engine.engine import open_engine
 from veneer.store.store import Store
 
 pytestmark = [pytest.mark.crash, pytest.mark.usefixtures("root_only")]
@@ -25,14 +26,19 @@ def snapshots(store: Store) -> set[str]:
     return {row[0] for row in rows}
 
 
-@pytest.mark.parametrize("driver", ["overlay2", "vfs"])
-@pytest.mark.parametrize("point", container_worker.CRASHPOINTS)
-def test_killed_at_a_boundary_nothing_of_a_container_or_volume_is_left(config: Config, point: str, driver: str) -> None:
+def killed(point: str, config: Config, driver: str) -> None:
+    """A process that made the containers, until that crash point."""
     died = subprocess.run(
         [sys.executable, container_worker.__file__, point, config.root, driver], env=environment(), check=False,
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert died.returncode == -signal.SIGKILL, died.stderr
+
+
+@pytest.mark.parametrize("driver", ["overlay2", "vfs"])
+@pytest.mark.parametrize("point", container_worker.CRASHPOINTS)
+def test_killed_at_a_boundary_nothing_of_a_container_or_volume_is_left(config: Config, point: str, driver: str) -> None:
+    killed(point, config, driver)
     with Store.open(config.replaced(storage_driver=driver)) as store:
         assert damage(store) == []
         assert "old" in {each.name for each in store.containers.list()}
@@ -50,4 +56,15 @@ def test_killed_at_a_boundary_nothing_of_a_container_or_volume_is_left(config: C
         for name in {"new", "other"} - {each.name for each in store.containers.list()}:
             container_worker.create(store, name, store.images.find("second:1"))
         store.volumes.create("going")
+        assert store.check() == []
+
+
+def test_whoever_removes_a_container_also_removes_what_is_left_of_one_that_did_not_come_to_be(config: Config) -> None:
+    killed("container-in-place", config, "overlay2")
+    with open_engine(config.root) as engine:
+        assert [each.name for each in engine.containers.list()] == ["old"]
+        engine.containers.remove("old")
+        store = engine.store
+        assert os.listdir(store.root / "containers") == os.listdir(store.root / "ingest") == []
+        assert set(store.driver_named("overlay2").snapshots()) == snapshots(store)
         assert store.check() == []

@@ -217,6 +217,7 @@ class ContainerStore:
                 with file_errors(self._store.root):
                     self.folder(id).parent.mkdir(mode=0o700, exist_ok=True)
                     folder.rename(self.folder(id))
+                crashpoint("container-in-place")
                 transaction.execute(
                     f"INSERT INTO container ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (id, name, image, image_name, top, driver.name, rw, init, made.created,

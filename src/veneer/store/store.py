@@ -268,14 +268,21 @@ class Store:
 
         What killed processes left behind is removed first.  Raises NotEntered, OtherMapping.
         """
+        self.tidy()
+        from veneer.store.leases import leased
+
+        return leased(self.root, self.catalog, purpose)
+
+    def tidy(self) -> None:
+        """Remove what killed processes left behind: what makes or removes something begins with this.
+
+        Raises NotEntered, OtherMapping.
+        """
         self.require_ids()
         from veneer.store.gc import tidy
 
         with file_errors(self.root):
             tidy(self)
-        from veneer.store.leases import leased
-
-        return leased(self.root, self.catalog, purpose)
 
     @contextlib.contextmanager
     def locked(self, *keys: str) -> Iterator[int]:

@@ -156,9 +156,11 @@ def update(engine: Engine, container: Container, changes: Mapping[str, Any]) -> 
 def remove(engine: Engine, container: Container, *, force: bool = False, volumes: bool = False) -> None:
     """Remove a container; with `volumes` also those of its volumes that nobody named and nobody else uses.
 
-    Raises CannotRemove for one that runs, unless by `force`; StillMounted.
+    What killed processes left goes with it.  Raises CannotRemove for one that runs, unless by `force`; StillMounted.
     """
     store = engine.store
+    with contextlib.suppress(StoreFull):  # what is removed here makes the room that the next one needs for it
+        store.tidy()
     folder = store.containers.folder(container.id)
     with _killing_who_does_not_answer(folder) if force else contextlib.nullcontext():
         found = states.settled(folder)
