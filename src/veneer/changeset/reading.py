@@ -16,7 +16,7 @@ from veneer.changeset.entry import Kind
 from veneer.changeset.growing import Interruptible
 from veneer.changeset.index_builder import IndexBuilder
 from veneer.changeset.limits import Limits
-from veneer.changeset.safepath import normal, plain
+from veneer.changeset.safepath import normal, plain, rooted
 from veneer.changeset.tar import TarReader, shown
 from veneer.changeset.unread import Unread
 from veneer.changeset.whiteout import META_PREFIX, OPAQUE_MARKER, PREFIX, PSEUDO_LINKS
@@ -35,13 +35,14 @@ MOST_IMPLIED = 256 << 20
 
 def read_index(
     source: Source, out: BinaryIO, *, limits: Limits = _NO_LIMITS_GIVEN, what: str = "layer", ahead: bool = False,
-    unread: Unread | None = None,
+    unread: Unread | None = None, climbing: list[bytes] | None = None,
 ) -> DiffID:  # fmt: skip
     """Write the index of the layer that `source` holds, compressed or not, to `out`; the layer's diff ID.
 
     `ahead` decompresses in a thread of its own: for a source that never makes anybody wait, or is Interruptible and is
-    interrupted in the end.  `unread`: contents that
-    it says may wait are not hashed, and have no digest in the index (see UnreadIndex).
+    interrupted in the end.  `unread`: contents that it says may wait are not hashed, and have no digest in the index
+    (see UnreadIndex).  `climbing`: names with `..`, which are otherwise refused, are taken as `rooted` has them, and
+    noted there.
     Raises BadArchive or BadCompression naming `what`, the member and the fact.
     """
     counted = Counted(source)
@@ -49,7 +50,7 @@ def read_index(
     try:
         _, plain = compression.opened(counted)
         reader = TarReader(Bounded(plain, counted, limits, what), limits=limits, what=what, ahead=ahead, hash_here=True)
-        _Reading(reader, unread).run().write(out)
+        _Reading(reader, unread, climbing).run().write(out)
         return DiffID(Digest.sha256(reader.hexdigest()))
     except BadCompression as error:
         raise BadCompression(f"{what}: {error}", hint=error.hint) from error
@@ -67,9 +68,10 @@ def read_index(
 class _Reading:
     """One layer while it is read."""
 
-    def __init__(self, reader: TarReader, unread: Unread | None) -> None:
+    def __init__(self, reader: TarReader, unread: Unread | None, climbing: list[bytes] | None) -> None:
         self.reader = reader
         self.unread = unread
+        self.climbing = climbing
         self.builder = IndexBuilder()
         self.kinds: dict[bytes, int] = {b"": Kind.DIRECTORY}
         """What the layer has at each path so far; WHITEOUT where it deleted something."""
@@ -87,7 +89,7 @@ class _Reading:
         while reader.next():
             path = plain(reader.path)
             if path is None:
-                path = normal(reader.path, reader.limits)
+                path = self.named(reader.path)
                 if not path:
                     if reader.kind is not Kind.DIRECTORY:
                         raise reader.bad("the root can only be a directory")
@@ -112,6 +114,13 @@ class _Reading:
                 path not in self.attributes,
             )  # fmt: skip
         return self.builder
+
+    def named(self, name: bytes) -> bytes:
+        """`normal` of it; names with `..` are noted, where that is asked for."""
+        if self.climbing is not None and b".." in name and b".." in name.split(b"/"):
+            self.climbing.append(name)
+            name = rooted(name)
+        return normal(name, self.reader.limits)
 
     # -- whiteouts -------------------------------------------------------------------------------------------
 
@@ -272,7 +281,7 @@ class _Reading:
     def hard_link(self, path: bytes) -> None:
         reader = self.reader
         try:
-            target = normal(reader.link, reader.limits)
+            target = self.named(reader.link)
         except ValueError as error:
             raise reader.bad(f"hard link to {shown(reader.link)!r}: {error}") from None
         for wrong, fact in ((not target, "the root"), (target.startswith(path + b"/"), "what is below itself"),

@@ -42,6 +42,20 @@ def normal(name: bytes, limits: Limits) -> bytes:
     return path
 
 
+def rooted(name: bytes) -> bytes:
+    """A name without `..`: each takes the part before it away, and above the root there is the root, as docker has it.
+
+    For what is only looked at: what such a name means on a disk depends on symlinks.
+    """
+    done: list[bytes] = []
+    for part in name.split(b"/"):
+        if part == b"..":
+            done = done[:-1]
+        elif part not in (b"", b"."):
+            done.append(part)
+    return b"/".join(done) or b"."
+
+
 def plain(name: bytes) -> bytes | None:
     """What `normal` gives for the name of nearly every member, sooner; None for one that may need more care.
 

@@ -70,6 +70,8 @@ def looked_at(
         platform=_platform(given, position), contents=contents, **told,
     ) as subject:  # fmt: skip
         yield subject
+        for doubt in subject.doubts:
+            app.warn(f"Warning: {doubt}")
 
 
 def _platform(given: Parsed, position: int) -> str | None:

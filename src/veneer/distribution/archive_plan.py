@@ -268,7 +268,8 @@ def _docker_entries(documents: Documents) -> Iterator[dict[str, Any]]:
     raw = documents.read("manifest.json")
     entries = strictjson.loads_any(raw, f"{documents.what}: manifest.json")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise InvalidArchive(f"{documents.what}: manifest.json must be a list of objects")
+        hint = "`skopeo copy dir:... oci:...` makes a layout of such a directory" if "version" in documents else ""
+        raise InvalidArchive(f"{documents.what}: manifest.json must be a list of objects", hint=hint)
     if len(entries) > MAX_IMAGES:
         raise InvalidArchive(f"{documents.what}: manifest.json lists {len(entries)} images")
     yield from entries

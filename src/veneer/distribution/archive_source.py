@@ -248,6 +248,8 @@ class TarArchive:
         self._places: dict[str, _Place] = {}
         self._links = _Links(what)
         size = os.fstat(fd).st_size - start
+        if any(block := os.pread(fd, BLOCK, start)):  # an empty tar is one
+            _must_be_tar(memoryview(block), what)
         for member in TarReader(_Region(fd, start, size), what=what, hashed=False):
             name = self._links.admit(member)
             if not name:

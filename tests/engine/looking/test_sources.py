@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Iterator
@@ -15,8 +16,10 @@ from tests.support.finished import row
 from veneer.analysis.events import history_of
 from veneer.analysis.view import View
 from veneer.changeset import reading
+from veneer.changeset.entry import Kind
 from veneer.changeset.tar import BadArchive
 from veneer.changeset.unread import UnreadIndex
+from veneer.distribution.archive_plan import InvalidArchive
 from veneer.distribution.client import WrongDigest
 from veneer.engine.engine import Engine
 from veneer.engine.looking.extracting import write
@@ -35,6 +38,7 @@ from veneer.testing.images import (
     file,
     hardlink,
     image,
+    layer_tar,
     oci_archive,
     oci_layout,
 )
@@ -161,11 +165,11 @@ def test_a_download_that_breaks_off_is_taken_up_again(engine: Engine, registry: 
 
 
 def test_a_bad_layer_is_refused_though_its_download_stands_still(engine: Engine, registry: Registry) -> None:
-    bad = image({"../x": b"", "data": bytes(3 << 20)}, compression="")
+    bad = image({"a/.wh.b/c": b"", "data": bytes(3 << 20)}, compression="")
     registry.add("demo/bad:1", bad)
     registry.fault(path=str(bad.layers[0].digest), cut=(2 << 20) + 5000, hang=True)
     name = f"{registry.host}/demo/bad:1"
-    with engine.looking.open(name, remote=True) as subject, pytest.raises(BadArchive, match="could leave the root"):
+    with engine.looking.open(name, remote=True) as subject, pytest.raises(BadArchive, match="below a whiteout"):
         _ = subject.account
 
 
@@ -289,6 +293,63 @@ def test_layers_without_rows_and_images_without_history(engine: Engine, tmp_path
             assert [each.raw for each in subject.unplaced] == [each.created_by for each in history]
             assert subject.after == () and all(each.before == () for each in subject.origins)
             assert subject.origins[1].diff_id == DiffID(Digest.of(APP.layers[1].tar))
+
+
+def test_names_that_lead_out_are_shown_within_and_told(engine: Engine) -> None:
+    names: Tree = {
+        "a": b"1" * 10,
+        "../evil": b"2" * 20,
+        "d/../b": b"3" * 30,
+        "l": hardlink("x/../../a"),
+        "e/../.wh.gone": b"",
+    }
+    archive = docker_archive((image(BASE, SampleLayer(layer_tar(names), "")), ["x:1"]))
+    with engine.looking.open(archive=io.BytesIO(archive)) as subject:
+        found = {entry.path: entry.kind for entry in subject.indexes[1]}
+        assert found == {b"a": Kind.REGULAR, b"b": Kind.REGULAR, b"evil": Kind.REGULAR, b"gone": Kind.WHITEOUT,
+                         b"l": Kind.HARDLINK}  # fmt: skip
+        assert [doubt.partition(": ")[2] for doubt in subject.doubts] == [
+            f"layer 2: {name!r} is shown as /{shown}; load refuses such a name"
+            for name, shown in (("../evil", "evil"), ("d/../b", "b"), ("x/../../a", "a"), ("e/../.wh.gone", ".wh.gone"))
+        ]
+    with pytest.raises(BadArchive, match="which could leave the root"):
+        engine.images.load(io.BytesIO(archive))
+
+
+def test_what_a_layout_lacks_and_the_store_has_is_told(engine: Engine, tmp_path: Path) -> None:
+    sample = image(BASE, TOP)
+    layout = oci_layout(tmp_path / "layout", ("x:1", sample))
+    engine.images.load(layout)
+    with engine.looking.open(archive=layout) as subject:
+        assert len(subject.indexes) == 2 and not subject.doubts
+    low, high = (layout / "blobs/sha256" / hashlib.sha256(layer.blob).hexdigest() for layer in sample.layers)
+    size = low.stat().st_size
+    low.write_bytes(low.read_bytes()[:-3])
+    high.unlink()
+    with engine.looking.open(archive=layout) as subject:
+        assert len(subject.indexes) == 2 and list(subject.doubts) == [
+            f"{layout}: layer 1 is damaged ({size - 3} bytes, not {size}); it is shown as the store has it",
+            f"{layout}: layer 2 is not in it; it is shown as the store has it",
+        ]
+
+
+@pytest.mark.parametrize(("name", "content", "hint"), [
+    ("passwd", b"root:x:0:0:root:/root:/bin/sh\n" * 40, "docker save"), ("short", b"x", "docker save"),
+    ("dir", b'{"schemaVersion": 2}', "skopeo copy dir:... oci:..."),
+])  # fmt: skip
+def test_what_is_no_archive_comes_with_the_way_to_one(
+    engine: Engine, tmp_path: Path, name: str, content: bytes, hint: str
+) -> None:
+    path = tmp_path / name
+    if name == "dir":
+        path.mkdir()
+        (path / "version").write_text("Directory Transport Version: 1.1\n")
+        (path / "manifest.json").write_bytes(content)
+    else:
+        path.write_bytes(content)
+    with pytest.raises((BadArchive, InvalidArchive)) as caught, engine.looking.open(archive=path):
+        pass
+    assert hint in (caught.value.hint or "")
 
 
 BIG = bytes(range(256)) * 300

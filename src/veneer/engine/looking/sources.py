@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     Stream = Callable[[int], contextlib.AbstractContextManager[Source]]
 
 
+MOST_CLIMBERS = 5
+"""Names with `..` that are told of a layer."""
+
+
 class WhichImage(InvalidRequest):
     """An archive with several images, and none of them was named."""
 
@@ -181,11 +185,29 @@ def _archived(
     documents = Documents(
         shown, "archive", config, tuple(image.references), manifest, None, manifest.digest if manifest else None, blobs
     )
+    doubts: list[str] = []
+
+    def open_() -> Sequence[LayerIndex]:
+        found = _indexes(
+            engine, stack, config.diff_ids, stream, archive.what, threads=2, doubts=doubts, contents=contents
+        )
+        for number, (member, blob) in enumerate(zip(image.layers, blobs, strict=True), 1):
+            fact = _lacks(archive, member, blob.size if blob is not None else None)
+            if fact:  # or reading it would have failed: the store has this layer
+                doubts.append(f"{archive.what}: layer {number} is {fact}; it is shown as the store has it")
+        return found
+
     return Subject(
-        documents,
-        lambda: _indexes(engine, stack, config.diff_ids, stream, archive.what, threads=2, contents=contents),
-        lambda position: _elsewhere(engine, config.diff_ids[position], stream, position),
+        documents, open_, lambda position: _elsewhere(engine, config.diff_ids[position], stream, position), doubts
     )
+
+
+def _lacks(archive: Archive, member: str, size: int | None) -> str:
+    """What is wrong with a layer of an archive, as far as is known without reading it; "" for nothing."""
+    if member not in archive:
+        return "not in it"
+    with archive.open(member) as (_, actual):
+        return f"damaged ({actual} bytes, not {size})" if size is not None and actual != size else ""
 
 
 def _tars(archive: Archive, image: PlannedImage) -> tuple[Descriptor | None, ...]:
@@ -263,15 +285,14 @@ def from_afar(
         name, "registry", config, (image.reference,), image.manifest, image.index, image.digest, image.manifest.layers
     )
     threads = engine.config.max_downloads
+    doubts: list[str] = []
 
     def open_() -> Sequence[LayerIndex]:
         known = dict(zip(beside.config.diff_ids, beside.indexes, strict=True)) if beside is not None else {}
-        return _indexes(engine, stack, config.diff_ids, stream, name, threads=threads, known=known)
+        return _indexes(engine, stack, config.diff_ids, stream, name, threads=threads, doubts=doubts, known=known)
 
     return Subject(
-        documents,
-        open_,
-        lambda position: _elsewhere(engine, config.diff_ids[position], stream, position),
+        documents, open_, lambda position: _elsewhere(engine, config.diff_ids[position], stream, position), doubts
     )
 
 
@@ -288,11 +309,11 @@ def _elsewhere(engine: Engine, diff_id: DiffID, stream: Stream, position: int) -
 
 def _indexes(
     engine: Engine, stack: contextlib.ExitStack, diff_ids: Sequence[DiffID], stream: Stream, what: str, *, threads: int,
-    known: Mapping[DiffID, LayerIndex] | None = None, contents: bool = True,
+    doubts: list[str], known: Mapping[DiffID, LayerIndex] | None = None, contents: bool = True,
 ) -> list[LayerIndex]:  # fmt: skip
     """One index for each layer: the store's where it has one, else read from the layer itself, each layer once.
 
-    Not all `contents` are hashed of streams that can be read again.
+    Not all `contents` are hashed of streams that can be read again.  What is shown otherwise than it is, `doubts` tell.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -313,7 +334,9 @@ def _indexes(
         }
         try:
             for diff_id, task in tasks.items():
-                found[diff_id] = stack.enter_context(task.result())
+                index, climbing = task.result()
+                found[diff_id] = stack.enter_context(index)
+                doubts += _climbers(climbing, f"{what}: layer {missing[diff_id] + 1}")
         except BaseException:
             for task in tasks.values():
                 task.cancel()
@@ -332,15 +355,27 @@ def _stored(engine: Engine, diff_id: DiffID) -> LayerIndex | None:
 def _read(
     stream: Callable[[], contextlib.AbstractContextManager[Source]], diff_id: DiffID, what: str,
     seen: dict[bytes, int] | None,
-) -> LayerIndex:  # fmt: skip
+) -> tuple[LayerIndex, list[bytes]]:  # fmt: skip
     from veneer.changeset.reading import LOOKED_AT, read_index
     from veneer.changeset.unread import Unread, UnreadIndex
 
     out, unread = io.BytesIO(), Unread(seen) if seen is not None else None
+    climbing: list[bytes] = []
     with stream() as source:
-        actual = read_index(source, out, limits=LOOKED_AT, what=what, ahead=True, unread=unread)
+        actual = read_index(source, out, limits=LOOKED_AT, what=what, ahead=True, unread=unread, climbing=climbing)
     if actual != diff_id:
         raise OtherLayer(f"{what}: expected diff ID {diff_id}, got {actual}")
     if unread is None or not unread.members:
-        return LayerIndex.from_bytes(out.getbuffer())
-    return UnreadIndex(out.getbuffer(), unread, stream, LOOKED_AT, what)
+        return LayerIndex.from_bytes(out.getbuffer()), climbing
+    return UnreadIndex(out.getbuffer(), unread, stream, LOOKED_AT, what), climbing
+
+
+def _climbers(names: Sequence[bytes], what: str) -> Iterator[str]:
+    """Names with `..`, in words: each as it stands in the layer, and where it is shown."""
+    from veneer.changeset.safepath import rooted
+    from veneer.changeset.tar import shown
+
+    for name in names[:MOST_CLIMBERS]:
+        yield f"{what}: {shown(name)!r} is shown as /{shown(rooted(name))}; load refuses such a name"
+    if len(names) > MOST_CLIMBERS:
+        yield f"{what}: {len(names) - MOST_CLIMBERS} more names with '..'"

@@ -77,12 +77,16 @@ class Subject:
     """An image to be looked at.  Its indexes are opened (or read from afar) when first asked for.
 
     `bytes_` tells where the files of a layer of the image are; without it there are no contents to be had.
+    `doubts` are sentences about what is shown that is not quite what the image has; opening the indexes adds to them.
     """
 
-    def __init__(self, documents: Documents, open_: Open, bytes_: Bytes | None = None) -> None:
+    def __init__(
+        self, documents: Documents, open_: Open, bytes_: Bytes | None = None, doubts: Sequence[str] = ()
+    ) -> None:
         self.documents = documents
         self._open = open_
         self._bytes = bytes_
+        self.doubts = doubts
 
     @property
     def name(self) -> str:
