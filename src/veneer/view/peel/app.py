@@ -19,6 +19,7 @@ from veneer.view.peel.base import PeelScreen
 from veneer.view.peel.keys import ACTIONS, Action, shown
 from veneer.view.peel.model import Peel
 from veneer.view.peel.preferences import Preferences
+from veneer.view.peel.sheets import Sheet
 from veneer.view.peel.spans import plain
 from veneer.view.peel.waits import shorten
 
@@ -67,6 +68,7 @@ class PeelApp(App[Any], inherit_bindings=False):
     ) -> None:  # fmt: skip
         self._themes = {theme.name: theme for theme in map(themes.theme, themes.NAMES)}
         super().__init__()
+        self.stylesheet: Sheet = Sheet(self.get_css_variables())
         self.peel = peel
         self.around = around
         self.preferences = preferences or Preferences()
@@ -112,6 +114,12 @@ class PeelApp(App[Any], inherit_bindings=False):
         name = names[(names.index(self.theme.removeprefix("veneer-")) + 1) % len(names)]
         self.palette = themes.Palette(name)
         self.theme = f"veneer-{name}"
+
+    def prepare_themes(self) -> None:
+        """Have the style sheet of all themes parsed.  Is called in a thread."""
+        usual = self.get_theme_variable_defaults()
+        for theme in self._themes.values():
+            self.stylesheet.ahead({**usual, **theme.to_color_system().generate(), **theme.variables})
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         if isinstance(screen, PeelScreen):

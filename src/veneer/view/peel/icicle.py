@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from veneer.analysis.view import Line, View
 from veneer.values import Value
 from veneer.view.amounts import size
@@ -9,6 +11,9 @@ from veneer.view.peel.columns import entries_in, foremost
 from veneer.view.peel.panes import layer_meaning
 from veneer.view.peel.spans import Spans, cell, cut, name_text, path_shown
 from veneer.view.texts import layer_numbers
+
+Known = dict[bytes, tuple[Line, ...]]
+"""The lines of directories that somebody has read."""
 
 LEAST = 4
 """Cells beneath which a box is folded into "other"."""
@@ -46,8 +51,9 @@ class Icicle(Value):
         return None
 
 
-def layout(view: View, path: bytes, room: int, depth: int) -> Icicle:
-    """The boxes beneath directory `path`, as many levels as there is depth for.  Raises NotThere."""
+def layout(view: View, path: bytes, room: int, depth: int, known: Known) -> Icicle:
+    """The boxes beneath directory `path`, as many levels as there is depth for; what is read is added to the `known`
+    lines of this view.  Raises NotThere."""
     copies, place = view.table.find(path)
     if path:
         top = Box(path, view.line(path, copies, place), 0, room, *_sizes(view, path))
@@ -60,7 +66,7 @@ def layout(view: View, path: bytes, room: int, depth: int) -> Icicle:
         for box in levels[-1]:
             is_top = len(levels) == 1
             if is_top or (box.line is not None and box.line.place is not None and box.line.is_directory):
-                boxes += _inside(view, box)
+                boxes += _inside(view, box, known)
         if not boxes:
             break
         levels.append(tuple(boxes))
@@ -72,20 +78,25 @@ def _sizes(view: View, path: bytes) -> tuple[int, int]:
     return sums.size, sums.waste
 
 
-def _largest(view: View, path: bytes) -> tuple[list[Line], int, int]:
+def _largest(view: View, path: bytes, known: Known) -> tuple[list[Line], int, int]:
     """What a directory has bytes in, the largest first; of a long one also how many more, with how many bytes."""
-    _, place = view.table.find(path)
+    lines: Sequence[Line] | None = known.get(path)
     found = None
-    if place is not None and entries_in(view, place) > MOST:
-        found = foremost(view, path, place, "size", MOST, 1)
-    lines = view.level(path) if found is None else [*found.files, *found.directories]
+    if lines is None:
+        _, place = view.table.find(path)
+        is_long = place is not None and entries_in(view, place) > MOST
+        if place is not None and is_long:
+            found = foremost(view, path, place, "size", MOST, 1)
+        lines = tuple(view.level(path)) if found is None else (*found.files, *found.directories)
+        if not is_long:
+            known[path] = lines
     sized = sorted((line for line in lines if line.sums.size), key=lambda line: (-line.sums.size, line.path))
     return (sized, 0, 0) if found is None else (sized, found.left, found.left_size)
 
 
-def _inside(view: View, above: Box) -> list[Box]:
+def _inside(view: View, above: Box, known: Known) -> list[Box]:
     """The boxes of a directory, the largest first; their cells are those of the directory's box."""
-    lines, more, more_size = _largest(view, above.path)
+    lines, more, more_size = _largest(view, above.path, known)
     total = sum(line.sums.size for line in lines) + more_size
     whole = max(above.size, total)
     found: list[Box] = []

@@ -115,6 +115,7 @@ class Main(FileActions, PeelScreen):
         for name in ("screens", "pictures", "viewer"):
             import_module(f"veneer.view.peel.{name}")
         Ledger(self.peel).ahead()
+        self.peel_app.prepare_themes()
 
     def _tell_news(self) -> None:
         news = ""

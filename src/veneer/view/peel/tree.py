@@ -135,8 +135,8 @@ class Tree:
         self._limits: dict[bytes, int] = {}
         self._wanted: dict[bytes, set[bytes]] = {}
         self._levels: dict[bytes, Level] = {}
-        self._lines: dict[bytes, tuple[Line, ...]] = {}
-        """All lines of directories that are not long, whatever is shown of them."""
+        self.lines: dict[bytes, tuple[Line, ...]] = {}
+        """All lines of directories that are not long, whatever is shown of them; the map is made of them, too."""
         self._only_paths: frozenset[bytes] = frozenset()
 
     # -- what is to be shown ---------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class Tree:
         """Another view of the same image: what is open stays open."""
         self.view = view
         self._levels = {}
-        self._lines = {}
+        self.lines = {}
 
     def changed(self) -> None:
         """Order or choice are others."""
@@ -242,11 +242,11 @@ class Tree:
 
     def fill(self, path: bytes, place: Place | None = None) -> Level:
         """Read a directory.  May be called in another thread; what it finds for an older view is dropped."""
+        levels, lines = self._levels, self.lines  # before the view: if that is another by then, these are dropped
         view = self.view
-        levels = self._levels
         assert view is not None
         place = place or view.table.find(path)[1]
-        level = self._read(view, path, place, self._lines) if place is not None else Level((), 0, 0)
+        level = self._read(view, path, place, lines) if place is not None else Level((), 0, 0)
         levels[path] = level
         return level
 
