@@ -55,6 +55,8 @@ def test_which_leads_from_a_path_to_layer_and_images(app: Veneer) -> None:
     assert header.split()[0] == "CHAIN"
     assert row.startswith(chain)
     assert "gold/base:1" in row and "gold/app:1" in row
+    app("tag", "gold/app:1", "gold/other:2")
+    assert "gold/app:1, gold/other:2" in app("layer", "which", inside).text
     nowhere = app("layer", "which", "/etc/hostname")
     assert nowhere.code == 1 and nowhere.err.startswith("Error: /etc/hostname belongs to no layer of ")
 

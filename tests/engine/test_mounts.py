@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import Veneer
 from tests.support.plain_user import plain_user
 from veneer.drivers.mount import unmount
 from veneer.engine.containers.creating import ContainerRequest
@@ -77,8 +80,10 @@ def test_an_image_s_files_are_seen_as_others_if_asked_for(tmp_path: Path, place:
         engine.mounts.add("demo/image:1", str(place))
         assert (place / "etc/name").stat().st_uid == 0
         engine.mounts.remove(str(place))
-        with pytest.raises(InvalidIds, match="'0:1' is no map of ids"):
-            engine.mounts.add("demo/image:1", str(place), ids=["0:1"])
+        for ids, fact in ((["0:1"], "'0:1' is no map of ids"), (["0:1000:10", "5:2000:10"], "overlap: .* in the image"),
+                          (["0:1000:10", "10:1009:10"], "overlap: .* as they are seen")):  # fmt: skip
+            with pytest.raises(InvalidIds, match=fact):
+                engine.mounts.add("demo/image:1", str(place), ids=ids)
         assert engine.system.check(deep=True) == []
 
 
@@ -200,14 +205,69 @@ def test_nothing_is_mounted_on_the_data_root_in_it_or_above_it(engine: Engine) -
 
 
 def test_where_nothing_can_be_mounted_is_said(engine: Engine, place: Path) -> None:
-    with pytest.raises(NoMountPoint, match="missing is no directory"):
-        engine.mounts.add("demo/image:1", str(place / "missing"))
+    (place / "file").touch()
+    for name, way in (("missing", f"mkdir -p {place}/missing"), ("file", "name a directory")):
+        with pytest.raises(NoMountPoint, match=f"{name} is no directory") as refused:
+            engine.mounts.add("demo/image:1", str(place / name))
+        assert refused.value.hint == way
     with pytest.raises(NotAMount):
         engine.mounts.remove(str(place))
     engine.mounts.add("demo/image:1", str(place))
     with pytest.raises(AlreadyMounted, match="demo/image:1 is mounted"):
         engine.mounts.add("demo/image:1", str(place))
     engine.mounts.remove(str(place))
+
+
+def test_what_was_mounted_is_listed_and_unmounted_at_once(engine: Engine, tmp_path: Path) -> None:
+    places = [tmp_path / name for name in ("one", "two")]
+    for each in places:
+        each.mkdir()
+        engine.mounts.add("demo/image:1", str(each))
+    veneer = Veneer(engine.config.root)
+    header, *rows = veneer("mount").text.splitlines()
+    assert (header.split()[:5], [row.split()[4] for row in rows]) == (
+        ["TARGET", "SHOWS", "KIND", "MODE", "DRIVER"], ["overlay2", "overlay2"],
+    )  # fmt: skip
+    top = engine.images.get("demo/image:1").top
+    assert veneer("mount", "--format", "{{.ChainID}}").text.split() == [top, top]
+    for words in (("unmount",), ("umount", "--all", str(places[0]))):
+        assert veneer(*words).code == 1
+    assert veneer("umount", "--all").text.splitlines() == [str(each) for each in reversed(places)]
+    assert (veneer("mount", "-q").code, engine.mounts.list()) == (125, [])
+
+
+def test_a_mount_whose_server_was_killed_is_told_and_undone(tmp_path: Path, place: Path) -> None:
+    with open_engine(tmp_path / "root", storage_driver="aufs", aufs_mounter="fuse") as engine:
+        if not engine.store.driver.probe().usable:
+            pytest.skip(engine.store.driver.probe().reason)
+        engine.images.load(io.BytesIO(ARCHIVE))
+        held = engine.mounts.add("demo/image:1", str(place))
+        assert engine.mounts.dead([held]) == []
+        [layer] = [each for each in engine.layers.list() if each.chain_id == held.top]
+        os.kill(_process(f"# veneer: FUSE server of layers up to {layer.snapshot}\n"), signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while not engine.mounts.dead([held]):
+            assert time.monotonic() < deadline, "it is still served"
+            time.sleep(0.005)
+        veneer = Veneer(tmp_path / "root")
+        listed = veneer("mount")
+        assert (listed.code, "its FUSE server was killed" in listed.err, str(place) in listed.text) == (0, True, True)
+        with pytest.raises(AlreadyMounted, match="served by nobody any more") as refused:
+            engine.mounts.add("demo/image:1", str(place))
+        assert refused.value.hint == f"veneer unmount {place}"
+        engine.mounts.remove(str(place))
+        assert os.listdir(place) == []
+
+
+def _process(word: str) -> int:
+    """The one process that has this in its command line."""
+    found = []
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if word.encode() in Path(f"/proc/{process}/cmdline").read_bytes():
+                found.append(int(process))
+    (only,) = found
+    return only
 
 
 def test_a_plain_user_mounts_in_his_namespace_and_is_told_so(tmp_path: Path) -> None:

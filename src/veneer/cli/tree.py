@@ -272,7 +272,11 @@ TOP: Mapping[str, Leaf] = {
     "wait": _WAIT,
     "watch": Leaf("watch", "WATCH", "Tell when tags move in their registry, and what that changes"),
 }
-HIDDEN: Mapping[str, Leaf] = {"__complete": Leaf("completion", "COMPLETE", "Words that may come next")}
+HIDDEN: Mapping[str, Leaf] = {
+    "__complete": Leaf("completion", "COMPLETE", "Words that may come next"),
+    "umount": TOP["unmount"],
+}
+"""What the help leaves out: what no person types, and second names."""
 
 COMMON = ("pull", "push", "images", "history", "inspect", "login", "logout", "version", "info")
 """What the help lists first."""

@@ -6,6 +6,7 @@ Source: proc_pid_mountinfo(5), mount_namespaces(7).
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -53,6 +54,16 @@ def leads_to(target: str, place: Place) -> bool:
     finally:
         os.close(fd)
     return place.namespace == namespace() and place.mount.split(" ", 1)[0] == number
+
+
+def is_dead(path: str | int) -> bool:
+    """Whether what is mounted at the path, or at the descriptor's, is there and served by nobody any more: a FUSE
+    server was killed."""
+    try:
+        os.statvfs(path)  # which the kernel asks each time, and keeps no answer of
+    except OSError as error:
+        return error.errno == errno.ENOTCONN
+    return False
 
 
 def is_there(place: Place, lives: Callable[[], bool] | None = None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from veneer.errors import InvalidRequest, NotFound
@@ -74,7 +75,12 @@ class Layers:
         """The layer that a directory or file on disk belongs to.  Raises NoSuchLayer."""
         layer = self._store.layers.owner_of(path)
         if layer is None:
-            raise NoSuchLayer(f"{path} belongs to no layer of {self._store.config.root}")
+            from veneer.distribution.foreign.root import root_around
+
+            other = root_around(path)
+            known = other is None or str(other) == os.path.realpath(self._store.config.root)
+            hint = "" if known else f"the data root there is {other}: give it with --root"
+            raise NoSuchLayer(f"{path} belongs to no layer of {self._store.config.root}", hint=hint)
         return self._info(layer)
 
     def index(self, layer: ChainID | DiffID | str) -> LayerIndex:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import itertools
 import os
 
 from veneer.errors import Conflict, InvalidRequest, NotFound, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from veneer.drivers.driver import SnapshotID
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from veneer.engine.engine import Engine
     from veneer.oci.digest import ChainID
     from veneer.store.mounts import HeldMount
+
+
+_SERVED = ("aufs", "fuse-overlayfs")
+"""Drivers whose mounts may be a program's, which can be killed."""
 
 
 class NoMountPoint(InvalidRequest):
@@ -60,6 +65,14 @@ class Mounts:
         """What is mounted, the oldest first."""
         return self._store.mounts.list()
 
+    def dead(self, mounts: Sequence[HeldMount]) -> builtins.list[HeldMount]:
+        """Those that nobody serves any more, since a FUSE server was killed; only of this namespace it can be told."""
+        from veneer.drivers import mount_table
+
+        here = mount_table.namespace()
+        return [each for each in mounts if each.place.namespace == here
+                and each.driver in _SERVED and mount_table.is_dead(each.target)]  # fmt: skip
+
     def add(self, name: str, directory: str, *, writable: bool = False, ids: Sequence[str] = ()) -> HeldMount:
         """Mount an image's or a container's merged file system at a directory, read-only.
 
@@ -68,15 +81,12 @@ class Mounts:
         `remove`, umount(8), or the end of its namespace; so long nothing that it shows is collected.
         Raises NoMountPoint, AlreadyMounted, NoLastingMount, ContainerRuns, NotFound, InvalidIds, MountUnsupported.
         """
-        from veneer.drivers import mount_table
 
-        target = _target(directory)
+        target = os.path.realpath(directory)
         self._require_elsewhere(directory, target)
         extents = _extents(ids)
         self._require_namespace()
-        for each in self.list():
-            if (each.target, each.place.namespace) == (target, mount_table.namespace()):
-                raise AlreadyMounted(f"{each.shown} is mounted at {target}", hint=f"veneer unmount {target}")
+        self._require_free(target)
         with contextlib.ExitStack() as locks:
             if (container := self._store.containers.find(name)) is not None:
                 # Or it would be started, reset or removed between our look at it and the row that forbids that.
@@ -155,6 +165,31 @@ class Mounts:
 
         if userns.outside_root() >= 0:
             anchor(self._engine.config.root_name, mount_table.namespace(), inherited=True)
+
+    def remove_all(self, *, lazy: bool = False) -> Iterator[HeldMount]:
+        """Undo every mount of this namespace, the newest first.  Raises as `remove`, and then leaves the others."""
+        from veneer.drivers import mount_table
+
+        here = mount_table.namespace()
+        for each in reversed(self.list()):
+            if each.place.namespace == here:
+                yield self.remove(each.target, lazy=lazy)
+
+    def _require_free(self, target: str) -> None:
+        from veneer.drivers import mount_table
+
+        here = mount_table.namespace()
+        for each in self.list():
+            if (each.target, each.place.namespace) == (target, here):
+                fact = "is mounted at"
+                if mount_table.is_dead(target):
+                    fact = "is mounted, but served by nobody any more (its FUSE server was killed), at"
+                raise AlreadyMounted(f"{each.shown} {fact} {target}", hint=f"veneer unmount {target}")
+        if mount_table.is_dead(target):
+            raise AlreadyMounted(f"what is mounted at {target} is served by nobody any more", hint=f"umount {target}")
+        if not os.path.isdir(target):
+            way = f"mkdir -p {target}" if not os.path.lexists(target) else "name a directory"
+            raise NoMountPoint(f"{target} is no directory", hint=way)
 
     def _require_elsewhere(self, directory: str, target: str) -> None:
         """Raise where a mount would hide the data root, or lie in it.  Raises NoMountPoint."""
@@ -260,9 +295,17 @@ def _extents(texts: Sequence[str]) -> Extents:
     from veneer.drivers.idmap import parse
 
     try:
-        return tuple(map(parse, texts))
+        ids = tuple(map(parse, texts))
     except ValueError as error:
         raise InvalidIds(f"{str(error)!r} is no map of ids", hint="INSIDE:OUTSIDE:COUNT, as 0:100000:65536") from error
+    for side, what in enumerate(("in the image", "as they are seen")):
+        ordered = sorted(ids, key=lambda extent: extent[side])
+        for one, other in itertools.pairwise(ordered):
+            if one[side] + one[2] > other[side]:
+                both = " and ".join(":".join(map(str, each)) for each in (one, other))
+                raise InvalidIds(f"{both} overlap: the kernel takes no map with an id {what} in it twice",
+                                 hint="give ranges of which none begins before another ends")  # fmt: skip
+    return ids
 
 
 def _with_owners(mounts: Sequence[Mount], ids: Extents) -> Sequence[Mount]:
@@ -273,13 +316,6 @@ def _with_owners(mounts: Sequence[Mount], ids: Extents) -> Sequence[Mount]:
         if mount.upper is not None:  # what is written is owned as it is seen; so is the root directory of the tree
             os.chown(mount.upper, shown(0, ids), shown(0, ids))
     return [mount.replaced(ids=ids) for mount in mounts]
-
-
-def _target(directory: str) -> str:
-    target = os.path.realpath(directory)
-    if not os.path.isdir(target):
-        raise NoMountPoint(f"{directory} is no directory", hint=f"mkdir -p {directory}")
-    return target
 
 
 def _path(target: str) -> Path:

@@ -365,7 +365,7 @@ def _make_root(name: str) -> None:
                 raise NotAStore(
                     f"{root} is no veneer store and not empty (it has {strangers[0]!r})",
                     hint="choose an empty or new directory with --root; other engines' are only looked at, "
-                    "by images, history, layer",
+                    "by images, history, layer; import-store takes their images into one of veneer's own",
                 )
             with locked(root / "locks", ["layout"]):
                 for folder in FOLDERS:

@@ -316,6 +316,25 @@ def test_what_is_gone_is_named_where_it_is_only_looked_at(tmp_path: Path, kind: 
     assert told.err.startswith("Warning: left out: image ") and "old/app:1: its config, " in told.err
 
 
+def test_a_path_is_told_whose_it_is_though_it_is_no_layer_s(tmp_path: Path, veneer: Veneer) -> None:
+    """The one above all layers is of none; and in a root that was not asked after it says which one that is."""
+    (tmp_path / "theirs").mkdir()
+    theirs = docker_root(tmp_path / "theirs", sample(), "overlay2")
+    place = theirs / f"overlay2/{2:064x}"
+    (place / "merged/etc").mkdir(parents=True)
+    asked = Veneer(theirs)("layer", "which", str(place / "merged/etc"))
+    assert (asked.code, "belongs to no single layer" in asked.err, f"in {place}/diff, or" in asked.err) == (
+        1,
+        True,
+        True,
+    )
+    assert veneer("images").code == 0
+    for root, path in ((theirs, place / "diff/etc/name"), (veneer.root, veneer.root / "blobs")):
+        asked = Veneer(tmp_path / "other")("layer", "which", str(path))
+        assert asked.err.endswith(f"hint: the data root there is {root}: give it with --root\n")
+    assert "hint" not in veneer("layer", "which", "/etc/passwd").err
+
+
 def test_a_link_in_a_layer_leads_nowhere_outside_of_it(tmp_path: Path, veneer: Veneer) -> None:
     (tmp_path / "theirs").mkdir()
     theirs = docker_root(tmp_path / "theirs", sample(), "overlay2")
@@ -329,8 +348,13 @@ def test_a_link_in_a_layer_leads_nowhere_outside_of_it(tmp_path: Path, veneer: V
 
 def test_what_is_no_root_or_has_no_such_image_is_said(tmp_path: Path) -> None:
     assert detect(tmp_path) is None
-    with pytest.raises(NotAForeignRoot):
+    with pytest.raises(NotAForeignRoot, match="is no data root of docker"):
         require(tmp_path)
+    with pytest.raises(NotAForeignRoot, match="nowhere is not there"):
+        require(tmp_path / "nowhere")
+    Veneer(tmp_path / "ours")("images")
+    with pytest.raises(NotAForeignRoot, match="is veneer's own data root"):
+        require(tmp_path / "ours")
     root = docker_root(tmp_path / "theirs", sample(), "overlay2")
     with pytest.raises(NoSuchForeignImage, match="No such image: other"):
         require(root).image("other")
@@ -344,5 +368,5 @@ def test_what_is_another_engine_s_is_not_worked_on(tmp_path: Path) -> None:
         done = Veneer(root)(*words)
         assert done.code != 0
         assert "is no veneer store and not empty" in done.err
-        assert "other engines' are only looked at" in done.err
+        assert "other engines' are only looked at, by images, history, layer; import-store takes" in done.err
     assert (state(everything), paths(root)) == (before, everything)

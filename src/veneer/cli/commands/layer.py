@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from veneer.store.layers import Layer
 
 
-def _name(image: Image | ListedImage) -> str:
-    return image.tags[0].familiar if image.tags else image.id.short
+def _names(image: Image | ListedImage) -> str:
+    return ", ".join(tag.familiar for tag in image.tags) or image.id.short
 
 
 def _short(digest: Digest | None, *, truncate: bool) -> str:
@@ -122,7 +122,7 @@ def run_which(app: App, given: Parsed) -> None:
         Column("Blob", "BLOB DIGEST", lambda info: _short(_blob(info), truncate=truncate)),
         Column("Size", "SIZE", lambda info: human_size(info.layer.size)),
         Column("Directory", "DIRECTORY", lambda info: str(_directory(info) or "")),
-        Column("Images", "IMAGES", lambda info: ", ".join(_name(image) for image in info.images)),
+        Column("Images", "IMAGES", lambda info: ", ".join(_names(image) for image in info.images)),
     ))  # fmt: skip
     blob = ("Blob",) if foreign is None else ()
     kind.show(app, infos, given.text("format"), ("ChainID", "DiffID", *blob, "Size", "Images"))

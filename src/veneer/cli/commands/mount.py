@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 def run(app: App, given: Parsed) -> None:
     """Mount, or list what is mounted."""
     if not given.arguments:
-        _listing(app).show(
-            app, app.engine.mounts.list(), given.text("format"), ("Target", "Shown", "Kind", "Mode", "Created")
-        )
+        mounts = app.engine.mounts.list()
+        _listing(app).show(app, mounts, given.text("format"), ("Target", "Shown", "Kind", "Mode", "Driver", "Created"))
+        for each in app.engine.mounts.dead(mounts):
+            app.warn(f"Warning: {each.target} is served by nobody any more: its FUSE server was killed")
+            app.hint(f"veneer unmount {each.target}, and mount it again")
         return
     if len(given.arguments) == 1:
         from veneer.cli.usage import wrong_count
@@ -30,7 +32,15 @@ def run(app: App, given: Parsed) -> None:
 
 
 def run_unmount(app: App, given: Parsed) -> None:
-    """Unmount each directory."""
+    """Unmount each directory, or whatever is mounted here."""
+    if given.flag("all") == bool(given.arguments):
+        from veneer.cli.usage import wrong_count
+
+        problem = "requires directories or --all, and not both" if given.arguments else "requires at least 1 argument"
+        raise wrong_count(app.path, UNMOUNT.usage, problem)
+    if given.flag("all"):
+        for held in app.engine.mounts.remove_all(lazy=given.flag("lazy")):
+            app.line(held.target)
     for directory in given.arguments:
         app.line(app.engine.mounts.remove(directory, lazy=given.flag("lazy")).target)
 
@@ -42,6 +52,7 @@ def _listing(app: App) -> Listing[HeldMount]:
         Column("Kind", "KIND", lambda held: held.kind),
         Column("Mode", "MODE", lambda held: "rw" if held.writable else "ro"),
         Column("Driver", "DRIVER", lambda held: held.driver),
+        Column("ChainID", "CHAIN ID", lambda held: str(held.top or "")),
         Column("Namespace", "NAMESPACE", lambda held: str(held.place.namespace)),
         Column("Created", "MOUNTED", lambda held: ago(held.created, app.now)),
         Column("CreatedAt", "MOUNTED AT", lambda held: local_rfc3339(held.created)),
@@ -63,9 +74,12 @@ MOUNT = Command(
 UNMOUNT = Command(
     run_unmount,
     "Unmount what was mounted by veneer mount",
-    "[OPTIONS] DIRECTORY [DIRECTORY...]",
-    least=1,
+    "[OPTIONS] [DIRECTORY...]",
+    names=("unmount", "umount"),
     most=None,
-    options=(Option("l,lazy", "bool", "Even if somebody is in it: it ends when the last one has left"),),
+    options=(
+        Option("a,all", "bool", "Whatever was mounted in this mount namespace"),
+        Option("l,lazy", "bool", "Even if somebody is in it: it ends when the last one has left"),
+    ),
     only_looks=True,
 )

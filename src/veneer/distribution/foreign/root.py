@@ -158,6 +158,14 @@ class ForeignRoot(Value):
             if real.is_relative_to(self._real(container.directory)):
                 whose = container.whose or f"container {container.name} writes there"
                 raise NoSuchForeignLayer(f"{path} belongs to no image's layer: {whose}")
+        for union in (*(each for layer in self.layers for each in layer.directories),
+                      *(each.directory for each in self.containers)):  # fmt: skip
+            merged = self._real(union.parent) / "merged"
+            if union.name == "diff" and real.is_relative_to(merged):
+                raise NoSuchForeignLayer(
+                    f"{path} belongs to no single layer: {merged} is all of a stack in one",
+                    hint=f"ask after a path in a layer's own directory: in {self._real(union)}, or one below it",
+                )
         raise NoSuchForeignLayer(f"{path} belongs to no layer of {self.path}")
 
     def _real(self, directory: Path) -> Path:
@@ -205,12 +213,34 @@ def _damage(reading: Reading, root: ForeignRoot) -> Iterator[str]:
 def require(path: str | os.PathLike[str]) -> ForeignRoot:
     """As `detect`.  Raises NotAForeignRoot where that gives None."""
     found = detect(path)
+    if found is None and not os.path.lexists(path):
+        raise NotAForeignRoot(f"{os.fspath(path)} is not there", hint="check the path")
+    if (
+        found is None
+        and os.path.exists(os.path.join(path, "oci-layout"))
+        and os.path.exists(os.path.join(path, "state.db"))
+    ):
+        raise NotAForeignRoot(
+            f"{os.fspath(path)} is veneer's own data root, and no other engine's",
+            hint=f"its images go to another one by: veneer --root {os.fspath(path)} save IMAGE | veneer load",
+        )
     if found is None:
         raise NotAForeignRoot(
             f"{os.fspath(path)} is no data root of docker, of containerd or of containers/storage",
             hint="docker's is /var/lib/docker, containerd's /var/lib/containerd, podman's /var/lib/containers/storage",
         )
     return found
+
+
+def root_around(path: str | os.PathLike[str]) -> Path | None:
+    """The nearest directory above a path that is some engine's data root, ours among them, by what they all have in
+    theirs; None if there is none.  Nothing is read for it."""
+    marks = ("image/*/layerdb", "*-layers/layers.json", "io.containerd.metadata.v1.bolt/meta.db", "state.db")
+    for above in Path(os.path.realpath(path)).parents:
+        with contextlib.suppress(OSError):  # what may not be looked into
+            if any(True for mark in marks for _ in above.glob(mark)):
+                return above
+    return None
 
 
 def snapshot_name(name: str, where: Path) -> str:

@@ -17,7 +17,8 @@ from veneer.drivers.mount import LayerMissing, Mount, MountFailed, MountUnsuppor
 from veneer.values import Value
 
 DEVICE = "/dev/fuse"
-_START = """import sys
+_START = """# veneer: FUSE server of {}
+import sys
 sys.path[:] = sys.argv[sys.argv.index("--") + 1 :]
 from veneer.drivers.aufs.fuse_process import main
 main()
@@ -64,7 +65,11 @@ class FuseUnion(Value):
             yield mount.replaced(options=(f"fd={device}", *mount.options))
             work = _opened(mount.work, held) if mount.work is not None else -1
             roots = [*([branch] if branch >= 0 else []), *(_opened(lower, held) for lower in mount.lowers)]
-            _start(device, work, roots, has_upper=branch >= 0, lasting=self.lasting)
+            _start(device, work, roots, self._served(), has_upper=branch >= 0, lasting=self.lasting)
+
+    def _served(self) -> str:
+        """What a list of processes shows the server as serving."""
+        return f"snapshot {self.snapshot}" if self.snapshot else f"layers up to {next(iter(self.lowers), 'none')}"
 
     def ended(self) -> None:
         """The mount is gone: its server goes, too, and a branch it wrote to is plain."""
@@ -116,20 +121,21 @@ def _opened(directory: str | Path, held: contextlib.ExitStack) -> int:
     return fd
 
 
-def _start(device: int, work: int, roots: Sequence[int], *, has_upper: bool, lasting: bool) -> None:
+def _start(device: int, work: int, roots: Sequence[int], served: str, *, has_upper: bool, lasting: bool) -> None:
     """Have a process serve the device; when this returns it does.  Raises MountFailed."""
     import subprocess
     import sys
 
     # As the workers that unpack: isolated, without site, and with no modules but those this process has.
     path = [entry for entry in sys.path if entry.startswith("/")]
+    code = _START.format(served)
     with contextlib.ExitStack() as held:
         leash = -1
         if not lasting:
             leash = os.pidfd_open(os.getpid())
             held.callback(os.close, leash)
         done = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", _START, *map(str, (device, leash, int(has_upper), work, *roots)), "--",
+            [sys.executable, "-I", "-S", "-c", code, *map(str, (device, leash, int(has_upper), work, *roots)), "--",
              *path],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False, cwd="/",
             pass_fds=[fd for fd in (device, leash, work, *roots) if fd >= 0], start_new_session=True,
