@@ -44,8 +44,9 @@ _NOTHING = bytes(32)
 _DAY = 86400
 _KEPT_DAYS = 30
 _KEPT_TOTALS = 256
-_TICK = 20_000_000
-"""The kernel's clock for file times goes forward at least every 10 ms; twice that is safe."""
+_TICK = 200_000_000
+"""The kernel's clock for file times goes forward every 10 ms or more often, but on a virtual machine whose processors
+are shared its ticks come tens of milliseconds late: a file may be written twice at what it calls one moment."""
 _WHOLE_SECONDS = 2_000_000_000
 _SECOND = 1_000_000_000
 _FAR = 60_000_000_000
