@@ -85,7 +85,10 @@ def test_limits_are_set_in_the_kernel(containers: Containers) -> None:
     assert groups and all(line.endswith(":/") for line in groups)
 
 
-def test_a_group_whose_last_process_is_just_ending_is_taken_away(root_only: None) -> None:
+def test_a_group_whose_last_process_is_just_ending_is_taken_away(
+    root_only: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroups, "_PATIENCE_SECONDS", 60.0)
     name = cgroups.new_name()
     group = next(Path(each, name) for each in cgroups.hierarchies() if "cpuset" not in each)
     group.mkdir()

@@ -103,7 +103,7 @@ class Server:
             with contextlib.suppress(TimeoutError):
                 connection, address = self._socket.accept()
                 with connection:
-                    connection.settimeout(5)
+                    connection.settimeout(60)
                     received = b""
                     while more := connection.recv(1 << 16):
                         received += more
@@ -116,7 +116,7 @@ class Server:
                 self._socket.sendto(f"{address[0]} {len(data)} ".encode() + data[-8:], address)
 
 
-def ask(address: str, port: int, data: bytes = b"ping", *, seconds: float = 5.0) -> str:
+def ask(address: str, port: int, data: bytes = b"ping", *, seconds: float = 60.0) -> str:
     """What a Server said to `data`, over TCP.  Raises OSError."""
     with socket.create_connection((address, port), seconds) as connection:
         connection.sendall(data)
@@ -129,7 +129,7 @@ def ask(address: str, port: int, data: bytes = b"ping", *, seconds: float = 5.0)
     return answer.decode()
 
 
-def ask_udp(address: str, port: int, data: bytes = b"ping", *, seconds: float = 5.0) -> str:
+def ask_udp(address: str, port: int, data: bytes = b"ping", *, seconds: float = 60.0) -> str:
     """What a Server said to `data`, over UDP.  Raises OSError."""
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as asking:
         asking.settimeout(seconds)

@@ -8,6 +8,7 @@ Sources: mount(2), mount_namespaces(7); moby daemon/archive.go (mountVolumes).
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 
@@ -28,20 +29,36 @@ _KEPT = {os.ST_NOSUID: kernel.MS_NOSUID, os.ST_NODEV: kernel.MS_NODEV, os.ST_NOE
 
 
 @contextlib.contextmanager
-def placed(tree: Path, binds: Iterable[Mapping[str, Any]]) -> Iterator[int]:
+def placed(tree: Path, binds: Iterable[Mapping[str, Any]], *, making: bool = False) -> Iterator[int]:
     """A descriptor of the tree that is mounted at `tree`, with `binds` (of a monitor's job) in it.
 
-    Whoever mounted it takes all of it away.  What is not there, here or in the tree, is left out.
+    Whoever mounted it takes all of it away.  What is not there, here or in the tree, is left out; `making`: the places
+    that the tree has none of yet, because it is of a container that was never started, are made.
     """
     root = os.open(tree, _DIRECTORY)
     try:
-        for each in sorted(binds, key=lambda each: str(each["target"]).count("/")):
-            if each["type"] != "tmpfs":
-                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                    _place(root, each)
+        shown = [each for each in binds if each["type"] != "tmpfs"]
+        shown.sort(key=lambda each: str(each["target"]).count("/"))
+        if making:
+            _make_places(root, shown)
+        for each in shown:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                _place(root, each)
         yield root
     finally:
         os.close(root)
+
+
+def _make_places(root: int, binds: Iterable[Mapping[str, Any]]) -> None:
+    from veneer.run.mountpoints import BadMountPoint, MountPoints
+
+    points = MountPoints(root)
+    try:
+        for each in binds:
+            with contextlib.suppress(BadMountPoint):  # which its start will say
+                points.make(each["target"], directory=os.path.isdir(each["source"]))
+    finally:
+        points.keep()
 
 
 class View:
@@ -78,11 +95,20 @@ def _place(root: int, bind: Mapping[str, Any]) -> None:
         deep = kernel.MS_REC if bind.get("recursive", True) else 0
         kernel.mount(_name(source), _name(target), None, kernel.MS_BIND | deep, None)
         if bind["readonly"]:
-            there = keep(_found(root, bind["target"]))
-            found = os.fstatvfs(there).f_flag
-            flags = sum(ours for theirs, ours in _KEPT.items() if found & theirs)
-            kernel.mount(b"none", _name(there), None,
-                         kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | flags, None)  # fmt: skip
+            _protect(keep(_found(root, bind["target"])))
+
+
+def _protect(mount: int) -> None:
+    """Have a mount, and what is mounted below it, be read-only; before Linux 5.12 the mount alone."""
+    try:
+        kernel.mount_setattr(mount, set_attributes=kernel.MOUNT_ATTR_RDONLY, recursive=True)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        found = os.fstatvfs(mount).f_flag
+        flags = sum(ours for theirs, ours in _KEPT.items() if found & theirs)
+        kernel.mount(b"none", _name(mount), None,
+                     kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | flags, None)  # fmt: skip
 
 
 def _found(root: int, target: str) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.containers import IMAGE, Yard
+from tests.support.containers import IMAGE, Yard, until
 from tests.support.programs import run
 from tests.support.registries import RealRegistry
 
@@ -24,7 +24,9 @@ def yard(tmp_path: Path) -> Yard:
 
 
 def test_a_container_goes_on_while_its_image_moves_and_follows_when_it_is_stopped(yard: Yard) -> None:
-    yard.run("busy", "sh", "-c", "echo before > /before; sleep 1000")
+    # Written once, though it is started again; and there is no file of that name without all that is in it.
+    yard.run("busy", "sh", "-c", "test -e /before || { echo before > /new; mv /new /before; }; sleep 1000")
+    until(lambda: yard("exec", "busy", "test", "-e", "/before", check=False).code == 0)
     yard("create", "--name", "idle", "--network", "none", IMAGE, "cat", "/etc/hostname")
     told = yard("system", "migrate", "--to", "erofs", check=False)
     assert told.code == 1

@@ -138,10 +138,11 @@ def resident(pid: int) -> int:
 
 def test_health_is_checked(box: Boxes) -> None:
     one = box()
-    check = {"Test": ["CMD-SHELL", "echo looked; test -e /well"], "Interval": 30_000_000, "Timeout": 5_000_000_000,
-             "Retries": 2}  # fmt: skip
+    line = "until test -e /go; do sleep 0.01; done; echo looked; test -e /well"
+    check = {"Test": ["CMD-SHELL", line], "Interval": 30_000_000, "Timeout": 60_000_000_000, "Retries": 2}
     one.start(*SLEEP, health=check)
     assert one.state.health is not None and one.state.health["Status"] == "starting"
+    one.exec("touch", "/go")
     found = until(lambda: one.state.health and one.state.health["Status"] == "unhealthy" and one.state.health)
     assert found["FailingStreak"] >= 2
     assert {"ExitCode": 1, "Output": "looked\n"}.items() <= found["Log"][-1].items()
@@ -165,7 +166,7 @@ def test_a_check_that_takes_too_long_is_ended_and_has_failed(box: Boxes) -> None
 
 def test_a_check_that_cannot_be_run_has_failed_and_the_next_is_made(box: Boxes) -> None:
     one = box()
-    check = {"Test": ["CMD", "/check"], "Interval": 10_000_000, "Timeout": 5_000_000_000, "Retries": 2}
+    check = {"Test": ["CMD", "/check"], "Interval": 10_000_000, "Timeout": 60_000_000_000, "Retries": 2}
     one.start(*SLEEP, health=check)
     found = until(lambda: one.state.health and one.state.health["Status"] == "unhealthy" and one.state.health)
     assert found["Log"][-1]["ExitCode"] == -1 and "/check" in found["Log"][-1]["Output"]
@@ -175,7 +176,7 @@ def test_a_check_that_cannot_be_run_has_failed_and_the_next_is_made(box: Boxes) 
 
 def test_checks_go_on_after_a_pause(box: Boxes) -> None:
     one = box()
-    check = {"Test": ["CMD", "true"], "Interval": 10_000_000, "Timeout": 5_000_000_000, "Retries": 1}
+    check = {"Test": ["CMD", "true"], "Interval": 10_000_000, "Timeout": 60_000_000_000, "Retries": 1}
     one.start(*SLEEP, health=check)
     until(lambda: one.state.health and one.state.health["Status"] == "healthy")
     one.client.pause()

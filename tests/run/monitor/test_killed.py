@@ -117,24 +117,29 @@ with Launch() as launch:
 """
 
 
-def caller(one: Box) -> tuple[subprocess.Popen[bytes], int]:
+Mark = tuple[int, int]
+
+
+def caller(one: Box) -> tuple[subprocess.Popen[bytes], Mark]:
     """Another process that starts the container and reads what it prints; what its monitor can be known by."""
     started = subprocess.Popen(
         [sys.executable, "-c", _CALLER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     assert started.stdin is not None and started.stdout is not None
     mark = mark_of(int(started.stdout.readline()))
+    assert mark is not None
     started.stdin.write(json.dumps({**one.job, "args": list(LIVELY)}).encode())
     started.stdin.close()
     return started, mark
 
 
-def mark_of(pid: int) -> int:
-    """The number of the file in memory that a monitor has from its first moment on as its standard error."""
+def mark_of(pid: int) -> Mark | None:
+    """The numbers of the file in memory that a monitor has from its first moment on as its standard error."""
     try:
-        return os.stat(f"/proc/{pid}/fd/2").st_ino
+        status = os.stat(f"/proc/{pid}/fd/2")
     except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return 0
+        return None
+    return status.st_dev, status.st_ino
 
 
 def end(started: subprocess.Popen[bytes]) -> None:
@@ -174,7 +179,7 @@ def test_somebody_at_any_moment_of_a_start(box: Boxes, victim: str) -> None:
         nothing_stays(one)
 
 
-def has_ended(one: Box, mark: int) -> bool:
+def has_ended(one: Box, mark: Mark) -> bool:
     """Whether nobody has to do with it any more; if it came up after all, it is told to end."""
     if one.state.is_live:
         with contextlib.suppress(client.NotRunning, MonitorGone):
@@ -183,7 +188,7 @@ def has_ended(one: Box, mark: int) -> bool:
     return not monitors(mark) and not monitors(mark)
 
 
-def monitors(mark: int) -> list[int]:
+def monitors(mark: Mark) -> list[int]:
     """The processes of the monitor that is known by this."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and mark_of(int(name)) == mark]
 

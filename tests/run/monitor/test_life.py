@@ -6,18 +6,20 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.run.monitor.conftest import Box, lines_of, talk, until
 from veneer.run.failures import CannotExecute, ContainerFailed, NoSuchCommand
 from veneer.run.monitor import client, state
+from veneer.run.monitor.stream import ask
 from veneer.run.users import UnknownUser
 from veneer.store import events
 
@@ -122,10 +124,11 @@ def test_stop_asks_first_and_kills_then(box: Boxes) -> None:
         next(lines_of(stream))
         polite.client.stop(30)
         assert talk(stream)[:2] == (3, b"bye\n")
+    deaf.config["StopTimeout"] = 1000
     deaf.start("sleep", "1000")  # the first process of a PID namespace, which minds no signal it has no handler for
     began = time.monotonic()
     deaf.client.stop(0.2)
-    assert 0.2 <= time.monotonic() - began < 10
+    assert 0.2 <= time.monotonic() - began < 500
     assert deaf.state.exit_code == 137
     with pytest.raises(client.NotRunning, match=f"Container {deaf.id} is not running"):
         deaf.client.stop()
@@ -214,9 +217,10 @@ def test_one_that_is_to_be_started_again_is_not_while_it_is_frozen(box: Boxes, t
                 count = one.state.restart_count
                 is_held = one.state.status == "restarting"
                 asking.sendall(_request({"do": "wait", "condition": "next-exit"}))
-                assert not select.select([asking], [], [], 0.4)[0], "the policy's wait is over, and nothing has run"
-                assert not is_held or (one.state.status, one.state.restart_count) == ("restarting", count)
-                assert not is_held or log.read_text() == ("line\n" * 50 + "end\n") * (count + 1)
+                if is_held:
+                    assert not select.select([asking], [], [], 0.4)[0], "the policy's wait is over, and nothing has run"
+                    assert (one.state.status, one.state.restart_count) == ("restarting", count)
+                    assert log.read_text() == ("line\n" * 50 + "end\n") * (count + 1)
             assert select.select([asking], [], [], 60)[0]
     while one.state.restart_count < 3:  # wherever it is just then
         with one.client.freeze():
@@ -373,7 +377,7 @@ def test_a_container_can_have_the_hosts_processes_and_still_leaves_nothing(box: 
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             assert b"sleep\x001234\0" not in Path(f"/proc/{name}/cmdline").read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue
 
 
@@ -391,7 +395,9 @@ print(os.waitpid(grandchild, os.WNOHANG)[1], child.wait())
     assert (done.stdout, done.stderr) == ("9 -9\n", "")
 
 
-def test_one_that_is_to_go_is_removed_by_the_monitor_unless_somebody_cares(box: Boxes, tmp_path: Path) -> None:
+def test_one_that_is_to_go_is_removed_by_the_monitor_unless_somebody_cares(
+    box: Boxes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     left, kept = box(), box()
     for one in (left, kept):
         one.config["OpenStdin"] = True
@@ -402,6 +408,19 @@ def test_one_that_is_to_go_is_removed_by_the_monitor_unless_somebody_cares(box: 
     assert kept.run("true", **words)[0] == 0
     os.close(lock)
     assert not mark.exists()
-    left.start("sleep", "0.2", **words)
-    left.client.wait("removed")
+    left.start("sleep", "1000", **words)
+    pid = left.state.pid
+
+    class Killing:
+        """A connection that kills the container as soon as it was asked what comes of it."""
+
+        def __init__(self, connection: socket.socket) -> None:
+            self.recv, self._send = connection.recv, connection.sendall
+
+        def sendall(self, data: bytes) -> None:
+            self._send(data)
+            os.kill(pid, signal.SIGKILL)
+
+    monkeypatch.setattr(client, "ask", lambda connection, request: ask(cast("Any", Killing(connection)), request))
+    assert left.client.wait("removed") == 137
     assert mark.exists()

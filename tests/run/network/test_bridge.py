@@ -61,7 +61,7 @@ def rules(lan: Lan) -> str:
 @pytest.mark.parametrize("filtered", [True, False], ids=["bridges filtered", "bridges not filtered"])
 @pytest.mark.parametrize("policy", ["ACCEPT", "DROP"])
 def test_containers_reach_each_other_the_host_and_the_outside(lan: Lan, far: Away, policy: str, filtered: bool) -> None:
-    subprocess.run(["iptables", "-P", "FORWARD", policy], check=True)
+    subprocess.run(["iptables", "--wait", "-P", "FORWARD", policy], check=True)
     sysctl = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
     if sysctl.exists():
         sysctl.write_text("1" if filtered else "0")
@@ -81,7 +81,7 @@ def old_rules() -> list[str]:
     """What iptables' old kind has in FORWARD, of both families."""
     return [
         line for program in ("iptables-legacy", "ip6tables-legacy")
-        for line in subprocess.run([program, "-S", "FORWARD"], check=True, capture_output=True, text=True)
+        for line in subprocess.run([program, "--wait", "-S", "FORWARD"], check=True, capture_output=True, text=True)
         .stdout.splitlines()
     ]  # fmt: skip
 
@@ -89,7 +89,7 @@ def old_rules() -> list[str]:
 def test_rules_of_iptables_old_kind_let_containers_through_as_long_as_there_is_the_network(lan: Lan, far: Away) -> None:
     needs("iptables-legacy", "ip6tables-legacy")
     for program in ("iptables-legacy", "ip6tables-legacy"):
-        if subprocess.run([program, "-P", "FORWARD", "DROP"], check=False, capture_output=True).returncode:
+        if subprocess.run([program, "--wait", "-P", "FORWARD", "DROP"], check=False, capture_output=True).returncode:
             pytest.skip("this kernel has no rules of iptables' old kind")
     networks = [lan.network(last=last, six=True) for last in (2, 3)]
     one = lan.place("", networks[0], ports=published(80, 8080))

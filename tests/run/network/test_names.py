@@ -44,12 +44,12 @@ def lookup(place: Away, name: str, kind: int = dns.A, *, stream: bool = False) -
     def asked() -> bytes:
         message = query(name, kind)
         if stream:
-            with socket.create_connection((NAMED, 53), 10) as connection:
+            with socket.create_connection((NAMED, 53), 60) as connection:
                 connection.sendall(len(message).to_bytes(2, "big") + message)
                 length = int.from_bytes(connection.recv(2, socket.MSG_WAITALL), "big")
                 return connection.recv(length, socket.MSG_WAITALL)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-            asking.settimeout(10)
+            asking.settimeout(60)
             asking.sendto(message, (NAMED, 53))
             return asking.recv(4096)
 

@@ -98,22 +98,28 @@ def end_children() -> None:
 
 
 class OomWatch:
-    """Looks at whether memory runs out in a group, from now to its `end`; calls `seen` each time that it does."""
+    """Looks at whether memory runs out in a group that is new, to its `end`; calls `seen` each time that it does.
+
+    Whoever is in it runs already, and may have run out before; and may end before it is known here that he did.
+    """
 
     def __init__(self, loop: Loop, group: str, seen: Callable[[], object]) -> None:
         from veneer.run.monitor.loop import READ
 
         self._loop = loop
         self._group = group
-        self._before = _oom_kills(group)
+        self._seen = seen
+        self._is_told = False
         self._fds = _oom_watch(group)
 
         def look(_: int) -> None:
             _oom_seen(self._fds[0])
-            seen()
+            self._tell()
 
         if self._fds:
             loop.watch(self._fds[0], READ, look)
+        if _oom_kills(group):
+            self._tell()
 
     def end(self) -> bool:
         """Look no more; whether the kernel has ended a process there for want of memory."""
@@ -122,7 +128,14 @@ class OomWatch:
             for fd in self._fds:
                 os.close(fd)
             self._fds = ()
-        return _oom_kills(self._group) > self._before
+        has_killed = _oom_kills(self._group) > 0
+        if has_killed and not self._is_told:
+            self._tell()
+        return has_killed
+
+    def _tell(self) -> None:
+        self._is_told = True
+        self._seen()
 
 
 def _oom_kills(group: str) -> int:

@@ -104,6 +104,11 @@ class Life:
         if not self.is_running:
             raise NotRunning(f"Container {self.id} is not running")
 
+    def require_live(self) -> None:
+        """Raises NotRunning where its tree is not put together; between two starts it is."""
+        if not self.state.is_live:
+            raise NotRunning(f"Container {self.id} is not running")
+
     async def begin(self, reader: Connection | None, wanted: tuple[bool, bool, bool], answer: Any) -> None:
         """Start it; `answer` is called before the `reader` is sent anything.
 

@@ -283,12 +283,12 @@ class Server:
         return {"execs": list(self._life.execs.running)}
 
     async def _root(self, connection: Connection, request: dict[str, Any]) -> None:
-        self._life.require_running()
+        self._life.require_live()
         connection.answer({})
         connection.send_fd(self._life.assembly.root)
 
     async def _view(self, connection: Connection, request: dict[str, Any]) -> None:
-        self._life.require_running()
+        self._life.require_live()
         view = self._life.assembly.view()
         try:
             connection.answer({})

@@ -93,9 +93,14 @@ def read(folder: Path) -> State:
         monitor=0,
         exit_code=KILLED_CODE if same_boot else RESTARTED_CODE,
         error="the monitor was killed" if same_boot else "the machine was restarted",
-        finished_at=rfc3339(os.stat(folder / FILE).st_mtime_ns),  # the last that is known
+        finished_at=_last_known(again, folder),
         networks={},
     )
+
+
+def _last_known(written: State, folder: Path) -> str:
+    """The latest time at which something was known of it; the clock that files get theirs from runs a little behind."""
+    return max(written.started_at, rfc3339(os.stat(folder / FILE).st_mtime_ns), key=lambda text: text.rstrip("Z"))
 
 
 def settled(folder: Path) -> State:

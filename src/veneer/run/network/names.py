@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-_TICK_NANOSECONDS = 20_000_000
-"""Twice the longest tick of the kernel's clock, by which files have their times (CONFIG_HZ=100)."""
+_CLOCK_OF_FILES = 5
+"""CLOCK_REALTIME_COARSE: it stands still between two ticks of the kernel's, and files get their times from it."""
 
 
 def folder(root: str, network: str) -> str:
@@ -95,7 +95,7 @@ class Names:
         if known is not None and known[0] == changed:
             return known[1]
         # Who comes in the same tick as a reading leaves the directory its time: it tells of nobody until it is past.
-        is_past = time.time_ns() - changed > _TICK_NANOSECONDS
+        is_past = time.clock_gettime_ns(_CLOCK_OF_FILES) > changed
         found = _read(where)
         if is_past:
             self._known[network["id"]] = (changed, found)
