@@ -243,7 +243,7 @@ def test_a_pool_leaves_no_process_and_no_descriptor(tmp_path: Path) -> None:
     with UnpackPool(2) as pool:
         Job(tmp_path / "a", Layer().file(b"f").tar()).start(pool).result()
         pids = [worker.process.pid for worker in pool._workers]
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)

@@ -51,7 +51,7 @@ def test_no_symlink_is_followed(root: int, either_way: None, path: bytes, number
         open_beneath(root, path)
     # For a symlink as the last component the kernel may say either, depending on O_DIRECTORY.
     assert caught.value.errno == number or (number == errno.ELOOP and caught.value.errno == errno.ENOTDIR)
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert len(os.listdir("/proc/self/fd")) <= len(before)
 
 
 def test_a_kernel_without_openat2_is_noticed_once(root: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +216,7 @@ def test_a_walk_in_a_root_arrives_where_the_kernel_does(rich: int, flags: int) -
         b"a/b/../../a", b"nosuch", b"nosuch/..", b"a/b/f/..",
     ):  # fmt: skip
         assert opened_as(rich, path, flags, kernel=False) == opened_as(rich, path, flags, kernel=True), path
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.usefixtures("root_only")

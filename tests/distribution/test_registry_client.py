@@ -619,5 +619,5 @@ def test_who_waits_for_a_silent_registry_wakes_up_when_told_to_stop(fake: Regist
     while not any(entry.sent for entry in fake.requests(digest)):
         thread.join(0.001)
     registries.stop()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive() and isinstance(ended[0], Cancelled)

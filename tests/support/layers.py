@@ -177,7 +177,7 @@ class Workshop:
             open_after = len(os.listdir("/proc/self/fd"))
             os.close(fd)
             self.check()
-        assert open_after == open_before, "descriptors left open"
+        assert open_after <= open_before, "descriptors left open"  # those of earlier garbage may go meanwhile
         return Done(root, unpacked, LayerIndex.from_bytes(index.getvalue()))
 
     def check(self) -> None:

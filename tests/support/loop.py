@@ -45,7 +45,7 @@ def loop_mounted(
 
 def _unmount(target: Path) -> None:
     """As soon as nobody has a file of it open: what served a mount ends a little after the mount is gone."""
-    deadline = time.monotonic() + 10.0
+    deadline = time.monotonic() + 60.0
     while run("umount", target, check=False).code:
         if time.monotonic() > deadline:
             run("umount", target)  # and what it says is the failure
