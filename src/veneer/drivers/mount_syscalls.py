@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
+_AT_RECURSIVE = 0x8000
 
 _OPEN_TREE = 428
 _MOVE_MOUNT = 429
@@ -127,11 +128,21 @@ def move_mount(mount: int, target: bytes) -> None:
 
 
 def mount_setattr(
-    mount: int, *, set_attributes: int, clear_attributes: int = 0, propagation: int = 0, userns: int = 0
+    mount: int,
+    *,
+    set_attributes: int,
+    clear_attributes: int = 0,
+    propagation: int = 0,
+    userns: int = 0,
+    recursive: bool = False,
 ) -> None:
-    """Change the flags of the mount behind the descriptor `mount`; `userns` is for MOUNT_ATTR_IDMAP."""
+    """Change the flags of the mount behind the descriptor `mount`; `userns` is for MOUNT_ATTR_IDMAP.
+
+    `recursive`: also those of all mounts below it.
+    """
     attributes = b"".join(n.to_bytes(8, "little") for n in (set_attributes, clear_attributes, propagation, userns))
-    _syscall(_MOUNT_SETATTR, mount, b"", AT_EMPTY_PATH, attributes, _MOUNT_ATTR_SIZE)
+    flags = AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
+    _syscall(_MOUNT_SETATTR, mount, b"", flags, attributes, _MOUNT_ATTR_SIZE)
 
 
 def mount(source: bytes, target: bytes, kind: bytes | None, flags: int, data: bytes | None) -> None:

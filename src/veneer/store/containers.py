@@ -137,6 +137,11 @@ class ContainerStore:
         """Where a container's own files are."""
         return self._store.root / FOLDER / id
 
+    def tree_key(self, id: str) -> str:
+        """The lock of whoever removes what a container has written, shared by all who look at it; taken before the
+        container's own."""
+        return f"tree-{id}"
+
     def on(self, top: ChainID | None) -> builtins.list[Container]:
         """The containers that stand on exactly these layers."""
         rows = self._catalog.rows(f"SELECT {_COLUMNS} FROM container WHERE top IS ? ORDER BY created DESC", (top,))

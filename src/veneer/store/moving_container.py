@@ -51,7 +51,7 @@ def move_container(
 
     Raises CaptureFailed where what arrives is not what was there; the container then is as it was.
     """
-    with store.locked(f"container-{id}"):  # nobody starts it meanwhile
+    with store.locked(store.containers.tree_key(id)), store.locked(f"container-{id}"):  # nobody looks at or starts it
         container = store.containers.find(id)
         if container is None or container.driver == driver.name:
             return None

@@ -145,7 +145,9 @@ def test_links_lead_into_what_is_mounted(engine: Engine, container: Container, h
         get(engine, made, "/d/v/none", "out")
     assert refusal(engine, made, "/l/r/x") == "mounted volume is marked read-only"
     assert refusal(engine, made, "/l/x") == ""
-    assert tree(engine, made, "/d") == {"d": "", "d/x": "x"}, "nothing has gone under a mount"
+    assert tree(engine, made, "/d") == {"d": "", "d/x": "x", "d/v": "", "d/v/x": "a", "d/v/y": "a", "d/r": ""}
+    layer = engine.store.containers.driver(made).directory(made.rw)
+    assert os.listdir(layer / "d/v") == [], "nothing has gone under a mount"
 
 
 def test_a_link_to_what_is_mounted_is_one_itself(engine: Engine, container: Container, here: Path) -> None:
@@ -281,7 +283,7 @@ def test_what_is_above_a_volume_is_copied_with_it_and_into_it(engine: Engine, he
     (vol / "v").write_text("v")
     other = engine.store.volumes.directory(engine.store.volumes.create("other").name)
     (other / "o").write_text("o")
-    binds = ["vol:/d", f"{bound}:/d/in", "other:/ro:ro"]
+    binds = ["vol:/d", f"{bound}:/d/in", "other:/ro:ro", "late:/place/made"]
     container = engine.containers.create(ContainerRequest("above:1", host_config={"Binds": binds}))
     found = tree(engine, container, "/.")
     assert found["./d/v"] == "v" and found["./d/in/of-host"] == "h" and found["./ro/o"] == "o"
@@ -292,10 +294,13 @@ def test_what_is_above_a_volume_is_copied_with_it_and_into_it(engine: Engine, he
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         tar.add(here / "a", "d/in/new")
+        tar.add(here / "a", "place/made/new")
     archive.seek(0)
     with copying.container_side(engine, container, "c", "/") as (inside, inner):
         copying.tar_in(inside, inner, archive)
     assert (bound / "new").read_text() == "a" and not (vol / "in/new").exists()
+    assert os.listdir(engine.store.volumes.directory("late")) == ["new"], "though the image has no place for it"
+    assert tree(engine, container, "/place") == {"place": "", "place/made": "", "place/made/new": "a"}
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         tar.add(here / "a", "ro/new")

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from veneer.changeset import syscalls
 from veneer.errors import InvalidRequest, NotFound
-from veneer.run.monitor import state as states
 from veneer.values import Value
 
 if TYPE_CHECKING:
@@ -58,8 +57,8 @@ class Side:
         self.root = root
         self.readonly = ""
         """Why nothing may be written there, in docker's words; "" where it may."""
-        self.is_locked = False
-        """Whether its container is not started or written to until this is closed; nor read, if this is not to read."""
+        self.is_at_rest = False
+        """Whether it is the tree of a container that does not run; if it was asked for to read, it is read-only."""
         self._resolve = syscalls.RESOLVE_IN_ROOT if inside else 0
         self._shown = shown
         self._opened: list[int] = [root]
@@ -153,15 +152,11 @@ def container_side(
     with those in it that are below the path.
 
     `name` is what the container was called, for errors.  `follow`: a link that is the last of the path, too.
-    `reading`: nothing is written to a container at rest, so others may read it as well.
+    `reading`: nothing is written to a container at rest, so it may be read by others, and started, as well.
     """
-    from veneer.drivers.mount import opened
     from veneer.engine.containers.mounted import located
-    from veneer.engine.containers.viewing import at_rest, viewed
-    from veneer.run.monitor import client
-    from veneer.run.monitor.stream import MonitorGone
+    from veneer.engine.containers.viewing import reached
 
-    store = engine.store
     clean = posixpath.normpath("/" + path.lstrip("/"))
     keeps = "/." if path.endswith("/.") else "/" if path.endswith("/") and clean != "/" else ""
     above = ""
@@ -170,31 +165,18 @@ def container_side(
         return f"No such container:path: {name}:{above}/{inner.strip('/')}"
 
     with contextlib.ExitStack() as stack:
-        try:
-            running = states.read(store.containers.folder(container.id)).is_live
-            root = client.connect(store.containers.folder(container.id)).root() if running else -1
-        except (client.NotRunning, MonitorGone):
-            root = -1
-        is_locked = root < 0
-        if is_locked:
-            stack.enter_context(at_rest(engine, container, reading=reading))
-            root = os.dup(stack.enter_context(opened(store.containers.mounts(container, readonly=reading))))
+        root, is_at_rest = stack.enter_context(reached(engine, container, reading=reading))
         inner = clean.lstrip("/") or "."
-        try:
-            point, part, has_more = located(root, container.document["Mounts"], clean, follow=follow or bool(keeps))
-        except BaseException:
-            os.close(root)
-            raise
+        point, part, has_more = located(root, container.document["Mounts"], clean, follow=follow or bool(keeps))
         if has_more:
-            os.close(root)
             stack.close()
-            root = os.dup(stack.enter_context(viewed(engine, container, reading=reading)))
+            root, is_at_rest = stack.enter_context(reached(engine, container, reading=reading, whole=True))
         elif point is not None:
-            os.close(root)
             stack.close()  # the container's own tree is not needed
             root, inner, above = _opened_volume(point), part, point["Destination"].rstrip("/")
-        side = Side(root, inside=True, shown=shown)
-        side.is_locked = is_locked and (point is None or has_more)
+            stack.callback(os.close, root)
+        side = Side(os.dup(root), inside=True, shown=shown)
+        side.is_at_rest = is_at_rest and (point is None or has_more)
         if point is not None and not point["RW"]:
             side.readonly = "mounted volume is marked read-only"
         elif point is None and container.document["HostConfig"].get("ReadonlyRootfs"):

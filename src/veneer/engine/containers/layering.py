@@ -205,7 +205,7 @@ def snapshot(engine: Engine, container: Container, tag: str) -> ImageID:
 def reset(engine: Engine, container: Container) -> int:
     """Drop what a container has written; how many bytes that was.  Raises StillRunning, StillMounted."""
     store = engine.store
-    with store.locked(f"container-{container.id}"):
+    with store.locked(store.containers.tree_key(container.id)), store.locked(f"container-{container.id}"):
         container = store.containers.get(container.id)
         if states.read(store.containers.folder(container.id)).is_live:
             raise StillRunning(f"container {container.name} runs, and its layer is in use",
@@ -222,7 +222,9 @@ def export(engine: Engine, container: Container, out: BinaryIO) -> None:
     """Write a container's tree as a tar, sorted, without what is mounted in it."""
     from veneer.changeset.pack import pack_tree
     from veneer.drivers.mount import opened
+    from veneer.engine.containers.viewing import kept
 
-    with opened(engine.store.containers.mounts(container, readonly=True)) as root:
+    mounts = engine.store.containers.mounts(container, readonly=True)
+    with kept(engine.store, container), opened(mounts) as root:
         pack_tree(root, out, any_name=True)
     lifecycle.tell(engine, container, "export")

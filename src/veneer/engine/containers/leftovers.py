@@ -66,4 +66,5 @@ def _is_left(engine: Engine, container: Container) -> bool:
     if status == states.CREATED and is_locked(locks, _run_key(container.id)):
         return False
     # Its monitor holds neither any more while it removes: whoever does has this one, and nobody waits for him here.
-    return not is_locked(locks, f"container-{container.id}")
+    keys = (f"container-{container.id}", engine.store.containers.tree_key(container.id))
+    return not any(is_locked(locks, key) for key in keys)

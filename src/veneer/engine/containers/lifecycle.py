@@ -170,7 +170,7 @@ def remove(engine: Engine, container: Container, *, force: bool = False, volumes
             with contextlib.suppress(client.NotRunning, MonitorGone):
                 client.connect(folder).stop(0, int(signals.SIGKILL))
         wait_for_monitor(folder)
-    with store.locked(f"container-{container.id}"):
+    with store.locked(store.containers.tree_key(container.id)), store.locked(f"container-{container.id}"):
         if store.containers.find(container.id) is None:
             return  # whoever was asked at the same time has done it
         require_unmounted(engine, container)

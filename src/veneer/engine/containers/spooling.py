@@ -23,12 +23,14 @@ def tar_in(engine: Engine, container: Container, name: str, path: str, stream: B
     with copying.container_side(engine, container, name, path, reading=True) as (side, inner):
         copying.check_writable(side)
         copying.directory(side, inner, f"{name}:{path}")
-        waits = side.is_locked
+        if not side.is_at_rest:
+            copying.tar_in(side, inner, stream)
+            return
+    # Nobody starts or reads a container at rest while it is written to, and whoever sends this may be about to read it:
+    # so it comes whole first.
     with tempfile.TemporaryFile(dir=engine.store.containers.folder(container.id)) as spool:
-        if waits:
-            # Whoever sends it may be reading this very container, which nobody can while we write to it.
-            shutil.copyfileobj(stream, spool)
-            spool.seek(0)
+        shutil.copyfileobj(stream, spool)
+        spool.seek(0)
         with copying.container_side(engine, container, name, path) as (side, inner):
             copying.check_writable(side)
-            copying.tar_in(side, inner, spool if waits else stream)
+            copying.tar_in(side, inner, spool)

@@ -1,4 +1,10 @@
-"""A container's tree as a copy from above one of its mounts, or to there, is to see it: see veneer.run.view."""
+"""A container's tree, got hold of: from its monitor if it runs, else mounted anew.
+
+Who reads keeps the tree from being removed, and nothing else waits for him: he may write what he reads to a pipe, and
+who reads that may need the container as well.  So what he has is a mount of his own, read-only, beside which the
+container may be started; but of a driver that turns its files to another form for that, it may not.
+Who writes to one at rest has it alone.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +17,7 @@ from veneer.engine.containers import mounts
 from veneer.run.monitor import client
 from veneer.run.monitor import state as states
 from veneer.run.monitor.stream import MonitorGone
+from veneer.store.locks import locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,36 +25,65 @@ if TYPE_CHECKING:
 
     from veneer.engine.engine import Engine
     from veneer.store.containers import Container
+    from veneer.store.store import Store
 
 _FOLDER = "view-"
 
 
-@contextlib.contextmanager
-def at_rest(engine: Engine, container: Container, *, reading: bool) -> Iterator[None]:
-    """Nobody starts it or writes to it meanwhile; `reading`: others may read it."""
-    from veneer.store.locks import locked
-
-    # Who writes to a pipe what he reads here, and whoever reads that here, wait for one another: so readers share.
-    with locked(engine.store.root / "locks", [f"container-{container.id}"], shared=reading):
-        yield
+def kept(store: Store, container: Container) -> contextlib.AbstractContextManager[int]:
+    """What the container has written is not removed in this `with`.  Taken before the container's lock, as whoever
+    removes it does: he then holds nothing that others want while he waits."""
+    return locked(store.root / "locks", [store.containers.tree_key(container.id)], shared=True)
 
 
 @contextlib.contextmanager
-def viewed(engine: Engine, container: Container, *, reading: bool) -> Iterator[int]:
-    """A descriptor of the container's root directory, its volumes and binds in their places."""
+def reached(engine: Engine, container: Container, *, reading: bool, whole: bool = False) -> Iterator[tuple[int, bool]]:
+    """A descriptor of the container's root directory, for this `with`; and whether it is of a container at rest, and so
+    of `reading` not to be written to.
+
+    `whole`: with its volumes and binds in their places (see veneer.run.view).  Raises NoSuchContainer for one that was
+    removed meanwhile.
+    """
     store = engine.store
     folder = store.containers.folder(container.id)
     with contextlib.ExitStack() as stack:
-        root = -1
-        if states.read(folder).is_live:
-            with contextlib.suppress(client.NotRunning, MonitorGone):
-                root = stack.enter_context(client.connect(folder).view())
-        if root < 0:
-            stack.enter_context(at_rest(engine, container, reading=reading))
-            root = stack.enter_context(
-                _held(engine, container, folder / (_FOLDER + os.urandom(6).hex()), reading=reading)
-            )
-        yield root
+        stack.enter_context(kept(store, container))
+        lock = stack.enter_context(contextlib.ExitStack())
+        while (root := _of_monitor(folder, stack, whole=whole)) < 0:
+            lock.enter_context(locked(store.root / "locks", [f"container-{container.id}"], shared=reading))
+            now = store.containers.get(container.id)
+            if not states.settled(folder).is_live:
+                root = stack.enter_context(_mounted(engine, now, reading=reading, whole=whole))
+                if reading and not hasattr(store.containers.driver(now), "recover"):
+                    lock.close()
+                yield root, True
+                return
+            lock.close()  # it was started while we waited
+        yield root, False
+
+
+def _of_monitor(folder: Path, stack: contextlib.ExitStack, *, whole: bool) -> int:
+    """What the monitor of a container that runs has, until the end of `stack`; -1 if there is none."""
+    if states.read(folder).is_live:
+        with contextlib.suppress(client.NotRunning, MonitorGone):
+            monitor = client.connect(folder)
+            if whole:
+                return stack.enter_context(monitor.view())
+            root = monitor.root()
+            stack.callback(os.close, root)
+            return root
+    return -1
+
+
+def _mounted(
+    engine: Engine, container: Container, *, reading: bool, whole: bool
+) -> contextlib.AbstractContextManager[int]:
+    if whole:
+        folder = engine.store.containers.folder(container.id)
+        return _held(engine, container, folder / (_FOLDER + os.urandom(6).hex()), reading=reading)
+    from veneer.drivers.mount import opened
+
+    return opened(engine.store.containers.mounts(container, readonly=reading))
 
 
 @contextlib.contextmanager
@@ -67,7 +103,7 @@ def _held(engine: Engine, container: Container, at: Path, *, reading: bool) -> I
             kernel.mount(b"none", b"/", None, kernel.MS_REC | kernel.MS_PRIVATE, None)
             with (
                 mounting.mounted(engine.store.containers.mounts(container, readonly=reading), at, lazy=True),
-                view.placed(at, mounts.binds(container.document["Mounts"])) as root,
+                view.placed(at, mounts.binds(container.document["Mounts"]), making=not reading) as root,
             ):
                 found.append(os.dup(root))
                 is_there.set()
