@@ -194,6 +194,13 @@ def test_the_ledger_groups_by_path_layer_and_cause() -> None:
     ]  # fmt: skip
 
 
+def test_empty_files_that_are_hidden_waste_nothing_and_make_no_row() -> None:
+    found = weighed(layer(file(b"lock", 0), file(b"d/a", 0), file(b"d/b", 4)), layer(gone(b"d"), gone(b"lock")))
+    assert [(waste.key, waste.bytes, waste.files) for waste in by_path(found.losses)] == [(b"d", 4, 2)]
+    nothing = weighed(layer(file(b"lock", 0)), layer(gone(b"lock")))
+    assert not [*by_path(nothing.losses), *by_maker(nothing.losses), *by_cause(nothing.losses)]
+
+
 def test_dives_export_has_gos_modes() -> None:
     index = layer(folder(b"d", 0o1777), file(b"d/f", 3), Entry(b"l", Kind.SYMLINK, 0o777, link=b"d"), gone(b"x/y"))
     found = {each["path"]: each for each in dive.files(index)}

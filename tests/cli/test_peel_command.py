@@ -72,7 +72,7 @@ def test_an_archive_needs_no_name(app: Veneer, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("app:1",), "peel is for a terminal; --plain prints the same tables"),
+        (("app:1",), "peel is for a terminal, and standard output is none; --plain prints the same tables"),
         (("--theme", "pink", "app:1"), "invalid --theme 'pink': one of dark, light, contrast"),
         (("--plain", "--at", "9", "app:1"), "no range from layer 8 to layer 9: the image has 3 layers"),
         (("--plain", "--at", "1", "--since", "2", "app:1"), "no range from layer 2 to layer 1"),
@@ -141,6 +141,18 @@ def test_on_a_real_terminal(app: Veneer) -> None:
         assert terminal.wait() == 0
         assert terminal.is_as_before
         assert b"\x1b[?1049l" in terminal.seen, "the screen of before is back"
+
+
+def test_an_archive_from_a_pipe_leaves_the_terminal_to_keys(app: Veneer, tmp_path: Path) -> None:
+    command = 'cat "$1" | "$2" --root "$3" peel --archive -'
+    words = ("sh", "-c", command, "sh", tmp_path / "app.tar", VENEER, app.root)
+    with OnTerminal(*PLAIN_ENVIRONMENT, *words) as terminal:
+        terminal.expect(b"[2 Files]")
+        terminal.type(b"W")
+        terminal.expect(b"of 6.9kB stored")
+        terminal.type(b"q")
+        assert terminal.wait() == 0
+        assert terminal.is_as_before
 
 
 def test_a_dumb_terminal_is_told_of_plain(app: Veneer) -> None:

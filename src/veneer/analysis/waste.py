@@ -246,7 +246,11 @@ def _account(table: Table, counts: _Counts, losses: _Losses) -> Account:
 
 
 class Waste(Value):
-    """Losses put together under one heading; `holders` and `makers` are layers, ascending."""
+    """Losses put together under one heading; `holders` and `makers` are layers, ascending.
+
+    Where nothing but empty files was hidden, nothing is wasted and there is no heading; beside others they count as
+    `files`.
+    """
 
     __slots__ = ()
     key: bytes | int | Cause
@@ -276,7 +280,7 @@ def _grouped(losses: Iterable[Loss], key: Callable[[Loss], bytes | int | Cause])
     groups: dict[bytes | int | Cause, list[Loss]] = {}
     for loss in losses:
         groups.setdefault(key(loss), []).append(loss)
-    found = [_waste(key, losses) for key, losses in groups.items()]
+    found = [waste for key, losses in groups.items() if (waste := _waste(key, losses)).bytes]
     found.sort()
     found.sort(key=attrgetter("bytes", "files"), reverse=True)
     return found

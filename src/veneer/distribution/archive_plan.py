@@ -24,6 +24,8 @@ from veneer.oci.reference import InvalidReference, Reference
 
 MAX_IMAGES = 10_000
 MAX_INDEX_DEPTH = 4
+_ENGINES = ("engine-id", "image/overlay2/repositories.json", "overlay-images/images.json", "vfs-images/images.json")
+"""Files of the data roots of docker and podman, which are no archives."""
 MAX_NAMES = 10_000
 """Names that one archive may give; each is a durable write."""
 MAX_DOCUMENTS = 32 << 20
@@ -121,11 +123,14 @@ def plan(documents: Documents, platform: Platform | None = None) -> Plan:
     if "manifest.json" in documents:
         _add_docker(bounded, found, platform)
     elif "index.json" not in documents:
+        wanted = "an archive of `docker save` or an OCI layout is wanted; "
+        engine = any(name in documents for name in _ENGINES)
         raise InvalidArchive(
             f"{documents.what}: neither manifest.json nor index.json in it",
-            hint="an archive of `docker save` or an OCI layout is wanted; "
-            "a root file system goes in with `veneer import`",
-        )
+            hint=wanted + ("this is an engine's data root: its own `save` makes an archive of an image, and "
+                           "`veneer import-store` takes its images over" if engine
+                           else "a root file system goes in with `veneer import`"),
+        )  # fmt: skip
     if not found.images and platform is not None:
         raise NotFound(f"{documents.what}: no image for {platform} in it")
     return found

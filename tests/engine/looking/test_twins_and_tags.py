@@ -11,7 +11,7 @@ from veneer.distribution.client import BadTagList
 from veneer.distribution.session import NotInRegistry
 from veneer.engine.engine import Engine
 from veneer.engine.looking.tags import catalog, here, in_order, there, version_key
-from veneer.engine.looking.twins import twins
+from veneer.engine.looking.twins import other_names, twins
 from veneer.oci.reference import InvalidReference, Reference
 from veneer.testing.images import docker_archive, image
 from veneer.testing.registry import Registry
@@ -36,6 +36,18 @@ def test_images_are_the_same_in_three_ways(engine: Engine) -> None:
         assert [(str(twin.image.tags[0].tag), twin.how) for twin in twins(engine, subject)] == [
             ("1", "image"), ("2", "layers"),
         ]  # fmt: skip
+
+
+def test_other_names_of_an_image_are_told_but_the_one_asked_for(engine: Engine) -> None:
+    load(engine, (ONE, ["x:1", "same:1", "r.example/u/x:1"]), (OTHER, ["x:4"]))
+    with engine.looking.open("x:1") as subject:
+        assert [(each.name, each.how) for each in other_names(engine, subject)] == [
+            ("same:1", "image"), ("r.example/u/x:1", "image"),
+        ]  # fmt: skip
+    with engine.looking.open(ONE.image_id.hex[:12]) as subject:
+        assert len(list(other_names(engine, subject))) == 3
+    with engine.looking.open(archive=io.BytesIO(docker_archive((ONE, ["y:1"])))) as subject:
+        assert not list(other_names(engine, subject)), "`twins` tells of the store's image"
 
 
 def test_tags_of_one_image_stand_together(engine: Engine) -> None:

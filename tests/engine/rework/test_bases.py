@@ -104,6 +104,15 @@ def test_annotations_of_the_manifest_say_it_too(engine: Engine) -> None:
     assert found(engine, "noted:1") == ("small:1", "label")
 
 
+def test_of_several_names_the_base_has_the_one_that_labels_say_else_the_shortest(engine: Engine) -> None:
+    loaded(engine, "r.example/team/small:1", BASE, history=ROWS[:1])
+    engine.images.tag("r.example/team/small:1", "small:1")
+    app(engine, "one:1", **{NAME_LABEL: "r.example/team/small:1"})
+    app(engine, "two:1")
+    assert found(engine, "one:1") == ("r.example/team/small:1", "label")
+    assert found(engine, "two:1") == ("small:1", "layers")
+
+
 def test_a_nameless_base_is_called_by_its_id(engine: Engine) -> None:
     base = engine.images.derive(None, created_by="ENV A=1", run={"Env": ["A=1"]})
     assert Base(base, "").name == str(base.id)

@@ -68,6 +68,16 @@ def _file_rows(found: Sequence[Difference]) -> list[list[str]]:
     return rows
 
 
+def _sum(found: Sequence[Difference], first: Subject, second: Subject) -> str:
+    """How many paths differ in which way, those in a directory that one image alone has too; and by how many bytes."""
+    counts: dict[str, int] = {}
+    for each in found:
+        counts[each.op.value] = counts.get(each.op.value, 0) + 1 + max(each.entries, 0)
+    more = second.account.visible - first.account.visible
+    kinds = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    return f"{kinds}: {human_size(abs(more))} {'less' if more < 0 else 'more'} to be seen\n"
+
+
 def _columns(rows: list[list[str]]) -> str:
     return align([all_harmless(row) for row in rows])
 
@@ -139,7 +149,7 @@ def _tables(
     cut = not given.flag("no_trunc")
     shown: list[str] = []
     if files:
-        shown.append(_columns(_file_rows(files)))
+        shown.append(_columns(_file_rows(files)) + _sum(files, first, second))
     if settings:
         shown.append(_columns(_setting_rows(settings, cut)))
     if rows:

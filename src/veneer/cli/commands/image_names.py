@@ -64,19 +64,18 @@ def run_catalog(app: App, given: Parsed) -> None:
 
 
 def run_identical(app: App, given: Parsed) -> None:
-    from veneer.engine.looking.origins import name_of
-    from veneer.engine.looking.twins import twins
+    from veneer.engine.looking.twins import other_names, twins
 
     name, _ = image_and(app, given, 0)
     truncate, format = not given.flag("no_trunc"), given.text("format")
     with looked_at(app, given, name) as subject:
-        found = list(twins(app.engine, subject, files=given.flag("files")))
+        found = [*other_names(app.engine, subject), *twins(app.engine, subject, files=given.flag("files"))]
     if given.flag("quiet") and format in ("", "table"):
-        for twin in found:
-            app.line(str(twin.image.id.short if truncate else twin.image.id))
+        for shown in dict.fromkeys(str(twin.image.id.short if truncate else twin.image.id) for twin in found):
+            app.line(shown)
         return
     kind: Listing[Twin] = Listing("image that is the same", (
-        Column("Name", "IMAGE", lambda twin: name_of(twin.image)),
+        Column("Name", "IMAGE", lambda twin: twin.name),
         Column("ID", "IMAGE ID", lambda twin: str(twin.image.id.short if truncate else twin.image.id)),
         Column("Same", "SAME", lambda twin: twin.how),
         Column("CreatedSince", "CREATED", lambda twin: ago(twin.image.created, app.now)),

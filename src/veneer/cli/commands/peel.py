@@ -35,8 +35,11 @@ def run(app: App, given: Parsed) -> None:
     if given.flag("plain"):
         _plain(app, given, name, path, (at, since))
         return
+    if app.on_terminal and given.text("archive") == "-":
+        _from_standard_input(app, given)
     if not (app.on_terminal and app.stdin.isatty()):
-        raise Failure("peel is for a terminal; --plain prints the same tables")
+        where = "input, where keys come from," if app.on_terminal else "output"
+        raise Failure(f"peel is for a terminal, and standard {where} is none; --plain prints the same tables")
     from veneer.config import environment
 
     if environment().get("TERM") == "dumb":
@@ -48,6 +51,26 @@ def run(app: App, given: Parsed) -> None:
     while left is not None:
         given.values["platform"], other = left
         left = _shown(app, given, other or name, path, (None, None))
+
+
+def _from_standard_input(app: App, given: Parsed) -> None:
+    """Keep the archive that comes there in a nameless file, and take the terminal for standard input: for keys."""
+    import os
+    import shutil
+    import tempfile
+
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR)
+    except OSError:
+        raise Failure("standard input is the archive, and there is no other terminal that keys could come from; "
+                      "--plain prints the same tables") from None  # fmt: skip
+    file = os.dup(0)
+    with tempfile.TemporaryFile(buffering=0) as kept:
+        shutil.copyfileobj(app.binary_in(), kept, 1 << 20)
+        os.dup2(kept.fileno(), file)  # open until the program ends: whoever chooses another platform reads it again
+    os.dup2(terminal, 0)
+    os.close(terminal)
+    given.values["archive"] = f"/proc/self/fd/{file}"
 
 
 def _named(app: App, given: Parsed) -> tuple[str, bytes]:
@@ -114,8 +137,6 @@ def _shown(
     from veneer.view.peel.app import PeelApp
     from veneer.view.peel.around import News
 
-    if given.text("archive") == "-":
-        raise Failure("standard input is where keys come from: give the archive as a file, or use --plain")
     news = News()
     with looked_at(app, given, name, progress=news) as subject:
         peel = _placed(subject, ends)

@@ -70,8 +70,8 @@ def missing_labels(found: Sequence[Label]) -> list[str]:
 
 
 def name_of(image: Image) -> str:
-    """What to call an image."""
-    return image.references[0].familiar if image.references else image.id.short
+    """What to call an image: the shortest of its names."""
+    return min((reference.familiar for reference in image.references), key=len, default=image.id.short)
 
 
 def stands_on(engine: Engine, subject: Subject) -> StandsOn | None:

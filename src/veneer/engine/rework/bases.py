@@ -27,17 +27,22 @@ class NotTheBase(InvalidRequest):
 
 
 class Base(Value):
-    """The image another one stands on, and how that was found out: "label", "parent" or "layers"."""
+    """The image another one stands on, and how that was found out: "label", "parent" or "layers".
+
+    `said` is what the other one's labels call it, "" if nothing.
+    """
 
     __slots__ = ()
     image: Image
     how: str
+    said: str = ""
 
     @property
     def name(self) -> str:
-        """A name to call it by; its ID where it has none."""
+        """A name to call it by: what it was called, else the shortest; its ID where it has none."""
         names = self.image.references
-        return names[0].familiar if names else str(self.image.id)
+        said = [name for name in names if self.said in (str(name), name.familiar)]
+        return min((name.familiar for name in said or names), key=len, default=str(self.image.id))
 
 
 class Recorded(Value):
@@ -92,7 +97,7 @@ def find_base(store: Store, image: Image) -> Base | None:
     """
     said = recorded(store, image)
     if (found := _by_record(store, said)) is not None and is_base(found.config, image.config):
-        return Base(found, "label")
+        return Base(found, "label", said.name)
     ancestors = list(store.images.ancestors(image.id))[1:]
     if (found := nearest_base(image, ancestors)) is not None:
         return Base(found, "parent")
