@@ -104,9 +104,10 @@ class OnTerminal:
         return before
 
     def _read(self, seconds: float) -> bytes | None:
-        if select.select([self._ours], [], [], seconds)[0]:
+        has_ended = self._process.poll() is not None  # asked before: what it printed at its end is there then
+        if select.select([self._ours], [], [], 0 if has_ended else seconds)[0]:
             self.seen += os.read(self._ours, 1 << 16)
-        elif self._process.poll() is not None:
+        elif has_ended:
             return None
         return self.seen
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from veneer.run.runtime import CGROUPS
 
 _PREFIX = "veneer-"
-_PATIENCE_SECONDS = 1.0
+_PATIENCE_SECONDS = 5.0
 _TICK_SECONDS = 0.002
 _numbers = itertools.count(1)
 
