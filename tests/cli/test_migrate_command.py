@@ -71,12 +71,14 @@ def test_a_migration_that_was_cut_off_is_told(app: Veneer) -> None:
         transaction.execute("INSERT INTO setting VALUES ('migrating', 'vfs')")
     told = "a migration to vfs was cut off (2 layers still with overlay2): veneer "
     assert info(app)["Migration"].startswith(told)
+    assert told in app("info", "--format", "{{json .Warnings}}").text and told in app("info").err
     assert f"hint: {told}" in app("system", "df").err
     found = app("system", "check")
     assert (found.code, "migration-cut-off" in found.text) == (0, True)
     assert f"hint: {told}" in found.err
     assert app("system", "migrate", "--to", "vfs", "--quiet").code == 0
     assert "Migration" not in info(app)
+    assert app("info", "--format", "{{json .Warnings}}").text == "[]\n"
 
 
 def test_an_image_that_is_too_deep_for_its_driver_is_told_when_it_comes(

@@ -66,6 +66,13 @@ def test_without_newuidmap_there_is_one_id_and_the_reason_says_so(user: PlainUse
     assert done.out.strip() == f"{ONE} one id: newgidmap is not installed"
 
 
+def test_when_only_the_groups_have_their_ranges_there_is_one_of_both(user: PlainUser) -> None:
+    code = _ENTER.replace("here = userns", "from veneer.drivers import userns_enter as e; e.further_ids ="
+                          " lambda: (([(5000, 10)], [(100000, 10)]), ''); here = userns")  # fmt: skip
+    done = user.python(code + "print(here.kind, here.uids, here.gids, here.reason)")
+    assert done.out.startswith(f"{ONE} ((0, {UID}, 1),) ((0, {UID}, 1),) one id: newuidmap failed: ")
+
+
 def test_ranges_that_newuidmap_refuses_leave_one_id(user: PlainUser) -> None:
     code = _ENTER.replace("here = userns", "from veneer.drivers import userns_enter as e; e.further_ids ="
                           " lambda: (([(5000, 10)], [(5000, 10)]), ''); here = userns")  # fmt: skip

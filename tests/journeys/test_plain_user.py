@@ -140,6 +140,7 @@ def test_info_says_whose_ids_these_are_and_why(user: PlainUser, request: pytest.
     shown = user.veneer("info").out
     if "ranges" in request.node.name:
         assert facts["UidMap"][1]["HostID"] == FIRST
+        assert " Reason: ranges of plain in /etc/subuid and /etc/subgid\n" in shown
     else:
         assert " Reason: one id: /etc/subuid has no range for plain or 1234\n" in shown
     assert "\nSecurity Options:\n rootless\n" in shown
@@ -177,11 +178,16 @@ def test_a_store_begun_with_further_ids_is_refused_when_they_are_gone(tmp_path: 
             f"Error: this data root needs what uid {UID} cannot have now: one id: /etc/subuid"
         )
         assert user.veneer("images", "-q").out != ""
+        told = user.veneer("info")
+        assert f" Uids: 0 is {UID} (1)\n" in told.out
+        assert told.err.startswith(f"WARNING: this data root needs what uid {UID} cannot have now: one id: /etc/subuid")
 
 
 def test_a_plain_users_store_and_roots_are_not_mixed(loaded: PlainUser, sample: SampleImage, tmp_path: Path) -> None:
     by_root = veneer("images", root=_root(loaded), check=False)
-    assert by_root.err.startswith(f"Error: {_root(loaded)} belongs to uid {UID}, not to uid 0\n")
+    assert by_root.err.startswith(f"Error: {_root(loaded)} belongs to uid {UID}, not to uid 0\nhint: run as its owner")
+    mapped = run("unshare", "--user", "--map-root-user", VENEER, "--root", _root(loaded), "ps", check=False)
+    assert "hint: in a user namespace that veneer did not make: run it outside, or" in mapped.err
     mine = tmp_path / "root"
     veneer("load", root=mine, stdin=docker_archive((sample, ["odd:1"])))
     inside = run("unshare", "--user", "--map-root-user", "--mount", VENEER, "--root", mine, "export", "odd:1",

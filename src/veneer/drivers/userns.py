@@ -49,7 +49,7 @@ class OtherMapping(Conflict):
 class Standing(Value):
     """What this process is.  `kind`: MACHINE, RANGES, ONE (both in a user namespace) or PLAIN (in none, not root).
 
-    `reason` says in words why it is no more than that; "" for root.
+    `reason` says in words what it rests on, or why it is no more than that; "" for root.
     """
 
     __slots__ = ()
@@ -80,7 +80,7 @@ class Standing(Value):
 
 
 _why = ""
-"""Why the last `enter` did not give more; "" before there was one."""
+"""What the last `enter` rests on, or why it did not give more; "" before there was one."""
 _tried = False
 _outside = -1
 """The root directory as it is outside the mount namespace that was entered; -1: in none."""
@@ -134,7 +134,8 @@ def enter(recorded: str = "") -> Standing:
         entered, _why = standing(), f"no user namespace: {refused}"
     _tried = True
     if not entered.fits(recorded):
-        raise NoNamespace(f"this data root needs what uid {_uid_outside(entered)} cannot have now: {_why}",
+        why = _why if entered.kind != RANGES else f"it was begun {_told(recorded)}"
+        raise NoNamespace(f"this data root needs what uid {_uid_outside(entered)} cannot have now: {why}",
                           hint="undo what was changed, or choose another --root")  # fmt: skip
     return standing()
 

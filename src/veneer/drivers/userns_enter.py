@@ -12,7 +12,6 @@ import errno
 import os
 
 from veneer.drivers import mount_syscalls as kernel
-from veneer.drivers.userns import extents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ Ranges = tuple[list[tuple[int, int]], list[tuple[int, int]]]
 
 
 def further_ids() -> tuple[Ranges | None, str]:
-    """The ids this user may have besides his own, or None and why."""
+    """The ids this user may have besides his own, or None; and why."""
     import pwd
 
     uid = os.geteuid()
@@ -43,7 +42,7 @@ def further_ids() -> tuple[Ranges | None, str]:
     for file, ranges in zip(_SUB_FILES, found, strict=True):
         if not ranges:
             return None, f"one id: {file} has no range for {' or '.join(sorted(names, reverse=True))}"
-    return (found[0], found[1]), ""
+    return (found[0], found[1]), f"ranges of {max(names)} in {' and '.join(_SUB_FILES)}"
 
 
 def _listed(file: str, names: set[str]) -> list[tuple[int, int]]:
@@ -67,12 +66,12 @@ def enter(ranges: Ranges | None) -> tuple[int, str]:
     """
     if ranges is None and not _treacherous():
         return _enter_alone(), ""
-    why = ""
     with _holder() as (pid, ask):
         ask(b"u")
-        if ranges is not None:
-            why = _map(pid, ranges)
-        if ranges is None or why:
+        why = "" if ranges is None else _map(pid, ranges)
+        if why:  # in another one: of this one the groups may have their ranges already
+            return enter(None)[0], why
+        if ranges is None:
             ask(b"o")
         ask(b"m")
         outside = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -176,10 +175,7 @@ def _obey(orders: int, answers: int, uid: int, gid: int) -> NoReturn:
 
 def _map_one(uid: int, gid: int) -> None:
     """Map the ids this process had to 0 and nothing else.  Source: user_namespaces(7), on setgroups."""
-    tables = [("uid_map", f"0 {uid} 1")]
-    if not extents("gid_map"):  # else newgidmap did its part, and newuidmap did not
-        tables += [("setgroups", "deny"), ("gid_map", f"0 {gid} 1")]
-    for name, text in tables:
+    for name, text in (("uid_map", f"0 {uid} 1"), ("setgroups", "deny"), ("gid_map", f"0 {gid} 1")):
         with open(f"/proc/self/{name}", "w", encoding="ascii") as table:
             table.write(text)
 
@@ -187,7 +183,6 @@ def _map_one(uid: int, gid: int) -> None:
 def _map(pid: int, ranges: Ranges) -> str:
     """Have newgidmap and newuidmap map `ranges` after the user's own ids; what went wrong, "" if nothing."""
     own = (os.geteuid(), os.getegid())
-    # Groups first: without them the users' ids are of no use, and the other way there is no way back.
     for program, mine, further in (("newgidmap", own[1], ranges[1]), ("newuidmap", own[0], ranges[0])):
         words = [str(pid), "0", str(mine), "1"]
         at = _FIRST_FURTHER

@@ -59,6 +59,7 @@ class System:
         counts = store.catalog.row("SELECT (SELECT count(*) FROM image), (SELECT count(*) FROM layer)")
         states = [self._engine.containers.state(each) for each in store.containers.list()]
         driver, status = self._driver()
+        unfinished = self.migration_cut_off()
         return {
             "Containers": len(states),
             "ContainersRunning": sum(each.is_live and each.status != "paused" for each in states),
@@ -90,6 +91,7 @@ class System:
                 name: {"Value": _shown(getattr(config, name)), "Origin": origin}
                 for name, origin in config.origins.items()
             },
+            "Warnings": [unfinished] if unfinished else [],
         }
 
     def migrate(self, to: str, *, keep: bool = False, dry_run: bool = False, progress: Progress = silent) -> Moved:

@@ -335,7 +335,7 @@ def _check_root(root: str) -> None:
     if found.st_uid != os.geteuid():
         raise RootRefused(
             f"{root} belongs to uid {found.st_uid}, not to uid {os.geteuid()}",
-            hint="run as its owner, or choose another with --root",
+            hint=_as_owner(),
         )
     if found.st_mode & 0o022:
         raise RootRefused(
@@ -346,8 +346,15 @@ def _check_root(root: str) -> None:
 
 
 def _not_allowed(root: str) -> RootRefused:
-    return RootRefused(f"{root} is not accessible to uid {os.geteuid()}",
-                       hint="run as its owner, or choose another with --root")  # fmt: skip
+    return RootRefused(f"{root} is not accessible to uid {os.geteuid()}", hint=_as_owner())
+
+
+def _as_owner() -> str:
+    from veneer.drivers.userns import privileged
+
+    if os.geteuid() == 0 and not privileged():
+        return "in a user namespace that veneer did not make: run it outside, or choose another with --root"
+    return "run as its owner, or choose another with --root"
 
 
 def _make_root(name: str) -> None:
