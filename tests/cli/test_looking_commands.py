@@ -149,6 +149,7 @@ def test_tree_shows_any_depth_and_any_range(app: Veneer) -> None:
     }  # fmt: skip
     assert app("image", "tree", "-q", "--limit", "1", "demo/app:1", "etc").text == "/etc/motd\n"
     assert "... 1 more" in app("image", "tree", "--limit", "1", "demo/app:1", "etc").text
+    assert app("image", "tree", "demo/app:1", "/lib").text == app("image", "tree", "demo/app:1", "/usr/lib").text
     assert "/srv/app" in app("image", "tree", "-qa", "--depth", "0", "demo/app:1").text
     assert "/usr/lib/libc.so" in app("image", "tree", "-q", "--no-trunc", "--limit", "0", "demo/app:1").text
     table = app("image", "tree", "--format", "table {{.Path}}\\t{{.Size}}", "--depth", "1", "demo/app:1").text
@@ -164,6 +165,8 @@ def test_find_tells_a_files_history(app: Veneer) -> None:
     assert os_[2][1:6] == ["P", "50B", "0600", "0:0", "mode"]
     assert app("image", "find", "-q", "demo/app:1", "/etc/motd").text == "1\n2\n"
     assert json.loads(app("image", "find", "--format", "json", "demo/app:1", "/lib").text)["Link"] == "usr/lib"
+    events = app("image", "find", "--format", "json", "demo/app:1", "/etc/motd").text.splitlines()
+    assert json.loads(events[0])["Size"] == "1000", "for programs a size is bytes"
     found = cells(app("image", "find", "demo/app:1", "*.npmrc").text)
     assert found[1] == ["2A", "3D", "0B", "5B", "/root/.npmrc"]
     assert app("image", "find", "-q", "demo/app:1", "/usr/*").text == "/usr/lib\n/usr/lib/libc.so\n"
@@ -391,7 +394,9 @@ def test_what_a_container_wrote_is_one_more_layer_everywhere(web: Veneer) -> Non
 def test_cost_tells_what_paths_and_layers_take(app: Veneer) -> None:
     whole = app("image", "cost", "--human=false", "demo/app:1").text.splitlines()
     assert [each.split()[:2] for each in whole[1:4]] == [["1", "4050"], ["2", "2905"], ["3", "50"]]
-    assert whole[-1].startswith("demo/app:1: 7kB stored")
+    assert whole[-1].startswith("demo/app:1: 7005 bytes stored")
+    linked = app("image", "cost", "demo/app:1", "/lib").text
+    assert linked == app("image", "cost", "demo/app:1", "/usr/lib").text and "Without /usr/lib: " in linked
     some = app("image", "cost", "demo/app:1", "/srv", "/etc/os").text.splitlines()
     assert some[-1].startswith("Without /srv and /etc/os: 2.1kB less stored, about ")
     had = app("image", "cost", "--have", "demo/base:1", "demo/app:1").text

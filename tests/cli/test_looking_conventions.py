@@ -7,7 +7,7 @@ import importlib
 import pytest
 
 from veneer.cli.command import Command
-from veneer.cli.looked import SEVERAL, WHERE
+from veneer.cli.looked import HUMAN, SEVERAL, WHERE
 from veneer.cli.tree import GROUPS, PACKAGE
 
 LOOKING = (
@@ -40,6 +40,11 @@ def test_they_are_written_in_every_form_and_cut_nothing_on_request(name: str) ->
     options = {option.long for option in command(name).options}
     assert {"format", "no-trunc"} <= options
     assert name in ("cost", "explain") or "quiet" in options
+
+
+@pytest.mark.parametrize("name", sorted({*LOOKING} - {"base", "diff", "explain", "identical", "labels"}))
+def test_sizes_are_bytes_on_request(name: str) -> None:
+    assert HUMAN in command(name).options
 
 
 @pytest.mark.parametrize("name", [*LOOKING, *WRITING])

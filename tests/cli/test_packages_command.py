@@ -36,7 +36,7 @@ def test_packages_are_told_with_what_they_take(veneer: Veneer, archive: str) -> 
     assert veneer(*words).text.endswith("demo/app:1: 2 packages with 5.9kB, 53B in files of none\n")
     assert veneer(*words, "-q").text == "musl\nbusy\n"
     assert "... 2 more, 953B; --limit 0 shows all" in veneer(*words, "--limit", "1").text
-    documents = [json.loads(line) for line in veneer(*words, "--format", "json", "--human=false").text.splitlines()]
+    documents = [json.loads(line) for line in veneer(*words, "--format", "json").text.splitlines()]
     assert [(each["Name"], each["Size"]) for each in documents] == [
         ("musl", "5000"), ("busy", "900"), ("(no package)", "53"),
     ]  # fmt: skip

@@ -6,7 +6,18 @@ from veneer.cli.app import App
 from veneer.cli.command import LIST_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
 from veneer.cli.listing import Column, Listing
-from veneer.cli.looked import NO_TRUNC, WHERE, image_and, instruction, looked_at, needs_no_name, path_bytes, shown_path
+from veneer.cli.looked import (
+    HUMAN,
+    NO_TRUNC,
+    WHERE,
+    image_and,
+    in_words,
+    instruction,
+    looked_at,
+    needs_no_name,
+    path_bytes,
+    shown_path,
+)
 from veneer.cli.reworked import joined
 from veneer.cli.units import AT_MOST, human_size
 
@@ -30,6 +41,13 @@ def _had(app: App, given: Parsed) -> set[DiffID]:
     return found
 
 
+def _path(subject: Subject, path: bytes) -> bytes:
+    """The path that is meant: where it is a symlink or beneath one, what that leads to."""
+    from veneer.engine.looking.links import resolved
+
+    return resolved(subject.table.tree, path)
+
+
 def run(app: App, given: Parsed) -> None:
     from veneer.analysis.cost import cost
 
@@ -37,14 +55,14 @@ def run(app: App, given: Parsed) -> None:
         name, words = "", given.arguments
     else:
         name, words = image_and(app, given, 0, COST.usage)
-    human = given.flag("human")
+    human = in_words(given)
 
     def size(number: int | None) -> str:
         return "-" if number is None else human_size(number) if human else str(number)
 
     had = _had(app, given)
     with looked_at(app, given, name, contents=False) as subject:
-        paths = [path_bytes(word) for word in words]
+        paths = [_path(subject, path_bytes(word)) for word in words]
         blobs = [blob.size if blob is not None else None for blob in subject.documents.blobs]
         rows = cost(subject.table, blobs, paths or (b"",))
         if not rows:
@@ -58,7 +76,7 @@ def run(app: App, given: Parsed) -> None:
                                                     "Instruction"))  # fmt: skip
         if is_table:
             app.line("")
-            _summary(app, subject, rows, paths, had)
+            _summary(app, subject, rows, paths, had, human_size if human else "{} bytes".format)
 
 
 def _listing(
@@ -81,7 +99,9 @@ def _listing(
     ))  # fmt: skip
 
 
-def _summary(app: App, subject: Subject, rows: list[Cost], paths: list[bytes], had: set[DiffID]) -> None:
+def _summary(
+    app: App, subject: Subject, rows: list[Cost], paths: list[bytes], had: set[DiffID], size: Callable[[int], str]
+) -> None:
     stored, known = sum(row.stored for row in rows), all(row.pull is not None for row in rows)
     pull = sum(row.pull or 0 for row in rows)
 
@@ -89,23 +109,21 @@ def _summary(app: App, subject: Subject, rows: list[Cost], paths: list[bytes], h
         return "at most " if any(subject.origins[row.layer].at_most for row in rows) else ""
 
     if paths:
-        about = f", about {most(rows)}{human_size(pull)} less to pull" if known else ""
-        app.line(f"Without {' and '.join(map(shown_path, paths))}: {human_size(stored)} less stored{about}")
+        about = f", about {most(rows)}{size(pull)} less to pull" if known else ""
+        app.line(f"Without {' and '.join(map(shown_path, paths))}: {size(stored)} less stored{about}")
         kept = sum(row.kept for row in rows)
         if kept:
             names = list(dict.fromkeys(name for row in rows for name in row.names))
             more = [f"{len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
             shown = joined([*map(shown_path, names[:MOST_NAMES]), *more])
-            app.line(f"Another {human_size(kept)} would stay: hard links of it are {shown}")
+            app.line(f"Another {size(kept)} would stay: hard links of it are {shown}")
     else:
-        app.line(
-            f"{subject.name}: {human_size(stored)} stored{f', {most(rows)}{human_size(pull)} to pull' if known else ''}"
-        )
+        app.line(f"{subject.name}: {size(stored)} stored{f', {most(rows)}{size(pull)} to pull' if known else ''}")
     if had:
         needed = [row for row in rows if subject.origins[row.layer].diff_id not in had]
         left = sum(row.pull or 0 for row in needed) if paths else subject.to_pull(had)
         app.line(f"A host with {len(rows) - len(needed)} of these {len(rows)} layers pulls "
-                 f"{most(needed)}{human_size(left)} of it")  # fmt: skip
+                 f"{most(needed)}{size(left)} of it")  # fmt: skip
 
 
 COST = Command(
@@ -116,7 +134,7 @@ COST = Command(
     options=(
         Option("format", "string", LIST_FORMAT),
         Option("have", "list", "An image that the host has already; its layers are not pulled", many=True),
-        Option("H,human", "bool", "Print sizes in human readable format", default=True, shown_default="true"),
+        HUMAN,
         NO_TRUNC,
         *WHERE,
     ),

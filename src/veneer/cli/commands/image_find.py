@@ -7,9 +7,11 @@ from veneer.cli.command import LIST_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
 from veneer.cli.listing import Column, Listing
 from veneer.cli.looked import (
+    HUMAN,
     NO_TRUNC,
     WHERE,
     image_and,
+    in_words,
     instruction,
     looked_at,
     mode_text,
@@ -134,7 +136,7 @@ def _paths(subject: Subject, *, human: bool) -> Listing[_Found]:
 def run(app: App, given: Parsed) -> None:
     name, (text,) = image_and(app, given, 1, FIND.usage)
     path, format = path_bytes(text), given.text("format")
-    human = given.flag("human")
+    human = in_words(given)
     with looked_at(app, given, name, contents=False) as subject:
         from veneer.analysis.events import history_of
 
@@ -176,7 +178,7 @@ def _by_pattern(app: App, given: Parsed, subject: Subject, pattern: bytes) -> No
         for path, _ in found:
             app.line(path_text(path))
         return
-    _paths(subject, human=given.flag("human")).show(app, found, format, ("Events", "Size", "Hidden", "Path"))
+    _paths(subject, human=in_words(given)).show(app, found, format, ("Events", "Size", "Hidden", "Path"))
 
 
 def not_there(subject: Subject, path: bytes) -> Exception:
@@ -205,7 +207,7 @@ FIND = Command(
     most=2,
     options=(
         Option("format", "string", LIST_FORMAT),
-        Option("H,human", "bool", "Print sizes in human readable format", default=True, shown_default="true"),
+        HUMAN,
         NO_TRUNC,
         Option("q,quiet", "bool", "Only show the numbers of the layers; of a pattern, the paths"),
         *WHERE,

@@ -9,9 +9,11 @@ from veneer.cli.command import LIST_FORMAT, Command
 from veneer.cli.flags import FlagError, Option, Parsed
 from veneer.cli.listing import Column, Listing
 from veneer.cli.looked import (
+    HUMAN,
     NO_TRUNC,
     WHERE,
     image_and,
+    in_words,
     instruction,
     layer_numbers,
     looked_at,
@@ -41,7 +43,7 @@ def run(app: App, given: Parsed) -> None:
         name, paths = "", given.arguments
     else:
         name, paths = image_and(app, given, 0, PACKAGES.usage)
-    limit, human = given.text("limit") or str(MOST), given.flag("human")
+    limit, human = given.text("limit") or str(MOST), in_words(given)
     if not limit.isdigit():
         raise FlagError(f'invalid argument "{limit}" for "--limit" flag: a number is wanted')
 
@@ -136,7 +138,7 @@ PACKAGES = Command(
     most=2,
     options=(
         Option("format", "string", LIST_FORMAT),
-        Option("H,human", "bool", "Print sizes in human readable format", default=True, shown_default="true"),
+        HUMAN,
         Option("limit", "int", "Rows of the table; 0 shows all", shown_default=str(MOST)),
         NO_TRUNC,
         Option("of", "string", "Show the files of this package, and the layer each comes from"),

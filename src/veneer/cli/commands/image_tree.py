@@ -10,6 +10,7 @@ from veneer.cli.command import Command
 from veneer.cli.flags import FlagError, Option, Parsed
 from veneer.cli.looked import (
     DOCUMENTS_FORMAT,
+    HUMAN,
     WHERE,
     image_and,
     layer_numbers,
@@ -248,6 +249,10 @@ def run(app: App, given: Parsed) -> None:
         path = path_bytes(paths[0]) if paths else b""
         if not view.table.find(path)[1] and view.table.find(spelled_out(path))[1]:
             path = spelled_out(path)
+        elif view.table.find(path)[1] is None:
+            from veneer.engine.looking.links import resolved
+
+            path = resolved(view.table.tree, path)
         place = view.table.find(path)[1]
         if place is None:
             raise _no_directory(subject, view, path)
@@ -273,7 +278,7 @@ TREE = Command(
         Option("at", "int", "The tree of the lowest layers, so many (default: all)"),
         Option("depth", "int", "How deep to go; 0 goes all the way", shown_default=str(DEPTH)),
         Option("format", "string", DOCUMENTS_FORMAT),
-        Option("H,human", "bool", "Print sizes in human readable format", default=True, shown_default="true"),
+        HUMAN,
         Option("layer", "int", "What this layer did: --at N --since N-1"),
         Option("limit", "int", "Names shown of one directory; 0 shows all", shown_default=str(MOST)),
         Option("no-trunc", "bool", "Show all names and all directories: --depth 0 --limit 0"),

@@ -127,7 +127,8 @@ def _ledger(app: App, given: Parsed, subject: Subject, by: str, limit: int) -> N
     kind.show(app, shown, format, _columns(by))
     if len(shown) < len(rows):
         left = sum(row.bytes for row in rows[limit:])
-        app.line(f"... {len(rows) - limit} more, {human_size(left)}; --limit 0 shows all")
+        size = human_size(left) if human else f"{left} bytes"
+        app.line(f"... {len(rows) - limit} more, {size}; --limit 0 shows all")
 
 
 def _duplicates(app: App, given: Parsed, subject: Subject, limit: int) -> None:
