@@ -352,13 +352,21 @@ def set_layer(context: int, key: str, directory: str | Path) -> None:
 
 
 def detached_image(file: str) -> int:
-    """An EROFS image mounted nowhere: straight from its file, without a loop device (6.12)."""
+    """An EROFS image mounted nowhere: straight from its file, without a loop device (6.12).
+
+    Raises OSError; MountUnsupported where the file lies on a file system that lets no other be read from its files.
+    """
     context = sys_mount.fsopen("erofs")
     try:
         sys_mount.fsconfig(context, sys_mount.SET_STRING, "source", os.fsencode(file))
         sys_mount.fsconfig(context, sys_mount.SET_FLAG, "ro")
         sys_mount.fsconfig(context, sys_mount.CMD_CREATE)
         return sys_mount.fsmount(context, sys_mount.MOUNT_ATTR_RDONLY)
+    except OSError as error:
+        if error.errno != errno.ENOTBLK:
+            raise
+        fact = f"the kernel mounts no EROFS image that is a file on {filesystem_of(Path(file))}"
+        raise MountUnsupported(fact, hint="choose a data root on ext4, xfs or btrfs, or another driver") from error
     finally:
         os.close(context)
 

@@ -238,7 +238,7 @@ def _has_attribute(path: Path, name: str) -> bool:
 def _why(error: OSError | VeneerError, root: Path) -> str:
     kind = filesystem_of(root)
     if kind in ("overlay", "fuse", "nfs", "nfs4", "9p", "virtiofs", "ecryptfs"):
-        return f"the kernel's overlay cannot write to the {kind} file system of {root} ({error})"
+        return f"the kernel's overlay cannot write to the {kind} file system of {root}"
     if isinstance(error, VeneerError):
         return f"{error}" + (f" ({error.hint})" if error.hint else "")
     return f"trying an overlay at {root} failed: {error.strerror}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from veneer.drivers import treecopy
 from veneer.drivers.driver import Support
+from veneer.drivers.mount import MountUnsupported
 from veneer.drivers.userns import privileged
 from veneer.errors import VeneerError
 
@@ -32,6 +33,8 @@ def probe(driver: Erofs) -> Support:
         (driver.root / "stacks").mkdir(mode=0o710, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=driver.root, prefix=".probe-") as folder:
             reason = _tried(Path(folder))
+    except MountUnsupported as error:
+        return Support(False, f"{error.message} ({error.hint})" if error.hint else error.message)
     except (OSError, VeneerError) as error:
         return Support(False, f"an EROFS image cannot be mounted at {driver.root}: {error}")
     if reason:
