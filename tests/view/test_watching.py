@@ -93,6 +93,20 @@ def test_a_move_is_told_once_with_all_that_it_changes(ask: Watching, registry: R
     json.dumps(told)
 
 
+def test_whoever_is_told_of_a_tag_for_the_first_time_is_told_what_moved_since_anybody_asked(
+    ask: Watching, registry: RealRegistry
+) -> None:
+    name, old, new = registry.put("watching/first:1", OLD), Ear(), Ear()
+    ask(name)
+    registry.put("watching/first:1", NEW)
+    told = ask(name, old).message
+    assert told is not None and told["before"]["digest"] == OLD.digest and old.heard == [told]
+    again = ask(name, new, old)
+    assert again.first and again.message is None and not new.heard, "what was told before it asked is told"
+    assert ask(name).message is not None, "the first one goes on from where it was"
+    assert ask(name, old).message is None and len(old.heard) == 1
+
+
 def test_a_tag_that_goes_and_comes_back(ask: Watching, registry: RealRegistry) -> None:
     ear = Ear()
     name = f"{registry.host}/watching/comes:1"
@@ -196,13 +210,16 @@ def test_a_watcher_that_was_killed_while_telling_tells_again(ask: Watching, regi
 def test_what_is_remembered_may_be_damaged_or_of_another_time(ask: Watching, registry: RealRegistry) -> None:
     name = registry.put("watching/damaged:1", OLD)
     ask(name)
-    [state] = (ask.config.root / "watches").glob("*.json")
+    states = list((ask.config.root / "watches").glob("*.json"))
+    assert len(states) == 2, "its own, and where anybody saw the tag last"
     for text in ("{", "[]", '{"known": {"version": 99, "digest": "x"}}', '{"known": null}'):
-        state.write_text(text)
+        for state in states:
+            state.write_text(text)
         assert ask(name).message is None
-    document = json.loads(state.read_text())
-    document["known"] |= {"config": "{", "digest": "sha256:" + "0" * 64, "etag": ""}
-    state.write_text(json.dumps(document))
+    for state in states:
+        document = json.loads(state.read_text())
+        document["known"] |= {"config": "{", "digest": "sha256:" + "0" * 64, "etag": ""}
+        state.write_text(json.dumps(document))
     told = ask(name).message
     assert told is not None and told["event"] == "changed" and told["layers"]["kept"] == 0
 

@@ -57,6 +57,8 @@ def ask(
 ) -> Asked:  # fmt: skip
     """Ask after one tag, remember, tell the `sinks` (each with a name that stays the same) if it moved.
 
+    What is remembered belongs to the tag, the platform and who is told; whoever asks so for the first time goes on from
+    where the tag was seen last by anybody, so that a move is not lost with an option that is added.
     `now` is the time that messages carry.  What the registry raises is in what is returned, beside the failures of the
     round; what the disk does while it is remembered is raised.
     """
@@ -64,19 +66,24 @@ def ask(
     from veneer.store.watches import Watches
 
     watches = Watches(engine.store)
+    seen = "\n".join([str(reference), str(platform), "", "seen"])
     key = "\n".join([str(reference), str(platform), *(name for name, _ in sinks)])
     with engine.store.locked(watches.lock(key)):
         state = watches.get(key) or {}
+        first = "known" not in state
+        if first and "known" in (last := watches.get(seen) or {}):
+            state["known"] = last["known"]
         telling = _Telling(watches, key, state, dict(sinks))
         telling.go_on()
         try:
             move, known, standing = look(engine, registries, reference, platform, state.get("known"), files=files)
         except VeneerError as error:  # messages were tried to be delivered, and each try counts: that is told, too
             return Asked(None, None, tuple(telling.failures), error=error)
-        first = "known" not in state
-        if known == state.get("known"):
+        if known == state.get("known") and not first:
             return Asked(None, standing, tuple(telling.failures))
         state["known"] = known
+        with engine.store.locked(watches.lock(seen)):
+            watches.put(seen, {"known": known})
         message = document(move, now) if move is not None else None
         if message is not None:
             waiting = [{"to": name, "message": message, "rounds": 0} for name, _ in sinks]
