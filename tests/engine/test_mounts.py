@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import shutil
@@ -18,6 +17,7 @@ import pytest
 
 from tests.cli.conftest import Veneer
 from tests.support.plain_user import plain_user
+from tests.support.programs import process_with
 from veneer.drivers.mount import unmount
 from veneer.engine.containers.creating import ContainerRequest
 from veneer.engine.engine import Engine, open_engine
@@ -244,7 +244,7 @@ def test_a_mount_whose_server_was_killed_is_told_and_undone(tmp_path: Path, plac
         held = engine.mounts.add("demo/image:1", str(place))
         assert engine.mounts.dead([held]) == []
         [layer] = [each for each in engine.layers.list() if each.chain_id == held.top]
-        os.kill(_process(f"# veneer: FUSE server of layers up to {layer.snapshot}\n"), signal.SIGKILL)
+        os.kill(process_with(f"# veneer: FUSE server of layers up to {layer.snapshot}\n"), signal.SIGKILL)
         deadline = time.monotonic() + 60
         while not engine.mounts.dead([held]):
             assert time.monotonic() < deadline, "it is still served"
@@ -257,17 +257,6 @@ def test_a_mount_whose_server_was_killed_is_told_and_undone(tmp_path: Path, plac
         assert refused.value.hint == f"veneer unmount {place}"
         engine.mounts.remove(str(place))
         assert os.listdir(place) == []
-
-
-def _process(word: str) -> int:
-    """The one process that has this in its command line."""
-    found = []
-    for process in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            if word.encode() in Path(f"/proc/{process}/cmdline").read_bytes():
-                found.append(int(process))
-    (only,) = found
-    return only
 
 
 def test_a_plain_user_mounts_in_his_namespace_and_is_told_so(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from binascii import b2a_base64
 from pathlib import Path
 
 from veneer.drivers import mount as mounting
+from veneer.drivers import mount_table
 from veneer.errors import InvalidRequest
 from veneer.run import wanted
 from veneer.run.bundle import Bundle, Here
@@ -120,6 +121,13 @@ class Assembly:
 
         self._views += 1
         return View(self._bundle.rootfs, self.folder / f"view-{self._views}", self._job.get("binds") or ())
+
+    @property
+    def lost(self) -> str:
+        """In words, that nobody serves its tree any more, which has no other start in it; "" if it is as it was."""
+        if not mount_table.is_dead(self.root):
+            return ""
+        return "its file system's FUSE server was killed; what it had written is kept, and the next start finds it"
 
     def path(self, name: str) -> str:
         """A short path, for programs we start, of a file beside the bundle: a socket's may have 107 bytes."""

@@ -181,7 +181,8 @@ class Life:
             await self._see_out(code)
             wait = None if self._stopping.is_set else self.restarts.after(code, time.monotonic() - self._began)
             self.note(exit_code=code, finished_at=state.rfc3339())
-            if wait is None:
+            lost = self.assembly.lost
+            if wait is None or lost:
                 break
             self.note(status=state.RESTARTING, pid=0)
             self._tell_exit(code)
@@ -197,7 +198,7 @@ class Life:
             self.stillness.steady.set(None)
             if self._stopping.is_set:  # somebody stopped it while it was being started, and waits for its end
                 self.signal(signal.SIGKILL)
-        self._finish(code, status=state.EXITED)
+        self._finish(code, status=state.EXITED, error=lost)
         self.stillness.steady.set(None)
         if self.job.get("auto_remove"):
             from veneer.run.monitor.removal import remove
