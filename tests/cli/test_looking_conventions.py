@@ -24,7 +24,7 @@ LOOKING = (
     "tree",
     "waste",
 )
-WRITING = ("badge", "cat", "extract")
+WRITING = ("badge", "cat", "dockerfile", "extract")
 """These look, too, and give bytes: there is nothing to lay out."""
 
 

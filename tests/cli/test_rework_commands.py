@@ -135,7 +135,9 @@ def test_rebase_can_be_asked_beforehand_and_answers_programs(based: Veneer) -> N
     assert quiet.text.startswith("sha256:") and len(quiet.text.splitlines()) == 1
 
 
-def test_dockerfile_shows_the_file_and_what_its_layers_hold(based: Veneer) -> None:
+def test_dockerfile_shows_the_file_and_what_its_layers_hold(based: Veneer, tmp_path: Path) -> None:
+    saved = tmp_path / "app.tar"
+    assert based("save", "-o", str(saved), "demo/app:1").code == 0
     answer = based("image", "dockerfile", "demo/app:1")
     assert answer.code == 0
     assert answer.text == (
@@ -155,5 +157,7 @@ def test_dockerfile_shows_the_file_and_what_its_layers_hold(based: Veneer) -> No
     assert [(step["Instruction"], step["Row"], step["Layer"]) for step in shown["Steps"]] == [
         ("", 2, 2), ("RUN rm /root/.key", 3, 3), ('CMD ["sh"]', 4, 0),
     ]  # fmt: skip
-    refused = based("image", "dockerfile", "--base", "base/demo:2", "demo/app:1")
-    assert refused.code == 1 and "is not built on base/demo:2" in refused.err
+    for where in ([], ["--archive", str(saved)]):
+        assert based("image", "dockerfile", *where, "demo/app:1").text == answer.text
+        refused = based("image", "dockerfile", *where, "--base", "base/demo:2", "demo/app:1")
+        assert refused.code == 1 and "is not built on base/demo:2" in refused.err

@@ -48,7 +48,8 @@ def test_what_it_wrote_is_one_more_layer_everywhere(container: Engine, tmp_path:
         assert [len(each["images"]) for each in (compared["trie"][0], compared["trie"][0]["children"][0])] == [2, 1]
         assert [each["path"] for each in client.ask("/diff?a=os:1&b=container:web")["files"]] == ["/log"]
         assert "container web" in client.page("/i/container:web")
-        assert client.ask(f"{WEB}/dockerfile", 400)["hint"] == "ask for its image"
+        told = client.ask(f"{WEB}/dockerfile")
+        assert told["base"] == "os:1" and told["lines"][0]["comment"] == ["container web", "  /log 0644 0:0 70B"]
         assert client.ask("/images/container:none", 404)["error"] == "No such container: none"
         assert client.send("/badges/layers/container:web.json").json["message"] == "2"
 

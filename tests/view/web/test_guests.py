@@ -46,7 +46,9 @@ def test_a_guest_is_shown_as_an_image_of_the_store_is(client: Client) -> None:
     assert "archive:demo/app:1" in client.page("/i/archive:demo/app:1")
     assert client.ask(f"/images/{REF}/labels")["labels"][0]["value"] == "guest"
     assert client.ask(f"/images/{REF}/tags")["groups"] == []
-    assert "store alone" in client.ask(f"/images/{REF}/dockerfile", 400)["error"]
+    told = client.ask(f"/images/{REF}/dockerfile")
+    assert (told["base"], told["lines"][0]["layer"], told["lines"][0]["comment"][0]) == ("os:1", 2, "ADD layer 1")
+    assert told["lines"][-1]["text"] == "LABEL who=guest"
     assert client.ask(f"/images/{REF}/labels?platform=linux/amd64")["labels"][0]["value"] == "guest"
     assert "--platform linux/arm64" in client.ask(f"/images/{REF}/labels?platform=linux/arm64", 404)["hint"]
 

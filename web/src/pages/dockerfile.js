@@ -11,7 +11,7 @@ export function dockerfile(app, image) {
   const answer = app.asked.get(`dockerfile ${image.ref}`, () => app.source.dockerfile(image.ref));
   return html`<section class="card" aria-labelledby="dockerfile-title">${awaited(answer, (found) => html`
     <div class="row"><h2 id="dockerfile-title">Dockerfile</h2><span class="grow"></span>${copy(app, found.text, 'Copy the Dockerfile')}</div>
-    ${found.notes.length ? html`<details open><summary>What could not be known</summary><ul>${found.notes.map((note) => html`<li>${shown(note)}</li>`)}</ul></details>` : nothing}
+    ${found.notes.length ? html`<details open><summary>Notes</summary><ul>${found.notes.map((note) => html`<li>${shown(note)}</li>`)}</ul></details>` : nothing}
     <ol class="source">${found.base ? html`<li><span class="swatch none" aria-hidden="true"></span><code><b>FROM</b> <bdi>${shown(found.base)}</bdi></code><span class="dim small">${image.base ? counted(image.base.layers, 'layer') : nothing}</span></li>` : nothing}${found.lines.map((line) => {
       const layer = line.layer ? image.layers[line.layer - 1] : null;
       return html`<li><span class=${`swatch ${line.layer ? ofLayer(line.layer) : 'none'}`} aria-hidden="true"></span>

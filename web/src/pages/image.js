@@ -24,8 +24,8 @@ const TABS = [
   ['badges', 'Badges', badges],
 ];
 
-/** Tabs that a report cannot fill, and that only images of the store have. */
-const STORED = new Set(['dockerfile', 'tags', 'badges']);
+/** Tabs that only images of the store have. */
+const STORED = new Set(['tags', 'badges']);
 
 /** @param {import('../app.js').App} app */
 export function image(app) {
@@ -40,7 +40,7 @@ export function image(app) {
 /** @param {import('../app.js').App} app @param {Image} found @param {string} name what it is called here */
 function page(app, found, name) {
   const {router} = app;
-  const offered = app.source.embedded || found.where !== 'store' ? TABS.filter(([name]) => !STORED.has(name)) : TABS;
+  const offered = TABS.filter(([name]) => app.source.embedded ? !STORED.has(name) && name !== 'dockerfile' : found.where === 'store' || !STORED.has(name));
   const least = app.source.least(found.ref);
   const tab = router.choice('tab', offered.map(([name]) => name));
   offered.forEach(([name], n) => app.keys.set(String(n + 1), () => router.set({tab: n ? name : null})));

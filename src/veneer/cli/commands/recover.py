@@ -5,6 +5,7 @@ from __future__ import annotations
 from veneer.cli.app import App
 from veneer.cli.command import INSPECT_FORMAT, Command
 from veneer.cli.flags import Option, Parsed
+from veneer.cli.looked import WHERE, image_and, looked_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ def document(found: Recovered) -> dict[str, Any]:
 
 
 def run(app: App, given: Parsed) -> None:
-    found = app.engine.images.dockerfile(given.arguments[0], base=given.text("base") or None)
+    name, _ = image_and(app, given, 0)
+    with looked_at(app, given, name, contents=False) as subject:
+        found = app.engine.looking.dockerfile(subject, base=given.text("base") or None)
     if format := given.text("format"):
         from veneer.cli.commands.inspect import show_one
 
@@ -43,11 +46,11 @@ DOCKERFILE = Command(
     run,
     "Show the Dockerfile of an image, from its history",
     "[OPTIONS] IMAGE",
-    least=1,
     most=1,
     options=(
         Option("base", "string", 'The image behind FROM, or "scratch" (default: found by labels, parents or layers)'),
         Option("f,format", "string", INSPECT_FORMAT),
+        *WHERE,
     ),
     only_looks=True,
 )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from veneer.engine.engine import Engine
     from veneer.engine.looking.origins import SharedWith, StandsOn
     from veneer.engine.looking.subject import Subject
+    from veneer.engine.rework.dockerfile import Recovered
     from veneer.store.images import Image
 
 
@@ -55,6 +56,12 @@ class Looking:
         from veneer.engine.looking.origins import shared_with
 
         return shared_with(self._engine, subject)
+
+    def dockerfile(self, subject: Subject, *, base: str | None = None) -> Recovered:
+        """The Dockerfile again, from the history; `.text` is the file.  See `dockerfiles`."""
+        from veneer.engine.looking.dockerfiles import dockerfile
+
+        return dockerfile(self._engine, subject, base)
 
     def shared(self, names: Sequence[str] = (), *, all: bool = False) -> Shared:
         """What the images of the store share; only those called `names`, if any; `all` takes intermediate ones too."""

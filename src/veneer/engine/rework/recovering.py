@@ -14,10 +14,19 @@ if TYPE_CHECKING:
     from veneer.store.images import Image
     from veneer.store.store import Store
 
-_HOW = {
-    "label": "the image's labels", "parent": "the images it was made of step by step",
-    "layers": "its layers, which are the lowest of this image's",
+FOUND_BY = {
+    "label": "the image's labels", "annotation": "the image's annotations",
+    "parent": "the images it was made of step by step", "layers": "its layers, which are the lowest of this image's",
+    "container": "the container, which was made of it",
 }  # fmt: skip
+
+
+def not_the_base(what: str, name: str) -> bases.NotTheBase:
+    """What to raise where `what` does not have the layers of the image `name` below its own."""
+    return bases.NotTheBase(
+        f"{what} is not built on {name}: its lowest layers are others",
+        hint="without --base the base is searched for; --base scratch shows every row",
+    )
 
 
 def recovered(store: Store, image: Image, base: Image | None, *, search: bool) -> Recovered:
@@ -27,12 +36,9 @@ def recovered(store: Store, image: Image, base: Image | None, *, search: bool) -
     if base is not None:
         name = bases.Base(base, "").name
     elif search and (guess := bases.find_base(store, image)) is not None:
-        base, name, found = guess.image, guess.name, _HOW[guess.how]
+        base, name, found = guess.image, guess.name, FOUND_BY[guess.how]
     if base is not None and not bases.is_base(base.config, config):
-        raise bases.NotTheBase(
-            f"image {image.id.short} is not built on {name}: its lowest layers are others",
-            hint="without --base the base is searched for; --base scratch shows every row",
-        )
+        raise not_the_base(f"image {image.id.short}", name)
     with stacking.opened_indexes(store, config) as indexes:
 
         def files(layer: int) -> Sequence[Entry]:

@@ -186,12 +186,8 @@ def _group(subjects: Subjects, image: Image, repository: str, named: list[str | 
 
 
 def dockerfile(subjects: Subjects, looked: Looked) -> Json:
-    """The Dockerfile again.  Raises BadQuery for what is not an image of the store."""
-    if looked.image is None and looked.subject.documents.where == "container":
-        raise BadQuery("a container has no Dockerfile of its own", hint="ask for its image")
-    if looked.image is None:
-        raise BadQuery("the Dockerfile can be told of images of the store alone", hint="veneer pull, or veneer load")
-    found = subjects.engine.images.dockerfile(looked.image)
+    """The Dockerfile again."""
+    found = subjects.engine.looking.dockerfile(looked.subject)
     return {
         "text": found.text, "base": found.base, "found": found.found, "notes": list(found.notes),
         "lines": [{"keyword": line.keyword, "text": line.text, "comment": list(line.comment), "row": line.row,
