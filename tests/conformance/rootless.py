@@ -18,6 +18,7 @@ from veneer.testing.driver_suite import DriverSuite
 from {module} import {name}
 
 class TestIt(DriverSuite):
+    {body}
     def make_driver(self, root):
         return {name}(root{arguments})
 """
@@ -43,8 +44,11 @@ Told = dict[str, list[tuple[str, str]]]
 """Sentence (a test's name without its parameters) -> what became of each variant and why."""
 
 
-def told(request: pytest.FixtureRequest, module: str, name: str, arguments: str = "") -> Told:
-    """What became of each sentence that is to be run, of the driver that `name(root, *arguments)` of `module` makes."""
+def told(request: pytest.FixtureRequest, module: str, name: str, arguments: str = "", body: str = "") -> Told:
+    """What became of each sentence that is to be run, of the driver that `name(root, *arguments)` of `module` makes.
+
+    `body`: a line for the suite's class.
+    """
     base = request.getfixturevalue("tmp_path_factory").getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent  # all workers': the first that comes runs the suite, the others read what it left
@@ -54,7 +58,7 @@ def told(request: pytest.FixtureRequest, module: str, name: str, arguments: str 
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (home / "said.xml").exists():
             home.mkdir()
-            made = _SUITE.format(module=module, name=name, arguments=f", {arguments}" if arguments else "")
+            made = _SUITE.format(module=module, name=name, arguments=f", {arguments}" if arguments else "", body=body)
             (home / "test_it.py").write_text(made)
             (home / "conftest.py").write_text(_OPTIONS)
             with plain_user(home, further_ids=True) as user:

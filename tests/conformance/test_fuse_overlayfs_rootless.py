@@ -7,10 +7,12 @@ import pytest
 from tests.conformance import rootless
 from tests.conformance.test_fuse_overlayfs import FAULTS
 
+_FAULTS = "from veneer.testing.driver_fuzz import Fault; faults = frozenset(Fault)"
+
 
 @pytest.fixture(scope="module")
 def told(request: pytest.FixtureRequest) -> rootless.Told:
-    return rootless.told(request, "veneer.drivers.fuse_overlayfs", "FuseOverlayfs")
+    return rootless.told(request, "veneer.drivers.fuse_overlayfs", "FuseOverlayfs", body=_FAULTS)
 
 
 @pytest.fixture(autouse=True)

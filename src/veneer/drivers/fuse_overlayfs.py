@@ -8,6 +8,7 @@ Source: fuse-overlayfs(1); libfuse 3 for a device as /dev/fd/N.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -85,16 +86,37 @@ class FuseOverlayfs(Overlay2):
     ) -> Packed:
         """By looking at both trees: the program has spellings of its own for what a layer deletes and hides."""
         from veneer.changeset.pack import pack_difference
+        from veneer.drivers import fuse_copy_up
         from veneer.drivers.mount import opened
 
         if not lowers:
             return super().diff(snapshot, lowers, out, index=index)
+        folder, below_it = self._folder(snapshot), self._directories(lowers)
+        with _unless_readonly():
+            fuse_copy_up.settle(folder / "diff", folder / "work", below_it)
         untouched = range(os.stat(self._folder(snapshot)).st_ctime_ns)
         with opened(self.mounts(None, lowers)) as below, opened(self.mounts(snapshot, lowers, readonly=True)) as merged:
             return pack_difference(below, merged, out, index=index, untouched=untouched)
 
+    def commit(self, snapshot: SnapshotID) -> None:
+        """A lower is a directory that nobody writes to; what of it the program cannot copy up is found now."""
+        from veneer.drivers import fuse_copy_up
+
+        folder = self._folder(snapshot)
+        fuse_copy_up.settle(folder / "diff", folder / "work")
+        fuse_copy_up.note(folder / "diff")
+
     def _union(self, lowers: Sequence[str], upper: Path | None = None, work: Path | None = None) -> Mount:
-        return Mount("fuse", PROGRAM, _OPTIONS, tuple(lowers), upper, work, upper is None, keeper=Server(self.root))
+        return Mount(
+            "fuse",
+            PROGRAM,
+            _OPTIONS,
+            tuple(lowers),
+            upper,
+            work,
+            upper is None,
+            keeper=Server(self.root, upper, work, tuple(lowers)),
+        )
 
     def _tried(self) -> str:
         """What goes wrong in a small union; "" if nothing does."""
@@ -121,10 +143,16 @@ class FuseOverlayfs(Overlay2):
 
 
 class Server(Value):
-    """The keeper of such a mount: starts the program.  `root` is the folder all layers are in."""
+    """The keeper of such a mount: starts the program, and puts right what that did in `upper` when it has ended.
+
+    `root` is the folder all layers are in.
+    """
 
     __slots__ = ()
     root: Path
+    upper: Path | None = None
+    work: Path | None = None
+    lowers: tuple[str, ...] = ()
 
     @property
     def lasting(self) -> bool:
@@ -140,6 +168,8 @@ class Server(Value):
         own = [str(path) for path in (mount.upper, mount.work) if path is not None]
         for each in (*mount.lowers, *own):
             os.close(open_layer(each))
+        if mount.upper is not None and mount.work is not None:
+            _prepare(mount.upper, mount.work, mount.lowers)
         device = _device()
         try:
             yield mount.replaced(options=(f"fd={device}", *mount.options))
@@ -148,7 +178,11 @@ class Server(Value):
             os.close(device)
 
     def ended(self) -> None:
-        """The program sees by itself that the mount is gone."""
+        """The program sees by itself that the mount is gone; what it copied up is put right."""
+        from veneer.drivers import fuse_copy_up
+
+        if self.upper is not None and self.work is not None:
+            fuse_copy_up.settle(self.upper, self.work, self.lowers)
 
     def _start(self, device: int, mount: Mount) -> None:
         import subprocess
@@ -174,6 +208,26 @@ class Server(Value):
 
     def _name(self, layer: str | Path) -> str:
         return os.path.relpath(layer, self.root)
+
+
+def _prepare(upper: Path, work: Path, lowers: Sequence[str]) -> None:
+    from veneer.drivers import fuse_copy_up
+
+    try:
+        fuse_copy_up.settle(upper, work, lowers)
+        fuse_copy_up.copy_up(upper, work, lowers)
+    except OSError as error:
+        raise MountFailed(f"what {PROGRAM} cannot copy up was not copied to {upper}: {error}") from error
+
+
+@contextlib.contextmanager
+def _unless_readonly() -> Iterator[None]:
+    """A data root that cannot be written to is looked at as it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
 
 
 def _device() -> int:

@@ -2,11 +2,12 @@
 
 Whatever is done in a mount has to have the same outcome in both, to look the same at once and after it was mounted
 anew, and to be the same layer, byte for byte.  `--operations` says how many operations to try, `--seed` which story to
-begin with.
+begin with.  What a driver is known to do wrong can be left out, and nothing else with it: see Fault.
 """
 
 from __future__ import annotations
 
+import enum
 import errno
 import os
 import stat
@@ -29,8 +30,26 @@ _EPOCH = 1_500_000_000
 _Operation = tuple[str, Callable[[Path], object], tuple[str, ...], tuple[str, ...]]
 
 
+class Fault(enum.Enum):
+    """What a driver may be known to do wrong, and how a story then goes around it."""
+
+    SEVERAL_NAMES = "what is written to one name of a file is another's"
+    """A file that had several names when the layer began is not changed, moved or linked; it may be read, deleted and
+    replaced.  Also where a driver copies one name up, as is found out."""
+    MOVED_LINK = "a symbolic link that is moved gets a new owner and a new time"
+    """One that was untouched in this layer is given both after it was moved."""
+    REPLACED = "what a rename replaced comes back when the name is deleted at once"
+    """The directory is listed after a rename that replaced something."""
+    REMADE_DIRECTORY = "what was deleted comes back when a directory made in its place is moved"
+    """A directory is not moved if its name was below when the layer began, and was gone meanwhile."""
+    DIRECTORY_TIME = "a directory into which something is copied up gets a new time"
+    """All directories above what was worked on are given a time."""
+
+
 class FuzzSuite(DriverFixtures):
-    """No story makes a difference."""
+    """No story makes a difference, but for the driver's `faults`."""
+
+    faults: frozenset[Fault] = frozenset()
 
     def test_random_work_on_seven_layers_is_what_full_copies_make_of_it(
         self, bench: Bench, tmp_path: Path, request: pytest.FixtureRequest
@@ -40,7 +59,7 @@ class FuzzSuite(DriverFixtures):
         keeps_links = _keeps_links(bench)
         for number in range(-(-count // _A_STORY)):
             copies = Bench(Vfs(tmp_path / f"copies-{number}"), tmp_path)
-            story = Story(first + number, bench, copies, keeps_links=keeps_links)
+            story = Story(first + number, bench, copies, keeps_links=keeps_links, faults=self.faults)
             story.tell(min(_A_STORY, count - number * _A_STORY))
             for each in (bench, copies):
                 for snapshot in list(each.driver.snapshots()):
@@ -65,14 +84,20 @@ def _keeps_links(bench: Bench) -> bool:
 class Story:
     """One stack that grows to seven layers, in the driver and in copies; the same for the same seed."""
 
-    def __init__(self, seed: int, bench: Bench, copies: Bench, *, keeps_links: bool) -> None:
+    def __init__(
+        self, seed: int, bench: Bench, copies: Bench, *, keeps_links: bool, faults: frozenset[Fault] = frozenset()
+    ) -> None:
         self._random = Random(seed)
         self._seed = seed
         self._benches = (bench, copies)
         self._keeps_links = keeps_links
+        self._faults = faults
         self._clock = _EPOCH
         self._told: list[str] = []
         self._frozen: set[int] = set()
+        self._old_links: set[tuple[int, int]] = set()
+        self._below: list[str] = []
+        self._gone: set[str] = set()
 
     def tell(self, count: int) -> None:
         """Do `count` operations, some on each layer.  AssertionError with the last of them where something differs."""
@@ -107,11 +132,13 @@ class Story:
         )
 
     def _work(self, roots: tuple[Path, Path], count: int) -> None:
+        found = [os.lstat(f"{folder}/{name}") for folder, inside, names in os.walk(roots[1]) for name in inside + names]
         self._frozen = set()
-        if not self._keeps_links:
-            for folder, _, names in os.walk(roots[1]):
-                found = [os.lstat(f"{folder}/{name}") for name in names]
-                self._frozen |= {each.st_ino for each in found if each.st_nlink > 1}
+        if not self._keeps_links or Fault.SEVERAL_NAMES in self._faults:
+            self._frozen = {each.st_ino for each in found if each.st_nlink > 1 and not stat.S_ISDIR(each.st_mode)}
+        self._below, self._gone = sorted({*_listed(roots[1])[0], *_listed(roots[1])[1]}), set()
+        # With its time, since the file system gives the number of what was deleted to others.
+        self._old_links = {(each.st_ino, each.st_mtime_ns) for each in found if stat.S_ISLNK(each.st_mode)}
         for root in roots:
             os.utime(root, ns=(0, _EPOCH))
         for _ in range(count):
@@ -119,9 +146,10 @@ class Story:
 
     def _step(self, roots: tuple[Path, Path]) -> None:
         before = _listed(roots[1])
-        name, work, touched, changed = self._chosen(*before)
-        if any(self._is_frozen(roots[1], path) for path in changed):
+        (name, work, touched, changed), (source, target) = self._chosen(*before)
+        if any(self._is_frozen(roots[1], path) for path in changed) or self._is_remade(roots[1], source):
             return
+        is_old_link, replaces = self._is_old_link(roots[1], source), bool(target) and os.path.lexists(roots[1] / target)
         self._told.append(name)
         self._clock += 1
         outcomes: list[object] = []
@@ -142,6 +170,27 @@ class Story:
                 # Also the directories of what failed: the kernel's overlay may have begun, and taken it back.
                 if os.path.lexists(root / path) and (not failed or _is_folder(root / path)):
                     os.utime(root / path, ns=(0, time), follow_symlinks=False)
+            if Fault.DIRECTORY_TIME in self._faults:
+                for above in {each for path in touched for each in Path(path).parents}:
+                    if os.path.lexists(root / above) and _is_folder(root / above):
+                        os.utime(root / above, ns=(0, time))
+            if Fault.MOVED_LINK in self._faults and is_old_link and not failed:
+                os.chown(root / target, 0, 0, follow_symlinks=False)
+                os.utime(root / target, ns=(0, time), follow_symlinks=False)
+            if Fault.REPLACED in self._faults and replaces and not failed:
+                os.listdir((root / target).parent)
+
+    def _is_remade(self, oracle: Path, path: str) -> bool:
+        if Fault.REMADE_DIRECTORY not in self._faults:
+            return False
+        self._gone |= {each for each in self._below if not os.path.lexists(oracle / each)}
+        return path in self._gone and os.path.lexists(oracle / path) and _is_folder(oracle / path)
+
+    def _is_old_link(self, oracle: Path, path: str) -> bool:
+        if not path or not os.path.lexists(oracle / path):
+            return False
+        status = os.lstat(oracle / path)
+        return stat.S_ISLNK(status.st_mode) and (status.st_ino, status.st_mtime_ns) in self._old_links
 
     def _is_frozen(self, oracle: Path, path: str) -> bool:
         if not self._frozen or not os.path.lexists(oracle / path):
@@ -149,8 +198,8 @@ class Story:
         status = os.lstat(oracle / path)
         return not stat.S_ISDIR(status.st_mode) and status.st_nlink > 1 and status.st_ino in self._frozen
 
-    def _chosen(self, files: list[str], folders: list[str]) -> _Operation:
-        """An operation: in words, what to do, what to give a time afterwards, and what it changes."""
+    def _chosen(self, files: list[str], folders: list[str]) -> tuple[_Operation, tuple[str, str]]:
+        """An operation: in words, what to do, what to give a time afterwards, what it changes; what it moves where."""
         random = self._random
         new = os.path.normpath(f"{random.choice(folders)}/{random.choice(_NAMES)}")
         file = random.choice(files) if files else new
@@ -191,7 +240,13 @@ class Story:
             (f"list {folder}", lambda root: sorted(os.listdir(root / folder)), (), ()),
             (f"read {file}", lambda root: _read(root / file), (), ()),
         ]  # fmt: skip
-        return random.choice(operations)
+        moves = {
+            f"rename {file} {new}": (file, new),
+            f"move {any_} {file}": (any_, file),
+            f"rename {folder} {new}": (folder, new),
+        }
+        chosen = random.choice(operations)
+        return chosen, moves.get(chosen[0], ("", ""))
 
 
 def _is_folder(path: Path) -> bool:
