@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -95,6 +96,8 @@ class PretendedKernel:
 
     def __init__(self) -> None:
         self.digests: dict[int, bytes] = {}
+        self.held = contextlib.ExitStack()
+        """The sealed files, open: the number of one that is removed may be another's at once."""
 
     def ioctl(self, fd: int, request: int, argument: bytearray) -> None:
         inode = os.fstat(fd).st_ino
@@ -103,6 +106,7 @@ class PretendedKernel:
             assert len(argument) == 128
             if inode in self.digests:
                 raise OSError(errno.EEXIST, "sealed")
+            self.held.callback(os.close, os.dup(fd))
             with open(f"/proc/self/fd/{fd}", "rb") as file:
                 self.digests[inode] = digest_of(file.read())
             return
@@ -132,21 +136,22 @@ def test_the_image_says_each_contents_digest_and_the_kernel_reads_it(
 ) -> None:
     bench_on(tmp_path / "trial")
     kernel = PretendedKernel()
-    monkeypatch.setattr(verity, "_ioctl", kernel.ioctl)
-    # So that the real kernel, which has sealed nothing, does not look: it still reads every attribute.
-    monkeypatch.setattr(verity, "OPTIONS", ("verity=off",))
-    bench = bench_on(tmp_path)
-    assert "(sealed by fs-verity)" in bench.driver.probe().reason
-    stack = bench.layer(lambda root: write(root, "d/file", CONTENT))
-    assert list(kernel.digests.values()).count(digest_of(CONTENT.encode())) == 1
-    [mount] = bench.driver.mounts(None, stack)
-    assert "verity=off" in mount.options
-    image = Path(*mount.lowers)
-    assert b"\x00\x24\x00\x01" + digest_of(CONTENT.encode()) in image.read_bytes()
-    with bench.view(stack) as root:
-        assert (root / "d/file").read_text() == CONTENT
-    # What came before anything was sealed is when an image is first made of it.
-    kernel.digests.clear()
-    image.unlink()
-    bench.driver.mounts(None, stack)
-    assert digest_of(CONTENT.encode()) in kernel.digests.values()
+    with kernel.held:
+        monkeypatch.setattr(verity, "_ioctl", kernel.ioctl)
+        # So that the real kernel, which has sealed nothing, does not look: it still reads every attribute.
+        monkeypatch.setattr(verity, "OPTIONS", ("verity=off",))
+        bench = bench_on(tmp_path)
+        assert "(sealed by fs-verity)" in bench.driver.probe().reason
+        stack = bench.layer(lambda root: write(root, "d/file", CONTENT))
+        assert list(kernel.digests.values()).count(digest_of(CONTENT.encode())) == 1
+        [mount] = bench.driver.mounts(None, stack)
+        assert "verity=off" in mount.options
+        image = Path(*mount.lowers)
+        assert b"\x00\x24\x00\x01" + digest_of(CONTENT.encode()) in image.read_bytes()
+        with bench.view(stack) as root:
+            assert (root / "d/file").read_text() == CONTENT
+        # What came before anything was sealed is when an image is first made of it.
+        kernel.digests.clear()
+        image.unlink()
+        bench.driver.mounts(None, stack)
+        assert digest_of(CONTENT.encode()) in kernel.digests.values()
