@@ -203,9 +203,9 @@ class Walk:
         if stat.S_ISREG(status.st_mode) and self._unplain_xattrs:
             if status.st_size == 0 and place.attribute_whiteouts:
                 return self._whiteout_xattr in _names_of_xattrs(place.fd, name)
-            # Only a file with holes can be metacopy's stand-in for the data of a lower layer.
-            holes = status.st_blocks * 512 < status.st_size
-            if holes and not self._unplain_xattrs.isdisjoint(_names_of_xattrs(place.fd, name)):
+            # metacopy's stand-in for the data of a lower layer has no blocks, or one that its attributes are in.
+            empty = status.st_blocks * 512 <= 2 * status.st_blksize
+            if status.st_size and empty and not self._unplain_xattrs.isdisjoint(_names_of_xattrs(place.fd, name)):
                 raise NotPlain(f"{_shown(path)} has only its metadata here (overlay's metacopy), its data is below")
         return False
 
