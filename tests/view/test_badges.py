@@ -75,7 +75,7 @@ def test_the_pictures_are_as_they_were(kind: str, style: str) -> None:
 
 @pytest.mark.parametrize(("share", "color", "text"), [
     (0.5, "red", "50%"), (0.7999, "red", "79.9%"), (0.8, "yellow", "80%"), (0.9, "green", "90%"),
-    (1.0, "green", "100%"),
+    (1.0, "green", "100%"), (0.94781, "green", "94.8%"), (0.9997, "green", "99.9%"),
 ])  # fmt: skip
 def test_efficiency_has_its_colours(share: float, color: str, text: str) -> None:
     assert badge("efficiency", Facts(efficiency=share)) == Badge("efficiency", text, color)

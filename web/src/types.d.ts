@@ -122,6 +122,8 @@ interface FileEvent {
   cause: string;
   by: string;
   instruction: string;
+  names: string[];
+  broke: string[];
 }
 
 interface PathHistory { path: string; events: FileEvent[]; verdict: { stored: number; visible: number } }

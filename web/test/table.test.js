@@ -33,3 +33,9 @@ test('without one of its names a file stays', () => {
   assert.equal(TABLE.squashed(1, 2), 0);
   assert.equal(TABLE.squashed(1, 3), 100);
 });
+
+test('what a path did to a hard link is told', () => {
+  const told = (/** @type {number} */ path) => TABLE.events(path, () => '').map(({layer, op, names, broke}) => [layer, op, names, broke]);
+  assert.deepEqual(told(1), [[1, 'A', ['/d/b'], []], [2, 'P', [], ['/d/b']]]);
+  assert.deepEqual(told(3), [[1, 'A', ['/a'], []], [3, 'D', [], []]]);
+});

@@ -145,8 +145,10 @@ def _efficiency(facts: Facts) -> Badge:
     if facts.efficiency is None:
         return Badge("efficiency", "unknown", "lightgrey")
     share = facts.efficiency
-    # Cut, not rounded: 89.97 % is not green.
-    return Badge("efficiency", f"{int(share * 1000 + 1e-9) / 10:g}%",
+    shown = round(share * 1000)
+    if any(shown >= 1000 * limit > share * 1000 for limit in (0.8, 0.9, 1)):
+        shown -= 1  # 89.97 % is not green
+    return Badge("efficiency", f"{shown / 10:g}%",
                  "red" if share < 0.8 else "yellow" if share < 0.9 else "green")  # fmt: skip
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.served import Client
+from tests.support.finished import loaded
+from tests.support.served import Client, served
+from veneer.engine.engine import Engine
 
 NAME = "example.com:5000/team/app"
 
@@ -80,3 +82,16 @@ def test_badges_stand_at_microbadgers_addresses(site: Client) -> None:
     assert "layers" in site.ask("/badges")["kinds"]
     hostile = site.send("/badges/size/os:1.svg?label=%3Cscript%3E%22%27")
     assert b"<script>" not in hostile.body
+
+
+def test_a_repository_without_latest_stands_for_its_newest_tag(engine: Engine) -> None:
+    loaded(engine, "team/old:1", {"a": b"1"})
+    loaded(engine, "team/app:1", {"a": b"2"})
+    engine.images.tag("team/app:1", "elsewhere/app:1")
+    with served(engine) as client:
+        assert client.send("/images/team/app").headers["location"] == "/i/team%2Fapp:1"
+        assert client.send("/images/team/none").headers["location"] == "/i/team%2Fnone"
+        assert client.ask("/badges/layers/team/app.json")["message"] == "1"
+        manifest = engine.images.get("team/app:1").manifest
+        version = client.send(f"/v1/images/elsewhere/app/version/{manifest}").json
+        assert (version["ImageName"], version["Tags"]) == ("elsewhere/app", [{"tag": "1"}])

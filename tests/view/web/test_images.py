@@ -15,7 +15,7 @@ from veneer.engine.engine import Engine
 from veneer.oci.manifest import OCI_INDEX
 from veneer.testing.images import file, image, index, oci_archive
 from veneer.testing.registry import Registry
-from veneer.view.web.accounts import commit_address, web_address
+from veneer.view.web.accounts import commit_address, licences_of, web_address
 
 
 def test_the_list_has_every_image_and_finds_them_by_name_id_and_label(site: Client) -> None:
@@ -122,6 +122,12 @@ def test_labels_lead_somewhere(site: Client) -> None:
     assert found["links"]["source"] == "https://github.com/o/r.git"
     assert found["links"]["commit_url"] == "https://github.com/o/r/commit/0123abcd"
     assert [each["id"] for each in found["links"]["licences"]] == ["MIT", "Apache-2.0"]
+    for text, names in (
+        ("(GPL-2.0-only WITH Classpath-exception-2.0) or MIT", ["GPL-2.0-only", "Classpath-exception-2.0", "MIT"]),
+        ("Apache-2.0, MIT, MIT", ["Apache-2.0", "MIT"]), ("LicenseRef-ours", []), ("MIT OR", []), ("OR", []), ("", []),
+        ('"><script>alert(1)</script>', []), ("see the file LICENSE", []), ("(MIT", []),
+    ):  # fmt: skip
+        assert licences_of(text) == names, text
     assert "title" in found["missing"] and "source" not in found["missing"]
     assert {each["source"] for each in found["labels"]} == {"config"}
 

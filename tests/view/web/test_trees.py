@@ -123,7 +123,9 @@ def test_a_paths_history_says_who_did_what(site: Client) -> None:
     assert told["verdict"] == {"stored": 300, "visible": 0}
     changed = site.ask(f"/images/{APP_REF}/history?path=/etc/os")
     assert changed["events"][1]["fields_changed"] == ["mode"] and changed["verdict"]["stored"] == 2000
-    assert site.ask(f"/images/{APP_REF}/history?path=/usr/lib/b")["verdict"] == {"stored": 0, "visible": 50_000}
+    linked = site.ask(f"/images/{APP_REF}/history?path=/usr/lib/b")
+    assert linked["verdict"] == {"stored": 0, "visible": 50_000}
+    assert [(event["names"], event["broke"]) for event in linked["events"]] == [(["/usr/lib/a"], [])]
     assert site.ask(f"/images/{APP_REF}/history?path=/no", 404)["error"] == (
         "/no is in no layer of example.com:5000/team/app:1")  # fmt: skip
 

@@ -253,6 +253,8 @@ export class Table {
         mode: copies.mode[copy].toString(8).padStart(4, '0'), uid, gid, mtime: stamp(this.times[copy]), link: copies.link[copy] ?? '',
         sha256: op === 'D' ? '' : `same ${same}`, fields_changed: before >= 0 ? this.fields(before, copy) : [],
         cause: op === 'D' ? CAUSES[copies.cause[copy]] : '', by: '', instruction: instruction(layer),
+        names: op === 'D' ? [] : this.beside(copy, layer, path),
+        broke: before >= 0 && copies.cause[before] > 3 && !this.#file(before).some((name) => name.copy === copy) ? this.beside(before, layer, path) : [],
       });
     };
     let before = -1;
@@ -264,6 +266,28 @@ export class Table {
     }
     if (before >= 0 && copies.ended[before]) event(before, 'D', copies.ended[before], -1);
     return found;
+  }
+
+  /** All names of the file that a copy is one of. @param {number} copy */
+  #file(copy) {
+    return this.linked.get(copy) ?? [...this.linked.values()].find((names) => names.some((name) => name.copy === copy)) ?? [];
+  }
+
+  /** The other names of a copy's file that are to be seen with the lowest layers. @param {number} copy @param {number} at @param {number} path */
+  beside(copy, at, path) {
+    const others = this.#file(copy).filter((name) => name.layer <= at && (!name.ended || name.ended > at)).map((name) => this.#pathAt(name.copy));
+    return [...new Set(others)].filter((other) => other !== path).map((other) => this.pathOf(other));
+  }
+
+  /** Whose copy it is. @param {number} copy */
+  #pathAt(copy) {
+    let [low, high] = [0, this.names.length];
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (this.first[middle] <= copy) low = middle;
+      else high = middle;
+    }
+    return low;
   }
 
   /** What one layer stores at a path and in it; null if it has nothing to do with it. @param {string} text @param {number} layer */

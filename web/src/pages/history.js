@@ -3,7 +3,7 @@
 import {html, nothing} from 'lit-html';
 import {awaited} from '../parts/trouble.js';
 import {lines} from '../layout/text.js';
-import {letters, short, shown, size, STATES, told} from '../words.js';
+import {counted, letters, short, shown, size, STATES, told} from '../words.js';
 
 /** The history as a page of its own. @param {import('../app.js').App} app */
 export function history(app) {
@@ -37,28 +37,35 @@ function timeline(app, image, path) {
     const {stored, visible} = found.verdict;
     const saved = app.asked.get(`without ${image.ref} ${path}`, () => app.source.without(image.ref, path)).value?.saved;
     return html`<p class="verdict"><b>${size(stored)}</b> stored, <b>${size(visible)}</b> visible${stored > visible ? html`: <b class="bad">${size(stored - visible)}</b> wasted` : nothing}${saved ? html` <span class="dim">· the image would store ${size(saved)} less without it</span>` : nothing}</p>
-      <ol class="timeline">${found.events.map((event, n) => moment(app, image, found.events, event, n, most))}</ol>
+      <ol class="timeline">${found.events.map((event) => moment(app, image, event, most))}</ol>
       ${texts(app, image, path, found.events)}`;
   });
 }
 
-/** @param {import('../app.js').App} app @param {Image} image @param {FileEvent[]} all @param {FileEvent} event @param {number} n @param {number} most */
-function moment(app, image, all, event, n, most) {
-  const before = all.slice(0, n).reverse().find((each) => each.op !== 'D');
-  const same = event.op === 'P' && before && before.sha256 === event.sha256 && event.type === 'file';
+/** @param {import('../app.js').App} app @param {Image} image @param {FileEvent} event @param {number} most */
+function moment(app, image, event, most) {
   const file = event.op !== 'D' && event.type === 'file' ? app.source.file(image.ref, event.path, event.layer) : null;
   return html`<li>
     <span class=${`op ${event.op}`} aria-hidden="true">${event.op}</span>
     <div>
       <p><b>Layer ${event.layer}</b> ${STATES.get(event.op)}${event.fields_changed.length && event.op !== 'D' ? html` <span class="dim">(${event.fields_changed.map(shown).join(', ')})</span>` : nothing}
-        ${event.cause ? html` <span class="dim">— ${shown(event.cause)}${event.by && event.by !== event.path ? html` with <bdi>${shown(event.by)}</bdi>` : nothing}</span>` : nothing}
-        ${same ? html` <span class="chip">same bytes</span>` : nothing}</p>
+        ${event.cause && (event.cause !== 'deleted' || (event.by && event.by !== event.path)) ? html` <span class="dim">— ${shown(event.cause)}${event.by && event.by !== event.path ? html` with <bdi>${shown(event.by)}</bdi>` : nothing}</span>` : nothing}
+</p>
       <code class="made">${told(event.instruction)}</code>
       ${event.op === 'D' ? nothing : html`<p class="dim small">${shown(event.type)} · <code title=${letters(event.mode)}>${event.mode}</code> · ${event.uid}:${event.gid}${event.mtime ? ` · ${event.mtime.slice(0, 19)}` : ''}
         ${event.link ? html` · → <bdi>${shown(event.link)}</bdi>` : nothing}${/^[0-9a-f]{12}/.test(short(event.sha256)) ? html` · <code>${short(event.sha256)}</code>` : nothing}
         ${file ? html` · <a href=${file} target="_blank" rel="noopener">View</a> · <a href=${`${file}&download=1`} download>Save</a>` : nothing}</p>
+      ${links(event)}
       <span class="meter wide" .style=${`--share:${(100 * event.size) / most}%`}>${size(event.size)}</span>`}
     </div></li>`;
+}
+
+/** What is to be said of a file's other names. @param {FileEvent} event */
+function links({names, broke, size: bytes}) {
+  const few = (/** @type {string[]} */ paths) => paths.slice(0, 3).map((path, n) => html`${n ? ', ' : ''}<bdi>${shown(path)}</bdi>`);
+  const more = (/** @type {string[]} */ paths) => (paths.length > 3 ? `, ${counted(paths.length - 3, 'more', 'more')}` : '');
+  return html`${names.length ? html`<p class="small">A hard link: one file with ${few(names)}${more(names)}</p>` : nothing}
+    ${broke.length ? html`<p class="small">Breaks the hard link with ${few(broke)}${more(broke)}, which keeps the old file: ${size(bytes)} more are stored</p>` : nothing}`;
 }
 
 /** Two states of a text file, line by line. @param {import('../app.js').App} app @param {Image} image @param {string} path @param {FileEvent[]} events */

@@ -98,7 +98,7 @@ function line(app, found, name) {
   return html`<code title=${found.id}>${short(found.id)}</code>
     ${found.created ? html` · <span title=${found.created}>made ${day(found.created)}, ${ago(found.created)}</span>` : nothing}
     ${base ? html` · on ${base.here ? html`<a href=${app.router.href('image', base.here)}><bdi>${shown(base.ref)}</bdi></a>` : html`<bdi>${shown(base.ref)}</bdi>`},
-      its ${counted(base.layers, 'layer')} <span class="how">(known by ${shown(base.how)})</span>` : nothing}
+      ${base.layers ? `its ${counted(base.layers, 'layer')}` : 'not here'} <span class="how">(known by ${shown(base.how)})</span>` : nothing}
     ${others.length ? html` · also ${others.slice(0, 6).map((tag) => html`<span class="tag"><bdi>${shown(tag)}</bdi></span> `)}` : nothing}
     ${provenance(app, found)}`;
 }

@@ -114,7 +114,9 @@ def of_platform(engine: Engine, image: Image, name: str, wanted: Platform) -> Im
 
 def of_image(engine: Engine, stack: contextlib.ExitStack, image: Image) -> Subject:
     """An image of the store; its indexes are closed with `stack`."""
-    return _local(engine, stack, image, image.references[0].familiar if image.references else image.id.short)
+    from veneer.engine.looking.origins import name_of
+
+    return _local(engine, stack, image, name_of(image))
 
 
 def _local(engine: Engine, stack: contextlib.ExitStack, image: Image, name: str) -> Subject:

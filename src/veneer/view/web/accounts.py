@@ -30,6 +30,8 @@ _LINKED = ("title", "description", "version", "vendor", "url", "documentation", 
 _LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 _SCP = re.compile(r"(?:ssh://)?(?:[\w.-]+@)([\w.-]+)[:/]([\w./~-]+)")
 _NO_LICENCE = frozenset({"AND", "OR", "WITH"})
+_OWN_LICENCE = ("LicenseRef-", "DocumentRef-", "NONE", "NOASSERTION")
+"""What SPDX has no page of."""
 _COMMIT_PATHS = {"gitlab": "/-/commit/", "bitbucket": "/commits/"}
 """How forges that do not have /commit/ spell it, by a word of their host."""
 
@@ -118,12 +120,24 @@ def links(values: Mapping[str, str]) -> Json:
     """What labels say of a few known things; of addresses only those that a browser may follow."""
     told = {key: values.get(OCI + key) or values.get(LABEL_SCHEMA + _OLD.get(key, key), "") for key in _LINKED}
     source, revision = web_address(told["source"]), told.pop("revision")
-    licences = [each for each in _LICENCE.findall(told.pop("licenses")) if each.upper() not in _NO_LICENCE]
+    licences = licences_of(told.pop("licenses"))
     return told | {
         "source": source, "commit": revision, "commit_url": commit_address(source, revision),
         "url": web_address(told["url"]), "documentation": web_address(told["documentation"]),
         "licences": [{"id": each, "url": f"https://spdx.org/licenses/{quote(each)}.html"} for each in licences],
     }  # fmt: skip
+
+
+def licences_of(text: str) -> list[str]:
+    """The licences that an SPDX expression names (or a list with commas), each once; none of a text that is neither."""
+    if text.count("(") != text.count(")"):
+        return []
+    words = text.replace("(", " ").replace(")", " ").replace(",", " AND ").split()
+    names, joints = words[::2], words[1::2]
+    if len(names) == len(joints) or not all(map(_LICENCE.fullmatch, names)):
+        return []
+    joined = all(each.upper() in _NO_LICENCE for each in joints) and not any(n.upper() in _NO_LICENCE for n in names)
+    return [name for name in dict.fromkeys(names) if not name.startswith(_OWN_LICENCE)] if joined else []
 
 
 def web_address(text: str) -> str:

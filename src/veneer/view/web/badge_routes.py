@@ -63,10 +63,11 @@ def _handler(asker: Asker) -> answers.Handled:
 def _badge(asker: Asker, kind: str, name: str, query: Query) -> tuple[Badge, int]:
     """The badge and its status.  Raises UnknownBadge."""
     from veneer.view.badge_facts import facts
+    from veneer.view.web.elders import meant
 
     badges.badge(kind, badges.Facts(), label=query.text("label"), color=query.text("color"))  # raises for a bad request
     try:
-        with asker.subjects.opened(name, query.text("platform")) as looked, looked.lock:
+        with asker.subjects.opened(meant(asker.subjects, name), query.text("platform")) as looked, looked.lock:
             told = facts(asker.engine, looked.subject, kind, time.time())
     except NotFound:
         return badges.not_found(query.text("label") or "image"), 404

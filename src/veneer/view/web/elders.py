@@ -66,7 +66,7 @@ def routes(asker: Asker) -> list[web.RouteDef]:
         web.get("/v1/images/search/{term:.+}",
                 answered(lambda request, query: found_names(subjects, request.match_info["term"]))),
         web.get("/v1/images/{name:.+}/version/{sha}",
-                answered(lambda request, query: version_of(subjects, request.match_info["sha"]))),
+                answered(lambda request, query: version_of(subjects, repository(request), request.match_info["sha"]))),
         web.get("/v1/images/{name:.+}", answered(lambda request, query: image_of(subjects, repository(request)))),
         web.post("/registry/analyze", analyze),
         web.get("/registry/status", answered(lambda request, query: {"status": "ok", "service": "veneer"})),
@@ -93,6 +93,20 @@ def _tagged(subjects: Subjects, name: str) -> list[tuple[Image, list[Reference]]
     if not found:
         raise NoSuchRepository(f"no image of {name} here", hint="veneer pull fetches it")
     return found
+
+
+def meant(subjects: Subjects, name: str) -> str:
+    """What a name means in an old address: itself, or without a tag and where none is called latest, the newest."""
+    from veneer.oci.reference import InvalidReference, Reference
+
+    try:
+        if Reference.parse(name) != Reference.parse(name).tagged():
+            tags = [tag for _, named in _tagged(subjects, name) for tag in named]
+            if not any(tag.tag == LATEST for tag in tags):
+                return tags[0].familiar
+    except (NoSuchRepository, InvalidReference):
+        pass  # an ID, or nothing that is here: whoever looks for it says so
+    return name
 
 
 # -- MicroBadger ----------------------------------------------------------------------------------------------
@@ -122,11 +136,14 @@ def image_of(subjects: Subjects, name: str) -> Json:
     }  # fmt: skip
 
 
-def version_of(subjects: Subjects, sha: str) -> Json:
-    """One version by its digest: a manifest's, or an image's ID."""
+def version_of(subjects: Subjects, name: str, sha: str) -> Json:
+    """One version by its digest: a manifest's, or an image's ID; with its tags in the repository, if any."""
+    from veneer.oci.reference import Reference
+
+    wanted = Reference.parse(name).name
     for image in subjects.engine.images.list(all=False):
         if sha in (str(image.manifest), image.manifest.hex, str(image.id), image.id.hex):
-            return _version(subjects, image, list(image.tags))
+            return _version(subjects, image, [tag for tag in image.tags if tag.name == wanted] or list(image.tags))
     raise NoSuchRepository(f"no image {sha[:80]} here")
 
 

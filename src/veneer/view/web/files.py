@@ -35,8 +35,8 @@ def routes(asker: Asker) -> list[web.RouteDef]:
     return [web.get(f"{PREFIX}/images/{{ref}}/file", _handler(asker))]
 
 
-def _found(looked: Looked, query: Query) -> tuple[Entry, BinaryIO]:
-    """The file that a URL means after `at` layers (default: in the whole image), open.
+def _found(looked: Looked, query: Query, ref: str) -> tuple[Entry, BinaryIO]:
+    """The file that a URL means after `at` layers (default: in the whole image `ref`), open.
 
     Raises NoSuchDepth, NotThere, NoContent, ContentGone, OtherContent.
     """
@@ -51,7 +51,8 @@ def _found(looked: Looked, query: Query) -> tuple[Entry, BinaryIO]:
     path = found_path(table, query.path())
     copies = [copy for copy in table.find(path)[0] if copy.seen_at(at)]
     if not copies:
-        raise NotThere(f"{path_text(path)} is not to be seen after layer {at} of {looked.subject.name}")
+        raise NotThere(f"{path_text(path)} is not to be seen after layer {at} of {ref}",
+                       hint="its history tells which layers have it")  # fmt: skip
     copy = copies[-1]
     return table.entry(copy, path), content(looked.subject, copy.layer, copy.number)
 
@@ -76,7 +77,7 @@ def _handler(asker: Asker) -> answers.Handled:
 
         def open_() -> tuple[Entry, BinaryIO, bool]:
             with asker.subjects.opened(ref, query.text("platform")) as looked, looked.lock:
-                entry, file = _found(looked, query)
+                entry, file = _found(looked, query, ref)
             return entry, file, _is_text(file.read(SNIFFED), entry.size)
 
         entry, file, is_text = await asker.asked(open_)

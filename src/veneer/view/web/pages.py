@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
-from veneer.view.web import answers, comparing, images, shell, trees
+from veneer.view.web import answers, comparing, elders, images, shell, trees
 from veneer.view.web.api import Asker, query_of
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ def routes(asker: Asker) -> list[web.RouteDef]:
     return [
         web.get("/", _front(page("/", pages.images).handler)),
         page("/i/{ref:.+}", pages.image), page("/compare", pages.compare), page("/history", pages.history),
-        page("/diff", pages.diff), page("/l/{diff_id}", pages.layer), web.get("/images/{ref:.+}", _microbadger),
+        page("/diff", pages.diff), page("/l/{diff_id}", pages.layer), web.get("/images/{ref:.+}", _microbadger(asker)),
     ]  # fmt: skip
 
 
@@ -46,8 +46,12 @@ def _front(images_page: object) -> answers.Handled:
     return handler
 
 
-async def _microbadger(request: web.Request) -> web.StreamResponse:
-    raise web.HTTPFound("/i/" + quote(request.match_info["ref"], safe=":@"))
+def _microbadger(asker: Asker) -> answers.Handled:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        ref = await asker.asked(lambda: elders.meant(asker.subjects, request.match_info["ref"]))
+        raise web.HTTPFound("/i/" + quote(ref, safe=":@"))
+
+    return handler
 
 
 class _Pages:

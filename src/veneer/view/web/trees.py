@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from veneer.analysis.copies import Place
     from veneer.analysis.events import Event
+    from veneer.analysis.names import Relation
     from veneer.analysis.table import Table
     from veneer.analysis.view import Line, View
     from veneer.engine.looking.subject import Subject
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 SORTS = ("size", "name", "waste", "layer")
 STATES = "AMPDOU"
 DEEPEST = 8
+MOST_NAMES = 20
+"""Of a file with more hard links the others are not told."""
 MOST_BOXES = 4000
 """Of one map, "other" ones not counted."""
 FOLDED = 300
@@ -226,12 +229,14 @@ def _largest(view: View, path: bytes, place: Place, least: int, most: int) -> tu
 def history(looked: Looked, query: Query) -> Json:
     """What each layer did to a path, lowest layer first.  Raises NotThere."""
     from veneer.analysis.events import events_of
+    from veneer.analysis.names import Relation, relations
     from veneer.analysis.view import NotThere
 
     subject = looked.subject
     table = subject.table
     path = found_path(table, query.path())
     copies, _ = table.find(path)
+    related = {copy.layer: each for copy, each in zip(copies, relations(table, path, copies), strict=True)}
     events = events_of(table, path, copies)
     if not events:
         raise NotThere(f"{path_text(path)} is in no layer of {subject.name}")
@@ -239,9 +244,18 @@ def history(looked: Looked, query: Query) -> Json:
     seen = [copy for copy in copies if copy.ended == NEVER]
     visible = sum(table.entry(copy, path).size for copy in seen)
     return words.path_document(path) | {
-        "events": [event_document(subject, event) for event in events],
+        "events": [
+            event_document(subject, event) | _names(related.get(event.layer, Relation()), event) for event in events
+        ],
         "verdict": {"stored": stored, "visible": visible},
     }
+
+
+def _names(relation: Relation, event: Event) -> Json:
+    """The other names of its file, as hard links are, and those with which the layer broke one; the first of many."""
+    gone = event.op.value == "D"
+    return {"names": [] if gone else list(map(path_text, relation.others[:MOST_NAMES])),
+            "broke": [] if gone else list(map(path_text, relation.broke[:MOST_NAMES]))}  # fmt: skip
 
 
 def event_document(subject: Subject, event: Event) -> Json:
