@@ -29,5 +29,5 @@ class Whole:
         with self._lock:
             self._done[report.id] = report.current
             done = min(sum(self._done.values()), self._total)
-        rate = done / max(time.monotonic() - self._began, 1e-3)
-        self._progress(Report("Total", "Moving", done, self._total, rate))
+            rate = done / max(time.monotonic() - self._began, 1e-3)
+            self._progress(Report("Total", "Moving", done, self._total, rate))  # in order, whoever else tells something
