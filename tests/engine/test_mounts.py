@@ -18,7 +18,7 @@ import pytest
 from tests.cli.conftest import Veneer
 from tests.support.plain_user import plain_user
 from tests.support.programs import process_with
-from veneer.drivers.mount import unmount
+from veneer.drivers.mount import Mount, mounted, unmount
 from veneer.engine.containers.creating import ContainerRequest
 from veneer.engine.engine import Engine, open_engine
 from veneer.engine.mounts import AlreadyMounted, ContainerRuns, InvalidIds, NoMountPoint, NotAMount
@@ -216,6 +216,35 @@ def test_where_nothing_can_be_mounted_is_said(engine: Engine, place: Path) -> No
     with pytest.raises(AlreadyMounted, match="demo/image:1 is mounted"):
         engine.mounts.add("demo/image:1", str(place))
     engine.mounts.remove(str(place))
+
+
+def test_of_a_data_root_that_is_read_only_all_that_reads_works(tmp_path: Path, place: Path) -> None:
+    """As from a rescue disk; what has to write says why it cannot, in one wording."""
+    with open_engine(tmp_path / "root", durability="sync") as engine:
+        engine.images.load(io.BytesIO(ARCHIVE))
+        engine.containers.create(ContainerRequest("demo/image:1", {"Cmd": ["/x"]}, name="box"))
+        engine.images.save(["demo/image:1"], tmp_path / "before.tar")
+    (tmp_path / "seen").mkdir()
+    (tmp_path / "root/overlay2/.probe.json").unlink()  # another kernel tried it out
+    with mounted([Mount.bind(tmp_path / "root", readonly=True)], tmp_path / "seen"):
+        veneer = Veneer(tmp_path / "seen")
+        for name in ("demo/image:1", "box"):
+            done = veneer("mount", name, str(place))
+            assert (done.code, "is read-only: the mount is in no list" in done.err) == (0, True)
+            assert (place / "etc/name").read_text() == "two"
+            assert f"umount {place}" in veneer("unmount", str(place)).err
+            unmount(place)
+            assert veneer("export", "-o", str(tmp_path / f"{name[:3]}.tar"), name).code == 0
+        assert veneer("save", "-o", str(tmp_path / "after.tar"), "demo/image:1").code == 0
+        assert (tmp_path / "after.tar").read_bytes() == (tmp_path / "before.tar").read_bytes()
+        assert veneer("system", "check", "--deep").text == "Everything stored is whole.\n"
+        assert veneer("info").code == 0
+        for words in (("run", "demo/image:1", "x"), ("mount", "--rw", "box", str(place)), ("rm", "box"),
+                      ("rmi", "demo/image:1"), ("system", "prune", "-f")):  # fmt: skip
+            refused = veneer(*words)
+            assert refused.code != 0
+            said = f"Error: {tmp_path}/seen is on a read-only file system\nhint: choose another with --root\n"
+            assert refused.err == said, words
 
 
 def test_what_was_mounted_is_listed_and_unmounted_at_once(engine: Engine, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -229,6 +230,10 @@ def _say_host_error(app: App, error: OSError) -> None:
     """What the machine refused: a full disk, a missing permission, a file that is not there."""
     if app.debug:
         _traceback(app, error)
+    if error.errno == errno.EROFS and f"{error.filename}/".startswith(f"{app.engine.config.root_name}/"):
+        app.warn(f"Error: {app.engine.config.root} is on a read-only file system")
+        app.hint("choose another with --root")
+        return
     where = ": ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
     reason = (error.strerror or str(error) or type(error).__name__).lower()
     app.warn(f"Error: {where}: {reason}" if where else f"Error: {reason}")

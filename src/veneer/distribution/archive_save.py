@@ -9,6 +9,7 @@ Source: moby image/tarexport/save.go (Engine 25 and later); OCI image-spec image
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from veneer.oci.image import ImageConfig
 from veneer.oci.manifest import Descriptor, Index, Manifest
 from veneer.oci.reference import InvalidReference, Reference
 from veneer.progress import Progress, Report, silent
+from veneer.store.durability import is_read_only
 
 if TYPE_CHECKING:
     from veneer.store.images import Image
@@ -96,10 +98,13 @@ def save(
     """
     if format not in FORMATS:
         raise UnknownFormat(f"unknown archive format {format!r}", hint=f"one of {', '.join(FORMATS)}")
-    with store.lease("save") as lease:
+    # Of a read-only data root nothing can be held, and nothing collected.
+    unheld = is_read_only(store.root) and format != "docker-legacy"  # which needs room for what it unpacks
+    with contextlib.nullcontext() if unheld else store.lease("save") as lease:
         selection = select(store, names)
         writer = _Writer(store, selection, progress, in_oci_words=format in ("oci", "oci-dir"))
-        writer.hold(lease)
+        if lease is not None:
+            writer.hold(lease)
         if format == "oci-dir":
             if not isinstance(out, Path):
                 raise UnknownFormat("oci-dir needs a directory to write to", hint="give one with -o")
@@ -108,7 +113,7 @@ def save(
             return selection
         with written_whole(out) as stream:
             sink = TarSink(stream)
-            if format == "docker-legacy":
+            if format == "docker-legacy" and lease is not None:
                 from veneer.distribution.archive_legacy import write_legacy
 
                 write_legacy(store, lease, selection, sink, progress)

@@ -47,6 +47,8 @@ def abilities(root: Path) -> Abilities:
 
     Only a usable overlay is remembered: what made it fail, a full disk or a missing module, may be mended.
     """
+    if os.statvfs(root if root.exists() else root.parent).f_flag & os.ST_RDONLY:
+        return _elsewhere(root)
     root.mkdir(mode=0o710, parents=True, exist_ok=True)
     key = _key(root)
     remembered = _recall(root, key)
@@ -56,6 +58,17 @@ def abilities(root: Path) -> Abilities:
     if found.usable:
         _remember(root, key, found)
     return found
+
+
+def _elsewhere(root: Path) -> Abilities:
+    """As `abilities`, of a directory that is read-only: layers there can be looked at, which takes the kernel alone."""
+    import tempfile
+
+    remembered = _recall(root, _key(root)) if root.exists() else None
+    if remembered is not None:
+        return remembered
+    with tempfile.TemporaryDirectory(prefix="veneer-probe-") as folder:
+        return try_out(Path(folder))
 
 
 def try_out(root: Path) -> Abilities:

@@ -9,6 +9,7 @@ import builtins
 import contextlib
 import itertools
 import os
+import time
 
 from veneer.errors import Conflict, InvalidRequest, NotFound, Unsupported
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from veneer.drivers.driver import SnapshotID
     from veneer.drivers.mount import Keeper, Mount
+    from veneer.drivers.mount_table import Place
     from veneer.drivers.protocol import StorageDriver
     from veneer.drivers.userns import Extents
     from veneer.engine.engine import Engine
@@ -91,11 +93,25 @@ class Mounts:
             if (container := self._store.containers.find(name)) is not None:
                 # Or it would be started, reset or removed between our look at it and the row that forbids that.
                 locks.enter_context(self._store.locked(f"container-{container.id}"))
+            from veneer.store.durability import is_read_only
+
+            if is_read_only(self._store.root) and not writable:
+                return self._unheld(name, target, extents)
             return self._added(name, target, extents, writable=writable)
 
+    def _unheld(self, name: str, target: str, extents: Extents) -> HeldMount:
+        """The mount, of a data root that is read-only: nothing can be written down of it, and nothing collected."""
+        from veneer.store.durability import boot_id
+        from veneer.store.mounts import HeldMount
+
+        kind, shown, top, own, driver = self._meant(name)
+        driver = self._store.working(driver.name)
+        place = _attached(_described(driver, own, "", self._below(top, own, driver.name)), target, extents)
+        return HeldMount("", target, shown, kind, top, driver.name, own[0] if own else "", "", place, False, boot_id(),
+                         time.time())  # fmt: skip
+
     def _added(self, name: str, target: str, extents: Extents, *, writable: bool) -> HeldMount:
-        from veneer.drivers import mount_table
-        from veneer.drivers.mount import attach, unmount
+        from veneer.drivers.mount import unmount
 
         kind, shown, top, own, driver = self._meant(name)
         with self._store.lease("mount") as lease, contextlib.ExitStack() as undone:
@@ -114,14 +130,8 @@ class Mounts:
                     lease.hold_snapshot(transaction, scratch, driver.name, "")
                 undone.callback(driver.remove, scratch)
                 driver.create(scratch, below)
-            mounts = _lasting(_described(driver, own, scratch, below))
-            if extents:
-                mounts = _with_owners(mounts, extents)
-            attach(mounts, _path(target))
+            place = _attached(_described(driver, own, scratch, below), target, extents)
             undone.callback(unmount, _path(target), lazy=True)
-            place = mount_table.topmost(target)
-            if place is None:
-                raise NotAMount(f"{target} was unmounted by somebody else at once")
             held = self._store.mounts.add(
                 lease, place, target=target, shown=shown, kind=kind, top=top, driver=driver.name,
                 snapshot=own[0] if own else "", scratch=scratch,
@@ -140,7 +150,12 @@ class Mounts:
         target = os.path.realpath(directory)
         held = self._store.mounts.at(target, mount_table.namespace())
         if held is None:
-            raise NotAMount(f"no image and no container is mounted at {target}", hint="veneer mount lists them")
+            from veneer.store.durability import is_read_only
+
+            known = "veneer mount lists them"
+            if is_read_only(self._store.root) and mount_table.topmost(target) is not None:
+                known = f"of a data root that is read-only it is not known what is mounted: umount {target}"
+            raise NotAMount(f"no image and no container is mounted at {target}", hint=known)
         # First of all: whatever has become of the layers, or of the driver, a mount can be undone.
         if mount_table.leads_to(target, held.place):
             with contextlib.suppress(NotMounted):  # somebody else was faster
@@ -277,6 +292,18 @@ def _described(
     if own:
         return driver.mounts(own[0], below[1:], readonly=True)
     return driver.mounts(None, below, readonly=True)
+
+
+def _attached(mounts: Sequence[Mount], target: str, extents: Extents) -> Place:
+    from veneer.drivers import mount_table
+    from veneer.drivers.mount import attach
+
+    mounts = _lasting(mounts)
+    attach(_with_owners(mounts, extents) if extents else mounts, _path(target))
+    place = mount_table.topmost(target)
+    if place is None:
+        raise NotAMount(f"{target} was unmounted by somebody else at once")
+    return place
 
 
 def _lasting(mounts: Sequence[Mount]) -> Sequence[Mount]:

@@ -94,6 +94,11 @@ def file_errors(root: str | os.PathLike[str]) -> Iterator[None]:
         raise
 
 
+def is_read_only(root: str | os.PathLike[str]) -> bool:
+    """Whether `root` is on a file system, or mounted so, that nothing can be written to it."""
+    return bool(os.statvfs(root).f_flag & os.ST_RDONLY)
+
+
 def disk_hint(root: str | os.PathLike[str]) -> str:
     """What to say of a program that failed while it wrote below `root`: that the disk is full; "" if it is not."""
     found = os.statvfs(root)

@@ -38,7 +38,7 @@ def append(
     attributes: Mapping[str, str] | None = None,
     scope: str = "local",
 ) -> bool:
-    """Write down that `action` happened just now to the thing `id` of that type; whether the disk had room for it.
+    """Write down that `action` happened just now to the thing `id` of that type; whether the disk took it.
 
     What was done is not undone, and has not failed, for want of a line about it.
     """
@@ -68,7 +68,7 @@ def append(
         finally:
             os.close(fd)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise
         return False
 

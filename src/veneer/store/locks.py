@@ -57,11 +57,17 @@ def locked(
 ) -> Iterator[int]:
     """Hold every one of `keys` in the lock file `path`; taken in sorted order, so that nobody deadlocks.
 
-    Where one is taken, calls `waiting` with it once and waits.  `shared`: beside others who hold it so.  Gives the
-    descriptor that holds them: whoever has a copy of it goes on holding.
+    Where one is taken, calls `waiting` with it once and waits.  `shared`: beside others who hold it so; that is all
+    there is, and is enough, where the file system is read-only.  Gives the descriptor that holds them: whoever has a
+    copy of it goes on holding.
     """
     kind = fcntl.F_RDLCK if shared else fcntl.F_WRLCK
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        fd, kind = os.open(path, os.O_RDONLY | os.O_CLOEXEC), fcntl.F_RDLCK
     try:
         for key in sorted(set(keys)):
             if not _lock(fd, key, wait=False, kind=kind):

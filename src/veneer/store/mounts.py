@@ -37,6 +37,7 @@ _INHERITED_FROM = 200
 class HeldMount(Value):
     """A mount that holds what it shows.
 
+    Nothing holds what one of a read-only data root shows, and `lease` is "".
     `target` is the directory, `shown` what was asked for, `kind` "image" or "container".  The stack is `snapshot` (a
     container's own, "" for none) on the layers up to `top`; `scratch` is the snapshot that is written to, "" for none.
     """

@@ -27,8 +27,10 @@ def run(app: App, given: Parsed) -> None:
 
         raise wrong_count(app.path, MOUNT.usage, "requires 2 arguments, or none")
     name, directory = given.arguments
-    ids = given.texts("idmap")
-    app.line(app.engine.mounts.add(name, directory, writable=given.flag("rw"), ids=ids).target)
+    made = app.engine.mounts.add(name, directory, writable=given.flag("rw"), ids=given.texts("idmap"))
+    app.line(made.target)
+    if not made.lease:
+        app.warn(f"Warning: {app.engine.config.root} is read-only: the mount is in no list, and umount(8) undoes it")
 
 
 def run_unmount(app: App, given: Parsed) -> None:

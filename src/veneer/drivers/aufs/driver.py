@@ -89,7 +89,10 @@ class Aufs:
     def probe(self) -> Support:
         found = self.mounter
         if found.usable:
-            self._furnish()
+            try:
+                self._furnish()
+            except OSError as error:  # of a read-only disk, mostly
+                return Support(False, f"{self.root}: {(error.strerror or '').lower()}")
         return Support(found.usable, found.reason)
 
     def create(self, snapshot: SnapshotID, lowers: Sequence[SnapshotID]) -> Path:
