@@ -25,7 +25,7 @@ def test_boxes_of_the_map_lie_in_each_other_and_beside_each_other(peel_engine: E
         with peel_engine.looking.open(name) as subject:
             peel = Peel(subject)
             peel.load()
-            levels = layout(peel.view, b"", room, 6, {}).levels
+            levels = layout(peel.sized, b"", room, 6).levels
             assert levels[0][0].room == room and levels[0][0].size == peel.view.total().size
             for above, beneath in pairwise(levels):
                 for one, other in pairwise(beneath):

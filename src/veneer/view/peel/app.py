@@ -109,6 +109,12 @@ class PeelApp(App[Any], inherit_bindings=False):
         """As Textual's, which looks through all themes, for each line that is drawn."""
         return self._themes.get(theme_name) or super().get_theme(theme_name)
 
+    @property
+    def _background_screens(self) -> list[Screen[Any]]:
+        """The screens that are seen through this one.  Textual counts one beneath an opaque one too: it would be laid
+        out with it, and whatever it has to draw would have all drawn anew."""
+        return super()._background_screens if self.screen.styles.background.a < 1 else []
+
     def next_theme(self) -> None:
         names = themes.NAMES
         name = names[(names.index(self.theme.removeprefix("veneer-")) + 1) % len(names)]

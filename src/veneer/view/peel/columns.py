@@ -28,6 +28,44 @@ class Foremost(Value):
     left_size: int
 
 
+MOST = 2000
+"""Entries of a directory of which all lines are made to find the largest, and files of a longer one that are told."""
+Largest = tuple[tuple[Line, ...], int, int]
+"""What has bytes, the largest first; how many more files there are, and their bytes."""
+
+
+class Sized:
+    """What the directories of a view have bytes in: each is asked for once.  `lines`: what is known of them already.
+
+    May be asked by several threads.
+    """
+
+    def __init__(self, view: View, lines: dict[bytes, tuple[Line, ...]]) -> None:
+        self.view = view
+        self._lines = lines
+        self._known: dict[bytes, Largest] = {}
+
+    def of(self, path: bytes) -> Largest:
+        """Of directory `path`.  Raises NotThere."""
+        known = self._known.get(path)
+        if known is None:
+            known = self._known[path] = self._largest(path)
+        return known
+
+    def _largest(self, path: bytes) -> Largest:
+        view, lines, found = self.view, self._lines.get(path), None
+        if lines is None:
+            _, place = view.table.find(path)
+            is_long = place is not None and entries_in(view, place) > MOST
+            if is_long and place is not None:
+                found = foremost(view, path, place, "size", MOST, 1)
+            lines = tuple(view.level(path)) if found is None else (*found.files, *found.directories)
+            if not is_long:
+                self._lines[path] = lines
+        sized = sorted((line for line in lines if line.sums.size), key=lambda line: (-line.sums.size, line.path))
+        return (tuple(sized), 0, 0) if found is None else (tuple(sized), found.left, found.left_size)
+
+
 def entries_in(view: View, place: Place | None) -> int:
     """How many entries layers have in a directory."""
     parts = place.parts if place is not None else ()

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from veneer.analysis.view import Line, View
 from veneer.values import Value
 from veneer.view.amounts import size
-from veneer.view.peel.columns import entries_in, foremost
+from veneer.view.peel.columns import Sized
 from veneer.view.peel.panes import layer_meaning
 from veneer.view.peel.spans import Spans, cell, cut, name_text, path_shown
 from veneer.view.texts import layer_numbers
 
-Known = dict[bytes, tuple[Line, ...]]
-"""The lines of directories that somebody has read."""
-
 LEAST = 4
 """Cells beneath which a box is folded into "other"."""
-MOST = 2000
-"""Files of one directory that could have a box."""
 ROWS = 3
 """Lines of the terminal for one level."""
 
@@ -51,9 +44,9 @@ class Icicle(Value):
         return None
 
 
-def layout(view: View, path: bytes, room: int, depth: int, known: Known) -> Icicle:
-    """The boxes beneath directory `path`, as many levels as there is depth for; what is read is added to the `known`
-    lines of this view.  Raises NotThere."""
+def layout(sized: Sized, path: bytes, room: int, depth: int) -> Icicle:
+    """The boxes beneath directory `path`, as many levels as there is depth for.  Raises NotThere."""
+    view = sized.view
     copies, place = view.table.find(path)
     if path:
         top = Box(path, view.line(path, copies, place), 0, room, *_sizes(view, path))
@@ -66,7 +59,7 @@ def layout(view: View, path: bytes, room: int, depth: int, known: Known) -> Icic
         for box in levels[-1]:
             is_top = len(levels) == 1
             if is_top or (box.line is not None and box.line.place is not None and box.line.is_directory):
-                boxes += _inside(view, box, known)
+                boxes += _inside(sized, box)
         if not boxes:
             break
         levels.append(tuple(boxes))
@@ -78,25 +71,9 @@ def _sizes(view: View, path: bytes) -> tuple[int, int]:
     return sums.size, sums.waste
 
 
-def _largest(view: View, path: bytes, known: Known) -> tuple[list[Line], int, int]:
-    """What a directory has bytes in, the largest first; of a long one also how many more, with how many bytes."""
-    lines: Sequence[Line] | None = known.get(path)
-    found = None
-    if lines is None:
-        _, place = view.table.find(path)
-        is_long = place is not None and entries_in(view, place) > MOST
-        if place is not None and is_long:
-            found = foremost(view, path, place, "size", MOST, 1)
-        lines = tuple(view.level(path)) if found is None else (*found.files, *found.directories)
-        if not is_long:
-            known[path] = lines
-    sized = sorted((line for line in lines if line.sums.size), key=lambda line: (-line.sums.size, line.path))
-    return (sized, 0, 0) if found is None else (sized, found.left, found.left_size)
-
-
-def _inside(view: View, above: Box, known: Known) -> list[Box]:
+def _inside(sized: Sized, above: Box) -> list[Box]:
     """The boxes of a directory, the largest first; their cells are those of the directory's box."""
-    lines, more, more_size = _largest(view, above.path, known)
+    lines, more, more_size = sized.of(above.path)
     total = sum(line.sums.size for line in lines) + more_size
     whole = max(above.size, total)
     found: list[Box] = []

@@ -21,12 +21,16 @@ from veneer.view.peel.spans import Spans
 from veneer.view.peel.tree import Row
 
 if TYPE_CHECKING:
+    from textual.timer import Timer
+
     from veneer.engine.looking.origins import SharedWith, StandsOn
 
 PANES = ("layers", "files", "layer", "history")
 NAMES = ("Layers", "Files", "Layer", "History")
 NARROW = 100
 """Cells beneath which one pane is shown at a time."""
+REST = 0.3
+"""Seconds without a change after which the map of what is to be seen is made ahead."""
 
 
 class Main(FileActions, PeelScreen):
@@ -48,6 +52,7 @@ class Main(FileActions, PeelScreen):
         self._log = False
         self._wrap = True
         self._news = ""
+        self._resting: Timer | None = None
         self.shown_pane = "files"
         self.question = Ask()
 
@@ -144,6 +149,17 @@ class Main(FileActions, PeelScreen):
         self.update_files()
         self._tell_news()
         self._above.refresh()
+        if self._resting is not None:
+            self._resting.stop()
+        self._resting = self.set_timer(REST, self._map_ahead)
+
+    def _map_ahead(self) -> None:
+        """Have a thread ask for the sums that the map of all shows: a map is the slowest key where layers are many."""
+        if self.peel.loaded:
+            from veneer.view.peel import icicle
+
+            sized, room, depth = self.peel.sized, max(self.size.width, 20), self.size.height // icicle.ROWS
+            self.in_background(lambda: icicle.layout(sized, b"", room, depth), lambda _: None, "map ahead")
 
     def update_layers(self) -> None:
         peel, pane = self.peel, self._pane("layers")

@@ -12,6 +12,7 @@ from veneer.analysis.view import View
 from veneer.changeset.entry import Kind
 from veneer.engine.looking.subject import Subject
 from veneer.values import Value
+from veneer.view.peel.columns import Sized
 from veneer.view.peel.tree import Tree
 
 TYPE_CHECKING = False
@@ -54,6 +55,7 @@ class Peel:
         """The rows of the waste ledger that are known."""
         self.path = b""
         """The path the cursor is on."""
+        self._sized: Sized | None = None
 
     @property
     def to_pull(self) -> int:
@@ -88,6 +90,14 @@ class Peel:
         if known is not None and (known.at, known.since) == (self.at, self.since):
             return known
         return View(self.subject.table, self.at, self.since, self.depths)
+
+    @property
+    def sized(self) -> Sized:
+        """What directories have bytes in, at the slider's place; only once loaded."""
+        known, view = self._sized, self.view
+        if known is None or known.view is not view:
+            known = self._sized = Sized(view, self.tree.lines)
+        return known
 
     def _moved(self) -> None:
         if self.loaded:

@@ -42,10 +42,10 @@ class Map(LinesScreen):
         return self.icicle.levels[level][number]
 
     def update(self) -> None:
-        view, known = self.peel_app.peel.view, self.peel_app.peel.tree.lines
+        sized = self.peel_app.peel.sized
         room, depth = max(self.body.room, 20), max(self.body.page // icicle.ROWS, 2)
         path = self.path
-        self.in_background(lambda: icicle.layout(view, path, room, depth, known), self._drawn, "map")
+        self.in_background(lambda: icicle.layout(sized, path, room, depth), self._drawn, "map")
 
     def _drawn(self, found: Icicle) -> None:
         known = self.box()
