@@ -53,6 +53,7 @@ interface Image {
   layers: Layer[];
   after: Step[];
   unplaced: Step[];
+  doubts: string[];
   base: Base | null;
   config: Record<string, unknown>;
 }

@@ -10,7 +10,7 @@ const ID = `sha256:${'a'.repeat(64)}`;
 const LAYER = {index: 1, stored: 1, net: 1, cumulative: 1, waste_made: 0, waste_held: 0, instruction: 'RUN x', keyword: 'RUN', created: '', created_by: '',
   blob_size: 1, blob_digest: '', media_type: '', chain_id: 'c', diff_id: 'd', n: {A: 1, M: 0, P: 0, D: 0, O: 0}, instr: null, empty_before: [], same_chain: {base: '', others: 0}, same_diff: []};
 const FOUND = {ref: 'app:1', id: ID, digest: '', platform: 'linux/arm64', platforms: ['linux/amd64', 'linux/arm64'], platforms_here: ['linux/amd64', 'linux/arm64'], created: '', author: '', tags: ['app:1'],
-  where: 'store', stored: 1, visible: 1, wasted: 0, efficiency: 1, blob_size: 1, layers: [LAYER], after: [], unplaced: [], base: null, config: {}};
+  where: 'store', stored: 1, visible: 1, wasted: 0, efficiency: 1, blob_size: 1, layers: [LAYER], after: [], unplaced: [], doubts: [], base: null, config: {}};
 
 /** What is asked of the source while the page is drawn. @param {Record<string, string>} query */
 function asked(query) {

@@ -53,6 +53,14 @@ def test_a_guest_is_shown_as_an_image_of_the_store_is(client: Client) -> None:
     assert "--platform linux/arm64" in client.ask(f"/images/{REF}/labels?platform=linux/arm64", 404)["hint"]
 
 
+def test_what_is_shown_otherwise_than_it_is_stands_on_the_page(engine: Engine, tmp_path: Path) -> None:
+    file = tmp_path / "out.tar"
+    file.write_bytes(docker_archive((image({"../out": b"1"}), ["demo/out:1"])))
+    with engine.looking.open(archive=file) as guest, served(engine, guests={"archive:demo/out:1": guest}) as client:
+        (doubt,) = client.ask("/images/archive:demo%2Fout:1")["doubts"]
+        assert doubt == f"{file}: layer 1: '../out' is shown as /out; load refuses such a name"
+
+
 def test_guests_are_listed_and_found(client: Client) -> None:
     assert [each["ref"] for each in client.ask("/images")] == ["archive:demo/app:1", "os:1"]
     assert [each["ref"] for each in client.ask("/images?limit=1")] == ["archive:demo/app:1"]

@@ -56,6 +56,7 @@ function page(app, found, name) {
       ${figures(found)}
       ${least ? html`<p class="dim small">Files that store less than ${size(least)} are not in this report one by one, only what they are together in their directories.</p>` : nothing}
     </div>
+    ${found.doubts.length ? html`<ul class="trouble small">${found.doubts.map((doubt) => html`<li>${shown(doubt)}</li>`)}</ul>` : nothing}
     ${verdict(app, found)}
     <nav class="tabs" aria-label="Views of the image">${offered.map(([name, label], n) => html`<a
       href=${router.here({tab: n ? name : null})} aria-current=${name === tab ? 'page' : nothing} @click=${(/** @type {MouseEvent} */ event) => {

@@ -136,7 +136,8 @@ def told(
         "layers": [_layer(number, *of, elsewhere) for number, of in enumerate(
             zip(subject.origins, account.layers, shared, strict=True), 1)],
         "after": [words.instruction(row) for row in subject.after],
-        "unplaced": [words.instruction(row) for row in subject.unplaced], "base": _base(base),
+        "unplaced": [words.instruction(row) for row in subject.unplaced], "doubts": list(subject.doubts),
+        "base": _base(base),
         "history": [{"created": row.created, "created_by": row.created_by, "comment": row.comment,
                      "author": row.author, "empty_layer": row.empty_layer} for row in config.history],
     }  # fmt: skip

@@ -292,6 +292,7 @@
       ${mi(e)}
       ${i?d`<p class="dim small">Files that store less than ${w(i)} are not in this report one by one, only what they are together in their directories.</p>`:g}
     </div>
+    ${e.doubts.length?d`<ul class="trouble small">${e.doubts.map(l=>d`<li>${p(l)}</li>`)}</ul>`:g}
     ${ci(r,e)}
     <nav class="tabs" aria-label="Views of the image">${n.map(([l,c],u)=>d`<a
       href=${s.here({tab:u?l:null})} aria-current=${l===a?"page":g} @click=${m=>{m.metaKey||m.ctrlKey||m.shiftKey||(m.preventDefault(),s.set({tab:u?l:null}))}}>${c}</a>`)}</nav>
