@@ -158,8 +158,12 @@ def remove(engine: Engine, container: Container, *, force: bool = False, volumes
 
     What killed processes left goes with it.  Raises CannotRemove for one that runs, unless by `force`; StillMounted.
     """
+    from veneer.drivers.userns import NotEntered
+
     store = engine.store
-    with contextlib.suppress(StoreFull):  # what is removed here makes the room that the next one needs for it
+    # What is removed here makes the room that the next one needs for it; and a plain user who only lists containers,
+    # and by that removes one that nobody else does, has not the ids for it.
+    with contextlib.suppress(StoreFull, NotEntered):
         store.tidy()
     folder = store.containers.folder(container.id)
     with _killing_who_does_not_answer(folder) if force else contextlib.nullcontext():
