@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
 
 from veneer.changeset import pax, sparse
 from veneer.changeset.compression import Source
 from veneer.changeset.entry import Kind
-from veneer.changeset.fillings import Fillings, FillingsAhead
 from veneer.changeset.header import BLOCK, FIELDS, MAX_I64, checksum_holds, full_name, known_sums, number
 from veneer.changeset.limits import Limits
-from veneer.errors import Corrupt
+from veneer.changeset.tar_stream import BadArchive, TarStream, shown
+
+__all__ = ["BadArchive", "TarReader", "shown"]
 
 _KINDS = {
     b"0": Kind.REGULAR, b"\0": Kind.REGULAR, b"7": Kind.REGULAR, b"S": Kind.REGULAR, b"1": Kind.HARDLINK,
@@ -30,27 +30,7 @@ _GLOBAL = frozenset({b"path", b"linkpath", b"size", b"mtime", b"uid", b"gid", b"
 _MAX_GLOBALS = 100
 
 
-@runtime_checkable
-class Skippable(Protocol):
-    """A source that can go on without reading."""
-
-    def skip(self, count: int, /) -> int:
-        """Pass over `count` bytes; how many there were."""
-        ...
-
-
-class BadArchive(Corrupt):
-    """A tar stream that is damaged, hostile, or no tar at all; names the layer, the member and the fact."""
-
-
-def shown(name: bytes) -> str:
-    """A member's name for people: printable, and short enough for one line."""
-    text = name.decode("utf-8", "backslashreplace")
-    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return text if len(text) <= 200 else f"{text[:120]}...{text[-60:]}"
-
-
-class TarReader:
+class TarReader(TarStream):
     """Steps through the members of an uncompressed tar stream.
 
     `next()` moves to the following member and fills the attributes below; the content of a member that is
@@ -60,10 +40,6 @@ class TarReader:
     uid, gid: integers, may be huge.  mtime_ns.  size: of a regular file, apparent, bytes.  left: stored bytes
     of content not yet taken.  segments: where those belong in a sparse file, else None.  device: (major, minor).
     xattrs: (name, raw value) pairs from PAX.  number: how many members so far.
-
-    `hashed` False: nobody will ask for the stream's digest.  Then content may be passed over without being read,
-    where the source has a `skip` (see Skippable).  `ahead`: another thread reads the source, until close(), and hashes
-    it unless `hash_here`.
     """
 
     def __init__(
@@ -76,39 +52,21 @@ class TarReader:
         ahead: bool = False,
         hash_here: bool = False,
     ) -> None:
-        self.what = what
-        self.limits = limits or Limits()
-        self.path = self.link = b""
+        super().__init__(source, limits=limits, what=what, hashed=hashed, ahead=ahead, hash_here=hash_here)
+        self.link = b""
         self.kind = Kind.REGULAR
-        self.mode = self.uid = self.gid = self.mtime_ns = self.size = self.left = self.number = 0
+        self.mode = self.uid = self.gid = self.mtime_ns = self.size = 0
         self.device = (0, 0)
         self.xattrs: tuple[tuple[bytes, bytes], ...] = ()
         self.segments: sparse.Segments | None = None
-        self._fillings = (
-            FillingsAhead(source, hashed=hashed, hash_here=hash_here) if ahead else Fillings(source, hashed=hashed)
-        )
-        self._pass_over = source.skip if isinstance(source, Skippable) and not (hashed or ahead) else None
-        self._view = memoryview(b"")
-        self._pos = self._end = 0
-        self._pad = 0
-        self._total = self._holes = 0
+        self._holes = 0
         self._numbers: dict[bytes, int] = {}
         self._globals: dict[bytes, bytes] = {}
 
-    @property
-    def offset(self) -> int:
-        """How many bytes of the stream are behind."""
-        return self._total - self._end + self._pos
-
-    @property
-    def total(self) -> int:
-        """How many bytes of the stream have been read; after drain() its length."""
-        return self._total
-
-    def bad(self, fact: str) -> BadArchive:
-        """The error that says `fact` about the present member."""
-        where = f"{shown(self.path)!r}: " if self.path else f"byte {self.offset}: "
-        return BadArchive(f"{self.what}: {where}{fact}")
+    def __iter__(self) -> Iterator[TarReader]:
+        """The reader itself, once per member."""
+        while self.next():
+            yield self
 
     def next(self) -> bool:
         """Move to the next member; False at the end of the archive."""
@@ -263,86 +221,6 @@ class TarReader:
         self.xattrs = tuple(xattrs.items())
         return length
 
-    # Content of the present member.
-
-    def take(self) -> memoryview:
-        """The next piece of the member's stored content, as long as the buffer has; empty at its end.
-
-        The view is good until the next call of any method.
-        """
-        pos = self._pos
-        stop = pos + self.left
-        if stop > self._end:
-            if pos == self._end and self.left:
-                if not self._fill():
-                    raise self.bad(f"the archive is cut off, {self.left} bytes of content are missing")
-                pos = 0
-                stop = self.left
-            stop = min(stop, self._end)
-        self._pos = stop
-        self.left -= stop - pos
-        return self._view[pos:stop]
-
-    def take_at_most(self, count: int) -> memoryview:
-        """As take(), but no more than `count` bytes."""
-        piece = self.take()
-        if len(piece) > count:
-            self._pos -= len(piece) - count
-            self.left += len(piece) - count
-            piece = piece[:count]
-        return piece
-
-    def read(self, limit: int) -> bytes:
-        """All content that is left, at most `limit` bytes; raises BadArchive where there is more."""
-        if self.left > limit:
-            raise self.bad(f"{self.left} bytes are more than the {limit} it may have")
-        pieces = bytearray()
-        while self.left:
-            pieces += self.take()
-        return bytes(pieces)
-
-    def readinto(self, buffer: memoryview | bytearray, /) -> int:
-        """Fill the start of `buffer` with content: the member as a Source, for archives within archives."""
-        if not self.left:
-            return 0
-        piece = self.take_at_most(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
-
-    def __iter__(self) -> Iterator[TarReader]:
-        """The reader itself, once per member."""
-        while self.next():
-            yield self
-
-    def drain(self) -> None:
-        """Read to the stream's end.
-
-        A tar ends at two zero blocks, but padding and other bytes may follow, and the diff ID covers them.
-        """
-        self.left = self._pad = 0
-        while self._fill():
-            pass
-
-    def hexdigest(self) -> str:
-        """SHA-256 of every byte of the stream read so far; after drain() that is the diff ID's."""
-        return self._fillings.hexdigest()
-
-    def close(self) -> None:
-        """Let go of the source: nothing reads it any more."""
-        self._fillings.close()
-
-    # The stream.
-
-    def _fill(self) -> int:
-        """Go on to the next filling; how many bytes it has, 0 at the end of the stream."""
-        self._view = self._fillings.next()
-        have = len(self._view)
-        self._total += have
-        self._pos, self._end = 0, have
-        if self._total > self.limits.size:
-            raise self.bad(f"the uncompressed archive exceeds the limit of {self.limits.size} bytes")
-        return have
-
     def _block(self) -> bool:
         """Have a checked header at `_pos`; False at the archive's end."""
         if self._pos >= self._end and not self._fill():
@@ -374,31 +252,6 @@ class TarReader:
         if self.number == 0 and self.offset == 0:
             return BadArchive(f"{self.what}: this is not a tar archive", hint="a layer is a tar, plain or compressed")
         return self.bad(f"after this member: {fact}" if self.path else fact)
-
-    def _skip(self, count: int) -> None:
-        while count > self._end - self._pos:
-            count -= self._end - self._pos
-            if self._pass_over is not None:
-                passed = self._pass_over(count)
-                self._total += passed
-                count -= passed
-                self._pos = self._end = 0
-                if not count:
-                    return
-            if not self._fill():
-                if count > self._pad:
-                    raise self.bad(f"the archive is cut off, {count} bytes are missing")
-                return  # only the last block's padding is missing, which docker forgives as well
-        self._pos += count
-
-    def _take_block(self) -> bytes:
-        if self._pos >= self._end and not self._fill():
-            raise ValueError("the archive is cut off within a header")
-        block = bytes(self._view[self._pos : self._pos + BLOCK])
-        self._pos += BLOCK
-        if len(block) < BLOCK or self._pos > self._end:
-            raise ValueError("the archive is cut off within a header")
-        return block
 
     def _content_block(self) -> bytes:
         if self.left < BLOCK:
