@@ -54,7 +54,7 @@ def test_what_a_container_wrote_is_one_more_layer(visit: Visit) -> None:
     assert visit.here == "/i/container:box"
     assert values(visit, "At") == ["1", "7", "7"]
     expect(visit.role("link", "shop/web:2.4")).to_be_visible()
-    expect(visit.role("navigation", "Views of the image").get_by_role("link")).to_have_count(5)
+    expect(visit.role("navigation", "Views of the image").get_by_role("link")).to_have_count(6)
 
 
 def test_two_ends_of_the_slider_peel_an_image(visit: Visit) -> None:
