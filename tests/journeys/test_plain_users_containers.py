@@ -45,15 +45,15 @@ def test_a_container_lives_and_is_looked_at(user: PlainUser) -> None:
     assert shown == "box 2\n"
     assert "control groups" in user.veneer("pause", "box", check=False).err
     user.veneer("restart", "-t", "0", "box")
+    until(lambda: user.veneer("logs", "box").out == "up\nup\n")
     user.veneer("stop", "-t", "0", "box")
     assert user.veneer("wait", "box").out == "137\n"
-    until(lambda: user.veneer("logs", "box").out == "up\nup\n")
     assert "die" in user.veneer("events", "--since", "1h", "--until", "0s").out
 
 
 def test_one_that_runs_is_committed_as_it_stands_and_who_stood_still_before_stays_so(user: PlainUser) -> None:
-    forever = "i=0; while [ $((i+=1)) -lt 2000 ]; do echo $i >/next; mv /next /i; sleep 0.02; done"
-    script = f"sleep 99 & kill -STOP $!; echo $! >/pid; {forever}"
+    forever = "i=0; while [ $((i+=1)) -lt 50000 ]; do echo $i >/next; mv /next /i; sleep 0.02; done"
+    script = f"sleep 999 & kill -STOP $!; echo $! >/pid; {forever}"
     user.veneer("run", "-d", "--network", "none", "--name", "box", "busybox:1", "sh", "-c", script)
     read = ("exec", "box", "sh", "-c", "cat /i; grep State /proc/1/status /proc/$(cat /pid)/status")
     until(lambda: user.veneer(*read, check=False).code == 0)
@@ -65,7 +65,7 @@ def test_one_that_runs_is_committed_as_it_stands_and_who_stood_still_before_stay
     kept = user.veneer("run", "--rm", "--network", "none", "snapshot:1", "cat", "/i").out
     assert int(kept) <= int(number)
     user.veneer("rmi", "snapshot:1")
-    user.veneer("run", "-d", "--network", "none", "--pid", "host", "--name", "mixed", "busybox:1", "sleep", "99")
+    user.veneer("run", "-d", "--network", "none", "--pid", "host", "--name", "mixed", "busybox:1", "sleep", "999")
     done = user.veneer("commit", "mixed", check=False)
     assert done.code == 1 and "control groups" in done.err and "--pause=false" in done.err, done.err
 

@@ -292,7 +292,7 @@ class TestLimits:
     """They hold inside, and nobody else feels them.  Of root: a plain user has no control groups here."""
 
     def test_of_processes(self, host: Host, runtime: str) -> None:
-        script = "i=0; while [ $i -lt 40 ]; do sleep 5 & i=$((i+1)); done; echo $i"
+        script = "i=0; while [ $i -lt 40 ]; do sleep 500 & i=$((i+1)); done; echo $i"
         done = host.run(runtime, "--pids-limit", "20", IMAGE, "sh", "-c", script, check=False)
         assert done.code != 0 and "fork" in done.err
         shown = "cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null"

@@ -15,7 +15,7 @@ from tests.support.plain_user import UID
 
 pytestmark = pytest.mark.usefixtures("root_only")
 FLIPPER = """i=0; mkdir /real; echo up
-while [ $((i+=1)) -lt 20000 ]; do
+while [ $((i+=1)) -lt 200000 ]; do
     ln -sfn /real /way; ln -sfn /proc/1/root/../../.. /way; ln -sfn /proc/self/cwd /way
 done"""
 """By turns one thing and another; ends, where nobody is there to end it."""

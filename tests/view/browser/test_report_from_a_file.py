@@ -30,11 +30,20 @@ def reader(offline: Visit) -> Iterator[Visit]:
     offline.nothing_happened()
 
 
+_TURN = """path => new Promise((there) => {
+  const before = location.hash;
+  addEventListener('hashchange', there, {once: true});
+  location.hash = path;
+  if (location.hash === before) there();
+})"""
+"""Ends when the page knows where it is by now."""
+
+
 def several(reader: Visit, path: str = "/") -> None:
     """The report of several images, at some address behind its #."""
     if not reader.page.url.partition("#")[0].endswith("several.html"):
         reader.open("several.html")
-    reader.page.evaluate("path => { location.hash = path; }", path)
+    reader.page.evaluate(_TURN, path)
     reader.settled()
 
 

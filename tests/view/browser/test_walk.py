@@ -286,7 +286,10 @@ def test_only_a_page_that_is_seen_listens(visit: Visit) -> None:
     page.evaluate(turn, "hidden")
     page.evaluate(turn, "hidden")
     assert listened() == 1
-    with page.expect_response(lambda answer: answer.url.endswith("/api/v1/images")):  # what nobody told meanwhile
+    with (
+        page.expect_request(lambda asked: asked.url.endswith("/events")),
+        page.expect_response(lambda answer: answer.url.endswith("/api/v1/images")),  # what nobody told meanwhile
+    ):
         page.evaluate(turn, "visible")
     assert listened() == 2
     page.evaluate("() => { delete document.visibilityState; }")
@@ -354,7 +357,7 @@ def test_the_link_to_a_view_and_snippets_of_badges_are_copied(visit: Visit) -> N
     visit.role("button", "Copy the layers badge").press("Enter")
     page.wait_for_function("async () => (await navigator.clipboard.readText()).startsWith('<a href=')")
     assert f'src="{visit.base}/badges/layers/shop/api:2.4.svg"' in page.evaluate(copied)
-    assert page.evaluate("() => [...document.images].every((each) => each.complete && each.naturalWidth > 40)")
+    page.wait_for_function("() => [...document.images].every((each) => each.complete && each.naturalWidth > 40)")
 
 
 def test_old_addresses_lead_here(visit: Visit) -> None:
@@ -378,11 +381,12 @@ def test_a_server_that_comes_back_is_asked_again(visit: Visit) -> None:
 
 
 def test_what_comes_and_goes_is_seen_without_asking(visit: Visit, shop: Engine) -> None:
-    visit.go("/?q=fresh")
+    with visit.page.expect_response(lambda answer: answer.url.endswith("/api/v1/events")):  # from here on it is told
+        visit.open("/?q=fresh")
     expect(visit.page.get_by_text("No image has")).to_be_visible()
     shop.images.tag("debian:12-slim", "fresh:1")
     try:
-        expect(visit.page.get_by_text("fresh:1")).to_be_visible(timeout=30_000)
+        expect(visit.page.get_by_text("fresh:1")).to_be_visible()
     finally:
         shop.images.remove("fresh:1")
-    expect(visit.page.get_by_text("No image has")).to_be_visible(timeout=30_000)
+    expect(visit.page.get_by_text("No image has")).to_be_visible()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import hashlib
@@ -114,12 +115,14 @@ def test_names_in_headers_are_harmless() -> None:
 
 
 class Lazy(io.BytesIO):
-    """A file whose pieces come slowly, and the third of them not at all where it is `broken`."""
+    """A file whose pieces come slowly by the server's clock, and the third of them not at all where it is `broken`."""
 
     broken = False
+    seconds = 0.0
+    """How long they have taken, all of them."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        time.sleep(0.6)
+        type(self).seconds += 25.0
         if self.broken and self.tell() >= 20_000:
             raise OSError(errno.EIO, "Input/output error")
         return super().read(size)
@@ -127,23 +130,25 @@ class Lazy(io.BytesIO):
 
 @pytest.fixture
 def lazy(monkeypatch: pytest.MonkeyPatch) -> type[Lazy]:
-    """Answers may take two seconds; what is in a file comes in five pieces, and takes three."""
-    kind = type("Lazy", (Lazy,), {})
+    """Answers may take a minute; what is in a file comes in five pieces, and takes two.  No second of it passes."""
+    kind: type[Lazy] = type("Lazy", (Lazy,), {})
     monkeypatch.setattr(contents, "content", lambda *_: kind(b"x" * 50_000))
     monkeypatch.setattr(files, "PIECE", 10_000)
-    monkeypatch.setattr(guard, "SECONDS", 2)
+    monkeypatch.setattr(guard, "SECONDS", 60.0)
+    monkeypatch.setattr(asyncio.BaseEventLoop, "time", lambda _: time.monotonic() + kind.seconds)
     return kind
 
 
 def test_a_file_may_take_longer_than_an_answer_as_long_as_it_is_taken(site: Client, lazy: type[Lazy]) -> None:
     assert site.send(f"{FILE}?path=/usr/lib/a").body == b"x" * 50_000
+    assert lazy.seconds > 2 * guard.SECONDS
 
 
 def test_a_file_that_cannot_be_read_further_is_cut_off_and_no_error_stands_in_it(
     site: Client, lazy: type[Lazy]
 ) -> None:
     lazy.broken = True
-    with socket.create_connection(("127.0.0.1", site.port), 10) as connection:
+    with socket.create_connection(("127.0.0.1", site.port), 60) as connection:
         connection.sendall(f"GET {FILE}?path=/usr/lib/a HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         got = b""
         with contextlib.suppress(ConnectionResetError):

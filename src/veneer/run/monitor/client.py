@@ -78,7 +78,13 @@ class Client:
         """
         with self.connection() as connection:
             self._asked(connection, {"do": "freeze"})
-            yield
+            try:
+                yield
+            finally:
+                # It would go on without this, too, but somewhat later: whoever does something to it next would find it
+                # standing still.
+                with contextlib.suppress(MonitorGone):
+                    ask(connection, {"do": "thaw"})
 
     def update(self, resources: dict[str, Any] | None = None, restart: dict[str, Any] | None = None) -> None:
         """Change limits (`resources` is the runtime-spec's LinuxResources, what is not in it stays) and restart policy.

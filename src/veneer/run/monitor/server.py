@@ -205,9 +205,18 @@ class Server:
             raise
         if connection.is_open:
             connection.on_close = lambda: self._loop.spawn(self._thaw(connection))
+            connection.on_frame = lambda *_: self._loop.spawn(self._let_go(connection))
         else:
             await self._thaw(connection)
         return {}
+
+    async def _let_go(self, connection: Connection) -> None:
+        """He has seen enough, and is told when it goes on."""
+        connection.on_close, connection.on_frame = _nothing, _not_now
+        try:
+            await self._thaw(connection)
+        finally:
+            connection.answer({})
 
     async def _thaw(self, connection: Connection) -> None:
         self._freezing.discard(connection)
@@ -311,6 +320,10 @@ class Server:
     def _require_groups(self, verb: str, hint: str = "be root") -> None:
         if not self._life.assembly.cgroup:
             raise NoLimits(f"{verb} needs control groups, and this user may not make any", hint=hint)
+
+
+def _nothing() -> None:
+    """He may go: nothing waits for it."""
 
 
 def _not_now(kind: int, content: bytes) -> None:

@@ -69,12 +69,13 @@ class Live:
         response = web.StreamResponse(headers={
             "Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store",
         })  # fmt: skip
-        await response.prepare(request)
         if request.method == "HEAD":
+            await response.prepare(request)
             return response
         queue: asyncio.Queue[str | None] = asyncio.Queue(MOST_UNREAD)
-        self._join(queue)
+        self._join(queue)  # first: who sees the answer begin is told of all that happens from then on
         try:
+            await response.prepare(request)
             await response.write(b"retry: 3000\n: listening\n\n")
             while True:
                 try:
