@@ -280,6 +280,10 @@ async def test_narrow_terminals_show_one_pane_at_a_time(peel_engine: Engine) -> 
         await it.pilot.resize_terminal(90, 30)
         await it.settle()
         assert "[1 Layers]" in it.text and it.pane("layers").has_focus
+        await it.press("question_mark")
+        await it.pilot.resize_terminal(120, 40)
+        await it.press("escape")
+        assert "[1 Layers]" not in it.text and "4 History" in it.text, "what was beneath another screen, too"
         await it.pilot.resize_terminal(20, 5)
         await it.settle()
         it.lines()

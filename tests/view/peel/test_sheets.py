@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from textual.css.stylesheet import Stylesheet
 
+from tests.view.peel.driving import by_hand, peeling
+from veneer.engine.engine import Engine
+from veneer.view.peel.preferences import Preferences
 from veneer.view.peel.sheets import Sheet
 
 SOURCE = "Screen { background: $ground; } Label { color: $ground; height: 1; }"
@@ -33,3 +36,15 @@ def test_what_is_added_later_has_the_values_of_now() -> None:
     sheet.reparse()
     sheet.add_source("Input { color: $ground; }")
     assert "Input" in sheet.css and sheet.css.count("#FFFFFF") == 3
+
+
+@by_hand
+async def test_a_theme_that_was_changed_to_is_drawn_as_one_that_was_started_with(peel_engine: Engine) -> None:
+    drawn = []
+    for name, keys in (("dark", ("question_mark", "t", "escape")), ("light", ("question_mark", "escape"))):
+        async with peeling(peel_engine, "shop:1", preferences=Preferences(theme=name)) as it:
+            await it.press(*keys)
+            main = it.strips()
+            await it.press("slash")
+            drawn.append([[(part.text, part.style) for part in strip] for strip in main + it.strips()[:-2]])
+    assert drawn[0] == drawn[1]

@@ -121,6 +121,10 @@ class PeelApp(App[Any], inherit_bindings=False):
         self.palette = themes.Palette(name)
         self.theme = f"veneer-{name}"
 
+    def refresh_css(self, animate: bool = True) -> None:
+        with self.stylesheet.applied_to_all():
+            super().refresh_css(animate)
+
     def prepare_themes(self) -> None:
         """Have the style sheet of all themes parsed.  Is called in a thread."""
         usual = self.get_theme_variable_defaults()
