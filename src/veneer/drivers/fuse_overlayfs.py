@@ -36,6 +36,13 @@ class FuseOverlayfs(Overlay2):
 
     name = "fuse-overlayfs"
 
+    @property
+    def status(self) -> list[tuple[str, str]]:
+        """What holds the layers; nothing of what the kernel's overlay can do, which is not asked."""
+        from veneer.drivers.mount import filesystem_of
+
+        return [("Backing Filesystem", filesystem_of(self.root)), ("Native Overlay Diff", "false")]
+
     def probe(self) -> Support:
         """Whether the program is here and a mount that it serves can be written to."""
         import shutil

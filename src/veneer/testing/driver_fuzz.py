@@ -34,16 +34,20 @@ class Fault(enum.Enum):
     """What a driver may be known to do wrong, and how a story then goes around it."""
 
     SEVERAL_NAMES = "what is written to one name of a file is another's"
-    """A file that had several names when the layer began is not changed, moved or linked; it may be read, deleted and
-    replaced.  Also where a driver copies one name up, as is found out."""
+    """A file that had several names when the layer began, or of whose several names one went or became another since,
+    is not changed, moved or linked while it has several; it may be read, deleted and replaced.  The first also where a
+    driver copies one name up, as is found out."""
     MOVED_LINK = "a symbolic link that is moved gets a new owner and a new time"
     """One that was untouched in this layer is given both after it was moved."""
-    REPLACED = "what a rename replaced comes back when the name is deleted at once"
-    """The directory is listed after a rename that replaced something."""
+    REPLACED = "what was below a name comes back when what was renamed to that name is deleted at once"
+    """The directory is listed after a rename to a name that was there, or in any layer below."""
     REMADE_DIRECTORY = "what was deleted comes back when a directory made in its place is moved"
-    """A directory is not moved if its name was below when the layer began, and was gone meanwhile."""
-    DIRECTORY_TIME = "a directory into which something is copied up gets a new time"
-    """All directories above what was worked on are given a time."""
+    """A directory is not moved if its name was in any layer below, and was gone meanwhile."""
+    REMADE_NAME = "what was in a directory that was deleted, made again and listed is there for whoever names it"
+    """Where both a name and its directory were in any layer below and were gone meanwhile, and the name is still gone,
+    nothing is tried with it."""
+    DIRECTORY_TIME = "a directory into which something is copied up, or which takes another's place, gets a new time"
+    """Directories are given the times that they should have when a layer is done."""
 
 
 class FuzzSuite(DriverFixtures):
@@ -96,7 +100,7 @@ class Story:
         self._told: list[str] = []
         self._frozen: set[int] = set()
         self._old_links: set[tuple[int, int]] = set()
-        self._below: list[str] = []
+        self._below: set[str] = set()
         self._gone: set[str] = set()
 
     def tell(self, count: int) -> None:
@@ -107,6 +111,8 @@ class Story:
             with self._benches[0].writing(stacks[0]) as one, self._benches[1].writing(stacks[1]) as two:
                 stacks = [one[0], two[0]]
                 self._work((one[1], two[1]), share)
+                if Fault.DIRECTORY_TIME in self._faults:
+                    _level_times(one[1], two[1])
                 self._same(facts(one[1]), facts(two[1]), "while it is mounted")
             for bench, stack in zip(self._benches, stacks, strict=True):
                 bench.driver.commit(stack[0])
@@ -132,13 +138,14 @@ class Story:
         )
 
     def _work(self, roots: tuple[Path, Path], count: int) -> None:
-        found = [os.lstat(f"{folder}/{name}") for folder, inside, names in os.walk(roots[1]) for name in inside + names]
+        found = {each: each.lstat() for each in roots[1].rglob("*")}
         self._frozen = set()
         if not self._keeps_links or Fault.SEVERAL_NAMES in self._faults:
-            self._frozen = {each.st_ino for each in found if each.st_nlink > 1 and not stat.S_ISDIR(each.st_mode)}
-        self._below, self._gone = sorted({*_listed(roots[1])[0], *_listed(roots[1])[1]}), set()
+            self._frozen = set(_named_often(roots[1]))
+        self._below |= {os.path.relpath(each, roots[1]) for each in found}
+        self._gone = set()
         # With its time, since the file system gives the number of what was deleted to others.
-        self._old_links = {(each.st_ino, each.st_mtime_ns) for each in found if stat.S_ISLNK(each.st_mode)}
+        self._old_links = {(each.st_ino, each.st_mtime_ns) for each in found.values() if stat.S_ISLNK(each.st_mode)}
         for root in roots:
             os.utime(root, ns=(0, _EPOCH))
         for _ in range(count):
@@ -146,11 +153,13 @@ class Story:
 
     def _step(self, roots: tuple[Path, Path]) -> None:
         before = _listed(roots[1])
-        (name, work, touched, changed), (source, target) = self._chosen(*before)
-        if any(self._is_frozen(roots[1], path) for path in changed) or self._is_remade(roots[1], source):
+        (name, work, touched, changed), named, (source, target) = self._chosen(*before)
+        if any(self._is_frozen(roots[1], path) for path in changed) or self._is_faulty(roots[1], named, source):
             return
-        is_old_link, replaces = self._is_old_link(roots[1], source), bool(target) and os.path.lexists(roots[1] / target)
+        is_old_link = self._is_old_link(roots[1], source)
+        replaces = bool(target) and (target in self._gone or os.path.lexists(roots[1] / target))
         self._told.append(name)
+        linked = _named_often(roots[1]) if Fault.SEVERAL_NAMES in self._faults else {}
         self._clock += 1
         outcomes: list[object] = []
         for root in roots:
@@ -164,27 +173,29 @@ class Story:
                 outcomes[0] = None
             assert outcomes[0] == outcomes[1], self._where(f"{outcomes[0]!r} instead of {outcomes[1]!r}")
         failed = isinstance(outcomes[0], int)
+        if Fault.SEVERAL_NAMES in self._faults:
+            after = _named_often(roots[1])
+            self._frozen |= {inode for inode, names in linked.items() if not names <= after.get(inode, set())}
         time = self._clock * 10**9 + self._clock % 1000
         for root in roots:
             for path in touched:
                 # Also the directories of what failed: the kernel's overlay may have begun, and taken it back.
                 if os.path.lexists(root / path) and (not failed or _is_folder(root / path)):
                     os.utime(root / path, ns=(0, time), follow_symlinks=False)
-            if Fault.DIRECTORY_TIME in self._faults:
-                for above in {each for path in touched for each in Path(path).parents}:
-                    if os.path.lexists(root / above) and _is_folder(root / above):
-                        os.utime(root / above, ns=(0, time))
             if Fault.MOVED_LINK in self._faults and is_old_link and not failed:
                 os.chown(root / target, 0, 0, follow_symlinks=False)
                 os.utime(root / target, ns=(0, time), follow_symlinks=False)
             if Fault.REPLACED in self._faults and replaces and not failed:
                 os.listdir((root / target).parent)
 
-    def _is_remade(self, oracle: Path, path: str) -> bool:
-        if Fault.REMADE_DIRECTORY not in self._faults:
-            return False
-        self._gone |= {each for each in self._below if not os.path.lexists(oracle / each)}
-        return path in self._gone and os.path.lexists(oracle / path) and _is_folder(oracle / path)
+    def _is_faulty(self, oracle: Path, named: list[str], source: str) -> bool:
+        """Whether an operation is one of those that the driver's faults leave out."""
+        if self._faults:
+            self._gone |= {each for each in self._below if not os.path.lexists(oracle / each)}
+        if Fault.REMADE_DIRECTORY in self._faults and source in self._gone and os.path.lexists(oracle / source):
+            return _is_folder(oracle / source)
+        gone = [each for each in named if {each, os.path.dirname(each)} <= self._gone]
+        return Fault.REMADE_NAME in self._faults and any(not os.path.lexists(oracle / each) for each in gone)
 
     def _is_old_link(self, oracle: Path, path: str) -> bool:
         if not path or not os.path.lexists(oracle / path):
@@ -198,8 +209,9 @@ class Story:
         status = os.lstat(oracle / path)
         return not stat.S_ISDIR(status.st_mode) and status.st_nlink > 1 and status.st_ino in self._frozen
 
-    def _chosen(self, files: list[str], folders: list[str]) -> tuple[_Operation, tuple[str, str]]:
-        """An operation: in words, what to do, what to give a time afterwards, what it changes; what it moves where."""
+    def _chosen(self, files: list[str], folders: list[str]) -> tuple[_Operation, list[str], tuple[str, str]]:
+        """An operation: in words, what to do, what to give a time afterwards, what it changes; the paths it names; what
+        it moves where."""
         random = self._random
         new = os.path.normpath(f"{random.choice(folders)}/{random.choice(_NAMES)}")
         file = random.choice(files) if files else new
@@ -246,7 +258,27 @@ class Story:
             f"rename {folder} {new}": (folder, new),
         }
         chosen = random.choice(operations)
-        return chosen, moves.get(chosen[0], ("", ""))
+        named = [each for each in {new, file, folder, any_} if f" {each} " in f"{chosen[0]} "]
+        return chosen, named, moves.get(chosen[0], ("", ""))
+
+
+def _named_often(root: Path) -> dict[int, set[Path]]:
+    """The inodes with several names, and the names."""
+    found: dict[int, set[Path]] = {}
+    for path in root.rglob("*"):
+        status = path.lstat()
+        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+            found.setdefault(status.st_ino, set()).add(path)
+    return found
+
+
+def _level_times(root: Path, oracle: Path) -> None:
+    """Give the directories of `root` the times of those of `oracle`, the deepest first: to copy one up gives another
+    to the one above."""
+    for folder in sorted((path for path in oracle.rglob("*") if _is_folder(path)), key=lambda path: -len(path.parts)):
+        other = root / folder.relative_to(oracle)
+        if other.is_dir() and not other.is_symlink():  # whatever time it shows: the kernel may remember an older one
+            os.utime(other, ns=(0, folder.lstat().st_mtime_ns))
 
 
 def _is_folder(path: Path) -> bool:
