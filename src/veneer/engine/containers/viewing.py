@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from pathlib import Path
 
 from veneer.engine.containers import mounts
 from veneer.run.monitor import client
@@ -22,12 +21,11 @@ from veneer.store.locks import locked
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from veneer.engine.engine import Engine
     from veneer.store.containers import Container
     from veneer.store.store import Store
-
-_FOLDER = "view-"
 
 
 def kept(store: Store, container: Container) -> contextlib.AbstractContextManager[int]:
@@ -79,16 +77,18 @@ def _mounted(
     engine: Engine, container: Container, *, reading: bool, whole: bool
 ) -> contextlib.AbstractContextManager[int]:
     if whole:
-        folder = engine.store.containers.folder(container.id)
-        return _held(engine, container, folder / (_FOLDER + os.urandom(6).hex()), reading=reading)
+        return _held(engine, container, reading=reading)
     from veneer.drivers.mount import opened
 
     return opened(engine.store.containers.mounts(container, readonly=reading))
 
 
 @contextlib.contextmanager
-def _held(engine: Engine, container: Container, at: Path, *, reading: bool) -> Iterator[int]:
+def _held(engine: Engine, container: Container, *, reading: bool) -> Iterator[int]:
     """Of one that does not run, by a thread in a mount namespace of its own, which ends with it."""
+    # Over the container's own folder, which nobody sees covered but the thread: a directory made for it would be left
+    # by who is killed.
+    at = engine.store.containers.folder(container.id)
     found: list[int | BaseException] = []
     is_there, is_over = threading.Event(), threading.Event()
 
@@ -113,7 +113,6 @@ def _held(engine: Engine, container: Container, at: Path, *, reading: bool) -> I
         finally:
             is_there.set()
 
-    at.mkdir(mode=0o700)
     thread = threading.Thread(target=hold, name="view")
     thread.start()
     try:
@@ -128,6 +127,5 @@ def _held(engine: Engine, container: Container, at: Path, *, reading: bool) -> I
     finally:
         is_over.set()
         thread.join()
-        at.rmdir()
     if isinstance(found[-1], BaseException):
         raise found[-1]
