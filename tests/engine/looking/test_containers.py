@@ -11,6 +11,7 @@ from typing import BinaryIO
 import pytest
 
 from tests.support.built import make_image, make_layer
+from tests.support.finished import loaded, row
 from veneer.analysis.copies import Cause
 from veneer.analysis.events import Op, history_of
 from veneer.analysis.view import View
@@ -162,3 +163,14 @@ def test_a_container_outlives_its_image(engine: Engine, container: Container) ->
         assert subject.account.stored == 790
         found = engine.looking.stands_on(subject)
         assert found is not None and found.image is None
+
+
+def test_of_a_short_history_only_the_containers_own_layer_is_told(engine: Engine) -> None:
+    loaded(engine, "short:1", {"a": b"1"}, {"b": b"2"}, history=(row("COPY b"),))
+    engine.containers.create(ContainerRequest("short:1", {"Cmd": ["x"]}, name="web"))
+    unknown = "(no row of the history tells of this layer)"
+    with engine.looking.open("web", container=True) as subject:
+        assert [each.shown for each in subject.origins] == [unknown, unknown, "container web"]
+        assert [each.raw for each in subject.unplaced] == ["COPY b"]
+    stack = layering.layers(engine, engine.containers.get("web"))
+    assert [each.created_by for each in stack if each.kind == "image"] == ["", ""]

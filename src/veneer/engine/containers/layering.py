@@ -77,7 +77,7 @@ def _image_layers(engine: Engine, container: Container) -> Iterator[tuple[Any, s
     if container.top is None:
         return
     made = _parent(engine, container)
-    rows = made.rows() if made is not None else ()
+    rows = made.rows() if made is not None and made.tells_layers else ()
     made_by = {position: row.created_by for row, position in rows if position is not None}
     for position, layer in enumerate(store.layers.stack(container.top)):
         yield layer, made_by.get(position, "")
