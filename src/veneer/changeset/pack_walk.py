@@ -85,7 +85,8 @@ class Walk:
         own = style.opaque_xattr.removesuffix(b"opaque")
         self._opaque_xattr = style.opaque_xattr
         self._whiteout_xattr = own + b"whiteout" if own else b""
-        self._unplain_xattrs = {own + b"redirect", own + b"metacopy"} if own else set()
+        self._metacopy = own + b"metacopy"
+        self._unplain_xattrs = {own + b"redirect", self._metacopy} if own else set()
 
     def run(self, root_fd: int, below: int | None, prefix: bytes = b"") -> None:
         """Walk all of `root_fd`; `prefix` goes before every path."""
@@ -205,7 +206,8 @@ class Walk:
                 return self._whiteout_xattr in _names_of_xattrs(place.fd, name)
             # metacopy's stand-in for the data of a lower layer has no blocks, or one that its attributes are in.
             empty = status.st_blocks * 512 <= 2 * status.st_blksize
-            if status.st_size and empty and not self._unplain_xattrs.isdisjoint(_names_of_xattrs(place.fd, name)):
+            # A file whose data came up keeps what says where it was named (redirect), but not that it has none.
+            if status.st_size and empty and self._metacopy in _names_of_xattrs(place.fd, name):
                 raise NotPlain(f"{_shown(path)} has only its metadata here (overlay's metacopy), its data is below")
         return False
 

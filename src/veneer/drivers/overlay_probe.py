@@ -47,7 +47,7 @@ def abilities(root: Path) -> Abilities:
 
     Only a usable overlay is remembered: what made it fail, a full disk or a missing module, may be mended.
     """
-    if os.statvfs(root if root.exists() else root.parent).f_flag & os.ST_RDONLY:
+    if os.statvfs(next(each for each in (root, *root.parents) if each.exists())).f_flag & os.ST_RDONLY:
         return _elsewhere(root)
     root.mkdir(mode=0o710, parents=True, exist_ok=True)
     key = _key(root)
