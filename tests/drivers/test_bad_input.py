@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import veneer
+from tests.support import leaks
 from tests.support.loop import NoLoopMounts, loop_mounted
 from tests.support.programs import needs, run
 from veneer.drivers import treecopy
@@ -168,7 +169,7 @@ def _open_below(folder: Path) -> set[int]:
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and int(process.name) != os.getpid():
             with contextlib.suppress(OSError):
-                opened = [os.readlink(process / "cwd"), *(os.readlink(fd) for fd in (process / "fd").iterdir())]
+                opened = [os.readlink(process / "cwd"), *leaks.opened_by(process)]
                 if any(f"{path}/".startswith(f"{folder}/") for path in opened):
                     found.add(int(process.name))
     return found
@@ -176,14 +177,14 @@ def _open_below(folder: Path) -> set[int]:
 
 def _until_unused(disk: Path) -> None:
     """A server ends when its mount is gone, but by itself; until then the disk is in use."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while _open_below(disk):
         assert time.monotonic() < end, "a server of a mount that is gone did not end"
         time.sleep(0.01)
 
 
 def _until_disconnected(root: Path) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while True:
         try:
             os.listdir(root)

@@ -50,7 +50,7 @@ class Range:
         except VeneerError as error:
             assert str(error).startswith("layer: ")
         finally:
-            assert len(os.listdir("/proc/self/fd")) == descriptors
+            assert len(os.listdir("/proc/self/fd")) <= descriptors  # less: earlier garbage went meanwhile
             os.close(fd)
             self.workshop.check()
             shutil.rmtree(root)

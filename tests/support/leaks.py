@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 _LONG_LIVED: set[int] = set()
@@ -53,6 +55,16 @@ def describe(pids: set[int]) -> list[str]:
             command = "(gone)"
         lines.append(f"{pid} {command}")
     return lines
+
+
+def opened_by(process: Path) -> Iterator[str]:
+    """What the process of this directory of /proc has open; it may open and close more meanwhile.
+
+    Raises OSError where it has ended.
+    """
+    for fd in (process / "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            yield os.readlink(fd)
 
 
 def open_descriptors() -> dict[int, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from pathlib import Path
 
 import pytest
 
+from tests.support import leaks
 from veneer.drivers.aufs.driver import Aufs
 from veneer.drivers.aufs.fuse_lookout import Lookout
 from veneer.drivers.aufs.mounters import FUSE
@@ -46,22 +48,25 @@ def test_a_server_that_nobody_asks_sleeps(tmp_path: Path) -> None:
         server = _server_of(tmp_path)
         for number in range(100):
             assert not (root / f"absent-{number}").exists()
-        before = _ran(server)
-        threading.Event().wait(0.3)
-        assert _ran(server) - before < 1_000_000
+        assert any(_rests(server) for _ in range(20)), "it never sleeps"
 
 
 def _server_of(folder: Path) -> Path:
     """The process that has a branch below the folder open."""
     for process in Path("/proc").glob("[0-9]*"):
-        try:
+        with contextlib.suppress(OSError):  # it ended, or is about to
             if b"fuse_process" in (process / "cmdline").read_bytes() and any(
-                os.readlink(fd).startswith(f"{folder}/aufs/") for fd in (process / "fd").iterdir()
+                path.startswith(f"{folder}/aufs/") for path in leaks.opened_by(process)
             ):
                 return process
-        except OSError:
-            continue  # it ended, or is about to
     raise AssertionError("nobody serves the mount")
+
+
+def _rests(server: Path) -> bool:
+    """Whether it takes as good as nothing of a core for a while; on a busy machine it may still be at work."""
+    before = _ran(server)
+    threading.Event().wait(0.3)
+    return _ran(server) - before < 1_000_000
 
 
 def _ran(process: Path) -> int:

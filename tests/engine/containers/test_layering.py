@@ -247,4 +247,4 @@ def test_a_layer_that_has_no_place_to_go_to_leaves_no_thread_behind(engine: Engi
     with pytest.raises(FileNotFoundError):
         container_layer.poured(pack, tmp_path / "nowhere", driver, [])
     assert "veneer-capture" not in [each.name for each in threading.enumerate()]
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before  # less: earlier garbage went meanwhile
