@@ -29,6 +29,13 @@ ROUNDS = 4
 """How often in turn nothing is to be left to do: what one message sets off is done in the next round."""
 
 
+class Patient(PeelApp):
+    """What it tells in the corner stays there, however slow the machine is that reads it."""
+
+    def notify(self, *words: Any, **keys: Any) -> None:
+        super().notify(*words, **keys | {"timeout": 3600.0})
+
+
 class Driven:
     """The application that runs.  Every call returns when all that it set off is done."""
 
@@ -153,7 +160,7 @@ async def peeling(
     peel = Peel(subject)
     if ends is not None:
         peel.go(*ends)
-    app = PeelApp(peel, around(engine), preferences, path=path)
+    app = Patient(peel, around(engine), preferences, path=path)
     async with app.run_test(size=size, notifications=True) as pilot:
         driven = Driven(app, pilot)
         await driven.settle()
