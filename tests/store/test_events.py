@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -71,6 +72,22 @@ def test_a_full_log_begins_anew_and_readers_go_on(tmp_path: Path, monkeypatch: p
     assert told == [str(number) for number in range(30)]
     assert (tmp_path / events.OLD).stat().st_size <= 2500
     assert actions(events.read(tmp_path, since=0))[-1] == "29"
+
+
+def test_a_log_that_is_renamed_while_a_reader_opens_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "one")
+    opened = os.open
+
+    def renaming(path: str, *rest: Any) -> int:
+        monkeypatch.undo()
+        try:
+            return opened(path, *rest)
+        finally:
+            os.replace(tmp_path / events.FILE, tmp_path / events.OLD)
+            put(tmp_path, "two")
+
+    monkeypatch.setattr(os, "open", renaming)
+    assert actions(events.read(tmp_path, since=0)) == ["one", "two"]
 
 
 def test_a_line_that_a_full_disk_has_cut_off_spoils_no_other(tmp_path: Path) -> None:

@@ -121,9 +121,14 @@ class _Tail:
         self._root = os.fspath(root)
         self._fds: list[int] = []
         self._rest = b""
-        for name in (OLD, FILE):
+        # In this order one that is renamed meanwhile is met twice, and not missed.
+        for name in (FILE, OLD):
             with contextlib.suppress(FileNotFoundError):
-                self._fds.append(os.open(f"{self._root}/{name}", os.O_RDONLY | os.O_CLOEXEC))
+                fd = os.open(f"{self._root}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+                if self._fds and os.path.sameopenfile(self._fds[0], fd):
+                    os.close(fd)
+                else:
+                    self._fds.insert(0, fd)
 
     def read(self) -> Iterator[Event]:
         while True:
