@@ -36,7 +36,7 @@ class Fault(enum.Enum):
     SEVERAL_NAMES = "what is written to one name of a file is another's"
     """A file that had several names when the layer began, or of whose several names one went or became another since,
     is not changed, moved or linked while it has several; it may be read, deleted and replaced.  The first also where a
-    driver copies one name up, as is found out."""
+    driver copies one name up, as is found out.  Nor is a file linked that was there when the layer began."""
     MOVED_LINK = "a symbolic link that is moved gets a new owner and a new time"
     """One that was untouched in this layer is given both after it was moved."""
     REPLACED = "what was below a name comes back when what was renamed to that name is deleted at once"
@@ -101,6 +101,7 @@ class Story:
         self._frozen: set[int] = set()
         self._old_links: set[tuple[int, int]] = set()
         self._below: set[str] = set()
+        self._old: set[int] = set()
         self._gone: set[str] = set()
 
     def tell(self, count: int) -> None:
@@ -143,7 +144,7 @@ class Story:
         if not self._keeps_links or Fault.SEVERAL_NAMES in self._faults:
             self._frozen = set(_named_often(roots[1]))
         self._below |= {os.path.relpath(each, roots[1]) for each in found}
-        self._gone = set()
+        self._old = {each.st_ino for each in found.values()}
         # With its time, since the file system gives the number of what was deleted to others.
         self._old_links = {(each.st_ino, each.st_mtime_ns) for each in found.values() if stat.S_ISLNK(each.st_mode)}
         for root in roots:
@@ -154,7 +155,7 @@ class Story:
     def _step(self, roots: tuple[Path, Path]) -> None:
         before = _listed(roots[1])
         (name, work, touched, changed), named, (source, target) = self._chosen(*before)
-        if any(self._is_frozen(roots[1], path) for path in changed) or self._is_faulty(roots[1], named, source):
+        if any(self._is_frozen(roots[1], path) for path in changed) or self._is_faulty(roots[1], name, named, source):
             return
         is_old_link = self._is_old_link(roots[1], source)
         replaces = bool(target) and (target in self._gone or os.path.lexists(roots[1] / target))
@@ -188,12 +189,16 @@ class Story:
             if Fault.REPLACED in self._faults and replaces and not failed:
                 os.listdir((root / target).parent)
 
-    def _is_faulty(self, oracle: Path, named: list[str], source: str) -> bool:
+    def _is_faulty(self, oracle: Path, name: str, named: list[str], source: str) -> bool:
         """Whether an operation is one of those that the driver's faults leave out."""
         if self._faults:
             self._gone |= {each for each in self._below if not os.path.lexists(oracle / each)}
         if Fault.REMADE_DIRECTORY in self._faults and source in self._gone and os.path.lexists(oracle / source):
             return _is_folder(oracle / source)
+        if Fault.SEVERAL_NAMES in self._faults and name.startswith("link "):
+            found = [os.lstat(oracle / each).st_ino for each in named if os.path.lexists(oracle / each)]
+            if self._old.intersection(found):
+                return True
         gone = [each for each in named if {each, os.path.dirname(each)} <= self._gone]
         return Fault.REMADE_NAME in self._faults and any(not os.path.lexists(oracle / each) for each in gone)
 
