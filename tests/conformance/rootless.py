@@ -100,6 +100,7 @@ def sentence(name: str) -> Callable[[object, Told], None]:
 
 def sentences(suite: type) -> None:
     """Give a test class one test for each sentence of the suite; it wants a fixture `told`."""
+    patient = pytest.mark.timeout(1800)  # the first that comes waits for all of the suite: minutes on a busy machine
     for name in dir(DriverSuite):
         if name.startswith("test_"):
-            setattr(suite, name, sentence(name))
+            setattr(suite, name, patient(sentence(name)))

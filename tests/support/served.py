@@ -111,11 +111,11 @@ def served(
     thread = threading.Thread(target=run, name="served")
     thread.start()
     try:
-        assert up.wait(30)
+        assert up.wait(120)
         yield Client(listening.getsockname()[1])
     finally:
         if thread.is_alive():
             loop.call_soon_threadsafe(over.set)
-        thread.join(30)
+        thread.join(120)
         listening.close()
         assert not thread.is_alive(), "the server did not end"

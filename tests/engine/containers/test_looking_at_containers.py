@@ -89,13 +89,13 @@ def test_a_follower_reads_every_line_however_fast_files_change(folder: Path, pat
     written(path, 1)
     reader = threading.Thread(target=follow)
     reader.start()
-    assert seen.wait(30)
+    assert seen.wait(120)
     log = LogFile(path, max_size=4000, max_files=1000)
     for number in range(3000):
         log.write(1, f"more {number}\n".encode())
     log.close()
     os.close(held)
-    reader.join(30)
+    reader.join(120)
     assert found == ["line 0\n", *(f"more {number}\n" for number in range(3000))]
 
 
