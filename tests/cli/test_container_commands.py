@@ -11,6 +11,7 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -49,13 +50,17 @@ def test_one_that_fails_stops_no_other_and_the_code_says_so(yard: Yard) -> None:
     assert yard("start", "one").out == "one\n"  # one that runs is no error
 
 
+def _printed(yard: Yard, name: str) -> str:
+    return yard("logs", name).out
+
+
 def test_a_stop_is_a_request_and_then_a_kill(yard: Yard) -> None:
     waiting = "; echo ready; while :; do sleep 0.01; done"
     yard.run("polite", "sh", "-c", f"trap 'exit 3' TERM{waiting}")
     yard.run("deaf", "sh", "-c", f"trap '' TERM{waiting}")
     yard.run("own", "sh", "-c", f"trap 'exit 4' USR1{waiting}", options=["--stop-signal", "USR1"])
     for name in ("polite", "own"):  # until then a signal is lost on it
-        until(lambda name=name: yard("logs", name).out)
+        until(partial(_printed, yard, name))
     yard("stop", "polite", "own")
     yard("stop", "-t", "1", "deaf")
     assert yard("wait", "polite", "deaf", "own").out == "3\n137\n4\n"

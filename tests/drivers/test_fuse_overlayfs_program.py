@@ -189,6 +189,31 @@ def name_in_a_directory_made_again(tree: Tree) -> bool:
     return True
 
 
+_IN_A_NAMESPACE = """
+set -e; cd "$1"
+fuse-overlayfs -o lowerdir=lower,upperdir=upper,workdir=work mount
+echo old > mount/a; chmod 4755 mount/a; echo new > mount/a
+umount mount
+"""
+
+
+def set_id_after_writing(tree: Tree) -> bool:
+    needs("unshare")
+    command = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        _IN_A_NAMESPACE,
+        "sh",
+        str(tree.mount.parent),
+    ]
+    subprocess.run([*command, str(tree.mount.parent)], check=True, capture_output=True)
+    return stat.S_IMODE((tree.upper / "a").stat().st_mode) == 0o755
+
+
 FAULTS: dict[Callable[[Tree], bool], str] = {
     names_of_one_file: "what is written to one of two names is not there with the next mount",
     mode_of_one_of_two_names: "what is changed of a file with two names is seen of one",
@@ -197,6 +222,7 @@ FAULTS: dict[Callable[[Tree], bool], str] = {
     socket_deleted: "a socket cannot be deleted",
     set_id_of_a_directory: "a directory loses its set-id bits",
     set_id_of_another_s_file: "a file of another user loses its set-id bits",
+    set_id_after_writing: "in a user namespace a file that is written anew keeps its set-user-ID bit",
     long_name_deleted: "it ends when a name of 255 bytes is deleted",
     long_name_made: "no name of more than 251 bytes can be made",
     symbolic_link_moved: "a symbolic link that is moved gets another owner and time",
