@@ -104,6 +104,23 @@ def test_what_is_written_to_one_name_of_a_file_is_in_all_of_them_and_in_the_laye
     assert bench.facts(base)[b"a"][6] == b"old"
 
 
+def test_one_that_is_packed_in_between_loses_nothing_that_was_written(bench: Bench) -> None:
+    """As a running container's layer is by commit."""
+
+    def names(root: Path) -> None:
+        write(root, "a", "old")
+        (root / "b").hardlink_to(root / "a")
+
+    base = bench.layer(names)
+    with bench.writing(base) as (top, root):
+        append(root, "a", "+new")
+        packed = bench.facts(bench.apply(bench.diff(top)[0], base))
+        (root / "b").rename(root / "c")
+    assert {packed[name][6] for name in (b"a", b"b")} == {b"old+new"}
+    seen = bench.facts(top)
+    assert {seen[name][6] for name in (b"a", b"c")} == {b"old+new"}
+
+
 def test_a_name_of_a_file_that_was_deleted_does_not_come_back(bench: Bench) -> None:
     def names(root: Path) -> None:
         write(root, "a", "old")

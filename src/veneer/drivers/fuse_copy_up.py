@@ -55,10 +55,11 @@ def copy_up(upper: Path, work: Path, lowers: Sequence[str]) -> None:
                 _copy(path, layers, depth, _scratch(work))
 
 
-def settle(upper: Path, work: Path, lowers: Sequence[str] = ()) -> None:
+def settle(upper: Path, work: Path, lowers: Sequence[str] = (), *, ended: bool = True) -> None:
     """Put right what the program left in `upper`, as far as `lowers` are told.  Cheap where it never worked.
 
-    What changes meanwhile is left to the next time.  Raises OSError.
+    Where it may not have `ended`, what it noted stays: it still goes by that, and so does the next time, to which what
+    changes meanwhile is left.  Raises OSError.
     """
     if not (work / "work").exists():
         return
@@ -76,10 +77,10 @@ def settle(upper: Path, work: Path, lowers: Sequence[str] = ()) -> None:
     for depth, groups in shared.items():
         with treecopy.directory(Path(layers[depth])) as root:
             names = _names(root, groups)
-        for inode, paths in groups.items():
-            shown = [name for name in names[inode] if _shows(name, layers[:depth])]
-            _join(paths, shown, os.lstat(f"{layers[depth]}/{names[inode][0]}"), layers, depth, _scratch(work))
-    for path in copies:
+        for inode, found in names.items():
+            shown = [name for name in found if _shows(name, layers[:depth])]
+            _join(groups[inode], shown, os.lstat(f"{layers[depth]}/{found[0]}"), layers, depth, _scratch(work))
+    for path in copies if ended else ():
         with contextlib.suppress(FileNotFoundError):
             _forget(upper / path, (_ORIGIN,))
 
@@ -92,7 +93,7 @@ def _copies(root: int) -> Iterator[tuple[str, str]]:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     below.append(entry.name)
-                elif entry.is_file(follow_symlinks=False) and len(here) < _DEEPEST:
+                elif entry.is_file(follow_symlinks=False) and len(os.fsencode(here)) <= _DEEPEST:
                     with contextlib.suppress(OSError):  # it has no such attribute, or is gone
                         place = f"/proc/self/fd/{cursor.fd}/{entry.name}"
                         origin = os.getxattr(place, _ORIGIN, follow_symlinks=False)
@@ -107,7 +108,7 @@ def _names(root: int, inodes: Container[int]) -> dict[int, list[str]]:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     below.append(entry.name)
-                elif entry.inode() in inodes:
+                elif entry.inode() in inodes and len(os.fsencode(here)) <= _DEEPEST:
                     found.setdefault(entry.inode(), []).append(here + entry.name)
     return found
 

@@ -100,7 +100,7 @@ class FuseOverlayfs(Overlay2):
             return super().diff(snapshot, lowers, out, index=index)
         folder, below_it = self._folder(snapshot), self._directories(lowers)
         with _unless_readonly():
-            fuse_copy_up.settle(folder / "diff", folder / "work", below_it)
+            fuse_copy_up.settle(folder / "diff", folder / "work", below_it, ended=False)
         untouched = range(os.stat(self._folder(snapshot)).st_ctime_ns)
         with opened(self.mounts(None, lowers)) as below, opened(self.mounts(snapshot, lowers, readonly=True)) as merged:
             return pack_difference(below, merged, out, index=index, untouched=untouched)
