@@ -26,6 +26,7 @@ DEFAULT = 420
 _LAYERS = 7
 _A_STORY = 350
 _NAMES = ("a", "b", "c", "d", "long" * 20, "ö", "with space", ".hidden")
+_WRITES = ("write ", "overwrite ", "patch ", "append ", "truncate ")
 _EPOCH = 1_500_000_000
 _Operation = tuple[str, Callable[[Path], object], tuple[str, ...], tuple[str, ...]]
 
@@ -46,6 +47,8 @@ class Fault(enum.Enum):
     REMADE_NAME = "what was in a directory that was deleted, made again and listed is there for whoever names it"
     """Where both a name and its directory were in any layer below and were gone meanwhile, and the name is still gone,
     nothing is tried with it."""
+    SET_ID_KEPT = "in a user namespace a file that is written anew keeps its set-id bits"
+    """What was written to is given the mode that it should have."""
     DIRECTORY_TIME = "a directory into which something is copied up, or which takes another's place, gets a new time"
     """Directories are given the times that they should have when a layer is done."""
 
@@ -174,6 +177,9 @@ class Story:
                 outcomes[0] = None
             assert outcomes[0] == outcomes[1], self._where(f"{outcomes[0]!r} instead of {outcomes[1]!r}")
         failed = isinstance(outcomes[0], int)
+        if Fault.SET_ID_KEPT in self._faults and name.startswith(_WRITES) and not failed and not privileged():
+            for path in changed:
+                (roots[0] / path).chmod(stat.S_IMODE((roots[1] / path).stat().st_mode))
         if Fault.SEVERAL_NAMES in self._faults:
             after = _named_often(roots[1])
             self._frozen |= {inode for inode, names in linked.items() if not names <= after.get(inode, set())}
