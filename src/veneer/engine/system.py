@@ -104,7 +104,7 @@ class System:
         from veneer.store.moving import migrate
 
         return migrate(
-            self._engine.store, to, is_running=lambda folder: state.read(folder).is_live, keep=keep, dry_run=dry_run,
+            self._engine.store, to, is_running=lambda folder: state.settled(folder).is_live, keep=keep, dry_run=dry_run,
             progress=progress,
         )  # fmt: skip
 

@@ -207,7 +207,7 @@ def reset(engine: Engine, container: Container) -> int:
     store = engine.store
     with store.locked(store.containers.tree_key(container.id)), store.locked(f"container-{container.id}"):
         container = store.containers.get(container.id)
-        if states.read(store.containers.folder(container.id)).is_live:
+        if states.settled(store.containers.folder(container.id)).is_live:
             raise StillRunning(f"container {container.name} runs, and its layer is in use",
                                hint=f"veneer stop {container.name}")  # fmt: skip
         require_unmounted(engine, container)

@@ -79,12 +79,16 @@ def stop(engine: Engine, container: Container, timeout: float | None = None, sig
     """
     number = parsed_signal(signal) if signal else None
     folder = engine.store.containers.folder(container.id)
-    states.settled(folder)
-    with contextlib.suppress(client.NotRunning, MonitorGone):
-        client.connect(folder).stop(timeout, number)
-    wait_for_monitor(folder)
-    with engine.store.locked(f"container-{container.id}"):
-        reconcile(engine, container)
+    while True:
+        states.settled(folder)
+        with contextlib.suppress(client.NotRunning, MonitorGone):
+            client.connect(folder).stop(timeout, number)
+        wait_for_monitor(folder)
+        with engine.store.locked(f"container-{container.id}"):
+            if not states.is_held(folder, states.ALIVE):
+                reconcile(engine, container)
+                return
+            # Who had the lock before us has started it.
 
 
 def restart(engine: Engine, container: Container, timeout: float | None = None, signal: str = "") -> None:
@@ -166,6 +170,29 @@ def remove(engine: Engine, container: Container, *, force: bool = False, volumes
     with contextlib.suppress(StoreFull, NotEntered):
         store.tidy()
     folder = store.containers.folder(container.id)
+    gone = None
+    while gone is None:
+        _end(container, folder, force=force)
+        with store.locked(store.containers.tree_key(container.id)), store.locked(f"container-{container.id}"):
+            if store.containers.find(container.id) is None:
+                return  # whoever was asked at the same time has done it
+            if states.is_held(folder, states.ALIVE):
+                continue  # who had the lock before us has started it
+            require_unmounted(engine, container)
+            try:
+                gone = _removed(engine, container, volumes=volumes)
+            except StoreFull:
+                store.containers.empty(container)
+                gone = _removed(engine, container, volumes=volumes)
+    for volume in gone:
+        from veneer.engine import volumes as of_volumes
+
+        of_volumes.tell(store, "destroy", volume)
+    tell(engine, container, "destroy")
+
+
+def _end(container: Container, folder: Path, *, force: bool) -> None:
+    """Return when no monitor of a container lives.  Raises CannotRemove for one that runs, unless by `force`."""
     with _killing_who_does_not_answer(folder) if force else contextlib.nullcontext():
         found = states.settled(folder)
         if found.is_live:
@@ -174,20 +201,6 @@ def remove(engine: Engine, container: Container, *, force: bool = False, volumes
             with contextlib.suppress(client.NotRunning, MonitorGone):
                 client.connect(folder).stop(0, int(signals.SIGKILL))
         wait_for_monitor(folder)
-    with store.locked(store.containers.tree_key(container.id)), store.locked(f"container-{container.id}"):
-        if store.containers.find(container.id) is None:
-            return  # whoever was asked at the same time has done it
-        require_unmounted(engine, container)
-        try:
-            gone = _removed(engine, container, volumes=volumes)
-        except StoreFull:
-            store.containers.empty(container)
-            gone = _removed(engine, container, volumes=volumes)
-    for volume in gone:
-        from veneer.engine import volumes as of_volumes
-
-        of_volumes.tell(store, "destroy", volume)
-    tell(engine, container, "destroy")
 
 
 @contextlib.contextmanager
