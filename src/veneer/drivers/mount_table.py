@@ -62,7 +62,7 @@ def is_dead(path: str | int) -> bool:
     try:
         os.statvfs(path)  # which the kernel asks each time, and keeps no answer of
     except OSError as error:
-        return error.errno == errno.ENOTCONN
+        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)  # the second where it is killed while we ask
     return False
 
 
