@@ -286,7 +286,8 @@ def _named_often(root: Path) -> dict[int, set[Path]]:
 def _level_times(root: Path, oracle: Path) -> None:
     """Give the directories of `root` the times of those of `oracle`, the deepest first: to copy one up gives another
     to the one above."""
-    for folder in sorted((path for path in oracle.rglob("*") if _is_folder(path)), key=lambda path: -len(path.parts)):
+    folders = [oracle, *(path for path in oracle.rglob("*") if _is_folder(path))]
+    for folder in sorted(folders, key=lambda path: -len(path.parts)):
         other = root / folder.relative_to(oracle)
         if other.is_dir() and not other.is_symlink():  # whatever time it shows: the kernel may remember an older one
             os.utime(other, ns=(0, folder.lstat().st_mtime_ns))
