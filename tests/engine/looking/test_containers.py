@@ -174,3 +174,8 @@ def test_of_a_short_history_only_the_containers_own_layer_is_told(engine: Engine
         assert [each.raw for each in subject.unplaced] == ["COPY b"]
     stack = layering.layers(engine, engine.containers.get("web"))
     assert [each.created_by for each in stack if each.kind == "image"] == ["", ""]
+    loaded(engine, "silent:1", {"a": b"1"}, history=())
+    engine.containers.create(ContainerRequest("silent:1", {"Cmd": ["x"]}, name="box"))
+    with engine.looking.open("box", container=True) as subject:
+        told = engine.looking.dockerfile(subject)
+    assert (told.base, told.lines[0].comment[0], told.lines[0].layer) == ("silent:1", "container box", 2)
