@@ -12,7 +12,7 @@ import pytest
 from tests.analysis.stacks import random_layer
 from tests.support.layers import FIFO, Layer, Workshop
 from veneer.changeset.index import LayerIndex
-from veneer.changeset.reading import read_index
+from veneer.changeset.reading import LOOKED_AT, MOST_CLIMBERS, read_index
 from veneer.changeset.tar import BadArchive
 from veneer.changeset.unpack import unpack
 from veneer.changeset.whiteout import WhiteoutStyle
@@ -103,3 +103,14 @@ def test_what_cannot_be_unpacked_is_refused_here_too(layer: Layer, workshop: Wor
     with pytest.raises(BadArchive) as reading:
         read(layer.tar())
     assert reading.value.message == unpacking.value.message
+
+
+def test_of_names_that_climb_a_few_are_kept_and_none_is_longer_than_a_name_may_be() -> None:
+    layer, climbing = Layer(), list[bytes]()
+    for number in range(MOST_CLIMBERS + 2):
+        layer.file(b"../%d" % number)
+    read_index(io.BytesIO(layer.tar()), io.BytesIO(), limits=LOOKED_AT, climbing=climbing)
+    assert climbing == [b"../%d" % number for number in range(MOST_CLIMBERS)] + [b""] * 2
+    long = Layer().pax({b"path": b"a/" * LOOKED_AT.name + b"../" * LOOKED_AT.name + b"x"}).file(b"x")
+    with pytest.raises(BadArchive, match=r"'\.\.' component"):
+        read_index(io.BytesIO(long.tar()), io.BytesIO(), limits=LOOKED_AT, climbing=[])

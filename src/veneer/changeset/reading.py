@@ -32,6 +32,9 @@ LOOKED_AT = Limits(name=1 << 16, depth=8192)
 MOST_IMPLIED = 256 << 20
 """Bytes of the names of directories without a member: a name of a thousand parts implies a thousand directories."""
 
+MOST_CLIMBERS = 5
+"""Names with `..` that are kept of a layer."""
+
 
 def read_index(
     source: Source, out: BinaryIO, *, limits: Limits = _NO_LIMITS_GIVEN, what: str = "layer", ahead: bool = False,
@@ -42,7 +45,7 @@ def read_index(
     `ahead` decompresses in a thread of its own: for a source that never makes anybody wait, or is Interruptible and is
     interrupted in the end.  `unread`: contents that it says may wait are not hashed, and have no digest in the index
     (see UnreadIndex).  `climbing`: names with `..`, which are otherwise refused, are taken as `rooted` has them, and
-    noted there.
+    noted there, from the sixth on (MOST_CLIMBERS) as b"".
     Raises BadArchive or BadCompression naming `what`, the member and the fact.
     """
     counted = Counted(source)
@@ -117,10 +120,11 @@ class _Reading:
 
     def named(self, name: bytes) -> bytes:
         """`normal` of it; names with `..` are noted, where that is asked for."""
-        if self.climbing is not None and b".." in name and b".." in name.split(b"/"):
-            self.climbing.append(name)
+        limits = self.reader.limits
+        if self.climbing is not None and b".." in name and len(name) <= limits.name and b".." in name.split(b"/"):
+            self.climbing.append(name if len(self.climbing) < MOST_CLIMBERS else b"")
             name = rooted(name)
-        return normal(name, self.reader.limits)
+        return normal(name, limits)
 
     # -- whiteouts -------------------------------------------------------------------------------------------
 

@@ -50,7 +50,7 @@ def rooted(name: bytes) -> bytes:
     done: list[bytes] = []
     for part in name.split(b"/"):
         if part == b"..":
-            done = done[:-1]
+            del done[-1:]
         elif part not in (b"", b"."):
             done.append(part)
     return b"/".join(done) or b"."

@@ -36,10 +36,6 @@ if TYPE_CHECKING:
     Stream = Callable[[int], contextlib.AbstractContextManager[Source]]
 
 
-MOST_CLIMBERS = 5
-"""Names with `..` that are told of a layer."""
-
-
 class WhichImage(InvalidRequest):
     """An archive with several images, and none of them was named."""
 
@@ -374,6 +370,7 @@ def _read(
 
 def _climbers(names: Sequence[bytes], what: str) -> Iterator[str]:
     """Names with `..`, in words: each as it stands in the layer, and where it is shown."""
+    from veneer.changeset.reading import MOST_CLIMBERS
     from veneer.changeset.safepath import rooted
     from veneer.changeset.tar import shown
 
