@@ -245,6 +245,8 @@ def test_of_a_data_root_that_is_read_only_all_that_reads_works(tmp_path: Path, p
             assert refused.code != 0
             said = f"Error: {tmp_path}/seen is on a read-only file system\nhint: choose another with --root\n"
             assert refused.err == said, words
+    with mounted([Mount.bind(place, readonly=True)], tmp_path / "seen"):
+        assert Veneer(tmp_path / "seen")("images").err == said, "nor is a new one begun there"
 
 
 def test_what_was_mounted_is_listed_and_unmounted_at_once(engine: Engine, tmp_path: Path) -> None:

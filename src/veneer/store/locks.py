@@ -67,7 +67,10 @@ def locked(
     except OSError as error:
         if error.errno != errno.EROFS:
             raise
-        fd, kind = os.open(path, os.O_RDONLY | os.O_CLOEXEC), fcntl.F_RDLCK
+        try:
+            fd, kind = os.open(path, os.O_RDONLY | os.O_CLOEXEC), fcntl.F_RDLCK
+        except FileNotFoundError:
+            raise error from None
     try:
         for key in sorted(set(keys)):
             if not _lock(fd, key, wait=False, kind=kind):
