@@ -27,6 +27,7 @@ _LAYERS = 7
 _A_STORY = 350
 _NAMES = ("a", "b", "c", "d", "long" * 20, "ö", "with space", ".hidden")
 _WRITES = ("write ", "overwrite ", "patch ", "append ", "truncate ")
+_MOUNTED = "while it is mounted"
 _EPOCH = 1_500_000_000
 _Operation = tuple[str, Callable[[Path], object], tuple[str, ...], tuple[str, ...]]
 
@@ -35,9 +36,8 @@ class Fault(enum.Enum):
     """What a driver may be known to do wrong, and how a story then goes around it."""
 
     SEVERAL_NAMES = "what is written to one name of a file is another's"
-    """A file that had several names when the layer began, or of whose several names one went or became another since,
-    is not changed, moved or linked while it has several; it may be read, deleted and replaced.  The first also where a
-    driver copies one name up, as is found out.  Nor is a file linked that was there when the layer began."""
+    """A file is not changed, moved or linked while it has several names, nor linked if it was there when the layer
+    began; it may be read, deleted and replaced.  Which names are one file is looked at when it is mounted anew."""
     MOVED_LINK = "a symbolic link that is moved gets a new owner and a new time"
     """One that was untouched in this layer is given both after it was moved."""
     REPLACED = "what was below a name comes back when what was renamed to that name is deleted at once"
@@ -117,7 +117,7 @@ class Story:
                 self._work((one[1], two[1]), share)
                 if Fault.DIRECTORY_TIME in self._faults:
                     _level_times(one[1], two[1])
-                self._same(facts(one[1]), facts(two[1]), "while it is mounted")
+                self._same(facts(one[1]), facts(two[1]), _MOUNTED)
             for bench, stack in zip(self._benches, stacks, strict=True):
                 bench.driver.commit(stack[0])
             ids = [bench.diff(stack)[1].diff_id for bench, stack in zip(self._benches, stacks, strict=True)]
@@ -133,7 +133,8 @@ class Story:
     def _same(
         self, seen: dict[bytes, tuple[object, ...]], expected: dict[bytes, tuple[object, ...]], when: str
     ) -> None:
-        if not self._keeps_links:
+        mounted = when == _MOUNTED
+        if not self._keeps_links or (mounted and Fault.SEVERAL_NAMES in self._faults):
             # Which names are one file is then told by the layer, and by inode numbers not always.
             seen, expected = ({path: each[:8] for path, each in some.items()} for some in (seen, expected))
         different = [path for path in seen.keys() | expected.keys() if seen.get(path) != expected.get(path)]
@@ -144,8 +145,9 @@ class Story:
     def _work(self, roots: tuple[Path, Path], count: int) -> None:
         found = {each: each.lstat() for each in roots[1].rglob("*")}
         self._frozen = set()
-        if not self._keeps_links or Fault.SEVERAL_NAMES in self._faults:
-            self._frozen = set(_named_often(roots[1]))
+        if not self._keeps_links:
+            files = [each for each in found.values() if not stat.S_ISDIR(each.st_mode)]
+            self._frozen = {each.st_ino for each in files if each.st_nlink > 1}
         self._below |= {os.path.relpath(each, roots[1]) for each in found}
         self._old = {each.st_ino for each in found.values()}
         # With its time, since the file system gives the number of what was deleted to others.
@@ -163,7 +165,6 @@ class Story:
         is_old_link = self._is_old_link(roots[1], source)
         replaces = bool(target) and (target in self._gone or os.path.lexists(roots[1] / target))
         self._told.append(name)
-        linked = _named_often(roots[1]) if Fault.SEVERAL_NAMES in self._faults else {}
         self._clock += 1
         outcomes: list[object] = []
         for root in roots:
@@ -180,10 +181,9 @@ class Story:
         if Fault.SET_ID_KEPT in self._faults and name.startswith(_WRITES) and not failed and not privileged():
             for path in changed:
                 (roots[0] / path).chmod(stat.S_IMODE((roots[1] / path).stat().st_mode))
-        if Fault.SEVERAL_NAMES in self._faults:
-            after = _named_often(roots[1])
-            self._frozen |= {inode for inode, names in linked.items() if not names <= after.get(inode, set())}
         time = self._clock * 10**9 + self._clock % 1000
+        if Fault.SEVERAL_NAMES in self._faults and name.startswith("link "):
+            touched = touched[1:]  # not the file, which has several names now
         for root in roots:
             for path in touched:
                 # Also the directories of what failed: the kernel's overlay may have begun, and taken it back.
@@ -215,10 +215,12 @@ class Story:
         return stat.S_ISLNK(status.st_mode) and (status.st_ino, status.st_mtime_ns) in self._old_links
 
     def _is_frozen(self, oracle: Path, path: str) -> bool:
-        if not self._frozen or not os.path.lexists(oracle / path):
+        wholly = Fault.SEVERAL_NAMES in self._faults
+        if not (self._frozen or wholly) or not os.path.lexists(oracle / path):
             return False
         status = os.lstat(oracle / path)
-        return not stat.S_ISDIR(status.st_mode) and status.st_nlink > 1 and status.st_ino in self._frozen
+        has_several = not stat.S_ISDIR(status.st_mode) and status.st_nlink > 1
+        return has_several and (wholly or status.st_ino in self._frozen)
 
     def _chosen(self, files: list[str], folders: list[str]) -> tuple[_Operation, list[str], tuple[str, str]]:
         """An operation: in words, what to do, what to give a time afterwards, what it changes; the paths it names; what
@@ -271,16 +273,6 @@ class Story:
         chosen = random.choice(operations)
         named = [each for each in {new, file, folder, any_} if f" {each} " in f"{chosen[0]} "]
         return chosen, named, moves.get(chosen[0], ("", ""))
-
-
-def _named_often(root: Path) -> dict[int, set[Path]]:
-    """The inodes with several names, and the names."""
-    found: dict[int, set[Path]] = {}
-    for path in root.rglob("*"):
-        status = path.lstat()
-        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
-            found.setdefault(status.st_ino, set()).add(path)
-    return found
 
 
 def _level_times(root: Path, oracle: Path) -> None:
