@@ -397,6 +397,9 @@ def test_cost_tells_what_paths_and_layers_take(app: Veneer) -> None:
     assert whole[-1].startswith("demo/app:1: 7005 bytes stored")
     linked = app("image", "cost", "demo/app:1", "/lib").text
     assert linked == app("image", "cost", "demo/app:1", "/usr/lib").text and "Without /usr/lib: " in linked
+    moved = docker_archive((image({"d/f": b"1" * 5000}, {"d": symlink("mnt"), "mnt/s": b"2"}), ["demo/moved:1"]))
+    hidden = app("image", "cost", "--archive", "-", "/d", stdin=moved).text
+    assert "Without /d: 5kB less stored" in hidden, "a link in a directory's place does not lead away from it"
     some = app("image", "cost", "demo/app:1", "/srv", "/etc/os").text.splitlines()
     assert some[-1].startswith("Without /srv and /etc/os: 2.1kB less stored, about ")
     had = app("image", "cost", "--have", "demo/base:1", "demo/app:1").text

@@ -42,10 +42,15 @@ def _had(app: App, given: Parsed) -> set[DiffID]:
 
 
 def _path(subject: Subject, path: bytes) -> bytes:
-    """The path that is meant: where it is a symlink or beneath one, what that leads to."""
+    """The path that is meant: where it is nothing but a symlink, or beneath one, what that leads to."""
+    from veneer.changeset.entry import Kind
     from veneer.engine.looking.links import resolved
 
-    return resolved(subject.table.tree, path)
+    table = subject.table
+    copies, place = table.find(path)
+    if place is not None or any(table.entry(copy, path).kind is not Kind.SYMLINK for copy in copies):
+        return path  # a layer stores it, whatever took its place later
+    return resolved(table.tree, path)
 
 
 def run(app: App, given: Parsed) -> None:
