@@ -122,6 +122,11 @@ class OnTerminalInput:
         return said.getvalue().decode()
 
 
+def test_no_archive_is_waited_for_from_a_keyboard(app: Veneer) -> None:
+    with OnTerminalInput() as stdin:
+        assert "standard input is this terminal, and no archive" in stdin.run(app, "peel", "--archive", "-")
+
+
 PLAIN_ENVIRONMENT = ("env", "-u", "COLUMNS", "-u", "LINES")
 """Whoever loaded GNU readline, as pytest does, hands down a size that does not change."""
 

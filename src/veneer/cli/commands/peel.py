@@ -59,6 +59,8 @@ def _from_standard_input(app: App, given: Parsed) -> None:
     import shutil
     import tempfile
 
+    if app.stdin.isatty():
+        raise Failure("standard input is this terminal, and no archive: give it as a file, or through a pipe")
     try:
         terminal = os.open("/dev/tty", os.O_RDWR)
     except OSError:
