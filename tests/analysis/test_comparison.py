@@ -54,6 +54,17 @@ def test_a_directory_that_only_one_has_stands_for_all_in_it() -> None:
     assert [each.op for each in compared(second, first, expand=True)] == [Op.DELETED] * 3
 
 
+def test_a_directory_in_a_files_place_stands_for_all_in_it_too() -> None:
+    first, second = [layer(file(b"d", 3))], [layer(folder(b"d"), file(b"d/e", 5), file(b"d/f", 9))]
+    (found,) = compared(first, second)
+    assert (found.op, found.size_before, found.size_after, found.entries) == (Op.REPLACED, 3, 14, 2)
+    (found,) = compared(second, first)
+    assert (found.op, found.size_before, found.size_after, found.entries) == (Op.REPLACED, 14, 3, 2)
+    assert [(each.op, each.entries) for each in compared(second, first, expand=True)] == [
+        (Op.REPLACED, 0), (Op.DELETED, 0), (Op.DELETED, 0),
+    ]  # fmt: skip
+
+
 def test_a_semantic_comparison_does_not_look_at_times() -> None:
     first, second = [layer(file(b"a"), file(b"b"))], [layer(replace(file(b"a"), mtime_ns=5), other(b"b", 1))]
     assert [each.path for each in compared(first, second)] == [b"a", b"b"]

@@ -138,10 +138,14 @@ def _differences(
         changed = tuple(name for name in changed_fields(before, after) if name not in ignored)
         if before.kind is after.kind is Kind.DIRECTORY:
             changed = tuple(name for name in changed if name != "mtime")
-        if changed:
-            yield Difference(path, _op(changed), before, after, changed, before.size, after.size)
         if before.kind is after.kind or Kind.DIRECTORY not in (before.kind, after.kind):
+            if changed:
+                yield Difference(path, _op(changed), before, after, changed, before.size, after.size)
             return
+        number = 0 if before.kind is Kind.DIRECTORY else 1
+        sums = sides[number].view.sums(path, copies[number], places[number])
+        sizes = (before.size, sums.size) if number else (sums.size, after.size)
+        yield Difference(path, _op(changed), before, after, changed, *sizes, 0 if expand else sums.entries - 1)
     for number, op in ((0, Op.DELETED), (1, Op.ADDED)):
         entry, place, side = entries[number], places[number], sides[number]
         if entry is None:

@@ -70,9 +70,15 @@ def _file_rows(found: Sequence[Difference]) -> list[list[str]]:
 
 def _sum(found: Sequence[Difference], first: Subject, second: Subject) -> str:
     """How many paths differ in which way, those in a directory that one image alone has too; and by how many bytes."""
-    counts: dict[str, int] = {}
+    from collections import Counter
+
+    from veneer.changeset.entry import Kind
+
+    counts: Counter[str] = Counter()
     for each in found:
-        counts[each.op.value] = counts.get(each.op.value, 0) + 1 + max(each.entries, 0)
+        counts[each.op.value] += 1
+        if each.entries > 0:
+            counts["A" if each.after is not None and each.after.kind is Kind.DIRECTORY else "D"] += each.entries
     more = second.account.visible - first.account.visible
     kinds = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
     return f"{kinds}: {human_size(abs(more))} {'less' if more < 0 else 'more'} to be seen\n"
