@@ -227,6 +227,7 @@ def test_sockets_are_left_out_and_hide_what_was_there(tmp_path: Path) -> None:
         listener.bind(f"/proc/self/fd/{fd}/f")
         assert packed(new) == []
         assert packed_difference(old, new) == [".wh.f"]
+        assert packed_difference(new, new) == [], "it deletes nothing that a layer has"
 
 
 def test_a_sparse_file_is_packed_by_its_apparent_size(tmp_path: Path) -> None:

@@ -152,8 +152,9 @@ class Walk:
                 self._deleted(place, name, path)
         elif stat.S_ISDIR(status.st_mode):
             return self._subdirectory(place, name, path, status)
-        elif stat.S_ISSOCK(status.st_mode):
-            if not self._keep:
+        elif stat.S_ISSOCK(status.st_mode):  # no layer holds one, so it only hides what is below
+            old = _status(place.below, name)
+            if not self._keep and old is not None and not stat.S_ISSOCK(old.st_mode):
                 self._deleted(place, name, path)
         elif self._is_whiteout(place, name, path, status):
             self._deleted(place, name, path)
