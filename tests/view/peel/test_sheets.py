@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textual.css.stylesheet import Stylesheet
+from textual.strip import Strip
 
 from tests.view.peel.driving import by_hand, peeling
 from veneer.engine.engine import Engine
@@ -38,6 +39,15 @@ def test_what_is_added_later_has_the_values_of_now() -> None:
     assert "Input" in sheet.css and sheet.css.count("#FFFFFF") == 3
 
 
+def _cells(strip: Strip) -> list[tuple[str, object, object]]:
+    """What is to be seen in a line: a blank has no colour but that of its ground, whoever drew it."""
+    return [
+        (letter, None if letter == " " else part.style, part.style and part.style.bgcolor)
+        for part in strip
+        for letter in part.text
+    ]
+
+
 @by_hand
 async def test_a_theme_that_was_changed_to_is_drawn_as_one_that_was_started_with(peel_engine: Engine) -> None:
     drawn = []
@@ -46,5 +56,5 @@ async def test_a_theme_that_was_changed_to_is_drawn_as_one_that_was_started_with
             await it.press(*keys)
             main = it.strips()
             await it.press("slash")
-            drawn.append([[(part.text, part.style) for part in strip] for strip in main + it.strips()[:-2]])
+            drawn.append([_cells(strip) for strip in main + it.strips()[:-2]])
     assert drawn[0] == drawn[1]
