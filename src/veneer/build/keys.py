@@ -125,6 +125,8 @@ def _agent(folder: int, number: int) -> Iterator[None]:
         process.stdin.close()  # which ends the shell, and that the agent
         process.wait()
         process.stdout.close()
+        with contextlib.suppress(FileNotFoundError):  # it was told to end, and may not have removed it yet
+            os.unlink(str(number), dir_fd=folder)
 
 
 def _add(agent: str, name: str, path: str) -> None:
