@@ -407,6 +407,8 @@ def answer(output: Output) -> tuple[int, str, list[str]]:
             re.sub(r"\b[0-9a-f]{64}\b", "<id>", text).replace("docker:", "").replace("Error response from daemon: ", "")
         )
         text = re.sub(r"(OCI runtime create failed|failed to create shim task): .*?(exec: .*): unknown", r"\2", text)
+        # Docker tells labels in the order of a Go map, which is another each time.
+        text = re.sub(r"\w+=\w*(,\w+=\w*)+", lambda found: ",".join(sorted(found[0].split(","))), text)
         # Docker marks volumes that nobody named so since version 23.
         return text.replace("com.docker.volume.anonymous=", "")
 
