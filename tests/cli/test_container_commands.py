@@ -10,7 +10,6 @@ import re
 import shlex
 import signal
 import subprocess
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -24,17 +23,6 @@ from veneer.run.monitor import state
 from veneer.run.runtime import choose
 
 pytestmark = pytest.mark.usefixtures("root_only")
-
-
-@pytest.fixture(scope="module")
-def yard_of_module(tmp_path_factory: pytest.TempPathFactory) -> Yard:
-    return Yard(tmp_path_factory.mktemp("commands"))
-
-
-@pytest.fixture
-def yard(yard_of_module: Yard) -> Iterator[Yard]:
-    yield yard_of_module
-    yard_of_module.clear()
 
 
 def test_one_that_fails_stops_no_other_and_the_code_says_so(yard: Yard) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,17 +14,6 @@ from veneer.cli.terminal import Detached, InvalidDetachKeys, Keys, parsed_keys
 pytestmark = pytest.mark.usefixtures("root_only")
 RUN = ("run", "--network", "none")
 KEYS = b"\x10\x11"
-
-
-@pytest.fixture(scope="module")
-def yard_of_module(tmp_path_factory: pytest.TempPathFactory) -> Yard:
-    return Yard(tmp_path_factory.mktemp("terminal"))
-
-
-@pytest.fixture
-def yard(yard_of_module: Yard) -> Iterator[Yard]:
-    yield yard_of_module
-    yard_of_module.clear()
 
 
 @pytest.mark.parametrize(

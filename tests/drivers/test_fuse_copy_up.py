@@ -10,16 +10,12 @@ from pathlib import Path
 import pytest
 
 from veneer.drivers.fuse_overlayfs import FuseOverlayfs
-from veneer.testing.driver_bench import Bench, append, write
+from veneer.testing.driver_bench import Bench, append, usable, write
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    driver = FuseOverlayfs(tmp_path / "driver")
-    support = driver.probe()
-    if not support.usable:
-        pytest.skip(support.reason)
-    return Bench(driver, tmp_path)
+    return Bench(usable(FuseOverlayfs(tmp_path / "driver")), tmp_path)
 
 
 def _odd(root: Path) -> None:

@@ -16,6 +16,7 @@ from tests.support.registries import RealRegistry
 from tests.support.rootfs import busybox_tar
 
 if TYPE_CHECKING:
+    from tests.support.containers import Yard
     from veneer.config import Config
     from veneer.engine.engine import Engine
     from veneer.store.store import Store
@@ -49,6 +50,21 @@ def private_registry(tmp_path: Path) -> Iterator[RealRegistry]:
 def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A 2 MB busybox root file system as a tar."""
     return busybox_tar(tmp_path_factory.mktemp("rootfs") / "busybox.tar")
+
+
+@pytest.fixture(scope="module")
+def yard_of_module(tmp_path_factory: pytest.TempPathFactory) -> Yard:
+    """A store for the containers of a module's tests; use `yard`, which removes them."""
+    from tests.support.containers import Yard
+
+    return Yard(tmp_path_factory.mktemp("yard"))
+
+
+@pytest.fixture
+def yard(yard_of_module: Yard) -> Iterator[Yard]:
+    """A store with `busybox:1` and no containers.  Other tests of the module have it, too, one after the other."""
+    yield yard_of_module
+    yard_of_module.clear()
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from veneer.changeset import pax, sparse
 from veneer.changeset.compression import Source
 from veneer.changeset.entry import Kind
+from veneer.changeset.fillings import Fillings, FillingsAhead
 from veneer.changeset.header import BLOCK, FIELDS, MAX_I64, checksum_holds, full_name, known_sums, number
 from veneer.changeset.limits import Limits
-from veneer.changeset.tar_stream import BadArchive, TarStream, shown
+from veneer.changeset.tar_stream import BadArchive, Skippable, TarStream, shown
 
 __all__ = ["BadArchive", "TarReader", "shown"]
 
@@ -40,6 +41,10 @@ class TarReader(TarStream):
     uid, gid: integers, may be huge.  mtime_ns.  size: of a regular file, apparent, bytes.  left: stored bytes
     of content not yet taken.  segments: where those belong in a sparse file, else None.  device: (major, minor).
     xattrs: (name, raw value) pairs from PAX.  number: how many members so far.
+
+    `hashed` False: nobody will ask for the stream's digest.  Then content may be passed over without being read,
+    where the source has a `skip` (see Skippable).  `ahead`: another thread reads the source, until close(), and hashes
+    it unless `hash_here`.
     """
 
     def __init__(
@@ -52,7 +57,12 @@ class TarReader(TarStream):
         ahead: bool = False,
         hash_here: bool = False,
     ) -> None:
-        super().__init__(source, limits=limits, what=what, hashed=hashed, ahead=ahead, hash_here=hash_here)
+        super().__init__(
+            FillingsAhead(source, hashed=hashed, hash_here=hash_here) if ahead else Fillings(source, hashed=hashed),
+            source.skip if isinstance(source, Skippable) and not (hashed or ahead) else None,
+            limits=limits or Limits(),
+            what=what,
+        )
         self.link = b""
         self.kind = Kind.REGULAR
         self.mode = self.uid = self.gid = self.mtime_ns = self.size = 0

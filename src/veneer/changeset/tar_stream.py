@@ -5,9 +5,9 @@ A content, or the padding behind it, may lie across the ends of the buffers, and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-from veneer.changeset.compression import Source
 from veneer.changeset.fillings import Fillings, FillingsAhead
 from veneer.changeset.header import BLOCK
 from veneer.changeset.limits import Limits
@@ -39,29 +39,23 @@ class TarStream:
 
     `path` and `number` are of that member, for errors.  `left`: stored bytes of its content not yet taken.
 
-    `hashed` False: nobody will ask for the stream's digest.  Then content may be passed over without being read,
-    where the source has a `skip` (see Skippable).  `ahead`: another thread reads the source, until close(), and hashes
-    it unless `hash_here`.
+    `fillings` are what is read; `pass_over`, where given, goes on in them without reading (see Skippable).
     """
 
     def __init__(
         self,
-        source: Source,
+        fillings: Fillings | FillingsAhead,
+        pass_over: Callable[[int], int] | None,
         *,
-        limits: Limits | None = None,
-        what: str = "archive",
-        hashed: bool = True,
-        ahead: bool = False,
-        hash_here: bool = False,
+        limits: Limits,
+        what: str,
     ) -> None:
         self.what = what
-        self.limits = limits or Limits()
+        self.limits = limits
         self.path = b""
         self.left = self.number = 0
-        self._fillings = (
-            FillingsAhead(source, hashed=hashed, hash_here=hash_here) if ahead else Fillings(source, hashed=hashed)
-        )
-        self._pass_over = source.skip if isinstance(source, Skippable) and not (hashed or ahead) else None
+        self._fillings = fillings
+        self._pass_over = pass_over
         self._view = memoryview(b"")
         self._pos = self._end = 0
         self._pad = 0

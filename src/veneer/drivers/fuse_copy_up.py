@@ -85,31 +85,33 @@ def settle(upper: Path, work: Path, lowers: Sequence[str] = (), *, ended: bool =
             _forget(upper / path, (_ORIGIN,))
 
 
-def _copies(root: int) -> Iterator[tuple[str, str]]:
-    """The files that are copies, and the path of what each is a copy of."""
-    for cursor, below in walk(root, may_vanish=True):
+def _entries(root: int, *, may_vanish: bool = False) -> Iterator[tuple[str, os.DirEntry[str], int]]:
+    """All that the program gets to in a tree: its path, the entry, and the descriptor of the directory it is in."""
+    for cursor, below in walk(root, may_vanish=may_vanish):
         here = f"{cursor.path}/".lstrip("/")
+        if len(os.fsencode(here)) > _DEEPEST:
+            continue
         with os.scandir(cursor.fd) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     below.append(entry.name)
-                elif entry.is_file(follow_symlinks=False) and len(os.fsencode(here)) <= _DEEPEST:
-                    with contextlib.suppress(OSError):  # it has no such attribute, or is gone
-                        place = f"/proc/self/fd/{cursor.fd}/{entry.name}"
-                        origin = os.getxattr(place, _ORIGIN, follow_symlinks=False)
-                        yield here + entry.name, os.fsdecode(origin.rstrip(b"\0"))
+                yield here + entry.name, entry, cursor.fd
+
+
+def _copies(root: int) -> Iterator[tuple[str, str]]:
+    """The files that are copies, and the path of what each is a copy of."""
+    for path, entry, folder in _entries(root, may_vanish=True):
+        if entry.is_file(follow_symlinks=False):
+            with contextlib.suppress(OSError):  # it has no such attribute, or is gone
+                origin = os.getxattr(f"/proc/self/fd/{folder}/{entry.name}", _ORIGIN, follow_symlinks=False)
+                yield path, os.fsdecode(origin.rstrip(b"\0"))
 
 
 def _names(root: int, inodes: Container[int]) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
-    for cursor, below in walk(root):
-        here = f"{cursor.path}/".lstrip("/")
-        with os.scandir(cursor.fd) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    below.append(entry.name)
-                elif entry.inode() in inodes and len(os.fsencode(here)) <= _DEEPEST:
-                    found.setdefault(entry.inode(), []).append(here + entry.name)
+    for path, entry, _ in _entries(root):
+        if entry.inode() in inodes and not entry.is_dir(follow_symlinks=False):
+            found.setdefault(entry.inode(), []).append(path)
     return found
 
 
@@ -150,18 +152,12 @@ def _scratch(work: Path) -> Path:
 
 
 def _found(root: int) -> Iterator[str]:
-    for cursor, below in walk(root):
-        here = f"{cursor.path}/".lstrip("/")
-        if len(os.fsencode(here)) > _DEEPEST:
+    for path, entry, _ in _entries(root):
+        name = os.fsencode(entry.name)
+        if entry.is_symlink() and len(name) <= _LONGEST:
             continue
-        with os.scandir(cursor.fd) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    below.append(entry.name)
-                elif entry.is_symlink() and len(os.fsencode(entry.name)) <= _LONGEST:
-                    continue
-                if _is_beyond_it(os.fsencode(entry.name), entry.stat(follow_symlinks=False)):
-                    yield here + entry.name
+        if _is_beyond_it(name, entry.stat(follow_symlinks=False)):
+            yield path
 
 
 def _is_beyond_it(name: bytes, status: os.stat_result) -> bool:

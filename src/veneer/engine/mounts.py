@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from veneer.store.mounts import HeldMount
 
 
-_SERVED = ("aufs", "fuse-overlayfs")
-"""Drivers whose mounts may be a program's, which can be killed."""
-
-
 class NoMountPoint(InvalidRequest):
     """What is to be mounted on is no directory."""
 
@@ -72,8 +68,7 @@ class Mounts:
         from veneer.drivers import mount_table
 
         here = mount_table.namespace()
-        return [each for each in mounts if each.place.namespace == here
-                and each.driver in _SERVED and mount_table.is_dead(each.target)]  # fmt: skip
+        return [each for each in mounts if each.place.namespace == here and mount_table.is_dead(each.target)]
 
     def add(self, name: str, directory: str, *, writable: bool = False, ids: Sequence[str] = ()) -> HeldMount:
         """Mount an image's or a container's merged file system at a directory, read-only.
@@ -83,6 +78,7 @@ class Mounts:
         `remove`, umount(8), or the end of its namespace; so long nothing that it shows is collected.
         Raises NoMountPoint, AlreadyMounted, NoLastingMount, ContainerRuns, NotFound, InvalidIds, MountUnsupported.
         """
+        from veneer.store.durability import is_read_only
 
         target = os.path.realpath(directory)
         self._require_elsewhere(directory, target)
@@ -93,8 +89,6 @@ class Mounts:
             if (container := self._store.containers.find(name)) is not None:
                 # Or it would be started, reset or removed between our look at it and the row that forbids that.
                 locks.enter_context(self._store.locked(f"container-{container.id}"))
-            from veneer.store.durability import is_read_only
-
             if is_read_only(self._store.root) and not writable:
                 return self._unheld(name, target, extents)
             return self._added(name, target, extents, writable=writable)

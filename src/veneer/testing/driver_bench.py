@@ -193,6 +193,14 @@ def _attributes(path: bytes) -> tuple[tuple[str, bytes], ...]:
     return tuple(sorted((name, os.getxattr(path, name, follow_symlinks=False)) for name in names))
 
 
+def usable(driver: StorageDriver) -> StorageDriver:
+    """The driver; the test is skipped, and says why, where the machine has not what it needs."""
+    support = driver.probe()
+    if not support.usable:
+        pytest.skip(support.reason)
+    return driver
+
+
 class DriverFixtures:
     """How the suites get their driver."""
 
@@ -202,11 +210,7 @@ class DriverFixtures:
 
     @pytest.fixture
     def driver(self, tmp_path: Path) -> StorageDriver:
-        made = self.make_driver(tmp_path / "driver")
-        support = made.probe()
-        if not support.usable:
-            pytest.skip(support.reason)
-        return made
+        return usable(self.make_driver(tmp_path / "driver"))
 
     @pytest.fixture
     def bench(self, driver: StorageDriver, tmp_path: Path) -> Bench:

@@ -16,16 +16,12 @@ from veneer.drivers.aufs.live import LiveView, Places
 from veneer.drivers.aufs.mounters import FUSE, KERNEL, SHIM, NoSuchMounter
 from veneer.drivers.driver import new_snapshot_id
 from veneer.drivers.mount import Mount, MountBusy, TooManyLayers
-from veneer.testing.driver_bench import Bench, append, write
+from veneer.testing.driver_bench import Bench, append, usable, write
 
 
 @pytest.fixture(params=[SHIM, FUSE])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(Aufs(tmp_path / "aufs", request.param), tmp_path)
-    support = made.driver.probe()
-    if not support.usable:
-        pytest.skip(support.reason)
-    yield made
+    yield Bench(usable(Aufs(tmp_path / "aufs", request.param)), tmp_path)
 
 
 def names(root: Path) -> list[str]:

@@ -18,16 +18,12 @@ from veneer.drivers.aufs import fuse_mount
 from veneer.drivers.aufs.driver import Aufs
 from veneer.drivers.aufs.fuse_wire import device
 from veneer.drivers.aufs.mounters import FUSE
-from veneer.testing.driver_bench import Bench, Stack, append, write
+from veneer.testing.driver_bench import Bench, Stack, append, usable, write
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    made = Bench(Aufs(tmp_path / "aufs", FUSE), tmp_path)
-    support = made.driver.probe()
-    if not support.usable:
-        pytest.skip(support.reason)
-    return made
+    return Bench(usable(Aufs(tmp_path / "aufs", FUSE)), tmp_path)
 
 
 @pytest.fixture

@@ -7,13 +7,11 @@ import os
 import threading
 from pathlib import Path
 
-import pytest
-
 from tests.support import leaks
 from veneer.drivers.aufs.driver import Aufs
 from veneer.drivers.aufs.fuse_lookout import Lookout
 from veneer.drivers.aufs.mounters import FUSE
-from veneer.testing.driver_bench import Bench
+from veneer.testing.driver_bench import Bench, usable
 
 
 def test_where_nothing_comes_it_is_looked_ever_more_rarely() -> None:
@@ -41,9 +39,7 @@ def test_where_something_is_there_already_nobody_has_to_look() -> None:
 
 
 def test_a_server_that_nobody_asks_sleeps(tmp_path: Path) -> None:
-    bench = Bench(Aufs(tmp_path / "aufs", FUSE), tmp_path)
-    if not bench.driver.probe().usable:
-        pytest.skip(bench.driver.probe().reason)
+    bench = Bench(usable(Aufs(tmp_path / "aufs", FUSE)), tmp_path)
     with bench.writing(bench.layer(lambda root: (root / "f").touch())) as (_, root):
         server = _server_of(tmp_path)
         for number in range(100):

@@ -18,7 +18,7 @@ from veneer.drivers.aufs.driver import Aufs
 from veneer.drivers.aufs.live import in_use
 from veneer.drivers.aufs.mounters import FUSE, SHIM
 from veneer.drivers.driver import new_snapshot_id
-from veneer.testing.driver_bench import Bench, Stack, write
+from veneer.testing.driver_bench import Bench, Stack, usable, write
 
 _WRITER = """
 import os, sys
@@ -54,9 +54,7 @@ def mounter(request: pytest.FixtureRequest) -> str:
 def killed(tmp_path: Path, mounter: str) -> Iterator[tuple[Bench, Stack]]:
     """A stack whose top was being written to when its writer was killed."""
     (tmp_path / "target").mkdir()
-    bench = Bench(Aufs(tmp_path / "aufs", mounter), tmp_path)
-    if not bench.driver.probe().usable:
-        pytest.skip(bench.driver.probe().reason)
+    bench = Bench(usable(Aufs(tmp_path / "aufs", mounter)), tmp_path)
 
     def fill(root: Path) -> None:
         for number in range(100):

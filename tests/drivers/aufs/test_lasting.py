@@ -6,13 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.support import leaks
 from veneer.drivers.aufs.driver import Aufs
 from veneer.drivers.aufs.mounters import FUSE
 from veneer.drivers.mount import unmount
-from veneer.testing.driver_bench import Bench, write
+from veneer.testing.driver_bench import Bench, usable, write
 
 _MOUNT = """
 import sys
@@ -26,9 +24,7 @@ attach([mount.replaced(keeper=mount.keeper.replaced(lasting=True))], Path(target
 
 
 def test_a_lasting_mount_serves_until_it_is_unmounted(tmp_path: Path) -> None:
-    bench = Bench(Aufs(tmp_path / "aufs", FUSE), tmp_path)
-    if not bench.driver.probe().usable:
-        pytest.skip(bench.driver.probe().reason)
+    bench = Bench(usable(Aufs(tmp_path / "aufs", FUSE)), tmp_path)
     stack = bench.layers(lambda root: write(root, "f", "content"), lambda root: write(root, "g", ""))
     target = tmp_path / "target"
     target.mkdir()

@@ -15,7 +15,7 @@ import pytest
 from tests.support.loop import NoLoopMounts, loop_mounted
 from veneer.drivers.erofs import verity
 from veneer.drivers.erofs.driver import Erofs
-from veneer.testing.driver_bench import Bench, write
+from veneer.testing.driver_bench import Bench, usable, write
 
 CONTENT = "content " * 1000
 OBJECT = hashlib.sha256(CONTENT.encode())
@@ -32,11 +32,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def bench_on(folder: Path) -> Bench:
-    driver = Erofs(folder / "erofs")
-    support = driver.probe()
-    if not support.usable:
-        pytest.skip(support.reason)
-    return Bench(driver, folder)
+    return Bench(usable(Erofs(folder / "erofs")), folder)
 
 
 def test_contents_are_sealed_and_no_other_content_is_shown_in_their_place(disk: Path) -> None:

@@ -24,17 +24,6 @@ from veneer.run.monitor import state
 pytestmark = pytest.mark.usefixtures("root_only")
 
 
-@pytest.fixture(scope="module")
-def yard_of_module(tmp_path_factory: pytest.TempPathFactory) -> Yard:
-    return Yard(tmp_path_factory.mktemp("copying"))
-
-
-@pytest.fixture
-def yard(yard_of_module: Yard) -> Iterator[Yard]:
-    yield yard_of_module
-    yard_of_module.clear()
-
-
 @pytest.fixture
 def engine(yard: Yard) -> Iterator[Engine]:
     with yard.engine() as opened:
