@@ -100,7 +100,7 @@ def test_exec_has_a_terminal_of_its_own(yard: Yard) -> None:
         terminal.expect(b"33 111")
         terminal.expect(b"/dev/pts/")
         terminal.resize(20, 60)
-        terminal.type(b"sleep 0; stty size\n")
+        terminal.type(b"until stty size | grep '^2[0] 60'; do :; done\n")  # what is typed is seen as well
         terminal.expect(b"20 60")
         terminal.type(b"exit 9\n")
         assert terminal.wait() == 9 and terminal.is_as_before
