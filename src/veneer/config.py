@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DURABILITY = ("lazy", "sync", "none")
 SETTINGS = (
     "root", "storage_driver", "durability", "insecure_registries", "mirrors", "docker_config", "max_downloads",
-    "max_uploads", "unpack_workers", "aufs_mounter",
+    "max_uploads", "unpack_workers", "aufs_mounter", "fuse_overlayfs_mounter",
 )  # fmt: skip
 ENTERED = "VENEER_ENTERED"
 """Set inside a user namespace that veneer entered: uid 0 is the plain user there, in child processes too."""
@@ -39,6 +39,7 @@ class Config:
     or unverified TLS.  `mirrors`: registry host -> base URLs tried before it when pulling.  `docker_config`: the
     config.json with registry logins.  `max_downloads`, `max_uploads`: layers at a time.  `unpack_workers`: processes.
     `aufs_mounter`: what mounts layers for the aufs driver, "" lets it choose; see docs/decisions/0016-aufs.md.
+    `fuse_overlayfs_mounter`: the same for the driver fuse-overlayfs; see docs/decisions/0021-mounts-and-other-roots.md.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Config:
         max_uploads: int = 5,
         unpack_workers: int = 2,
         aufs_mounter: str = "",
+        fuse_overlayfs_mounter: str = "",
         origins: Mapping[str, str] = _NOTHING,
     ) -> None:
         self.root_name: Final = os.fspath(root)
@@ -65,6 +67,7 @@ class Config:
         self.max_uploads: Final = max_uploads
         self.unpack_workers: Final = unpack_workers
         self.aufs_mounter: Final = aufs_mounter
+        self.fuse_overlayfs_mounter: Final = fuse_overlayfs_mounter
         self.origins: Final = origins
 
     @functools.cached_property
@@ -86,7 +89,7 @@ class Config:
 
     def of_driver(self, name: str) -> dict[str, str]:
         """What is set for the storage driver `name` alone: the settings that begin with its name, without it."""
-        prefix = f"{name}_"
+        prefix = name.replace("-", "_") + "_"
         return {each.removeprefix(prefix): getattr(self, each) for each in SETTINGS if each.startswith(prefix)}
 
     @classmethod

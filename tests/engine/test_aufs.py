@@ -14,8 +14,9 @@ import pytest
 from tests.support.programs import process_with, run
 from veneer.drivers.aufs.driver import Aufs
 from veneer.drivers.aufs.live import Places
-from veneer.drivers.aufs.mounters import FUSE, SHIM, Finding
+from veneer.drivers.aufs.mounters import FUSE, SHIM
 from veneer.drivers.aufs.stacks import writable
+from veneer.drivers.mounters import Finding
 from veneer.engine.containers.creating import ContainerRequest
 from veneer.engine.engine import open_engine
 from veneer.run.monitor.mounts import mount, told

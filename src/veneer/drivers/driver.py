@@ -69,7 +69,7 @@ DRIVERS: dict[str, str] = {
     "vfs": "veneer.drivers.vfs:Vfs",
     "erofs": "veneer.drivers.erofs.driver:Erofs",
     "aufs": "veneer.drivers.aufs.driver:Aufs",
-    "fuse-overlayfs": "veneer.drivers.fuse_overlayfs:FuseOverlayfs",
+    "fuse-overlayfs": "veneer.drivers.fuse_overlayfs.driver:FuseOverlayfs",
 }
 """The built-in drivers, best first: name -> "module:Class".  Nothing is imported before it is asked for.
 

@@ -305,9 +305,12 @@ def _lasting(mounts: Sequence[Mount]) -> Sequence[Mount]:
     if not any(mount.type == "fuse" for mount in mounts):
         return mounts
     from veneer.drivers.aufs.fuse_mount import FuseUnion
+    from veneer.drivers.fuse_overlayfs.union import LayerUnion
 
     return [
-        mount.replaced(keeper=mount.keeper.replaced(lasting=True)) if isinstance(mount.keeper, FuseUnion) else mount
+        mount.replaced(keeper=mount.keeper.replaced(lasting=True))
+        if isinstance(mount.keeper, (FuseUnion, LayerUnion))
+        else mount
         for mount in mounts
     ]
 

@@ -13,9 +13,10 @@ import pytest
 from veneer.drivers import treecopy
 from veneer.drivers.aufs.driver import Aufs
 from veneer.drivers.aufs.live import LiveView, Places
-from veneer.drivers.aufs.mounters import FUSE, KERNEL, SHIM, NoSuchMounter
+from veneer.drivers.aufs.mounters import FUSE, KERNEL, SHIM
 from veneer.drivers.driver import new_snapshot_id
 from veneer.drivers.mount import Mount, MountBusy, TooManyLayers
+from veneer.drivers.mounters import NoSuchMounter
 from veneer.testing.driver_bench import Bench, append, usable, write
 
 

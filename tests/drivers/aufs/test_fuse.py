@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from veneer.drivers import mount_syscalls as sys_mount
-from veneer.drivers.aufs import fuse_mount
 from veneer.drivers.aufs.driver import Aufs
-from veneer.drivers.aufs.fuse_wire import device
 from veneer.drivers.aufs.mounters import FUSE
+from veneer.drivers.fuse import start
+from veneer.drivers.fuse.wire import device
 from veneer.testing.driver_bench import Bench, Stack, append, usable, write
 
 
@@ -314,7 +314,7 @@ def test_a_full_disk_is_told_and_the_branch_is_as_it_was(tmp_path: Path) -> None
 
 
 def test_a_device_that_cannot_be_opened_is_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fuse_mount, "DEVICE", str(tmp_path / "fuse"))
+    monkeypatch.setattr(start, "DEVICE", str(tmp_path / "fuse"))
     support = Aufs(tmp_path / "aufs", FUSE).probe()
     assert not support.usable
     assert support.reason.startswith(f"fuse: cannot open {tmp_path}/fuse: no such file or directory (aufs_mounter")

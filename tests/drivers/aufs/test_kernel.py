@@ -9,9 +9,10 @@ import pytest
 from veneer.drivers import mount_syscalls as sys_mount
 from veneer.drivers.aufs import kernel
 from veneer.drivers.aufs.live import Places
-from veneer.drivers.aufs.mounters import KERNEL, Finding
+from veneer.drivers.aufs.mounters import KERNEL
 from veneer.drivers.aufs.stacks import view, writable
 from veneer.drivers.mount import MountUnsupported, TooManyLayers, attach
+from veneer.drivers.mounters import Finding
 
 PLACES = Places("/r/aufs", "trusted.overlay.", ())
 FOUND = Finding(KERNEL, True, "")

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from veneer.changeset.pack import Packed
     from veneer.changeset.whiteout import WhiteoutStyle
     from veneer.drivers.aufs.live import Places
-    from veneer.drivers.aufs.mounters import Finding
     from veneer.drivers.mount import Mount
+    from veneer.drivers.mounters import Finding
 
 # Mounting, probing and copying are imported by what does them: `inspect` asks a driver only for paths.
 
@@ -34,7 +34,7 @@ _FOLDERS = ("diff", "state", "shadow", "mnt", "layers")
 
 
 class Aufs:
-    """A union of branches in aufs's format.  `root` is ROOT/aufs; `mounter` forces one of mounters.MOUNTERS."""
+    """A union of branches in aufs's format.  `root` is ROOT/aufs; `mounter` forces one of those in mounters.py."""
 
     name = "aufs"
     renames_dirs = False
@@ -58,7 +58,7 @@ class Aufs:
         """What stacks the layers here; tried out once.  Raises NoSuchMounter."""
         from veneer.drivers.aufs import mounters
 
-        return mounters.find(self.root, self._wanted)
+        return mounters.find_mounter(self.root, self._wanted)
 
     @functools.cached_property
     def places(self) -> Places:

@@ -25,8 +25,9 @@ from veneer.changeset.whiteout import OPAQUE_MARKER, WhiteoutStyle
 from veneer.drivers import mount_syscalls as sys_mount
 from veneer.drivers import treecopy
 from veneer.drivers.aufs import shadow
-from veneer.drivers.aufs.spelling import Spelling
+from veneer.drivers.fuse.start import locked
 from veneer.drivers.mount import Mount, MountBusy, opened
+from veneer.drivers.spelling import Spelling
 from veneer.values import Value
 
 _OPAQUE = os.fsdecode(OPAQUE_MARKER)
@@ -109,7 +110,7 @@ def taken(places: Places, snapshot: str, lowers: Sequence[str]) -> Iterator[int]
 
     Raises MountBusy.
     """
-    branch = _locked(places.branch(snapshot), _PATIENCE)
+    branch = locked(places.branch(snapshot), _PATIENCE)
     if branch is None:
         raise _busy(places, snapshot)
     try:
@@ -134,7 +135,7 @@ def finished(places: Places, snapshot: str, *, patience: float = 0.0) -> bool:
     """
     if not places.state(snapshot).exists():
         return True
-    branch = _locked(places.branch(snapshot), patience)
+    branch = locked(places.branch(snapshot), patience)
     if branch is None:
         return False
     try:
@@ -164,7 +165,7 @@ def spelt(places: Places, snapshot: str) -> Iterator[WhiteoutStyle]:
     while not finished(places, snapshot):
         if (state / "union").exists():
             break
-        branch = _locked(places.branch(snapshot), 0, fcntl.LOCK_SH)
+        branch = locked(places.branch(snapshot), 0, fcntl.LOCK_SH)
         if branch is not None:
             try:
                 if (state / "open").exists() and in_use(places.branch(snapshot)):
@@ -190,7 +191,7 @@ class LiveView(Value):
     def making(self, mount: Mount) -> Iterator[Mount]:
         """The mount as it is.  Raises MountBusy where the branch is being turned."""
         path = self.places.branch(self.snapshot)
-        branch = _locked(path, _PATIENCE, fcntl.LOCK_SH)
+        branch = locked(path, _PATIENCE, fcntl.LOCK_SH)
         if branch is None:
             raise _busy(self.places, self.snapshot)
         try:
@@ -271,24 +272,6 @@ def in_use(upper: Path) -> bool:
         os.close(work)
     sys_mount.umount2(os.fsencode(upper), sys_mount.MNT_DETACH)
     return False
-
-
-def _locked(branch: Path, patience: float, how: int = fcntl.LOCK_EX) -> int | None:
-    """The branch, open and locked; None if somebody else has it all that time."""
-    fd = os.open(branch, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    end = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(fd, how | fcntl.LOCK_NB)
-            return fd
-        except BlockingIOError:
-            if time.monotonic() > end:
-                os.close(fd)
-                return None
-            time.sleep(0.002)
-        except BaseException:
-            os.close(fd)
-            raise
 
 
 def _busy(places: Places, snapshot: str) -> MountBusy:

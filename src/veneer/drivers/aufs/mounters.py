@@ -5,49 +5,24 @@ Each is tried out where it would have to work.  They are asked in that order; wh
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from veneer.errors import InvalidRequest, VeneerError
-from veneer.values import Value
+from veneer.drivers.mounters import Finding, find
+from veneer.errors import VeneerError
 
 KERNEL = "kernel-aufs"
 SHIM = "overlay-shim"
 FUSE = "fuse"
-MOUNTERS = (KERNEL, SHIM, FUSE)
 
 
-class NoSuchMounter(InvalidRequest):
-    """No way of mounting aufs's layers has that name."""
-
-
-class Finding(Value):
-    """Whether a mounter works; `reason` says why not, or how it does.  `options` and `volatile` are overlay's."""
-
-    __slots__ = ()
-    name: str
-    usable: bool
-    reason: str
-    options: tuple[str, ...] = ()
-    volatile: bool = False
-
-
-def find(root: Path, wanted: str = "") -> Finding:
+def find_mounter(root: Path, wanted: str = "") -> Finding:
     """The mounter to use in the folder `root`: the one that is wanted, else the first that works.
 
     If none does, the reason names every one.  Raises NoSuchMounter.
     """
-    if wanted and wanted not in MOUNTERS:
-        raise NoSuchMounter(f"aufs_mounter cannot be {wanted!r}", hint=f"one of {', '.join(MOUNTERS)}; empty: any")
-    reasons: list[str] = []
-    for name in [wanted] if wanted else MOUNTERS:
-        found = _TRIALS[name](root)
-        if found.usable:
-            chosen = "as aufs_mounter says" if wanted else "; ".join(reasons)
-            return found.replaced(reason=f"{name}: {found.reason}" + (f" ({chosen})" if chosen else ""))
-        reasons.append(f"{name}: {found.reason}")
-    only = " (aufs_mounter, a setting, allows no other)" if wanted else ""
-    return Finding(wanted, False, "; ".join(reasons) + only)
+    return find("aufs_mounter", wanted, {name: functools.partial(trial, root) for name, trial in _TRIALS.items()})
 
 
 def _kernel(root: Path) -> Finding:
@@ -69,10 +44,10 @@ def _shim(root: Path) -> Finding:
 
 
 def _fuse(root: Path) -> Finding:
-    from veneer.drivers.aufs import fuse_mount
+    from veneer.drivers.fuse import start
 
     try:
-        fuse_mount.try_out()
+        start.try_out()
     except VeneerError as error:
         return Finding(FUSE, False, error.message)
     return Finding(FUSE, True, "a process of veneer's serves each mount")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from veneer.changeset.whiteout import META_PREFIX, OPAQUE_MARKER, PREFIX
 from veneer.drivers import treecopy
-from veneer.drivers.aufs.spelling import RESERVED, walked
+from veneer.drivers.spelling import RESERVED, walked
 from veneer.drivers.treecopy import Cursor
 
 _PREFIX, _META, _OPAQUE = os.fsdecode(PREFIX), os.fsdecode(META_PREFIX), os.fsdecode(OPAQUE_MARKER)

@@ -8,8 +8,8 @@ from pathlib import Path
 from veneer.drivers import treecopy
 from veneer.drivers.aufs import kernel, mounters
 from veneer.drivers.aufs.live import Places, ShimBranch
-from veneer.drivers.aufs.mounters import Finding
 from veneer.drivers.mount import Mount
+from veneer.drivers.mounters import Finding
 
 
 def writable(mounter: Finding, places: Places, snapshot: str, lowers: Sequence[str]) -> Mount:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 
-from veneer.drivers.aufs.fuse_changes import WritableUnion
-from veneer.drivers.aufs.fuse_nodes import Union
-from veneer.drivers.aufs.fuse_server import Server
+from veneer.drivers.fuse.changes import WritableUnion
+from veneer.drivers.fuse.nodes import Union
+from veneer.drivers.fuse.server import Server
 
 
 def main() -> None:
-    """`DEVICE LEASH HAS_UPPER WORK BRANCH...`: descriptors that are open, -1 for none.
+    """`OPAQUE DEVICE LEASH HAS_UPPER WORK BRANCH...`: descriptors that are open, -1 for none; OPAQUE may be empty.
 
     Returns to whoever started it once the mount answers, and serves on in a child of its own.  LEASH is a descriptor
     of the process (pidfd) that made the mount: when that ends, so does this one; -1: it ends with the mount alone.
@@ -20,12 +20,16 @@ def main() -> None:
     import gc
     import resource
 
-    device, leash, has_upper, work, *roots = map(int, sys.argv[1 : sys.argv.index("--")])
+    opaque, numbers = sys.argv[1], sys.argv[2 : sys.argv.index("--")]
+    device, leash, has_upper, work, *roots = map(int, numbers)
     os.umask(0)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     room = max(16, min(hard, 16_384) - 2 * len(roots) - 64)
-    union = WritableUnion(roots, work, descriptors=room) if has_upper else Union(roots, descriptors=room)
+    if has_upper:
+        union: Union = WritableUnion(roots, work, descriptors=room, opaque=opaque)
+    else:
+        union = Union(roots, descriptors=room, opaque=opaque)
     server = Server(device, union)
     if not server.greet():
         sys.exit(1)

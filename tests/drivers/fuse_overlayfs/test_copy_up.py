@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from veneer.drivers.fuse_overlayfs import FuseOverlayfs
+from veneer.drivers.fuse_overlayfs.driver import FuseOverlayfs
 from veneer.testing.driver_bench import Bench, append, usable, write
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    return Bench(usable(FuseOverlayfs(tmp_path / "driver")), tmp_path)
+    return Bench(usable(FuseOverlayfs(tmp_path / "driver", "program")), tmp_path)
 
 
 def _odd(root: Path) -> None:
@@ -141,4 +141,6 @@ def test_layers_from_before_there_were_notes_are_looked_through_when_they_are_st
 
 def test_nothing_of_the_kernel_s_overlay_is_said_of_it(bench: Bench) -> None:
     assert isinstance(bench.driver, FuseOverlayfs)
-    assert [name for name, _ in bench.driver.status] == ["Backing Filesystem", "Native Overlay Diff"]
+    assert [name for name, _ in bench.driver.status] == [
+        "Backing Filesystem", "Native Overlay Diff", "Backing Mount",
+    ]  # fmt: skip

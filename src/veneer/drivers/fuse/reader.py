@@ -14,10 +14,10 @@ import os
 import stat
 from collections.abc import Callable
 
-from veneer.drivers.aufs import fuse_wire as wire
-from veneer.drivers.aufs.fuse_copies import refused
-from veneer.drivers.aufs.fuse_lookout import Lookout
-from veneer.drivers.aufs.fuse_nodes import UPPER, Node, Union
+from veneer.drivers.fuse import wire as wire
+from veneer.drivers.fuse.copies import refused
+from veneer.drivers.fuse.lookout import Lookout
+from veneer.drivers.fuse.nodes import UPPER, Node, Union
 
 _GONE_ON = (errno.ENOENT, errno.EINTR, errno.EAGAIN)
 """A request that was taken back, or a signal: read the next."""
@@ -26,6 +26,9 @@ _LITTLE = 16_384
 Answer = bytes | memoryview | None
 """An answer's bytes, or a memory with room for its header in front of them; None: an empty one."""
 Who = tuple[int, int]
+OVERLAYS_OWN = (b"trusted.overlay.", b"user.overlay.", b"user.fuseoverlayfs.")
+"""Attributes that overlay and fuse-overlayfs keep in branches for themselves, and would believe; no layer can hold
+them."""
 
 
 class Reader:
@@ -224,15 +227,18 @@ class Reader:
 
     def _getxattr(self, node: Node, body: memoryview, _who: Who) -> Answer:
         size, _ = wire.size_in(body)
+        name = bytes(body[8:-1])
+        if name.startswith(OVERLAYS_OWN):
+            raise refused(errno.ENODATA)
         target = self.target(node)
-        value = os.getxattr(target, bytes(body[8:-1]), follow_symlinks=isinstance(target, int))
+        value = os.getxattr(target, name, follow_symlinks=isinstance(target, int))
         return self._sized(value, size)
 
     def _listxattr(self, node: Node, body: memoryview, _who: Who) -> Answer:
         size, _ = wire.size_in(body)
         target = self.target(node)
-        names = os.listxattr(target, follow_symlinks=isinstance(target, int))
-        return self._sized(b"".join(os.fsencode(name) + b"\0" for name in names), size)
+        names = map(os.fsencode, os.listxattr(target, follow_symlinks=isinstance(target, int)))
+        return self._sized(b"".join(name + b"\0" for name in names if not name.startswith(OVERLAYS_OWN)), size)
 
     @staticmethod
     def _sized(value: bytes, size: int) -> bytes:

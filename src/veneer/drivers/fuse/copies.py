@@ -13,9 +13,9 @@ import stat
 from collections.abc import Sequence
 
 from veneer.drivers import treecopy
-from veneer.drivers.aufs import fuse_wire as wire
-from veneer.drivers.aufs.fuse_nodes import DIRECTORY, UPPER, Node, Union
-from veneer.drivers.aufs.spelling import times_kept
+from veneer.drivers.fuse import wire as wire
+from veneer.drivers.fuse.nodes import DIRECTORY, UPPER, Node, Union
+from veneer.drivers.spelling import times_kept
 from veneer.drivers.treewalk import walk
 
 CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -28,8 +28,8 @@ def refused(number: int) -> OSError:
 class CopyingUnion(Union):
     """A union whose first branch takes what is written; `work` is an open scratch directory beside it."""
 
-    def __init__(self, roots: Sequence[int], work: int, *, descriptors: int) -> None:
-        super().__init__(roots, has_upper=True, descriptors=descriptors)
+    def __init__(self, roots: Sequence[int], work: int, *, descriptors: int, opaque: str = "") -> None:
+        super().__init__(roots, has_upper=True, descriptors=descriptors, opaque=opaque)
         self._work = work
         self._count = 0
         self._links: dict[int, dict[int, list[bytes]]] = {}
@@ -68,6 +68,8 @@ class CopyingUnion(Union):
         new = os.open(scratch, DIRECTORY, dir_fd=self._work)
         try:
             treecopy.copy_attributes(source, new, os.fstat(source))
+            if self._opaque and self._opaque in os.listxattr(new):
+                os.removexattr(new, self._opaque)  # it hides what is below that branch, not what is in it
         finally:
             os.close(new)
         self._place(scratch, parent, node.name)

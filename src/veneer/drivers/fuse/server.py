@@ -8,14 +8,11 @@ import stat
 import time
 
 from veneer.changeset.syscalls import fallocate
-from veneer.drivers.aufs import fuse_wire as wire
-from veneer.drivers.aufs.fuse_changes import ROOT, WritableUnion, own, owner_in
-from veneer.drivers.aufs.fuse_copies import CREATE, refused
-from veneer.drivers.aufs.fuse_nodes import UPPER, Node, Union
-from veneer.drivers.aufs.fuse_reader import Answer, Reader, Who
-
-_OVERLAYS_OWN = (b"trusted.overlay.", b"user.overlay.")
-"""What overlay would believe, were it to mount the branch another time; no layer can hold it."""
+from veneer.drivers.fuse import wire as wire
+from veneer.drivers.fuse.changes import ROOT, WritableUnion, own, owner_in
+from veneer.drivers.fuse.copies import CREATE, refused
+from veneer.drivers.fuse.nodes import UPPER, Node, Union
+from veneer.drivers.fuse.reader import OVERLAYS_OWN, Answer, Reader, Who
 
 
 class Server(Reader):
@@ -205,7 +202,7 @@ class Server(Reader):
     def _setxattr(self, node: Node, body: memoryview, _who: Who) -> Answer:
         size, flags = wire.size_in(body)
         name, _, rest = bytes(body[8:]).partition(b"\0")
-        if name.startswith(_OVERLAYS_OWN):
+        if name.startswith(OVERLAYS_OWN):
             raise refused(errno.EOPNOTSUPP)
         self._copied_up(node)
         target = self.target(node)
@@ -213,6 +210,8 @@ class Server(Reader):
         return None
 
     def _removexattr(self, node: Node, body: memoryview, _who: Who) -> Answer:
+        if bytes(body[:-1]).startswith(OVERLAYS_OWN):
+            raise refused(errno.ENODATA)
         target = self.target(node)
         try:
             os.getxattr(target, bytes(body[:-1]), follow_symlinks=isinstance(target, int))

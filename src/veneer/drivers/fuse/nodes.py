@@ -13,8 +13,8 @@ import os
 import stat
 from collections.abc import Sequence
 
-from veneer.changeset.whiteout import META_PREFIX, OPAQUE_MARKER, PREFIX
-from veneer.drivers.aufs import fuse_wire as wire
+from veneer.changeset.whiteout import META_PREFIX, OPAQUE_MARKER, PREFIX, is_whiteout
+from veneer.drivers.fuse import wire as wire
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 UPPER = 0
@@ -73,10 +73,14 @@ _NO_NAMES: set[bytes] = set()
 
 
 class Union:
-    """The branches `roots` (open directories, topmost first) as one tree.  With `has_upper` the first is written to."""
+    """The branches `roots` (open directories, topmost first) as one tree.  With `has_upper` the first is written to.
 
-    def __init__(self, roots: Sequence[int], *, descriptors: int, has_upper: bool = False) -> None:
+    They delete in aufs's spelling or in overlay's; `opaque` is the attribute by which that hides all below a directory.
+    """
+
+    def __init__(self, roots: Sequence[int], *, descriptors: int, has_upper: bool = False, opaque: str = "") -> None:
         self.has_upper = has_upper
+        self._opaque = opaque
         self.roots = roots
         self._next = wire.ROOT_ID
         self._limit = descriptors
@@ -311,9 +315,10 @@ class Union:
         """What one branch has in a directory, what it deletes, and whether it hides all below."""
         own: dict[bytes, Entry] = {}
         whited: set[bytes] = set()
-        opaque = False
         here = (branch,)
         fd = self.directory(node, branch)
+        # listxattr first: where there is none, which is everywhere, an exception would cost more than the call.
+        opaque = bool(self._opaque) and self._opaque in os.listxattr(fd) and os.getxattr(fd, self._opaque) == b"y"
         os.lseek(fd, 0, os.SEEK_SET)
         with os.scandir(fd) as entries:
             for each in entries:
@@ -330,7 +335,11 @@ class Union:
                 elif each.is_symlink():
                     own[name] = (10, here)
                 else:
-                    own[name] = (wire.TYPES[stat.S_IFMT(each.stat(follow_symlinks=False).st_mode)], here)
+                    status = each.stat(follow_symlinks=False)
+                    if is_whiteout(status):
+                        whited.add(name)
+                    else:
+                        own[name] = (wire.TYPES[stat.S_IFMT(status.st_mode)], here)
         return own, whited, opaque
 
     def order(self, node: Node) -> list[bytes | None]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tests.support import leaks
 from veneer.drivers.aufs.driver import Aufs
-from veneer.drivers.aufs.fuse_lookout import Lookout
 from veneer.drivers.aufs.mounters import FUSE
+from veneer.drivers.fuse.lookout import Lookout
 from veneer.testing.driver_bench import Bench, usable
 
 
@@ -51,7 +51,7 @@ def _server_of(folder: Path) -> Path:
     """The process that has a branch below the folder open."""
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it ended, or is about to
-            if b"fuse_process" in (process / "cmdline").read_bytes() and any(
+            if b"veneer.drivers.fuse.process" in (process / "cmdline").read_bytes() and any(
                 path.startswith(f"{folder}/aufs/") for path in leaks.opened_by(process)
             ):
                 return process

@@ -16,10 +16,10 @@ import stat
 from veneer.changeset.syscalls import exchange
 from veneer.changeset.whiteout import OPAQUE_MARKER, PREFIX
 from veneer.drivers import treecopy
-from veneer.drivers.aufs import fuse_wire as wire
-from veneer.drivers.aufs.fuse_copies import CREATE, CopyingUnion, refused
-from veneer.drivers.aufs.fuse_nodes import DIRECTORY, FILE, UPPER, Entry, Node
-from veneer.drivers.aufs.spelling import BASE, times_kept
+from veneer.drivers.fuse import wire as wire
+from veneer.drivers.fuse.copies import CREATE, CopyingUnion, refused
+from veneer.drivers.fuse.nodes import DIRECTORY, FILE, UPPER, Entry, Node
+from veneer.drivers.spelling import BASE, times_kept
 
 ROOT = (0, 0)
 """For whom the kernel makes what this process makes: with the right group, and bits, by itself."""
