@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from tests.drivers.posix.grounds import PROGRAM
+
 
 class Argument(NamedTuple):
     """`tests` and `grounds` are regular expressions, of which every difference of this kind matches both."""
@@ -15,33 +17,31 @@ class Argument(NamedTuple):
     why: str
 
 
-_FUSE_OVERLAYFS = "fuse-overlayfs"
-
 ARGUMENTS: tuple[Argument, ...] = (
     Argument(
         "A removed file that is still open counts one name too many",
         r"create\+unlink",
-        _FUSE_OVERLAYFS,
+        PROGRAM,
         "The program (Debian's 1.10) tells the number of links that it remembers. What is done with such a file works: "
         "the suite that unlinks every file while it is open passes otherwise.",
     ),
     Argument(
         "A new directory does not get its parent's default ACL",
         r"access and ACLs: (misc:(19|2|30|31)|setfacl-X:)",
-        _FUSE_OVERLAYFS,
+        PROGRAM,
         "The program makes a directory in its working directory and moves it to its place, where nothing is inherited "
         "any more. No layer can hold an ACL, so no image depends on it.",
     ),
     Argument(
         "An attribute of a symbolic link is given to the file it points to",
         r"extended attributes: root/getfattr:",
-        _FUSE_OVERLAYFS,
+        PROGRAM,
         "The program follows the link. Only root can give a link an attribute (`trusted.*`), and no layer can hold it.",
     ),
     Argument(
         "Python's shutil does not end",
         r"test_shutil",
-        _FUSE_OVERLAYFS,
+        PROGRAM,
         "`lsetxattr` on a symbolic link is never answered and the mount hangs: likely the same fault, with a link into "
         "the mount itself. The tests after that one are missing. A plain user may not set such an attribute; his run "
         "passes.",
@@ -49,7 +49,7 @@ ARGUMENTS: tuple[Argument, ...] = (
     Argument(
         "A new directory's change time is told twice, and differently",
         r"test_mkdir_exist_ok_with_parent",
-        _FUSE_OVERLAYFS,
+        PROGRAM,
         "The time that the program tells when it has made a directory is some hundred microseconds before the one that "
         "it tells later.",
     ),

@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.support.programs import run
 from veneer.drivers.aufs.driver import Aufs
 from veneer.drivers.driver import load
+from veneer.drivers.fuse_overlayfs.driver import FuseOverlayfs
 from veneer.drivers.protocol import StorageDriver
 from veneer.testing.driver_bench import Bench
 
@@ -17,6 +18,7 @@ Ground = Callable[[], AbstractContextManager[Path]]
 """Call it for a directory to work in; it has files of a lower layer in it where there are layers."""
 PLAIN = "ext4"
 KERNEL = "overlay by hand"
+PROGRAM = "fuse-overlayfs by the program"
 
 
 def grounds(folder: Path) -> tuple[dict[str, Ground], dict[str, str]]:
@@ -24,7 +26,8 @@ def grounds(folder: Path) -> tuple[dict[str, Ground], dict[str, str]]:
     found: dict[str, Ground] = {PLAIN: _plain(folder), "tmpfs": _tmpfs(folder), KERNEL: _overlay(folder)}
     drivers: dict[str, StorageDriver] = {
         "overlay2": load("overlay2", folder),
-        "fuse-overlayfs": load("fuse-overlayfs", folder),
+        "fuse-overlayfs by veneer": FuseOverlayfs(folder / "fuse-overlayfs-veneer", "veneer"),
+        PROGRAM: FuseOverlayfs(folder / "fuse-overlayfs-program", "program"),
         "aufs by overlay": Aufs(folder / "aufs-overlay", "overlay-shim"),
         "aufs by FUSE": Aufs(folder / "aufs-fuse", "fuse"),
         "erofs": load("erofs", folder),
