@@ -45,18 +45,15 @@ def test_each_driver_s_tree_is_docker_s(theirs: Docker, tmp_path: Path) -> None:
     theirs("rm", container)
     expected = tree(tmp_path / "docker.tar")
     for way in ways.WAYS:
-        settings = ways.WAYS[way]
         ours = Veneer(tmp_path / way)
-        words = ["--storage-driver", settings["storage_driver"]]
         (tmp_path / way).mkdir(mode=0o700)
-        mounter = {"VENEER_AUFS_MOUNTER": settings["aufs_mounter"]} if "aufs_mounter" in settings else {}
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in mounter.items():
+            for name, value in ways.environment(way).items():
                 patch.setenv(name, value)
-            ours(*words, "load", "--input", tmp_path / "in.tar")
-            ours(*words, "create", "--network", "none", "--name", "one", NAME, "x")
-            ours(*words, "export", "--output", tmp_path / "ours.tar", "one")
-            ours(*words, "rm", "one")
+            ours("load", "--input", tmp_path / "in.tar")
+            ours("create", "--network", "none", "--name", "one", NAME, "x")
+            ours("export", "--output", tmp_path / "ours.tar", "one")
+            ours("rm", "one")
         seen = tree(tmp_path / "ours.tar")
         assert seen.keys() == expected.keys(), way
         differ = {name for name in seen if seen[name] != expected[name]} - given

@@ -162,7 +162,7 @@ def test_the_tree_of_an_image_is_that_of_the_kernel_s_overlay(engine: Engine, pl
 
 
 def work(root: Path) -> None:
-    """What a program does; nothing but what every way is known to do right (decision 0021 tells of fuse-overlayfs)."""
+    """What a program does; nothing but what every way is known to do right (decision 0021 has what is not)."""
     (root / "etc/passwd").write_bytes(b"root and more")
     (root / "bin/ping").unlink()
     (root / "many/1").rename(root / "many/one")

@@ -1,4 +1,4 @@
-"""Every way there is to unite layers on this machine: the drivers, and aufs by each of its mounters."""
+"""Every way there is to unite layers on this machine: the drivers, and each of their mounters."""
 
 from __future__ import annotations
 
@@ -16,8 +16,14 @@ WAYS: dict[str, dict[str, str]] = {
     "aufs by overlay": {"storage_driver": "aufs", "aufs_mounter": "overlay-shim"},
     "aufs by FUSE": {"storage_driver": "aufs", "aufs_mounter": "fuse"},
     "fuse-overlayfs": {"storage_driver": "fuse-overlayfs"},
+    "fuse-overlayfs by the program": {"storage_driver": "fuse-overlayfs", "fuse_overlayfs_mounter": "program"},
 }
 """What it is called here -> the settings that ask for it."""
+
+
+def environment(way: str) -> dict[str, str]:
+    """The same settings as a command takes them from its environment."""
+    return {f"VENEER_{name.upper()}": value for name, value in WAYS[way].items()}
 
 
 def require(way: str, root: Path) -> dict[str, str]:
