@@ -12,10 +12,14 @@ from pathlib import Path
 from benchmarks.measure import Measure, Series
 from veneer.drivers.aufs.driver import Aufs
 from veneer.drivers.driver import SnapshotID, load, new_snapshot_id
+from veneer.drivers.fuse_overlayfs.driver import FuseOverlayfs
 from veneer.drivers.mount import mounted
 from veneer.drivers.protocol import StorageDriver
 
-SERVED = ("aufs by FUSE", "fuse-overlayfs")
+OURS = ("aufs by FUSE", "fuse-overlayfs by veneer")
+"""What veneer's own process serves."""
+PROGRAM = "fuse-overlayfs by the program"
+SERVED = (*OURS, PROGRAM)
 """What a process serves: measured on one core, too."""
 LOWERS = (1, 10, 100, 400)
 FILES = 2000
@@ -52,9 +56,10 @@ def drivers(root: Path) -> tuple[dict[str, StorageDriver], dict[str, str]]:
     made: dict[str, StorageDriver] = {
         "overlay2": load("overlay2", root),
         "aufs by overlay": Aufs(root / "aufs-overlay", "overlay-shim"),
-        "aufs by FUSE": Aufs(root / "aufs-fuse", "fuse"),
-        "fuse-overlayfs": load("fuse-overlayfs", root),
         "erofs": load("erofs", root),
+        "aufs by FUSE": Aufs(root / "aufs-fuse", "fuse"),
+        "fuse-overlayfs by veneer": FuseOverlayfs(root / "fuse-overlayfs-veneer", "veneer"),
+        PROGRAM: FuseOverlayfs(root / "fuse-overlayfs-program", "program"),
     }
     found = {name: driver.probe() for name, driver in made.items()}
     absent = {name: support.reason for name, support in found.items() if not support.usable}

@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import driver_sharing, driver_work, report
@@ -33,36 +33,37 @@ def mounts_table(taken: Taken) -> str:
     return report.table(["driver", *(f"{count} layers" for count in LOWERS)], rows)
 
 
-def files_table(taken: Taken, names: Sequence[str]) -> str:
+def files_table(taken: Taken, columns: Mapping[str, str]) -> str:
+    """`columns`: what each is headed, and whose measures it has."""
     rows = []
     for what in OPERATIONS:
         row = [what]
-        for name in names:
+        for name in columns.values():
             series = taken.series[what, name]
             row.append(f"{series.best * 1e6:,.1f} ({series.median * 1e6:,.1f})")
         rows.append(row)
     row = [driver_work.CACHED]
-    for name in names:
+    for name in columns.values():
         row.append(f"{1e-9 / taken.best(driver_work.CACHED, name):.1f}")
-    return report.table(["microseconds", *names], [*rows, row])
+    return report.table(["microseconds", *columns], [*rows, row])
 
 
 def work_section(worked: Taken, names: Sequence[str]) -> str:
-    served = [name for name in names if name in driver_work.SERVED]
-    columns = [name for name in names if name not in served]
-    columns += [column for name in served for column in (driver_work.on_one_core(name), name)]
-    text = "Best (median); 2,000 files of 4 KiB on two layers:\n\n" + files_table(worked, columns)
+    served = {name: name for name in names if name in driver_work.SERVED}
+    alone = {name: driver_work.on_one_core(name) if name in served else name for name in names}
+    text = f"Best (median); 2,000 files of 4 KiB on two layers{_ALONE if served else ''}:\n\n"
+    text += files_table(worked, alone)
     if served:
-        text += _CORES
+        text += "\nThe same wherever the scheduler puts the two:\n\n" + files_table(worked, served) + _CORES
     return text
 
 
+_ALONE = "; where a process serves them, it and the one that asks it are on one core"
 _CORES = """
-What a process serves was measured twice: with that process and the one that asks it on one core, and wherever the
-scheduler puts the two, which on an idle machine is often on two cores.  There each request wakes a core that sleeps and
-each answer wakes the other, which takes longer than the work itself (veneer's server spares half of it by staying awake
-for a moment); the reference figures come from a busy machine, where no core sleeps, so the goals are compared with what
-one core does.
+What a process serves was measured twice, since on an idle machine the scheduler often puts the two on two cores.  There
+each request wakes a core that sleeps and each answer wakes the other, which takes longer than the work itself (veneer's
+server spares half of it by staying awake for a moment); the reference figures come from a busy machine, where no core
+sleeps, so the goals are compared with what one core does.
 """
 
 
@@ -82,15 +83,17 @@ def goals_table(mounted: Taken, worked: Taken, sharing: Sharing) -> str:
     goal("overlay2: mount of 400 layers", mount("overlay2", 400), 10, "ms")
     more = (mount("aufs by overlay", 100) - mount("overlay2", 100)) / 100
     goal("aufs by overlay: more than overlay2, a layer without deletions", more, 0.2, "ms")
-    ours, theirs = map(driver_work.on_one_core, driver_work.SERVED)
-    if ("lookup", ours) in worked.series:
+    theirs = driver_work.on_one_core(driver_work.PROGRAM)
+    for ours in map(driver_work.on_one_core, driver_work.OURS):
+        if ("lookup", ours) not in worked.series:
+            continue
         for what, most in (("lookup", 29.0), ("open, read, close: first", 25.0), ("open, read, close: again", 25.0)):
             goal(f"{ours}: {what}", worked.best(what, ours) * 1e6, most, "µs")
         goal(f"{ours}: cached reads", 1e-9 / worked.best(driver_work.CACHED, ours), 2, "GB/s", least=True)
         if ("lookup", theirs) in worked.series:
             for what in METADATA:
                 times = worked.best(what, ours) / worked.best(what, theirs)
-                goal(f"{ours}: {what}, times fuse-overlayfs's", times, 1.5, "x")
+                goal(f"{ours}: {what}, times what the program fuse-overlayfs takes", times, 1.5, "x")
     goal("erofs: mount of 1 layer", mount("erofs", 1), 1, "ms")
     goal("erofs: mount of 100 layers, times that of one", mount("erofs", 100) / mount("erofs", 1), 1.2, "x")
     goal(f"erofs: image of {driver_sharing.INODES} inodes", sharing.images[0].writing, 0.3, "s")
