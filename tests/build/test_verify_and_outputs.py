@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.finished import loaded, row
 from tests.support.programs import needs
 from tests.support.registries import RealRegistry
 from veneer.build import outputs
@@ -72,6 +73,21 @@ def test_a_file_only_one_build_has_is_named(engine: Engine, tmp_path: Path) -> N
     found = compare(engine.store, one, made(engine, more))
     assert found is not None
     assert (found.path, found.what, found.first, found.second) == ("/added", "presence", "not there", "there")
+
+
+def test_on_a_base_that_does_not_tell_its_layers_the_step_is_still_the_right_one(
+    engine: Engine, tmp_path: Path
+) -> None:
+    loaded(engine, "few:1", {"a": b"a"}, {"b": b"b"}, history=[row("COPY b")])
+    steps = []
+    for text in ("one", "two"):
+        below = engine.images.derive("few:1", layer=tree(tmp_path / text, text=text), created_by=f"RUN {text}")
+        steps.append(engine.images.derive(below, created_by="USER me", run={"User": "me"}))
+    found = compare(engine.store, *steps)
+    assert found is not None and found.where == "layer 3 of 3, made by RUN one"
+    others = loaded(engine, "few:2", {"a": b"a"}, {"b": b"c"}, history=[row("COPY b")])
+    found = compare(engine.store, engine.images.get("few:1"), others)
+    assert found is not None and found.where == "layer 2 of 2"
 
 
 def test_where_only_the_dates_differ_the_way_out_is_told(engine: Engine, tmp_path: Path) -> None:

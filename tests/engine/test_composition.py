@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.builds import base, with_programs
-from tests.support.finished import files
+from tests.support.finished import files, loaded
 from veneer.build.context.failures import SourceNotFound
 from veneer.build.failure import StepFailed
 from veneer.engine.composition import NothingThere
@@ -94,6 +94,10 @@ def test_layers_of_other_images_come_on_top(engine: Engine, site: Path, tmp_path
     assert made.image.config.run == below.config.run
     assert made.image.parent == below.id
     assert b"srv/index.html" in files(engine, made.image)
+    loaded(engine, "silent:1", {"a": b"a"}, {"b": b"b"}, history=())
+    rows = engine.image_from("silent:1").with_layers(above).image.config.history
+    own = [(each.created_by, each.empty_layer) for each in above.image.config.history]
+    assert [(each.created_by, each.empty_layer) for each in rows] == [("", False), ("", False), *own]
     assert engine.system.check(deep=True) == []
 
 

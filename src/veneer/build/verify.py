@@ -6,6 +6,7 @@ read.  A difference is told as the step that made it, the path, what of it, and 
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -17,7 +18,6 @@ from veneer.values import Value
 if TYPE_CHECKING:
     from typing import Any
 
-    from veneer.oci.image import ImageConfig
     from veneer.store.image import Image
     from veneer.store.layers import Layer
     from veneer.store.store import Store
@@ -70,10 +70,10 @@ def compare(store: Store, first: Image, second: Image) -> Difference | None:
     if first.id == second.id:
         return None
     stacks = [store.layers.ensure(image.top) if image.top else [] for image in (first, second)]
-    made_by = _steps(first.config)
     for number, (one, two) in enumerate(zip(*stacks, strict=False)):
         if one.diff_id != two.diff_id:
-            where = f"layer {number + 1} of {len(stacks[0])}, made by {made_by.get(number, 'the base image')}"
+            made_by = _made_by(store, first, number)
+            where = f"layer {number + 1} of {len(stacks[0])}{', made by ' if made_by else ''}{made_by}"
             found = _layers(store, one, two, where)
             return found or Difference(where, "the tar itself", "encoding", str(one.diff_id), str(two.diff_id))
     if len(stacks[0]) != len(stacks[1]):
@@ -81,8 +81,19 @@ def compare(store: Store, first: Image, second: Image) -> Difference | None:
     return _configs(first.config.document, second.config.document)
 
 
-def _steps(config: ImageConfig) -> dict[int, str]:
-    return {position: entry.created_by for entry, position in config.rows() if position is not None}
+def _made_by(store: Store, image: Image, layer: int) -> str:
+    """The step that made a layer (0 is the lowest); "" where nothing tells.
+
+    On a base that has fewer rows than layers its rows do not, but the image that the step left: its last one did.
+    """
+    if image.config.tells_layers:
+        return next(entry.created_by for entry, at in image.config.rows() if at == layer)
+    line = [each.config for each in store.images.ancestors(image.id)]
+    for config, below in itertools.pairwise(line):
+        last = config.history[-1:]
+        if last and not last[0].empty_layer and len(config.diff_ids) == layer + 1 and len(below.diff_ids) == layer:
+            return last[0].created_by
+    return ""
 
 
 def _layers(store: Store, one: Layer, two: Layer, where: str) -> Difference | None:

@@ -131,6 +131,17 @@ def test_rows_that_are_the_bases_are_told_apart(
     assert shared_rows(below, above) == shared
 
 
+@pytest.mark.parametrize(("below", "above", "shared"), [
+    (0, 2, 0), (0, 3, 1), (1, 1, 1), (1, 2, 1), (1, 3, 1),
+])  # fmt: skip
+def test_of_a_short_history_only_rows_that_the_base_has_are_the_bases(below: int, above: int, shared: int) -> None:
+    config = image(BASE, MORE, TOP, history=ROWS[:above]).parsed
+    assert shared_rows(image(BASE, history=ROWS[:below]).parsed, config) == shared
+    two = image(BASE, MORE, history=ROWS[:below]).parsed
+    assert shared_rows(two, config) == (2 if above == 3 else below), "the base's own rows are as few as they are"
+    assert shared_rows(image(BASE, history=[row("?")]).parsed, config) == (above == 3)
+
+
 def test_labels_name_the_base_and_leave_the_others() -> None:
     run = {"User": "me", "Labels": {"a": "1", NAME_LABEL: "old"}}
     assert with_base_labels(run, "new:1", "sha256:1") == {

@@ -92,6 +92,11 @@ def test_a_directory_goes_with_all_in_it_and_a_layer_of_nothing_else_goes_too(en
     assert purged.image.config.diff_ids == (image.config.diff_ids[0], image.config.diff_ids[3])
     assert [entry.empty_layer for entry in purged.image.config.history] == [False, True, True, False, True]
     assert files(engine, purged.image) == files(engine, image).without(b"opt")
+    few = loaded(engine, "few:1", BASE, {"opt/a": b"a"}, TOP, history=[row("COPY top")])
+    rows = engine.images.purge(few, ["opt"], message="gone").image.config.history
+    assert [(each.created_by or each.comment, each.empty_layer) for each in rows] == [
+        ("COPY top", True), ("", False), ("", True), ("", False), ("gone", True),
+    ], "nobody knows which layer the one row made"  # fmt: skip
 
 
 def test_all_names_of_a_file_go_also_those_that_link_to_it_from_higher_layers(engine: Engine) -> None:

@@ -165,10 +165,10 @@ def test_layers_without_rows_keep_their_places(engine: Engine) -> None:
     loaded(engine, "base:1", OLD, history=())
     loaded(engine, "silent:2", NEW, {"n": b"n"}, history=())
     loaded(engine, "told:2", NEW, {"n": b"n"}, history=[row("ADD a"), row("ADD b")])
-    loaded(engine, "app:1", OLD, OWN, MORE, history=[row("ADD base"), row("COPY own")])
+    loaded(engine, "app:1", OLD, OWN, MORE, history=[row("COPY own"), row("RUN more")])
     on_silent = engine.images.rebase("app:1", "silent:2", base="base:1").image
     assert on_silent is not None
-    assert [entry.created_by for entry in on_silent.config.history] == ["", "", "COPY own", ""]
+    assert [entry.created_by for entry in on_silent.config.history] == ["", "", "COPY own", "RUN more"]
     loaded(engine, "none:1", OLD, OWN, history=())
     on_told = engine.images.rebase("none:1", "told:2", base="base:1", message="moved").image
     assert on_told is not None
@@ -177,6 +177,29 @@ def test_layers_without_rows_keep_their_places(engine: Engine) -> None:
     ]  # fmt: skip
     neither = engine.images.rebase("none:1", "silent:2", base="base:1").image
     assert neither is not None and neither.config.history == ()
+
+
+@pytest.mark.parametrize(("old", "new", "own", "expected"), [
+    # The own rows are as many as the own layers, whatever the base tells.
+    (["ADD a"], ["ADD x"], ["ADD a", "COPY 1", "COPY 2"], ["-ADD x", "+", "+", "+COPY 1", "+COPY 2"]),
+    # They are not: of these nobody knows.
+    (["ADD a", "ADD b"], ["ADD x", "ADD y"], ["ADD a", "ADD b", "COPY 2"],
+     ["+ADD x", "+ADD y", "-COPY 2", "+", "+"]),
+    (["ADD a"], [], ["ADD a", "COPY 2"], ["+", "+", "-COPY 2", "+", "+"]),
+    # Nor do these tell which of them are the base's.
+    (["ADD a", "ADD b"], ["ADD x", "ADD y"], ["COPY 2"], ["+ADD x", "+ADD y", "-COPY 2", "+", "+"]),
+    ([], [], ["COPY 2"], ["+", "+", "-COPY 2", "+", "+"]),
+])  # fmt: skip
+def test_no_row_is_put_on_a_layer_that_it_may_not_have_made(
+    engine: Engine, old: list[str], new: list[str], own: list[str], expected: list[str]
+) -> None:
+    """`+` in front of the texts of rows with a layer, `-` of those without one."""
+    loaded(engine, "base:1", OLD, {"b": b"b"}, history=[*map(row, old)])
+    loaded(engine, "base:2", NEW, {"n": b"n"}, history=[*map(row, new)])
+    loaded(engine, "app:1", OLD, {"b": b"b"}, OWN, MORE, history=[*map(row, own)])
+    made = engine.images.rebase("app:1", "base:2", base="base:1").image
+    assert made is not None and made.config.tells_layers
+    assert ["+-"[each.empty_layer] + each.created_by for each in made.config.history] == expected
 
 
 def test_triggers_of_the_new_base_are_told_and_not_carried_out(engine: Engine) -> None:

@@ -162,11 +162,18 @@ def test_layers_that_undo_each_other_leave_no_layer(engine: Engine) -> None:
     assert files(engine, squashed.image) == files(engine, image)
 
 
-def test_layers_without_rows_get_rows_and_an_image_without_history_keeps_none(engine: Engine) -> None:
-    told = loaded(engine, "few:1", BASE, FAT, THIN, LAST, history=[row("ADD base")])
-    rows = engine.images.squash(told, first=2, last=3).image.config
-    assert [(entry.created_by, entry.empty_layer) for entry in rows.history] == [
-        ("ADD base", False), ("", True), ("", True), ("", False),
+def test_rows_that_are_fewer_than_the_layers_are_given_none_and_an_image_without_history_keeps_none(
+    engine: Engine,
+) -> None:
+    told = loaded(engine, "few:1", BASE, FAT, THIN, LAST, history=[row("COPY thin"), row("USER me", empty=True)])
+    made = engine.images.squash(told, first=2, last=3, message="two to three").image.config
+    assert [(entry.created_by or entry.comment, entry.empty_layer) for entry in made.history] == [
+        ("COPY thin", True), ("USER me", True), ("", False), ("two to three", False), ("", False),
+    ]  # fmt: skip
+    assert made.tells_layers and made.history[2].created == told.config.created
+    whole = engine.images.squash(told, first=1, message="all").image.config
+    assert [(entry.created_by or entry.comment, entry.empty_layer) for entry in whole.history] == [
+        ("COPY thin", True), ("USER me", True), ("all", False),
     ]  # fmt: skip
     silent = loaded(engine, "none:1", BASE, FAT, history=())
     assert engine.images.squash(silent, first=1).image.config.history == ()

@@ -43,10 +43,8 @@ def dockerfile(engine: Engine, subject: Subject, base: str | None = None) -> Rec
             return ()
         return [entry for entry in subject.indexes[layer - 1] if not entry.implied]
 
-    skip = bases.shared_rows(image.config, config) if image else 0
-    if subject.documents.where == "container":
-        skip = min(skip, len(config.history) - 1)  # the last row is its own, also where its image tells of no layer
     return recover(
-        config, image.config if image else None, name, found, skip=skip,
+        config, image.config if image else None, name, found,
+        skip=bases.shared_rows(image.config, config) if image else 0,
         layers=len(image.config.diff_ids) if image else 0, files=files,
     )  # fmt: skip

@@ -65,11 +65,13 @@ def is_base(base: ImageConfig, config: ImageConfig) -> bool:
 def shared_rows(base: ImageConfig, config: ImageConfig) -> int:
     """How many of the oldest rows of `config` are those of `base` that it stands on.
 
-    All of them where they are the same; else those it takes to make the layers of `base`.
+    All of them where they are the same; else those it takes to make the layers of `base`.  Where `config` does not tell
+    which rows these are, they are none: what is built on an image has its rows, as they are, below its own.
     """
-    if base.history and config.history[: len(base.history)] == base.history:
-        return len(base.history)
-    return rows_of_layers(config.history, len(base.diff_ids))
+    same = config.history[: len(base.history)] == base.history
+    if config.tells_layers and not (same and base.tells_layers):
+        return rows_of_layers(config.history, len(base.diff_ids))
+    return len(base.history) if same else 0
 
 
 def recorded(store: Store, image: Image) -> Recorded:

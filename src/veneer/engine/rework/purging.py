@@ -10,7 +10,7 @@ from veneer.engine.rework import doom as judging
 from veneer.engine.rework import stacking
 from veneer.engine.rework.doom import Doom
 from veneer.engine.rework.excising import Scan, excise, scan
-from veneer.engine.rework.rows import rewritten
+from veneer.engine.rework.rows import history_of, rewritten, whole_history
 from veneer.errors import Corrupt
 from veneer.oci import timestamp
 from veneer.oci.image import HistoryEntry, ImageConfig
@@ -106,9 +106,10 @@ def purge(
 
 def purged_config(config: ImageConfig, diff_ids: Sequence[DiffID | None], comment: str, created: str) -> bytes:
     """The config with other layers in the places of its own; a row whose layer is None has none any more."""
+    layers = iter(diff_ids)
     rows = [
-        entry.replaced(empty_layer=True) if at is not None and diff_ids[at] is None else entry
-        for entry, at in config.rows()
+        entry.replaced(empty_layer=True) if not entry.empty_layer and next(layers) is None else entry
+        for entry in whole_history(history_of(config))
     ]
     if rows:
         rows.append(HistoryEntry(created, comment=comment, empty_layer=True))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from veneer.engine.rework import bases, stacking, three_way
 from veneer.engine.rework.hazards import Hazard, hazards
-from veneer.engine.rework.rows import full_history, rewritten, rows_of_layers
+from veneer.engine.rework.rows import history_of, rewritten, whole_history
 from veneer.errors import Conflict, InvalidRequest
 from veneer.oci import timestamp
 from veneer.oci.image import HistoryEntry, ImageConfig
@@ -112,28 +112,16 @@ def rebased_config(
 
     A row tells of it only where there is a message for one.
     """
-    above = len(config.diff_ids) - layers
-    own = config.history[rows:]
-    if sum(not entry.empty_layer for entry in own) > above:
-        own = config.history[rows_of_layers(config.history, layers) :]
-    history: list[HistoryEntry] = []
-    if own or new.history:
-        missing = above - sum(not entry.empty_layer for entry in own)
-        history = [*_rows_of(new), *own, *[HistoryEntry(config.created)] * missing]
-        if message:
-            history.append(HistoryEntry(created, comment=message, empty_layer=True))
+    own = (config.history[rows:], len(config.diff_ids) - layers, config.created)
+    history = whole_history(history_of(new), own)
+    if history and message:
+        history.append(HistoryEntry(created, comment=message, empty_layer=True))
     platform = {key: new.document.get(key) for key in _PLATFORM if key in config.document or key in new.document}
     author = config.document.get("author") or new.document.get("author")
     return rewritten(
         config, diff_ids=[*new.diff_ids, *config.diff_ids[layers:]], history=history, created=created, run=run,
         **platform, **({"author": author} if author else {}),
     )  # fmt: skip
-
-
-def _rows_of(new: ImageConfig) -> list[HistoryEntry]:
-    """One row at least for each layer of the base, so that those above keep theirs."""
-    rows = full_history(new, len(new.diff_ids))
-    return rows or [HistoryEntry(new.created)] * len(new.diff_ids)
 
 
 def _old_base(store: Store, source: Image, given: Image | None) -> Base:

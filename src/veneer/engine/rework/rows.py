@@ -55,16 +55,28 @@ def steps(config: ImageConfig, *, skip: int = 0, layers: int = 0) -> list[Step]:
     return found + [Step(None, None, each + 1, config.diff_ids[each]) for each in range(at, len(config.diff_ids))]
 
 
-def full_history(config: ImageConfig, layers: int) -> list[HistoryEntry]:
-    """The rows, with one for each of the first `layers` layers: an empty text for those that have none.
+def whole_history(*parts: tuple[Sequence[HistoryEntry], int, str]) -> list[HistoryEntry]:
+    """One history of several, the oldest first, in which as many rows made a layer as there are layers; [] if none has
+    a row.
 
-    An image that tells nothing at all keeps to that: ().
+    Each part: its rows, how many layers it has, and when it was made.  Where fewer rows than layers say that they made
+    one, nobody knows which made which, and whoever reads them in order (docker, from the base on) guesses.  So they
+    stay, but as rows without a layer, as those of a squash do, and a row without words comes after them for each layer.
     """
-    rows = list(config.history)
-    if rows:
-        told = sum(not entry.empty_layer for entry in rows)
-        rows += [HistoryEntry(created=config.created)] * max(layers - told, 0)
-    return rows
+    found: list[HistoryEntry] = []
+    if any(rows for rows, _, _ in parts):
+        for rows, layers, created in parts:
+            if sum(not entry.empty_layer for entry in rows) == layers:
+                found += rows
+            else:
+                found += [entry.replaced(empty_layer=True) for entry in rows]
+                found += [HistoryEntry(created)] * layers
+    return found
+
+
+def history_of(config: ImageConfig) -> tuple[Sequence[HistoryEntry], int, str]:
+    """An image as a part of a `whole_history`."""
+    return config.history, len(config.diff_ids), config.created
 
 
 def rows_of_layers(history: Sequence[HistoryEntry], layers: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from veneer.engine.rework import stacking
-from veneer.engine.rework.rows import full_history, rewritten
+from veneer.engine.rework.rows import history_of, rewritten, whole_history
 from veneer.errors import InvalidRequest
 from veneer.oci import timestamp
 from veneer.oci.image import HistoryEntry, ImageConfig
@@ -63,12 +63,13 @@ def squashed_config(
     The rows of the run stay, without layers, as docker's squash leaves them; a row with the comment comes after them
     and has the layer.  Source: moby daemon/images/image_squash.go.
     """
-    history = full_history(config, last + 1)
     rows: list[HistoryEntry] = []
     layer = 0
-    for entry in history:
-        inside = not entry.empty_layer and first <= layer <= last
-        rows.append(entry.replaced(empty_layer=True) if inside else entry)
+    for entry in whole_history(history_of(config)):
+        if entry.empty_layer or not first <= layer <= last:
+            rows.append(entry)
+        elif entry.created_by or entry.comment:  # a row without words that has no layer any more tells nothing
+            rows.append(entry.replaced(empty_layer=True))
         if not entry.empty_layer:
             if layer == last:
                 rows.append(HistoryEntry(created, comment=comment, empty_layer=diff_id is None))

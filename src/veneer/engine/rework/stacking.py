@@ -128,13 +128,13 @@ def stacked(store: Store, below: Image | None, above: Sequence[Image]) -> Image:
 
     Their history comes along with them.  It is a child of `below`.
     """
-    from veneer.engine.rework.rows import full_history, rewritten
+    from veneer.engine.rework.rows import history_of, rewritten, whole_history
     from veneer.oci import timestamp
 
     config = (below or above[0]).config
     images = [*([below] if below else []), *above]
     diff_ids = [diff_id for image in images for diff_id in image.config.diff_ids]
-    history = [row for image in images for row in full_history(image.config, len(image.config.diff_ids))]
+    history = whole_history(*(history_of(image.config) for image in images))
     raw = rewritten(config, diff_ids=diff_ids, history=history, created=timestamp.now())
     with store.lease("stack") as lease:
         stand(store, lease, diff_ids)
