@@ -165,6 +165,8 @@ class WritableUnion(CopyingUnion):
         inherits = has_default_acl(fd)
         # What inherits has to be made in its parent, with its mode at once; aufs does not look at such a name.
         place, scratch = (fd, f".wh..wh.{self._scratch()}") if inherits else (self._work, self._scratch())
+        if inherits:
+            treecopy.delete_entry(place, scratch)  # of a server that was killed
         os.mkdir(scratch, mode if inherits else 0o700, dir_fd=place)
         new = os.open(scratch, DIRECTORY, dir_fd=place)
         try:
@@ -305,6 +307,8 @@ class WritableUnion(CopyingUnion):
         self.hide(old, old_name)
         self._cover(node, new, new_name)
         if target is not None:
+            if node.is_dir and target.branch == UPPER:
+                self.hide(new, new_name)  # for the moment when there is neither
             self._away(target, new, new_name, replaced=not node.is_dir)
         entry = self.listed(old)[old_name]
         os.rename(old_name, new_name, src_dir_fd=self.upper(old), dst_dir_fd=self.upper(new))

@@ -18,6 +18,9 @@ from veneer.drivers.fuse.nodes import DIRECTORY, UPPER, Node, Union
 from veneer.drivers.spelling import times_kept
 from veneer.drivers.treewalk import walk
 
+OVERLAYS_OWN = (b"trusted.overlay.", b"user.overlay.", b"user.fuseoverlayfs.")
+"""Attributes that overlay and fuse-overlayfs keep in branches for themselves, and would believe: what they say is said
+of that branch.  No layer can hold them."""
 CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -62,16 +65,8 @@ class CopyingUnion(Union):
     def _copy_up_directory(self, node: Node) -> None:
         parent = node.parent
         assert parent is not None
-        source = self.directory(node, node.branch)
-        scratch = self._scratch()
-        os.mkdir(scratch, 0o700, dir_fd=self._work)
-        new = os.open(scratch, DIRECTORY, dir_fd=self._work)
-        try:
-            treecopy.copy_attributes(source, new, os.fstat(source))
-            if self._opaque and self._opaque in os.listxattr(new):
-                os.removexattr(new, self._opaque)  # it hides what is below that branch, not what is in it
-        finally:
-            os.close(new)
+        scratch, new = self._emptied(node)
+        os.close(new)
         self._place(scratch, parent, node.name)
         self.listed(parent)
         node.stack = (UPPER, *node.stack)
@@ -84,12 +79,13 @@ class CopyingUnion(Union):
         source = self.directory(parent, node.branch)
         status = os.stat(node.name, dir_fd=source, follow_symlinks=False)
         names = self._visible_names(node, status) if status.st_nlink > 1 else [(parent, node.name)]
+        for folder, _ in names:
+            self.upper(folder)  # before there is a copy: that may have the name of a scratch directory
         scratch = self._copied(source, node.name, status, content)
         first, *others = names
         for folder, name in others:
             with times_kept(self.upper(folder)):
                 os.link(scratch, name, src_dir_fd=self._work, dst_dir_fd=self.upper(folder), follow_symlinks=False)
-        self.copy_up(first[0])
         self._place(scratch, *first)
         kind = wire.TYPES[stat.S_IFMT(status.st_mode)]
         for folder, name in names:
@@ -103,10 +99,16 @@ class CopyingUnion(Union):
 
     def _copy_up_nameless(self, node: Node) -> None:
         assert node.parent is not None
+        if node.is_dir:
+            scratch, node.fds[UPPER] = self._emptied(node)
+            os.rmdir(scratch, dir_fd=self._work)
+            self._is_upper(node)
+            return
         source = self.directory(node.parent, node.branch)
         status = os.stat(node.name, dir_fd=source, follow_symlinks=False)
         scratch = self._copied(source, node.name, status, content=True)
-        fd = os.open(scratch, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._work)
+        how = os.O_RDWR if stat.S_ISREG(status.st_mode) else os.O_PATH  # nobody wants what a device does when opened
+        fd = os.open(scratch, how | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._work)
         os.unlink(scratch, dir_fd=self._work)
         self._is_upper(node)
         node.fd, node.writable = fd, True
@@ -116,24 +118,48 @@ class CopyingUnion(Union):
         self.link(node, 0)
         node.branch, node.stack = UPPER, (UPPER,)
 
+    def _emptied(self, node: Node) -> tuple[str, int]:
+        """A directory like `node`'s with nothing in it, in the scratch folder: its name there, and itself, open."""
+        source = self.directory(node, node.branch)
+        scratch = self._scratch()
+        os.mkdir(scratch, 0o700, dir_fd=self._work)
+        new = os.open(scratch, DIRECTORY, dir_fd=self._work)
+        try:
+            treecopy.copy_attributes(source, new, os.fstat(source))
+            _strip(new)
+        except OSError:
+            os.close(new)
+            os.rmdir(scratch, dir_fd=self._work)
+            raise
+        return scratch, new
+
     def _copied(self, source: int, name: bytes, status: os.stat_result, content: bool) -> str:
         """A copy of a file in the scratch folder."""
         scratch = os.fsdecode(name)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(scratch, dir_fd=self._work)
-        if content or not stat.S_ISREG(status.st_mode):
-            treecopy.copy_entry(source, self._work, scratch)
-            return scratch
+        try:
+            if content or not stat.S_ISREG(status.st_mode):
+                treecopy.copy_entry(source, self._work, scratch)
+            else:
+                self._copy_without_content(source, scratch, status)
+            _strip(f"/proc/self/fd/{self._work}/{scratch}")
+        except OSError:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(scratch, dir_fd=self._work)  # half of it may have taken the last room there was
+            raise
+        return scratch
+
+    def _copy_without_content(self, source: int, name: str, status: os.stat_result) -> None:
         old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
         try:
-            new = os.open(scratch, CREATE, 0o600, dir_fd=self._work)
+            new = os.open(name, CREATE, 0o600, dir_fd=self._work)
             try:
                 treecopy.copy_attributes(old, new, status)
             finally:
                 os.close(new)
         finally:
             os.close(old)
-        return scratch
 
     def _visible_names(self, node: Node, status: os.stat_result) -> list[tuple[Node, bytes]]:
         """All the names by which a file of a lower branch shows: they stay names of one file."""
@@ -165,6 +191,14 @@ class CopyingUnion(Union):
         fd = self.upper(parent)
         with times_kept(fd):
             os.rename(scratch, name, src_dir_fd=self._work, dst_dir_fd=fd)
+
+
+def _strip(target: int | str) -> None:
+    """Take off a copy what overlay says of what was copied."""
+    itself = isinstance(target, int)
+    for name in os.listxattr(target, follow_symlinks=itself):
+        if os.fsencode(name).startswith(OVERLAYS_OWN):
+            os.removexattr(target, name, follow_symlinks=itself)
 
 
 def links_in(root: int) -> dict[int, list[bytes]]:

@@ -194,6 +194,8 @@ class Union:
             if fd is None:
                 fd = self.directory(parent, branch)
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode) != (entry[0] == 4):  # a branch that somebody writes to is looked at
+                raise FileNotFoundError(errno.ENOENT, "")
         node = parent.children.get(name)
         if node is None:
             if status.st_nlink > 1 and entry[0] != 4:

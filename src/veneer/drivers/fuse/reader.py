@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable
 
 from veneer.drivers.fuse import wire as wire
-from veneer.drivers.fuse.copies import refused
+from veneer.drivers.fuse.copies import OVERLAYS_OWN, refused
 from veneer.drivers.fuse.lookout import Lookout
 from veneer.drivers.fuse.nodes import UPPER, Node, Union
 
@@ -26,9 +26,6 @@ _LITTLE = 16_384
 Answer = bytes | memoryview | None
 """An answer's bytes, or a memory with room for its header in front of them; None: an empty one."""
 Who = tuple[int, int]
-OVERLAYS_OWN = (b"trusted.overlay.", b"user.overlay.", b"user.fuseoverlayfs.")
-"""Attributes that overlay and fuse-overlayfs keep in branches for themselves, and would believe; no layer can hold
-them."""
 
 
 class Reader:
@@ -204,40 +201,47 @@ class Reader:
             name = order[at]
             if name is None:
                 continue
-            total += (152 if plus else 24) + len(name) + (-len(name) % 8)
-            if total > size:
+            length = (152 if plus else 24) + len(name) + (-len(name) % 8)
+            if total + length > size:
                 break
-            if plus:
-                child, status = self.union.child(node, name)
-                kind = wire.TYPES[stat.S_IFMT(status.st_mode)]
-                parts.append(self.entry(child, status) + wire.dirent(child.inode, at + 3, kind, name))
-            else:
-                parts.append(wire.dirent(self.union.inode(node, name), at + 3, visible[name][0], name))
+            try:
+                if plus:
+                    child, status = self.union.child(node, name)
+                    kind = wire.TYPES[stat.S_IFMT(status.st_mode)]
+                    parts.append(self.entry(child, status) + wire.dirent(child.inode, at + 3, kind, name))
+                else:
+                    parts.append(wire.dirent(self.union.inode(node, name), at + 3, visible[name][0], name))
+            except FileNotFoundError:
+                continue  # it has gone from a branch that somebody writes to and that is only looked at here
+            total += length
         return b"".join(parts)
 
     # -- extended attributes ---------------------------------------------------------------------------------
 
-    def target(self, node: Node) -> int | bytes:
-        """What to give to calls for extended attributes, which take no directory: a descriptor, or a path."""
+    def target(self, node: Node) -> tuple[int | bytes, bool]:
+        """What to give to calls for extended attributes, which take no directory: a descriptor, or a path; and whether
+        a link there is to be followed."""
         if node.is_dir:
-            return node.fds[UPPER] if node.gone else self.union.directory(node, node.branch)
+            known = node.fds.get(node.branch)
+            return known if known is not None else self.union.directory(node, node.branch), True
         if node.fd >= 0:
-            return b"/proc/self/fd/%d" % node.fd if node.gone else node.fd
-        return b"/proc/self/fd/%d/%s" % (self.folder(node), node.name)
+            # What has no name any more may be open for nothing but its place.
+            return b"/proc/self/fd/%d" % node.fd if node.gone else node.fd, True
+        return b"/proc/self/fd/%d/%s" % (self.folder(node), node.name), False
 
     def _getxattr(self, node: Node, body: memoryview, _who: Who) -> Answer:
         size, _ = wire.size_in(body)
         name = bytes(body[8:-1])
         if name.startswith(OVERLAYS_OWN):
             raise refused(errno.ENODATA)
-        target = self.target(node)
-        value = os.getxattr(target, name, follow_symlinks=isinstance(target, int))
+        target, follow = self.target(node)
+        value = os.getxattr(target, name, follow_symlinks=follow)
         return self._sized(value, size)
 
     def _listxattr(self, node: Node, body: memoryview, _who: Who) -> Answer:
         size, _ = wire.size_in(body)
-        target = self.target(node)
-        names = map(os.fsencode, os.listxattr(target, follow_symlinks=isinstance(target, int)))
+        target, follow = self.target(node)
+        names = map(os.fsencode, os.listxattr(target, follow_symlinks=follow))
         return self._sized(b"".join(name + b"\0" for name in names if not name.startswith(OVERLAYS_OWN)), size)
 
     @staticmethod

@@ -10,9 +10,9 @@ import time
 from veneer.changeset.syscalls import fallocate
 from veneer.drivers.fuse import wire as wire
 from veneer.drivers.fuse.changes import ROOT, WritableUnion, own, owner_in
-from veneer.drivers.fuse.copies import CREATE, refused
+from veneer.drivers.fuse.copies import CREATE, OVERLAYS_OWN, refused
 from veneer.drivers.fuse.nodes import UPPER, Node, Union
-from veneer.drivers.fuse.reader import OVERLAYS_OWN, Answer, Reader, Who
+from veneer.drivers.fuse.reader import Answer, Reader, Who
 
 
 class Server(Reader):
@@ -205,23 +205,23 @@ class Server(Reader):
         if name.startswith(OVERLAYS_OWN):
             raise refused(errno.EOPNOTSUPP)
         self._copied_up(node)
-        target = self.target(node)
-        os.setxattr(target, name, rest[:size], flags, follow_symlinks=isinstance(target, int))
+        target, follow = self.target(node)
+        os.setxattr(target, name, rest[:size], flags, follow_symlinks=follow)
         return None
 
     def _removexattr(self, node: Node, body: memoryview, _who: Who) -> Answer:
         if bytes(body[:-1]).startswith(OVERLAYS_OWN):
             raise refused(errno.ENODATA)
-        target = self.target(node)
+        target, follow = self.target(node)
         try:
-            os.getxattr(target, bytes(body[:-1]), follow_symlinks=isinstance(target, int))
+            os.getxattr(target, bytes(body[:-1]), follow_symlinks=follow)
         except OSError as error:  # there is none, which is no reason to copy; nor an error, if it is an ACL
             if error.errno == errno.ENODATA and body[:-1].tobytes().startswith(b"system.posix_acl_"):
                 return None
             raise
         self._copied_up(node)
-        target = self.target(node)
-        os.removexattr(target, bytes(body[:-1]), follow_symlinks=isinstance(target, int))
+        target, follow = self.target(node)
+        os.removexattr(target, bytes(body[:-1]), follow_symlinks=follow)
         return None
 
 

@@ -75,7 +75,7 @@ size_in = Struct("=II").unpack_from
 """size, flags"""
 fallocate_in = Struct("=8xQQI").unpack_from
 """offset, length, mode"""
-lseek_in = Struct("=8xQI").unpack_from
+lseek_in = Struct("=8xqI").unpack_from
 """offset, whence"""
 copy_in = Struct("=8xQQ8xQQ").unpack_from
 """offset, other node, its offset, length"""
