@@ -23,6 +23,8 @@ from veneer.drivers.driver import (
     new_snapshot_id,
     snapshot_id,
 )
+from veneer.drivers.fuse import start
+from veneer.drivers.fuse_overlayfs.driver import FuseOverlayfs
 from veneer.drivers.mount import Mount, mounted
 from veneer.drivers.overlay2 import Overlay2
 from veneer.drivers.protocol import StorageDriver
@@ -58,7 +60,7 @@ def test_every_driver_can_be_had_by_name_and_keeps_the_protocol(tmp_path: Path, 
 def test_an_unknown_name_is_told_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(NoSuchDriver, match="unknown storage driver 'zfs'") as caught:
         choose(tmp_path, "zfs")
-    assert caught.value.hint.startswith("known drivers: overlay2, vfs")
+    assert caught.value.hint.startswith("known drivers: overlay2, fuse-overlayfs, vfs")
 
 
 def test_when_nothing_works_every_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +82,9 @@ def test_another_package_adds_a_driver_by_entry_point(tmp_path: Path, monkeypatc
     assert caught.value.hint == f"known drivers: {', '.join(DRIVERS)}, outside"
 
 
-def test_an_overlay_on_an_overlay_is_refused_in_words_and_vfs_is_chosen(tmp_path: Path, target: Path) -> None:
+def test_on_an_overlay_a_fuse_union_is_chosen_and_vfs_without_fuse(
+    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folders = [tmp_path / name for name in ("l1", "l2", "upper", "work")]
     for folder in folders:
         folder.mkdir()
@@ -91,9 +95,11 @@ def test_an_overlay_on_an_overlay_is_refused_in_words_and_vfs_is_chosen(tmp_path
             support.reason == f"the kernel's overlay cannot write to the overlay file system of {target / 'overlay2'}"
         )
         assert "usable drivers here" not in support.reason, "whoever chooses says that"
-        assert isinstance(choose(target), Vfs)
-        with pytest.raises(NoUsableDriver, match="usable drivers here: vfs"):
+        assert isinstance(choose(target), FuseOverlayfs)
+        with pytest.raises(NoUsableDriver, match="usable drivers here: fuse-overlayfs, vfs"):
             choose(target, "overlay2")
+        monkeypatch.setattr(start, "DEVICE", str(tmp_path / "fuse"))
+        assert isinstance(choose(target), Vfs)
     assert leaks.mounts_below(target) == set()
 
 

@@ -31,7 +31,7 @@ GLOBALS = (
     Option("durability", "string", 'What "done" promises after a power cut ("lazy", "sync", "none")'),
     Option("insecure-registry", "list", "Speak plain HTTP or unverified TLS to this registry", many=True),
     Option("root", "string", "The data root"),
-    Option("storage-driver", "string", 'Where layers live ("overlay2", "vfs", "erofs", "aufs", "fuse-overlayfs")'),
+    Option("storage-driver", "string", 'Where layers live ("overlay2", "fuse-overlayfs", "vfs", "erofs", "aufs")'),
     Option("v,version", "bool", "Print version information and quit"),
 )
 

@@ -66,10 +66,10 @@ class Usage(Value):
 
 DRIVERS: dict[str, str] = {
     "overlay2": "veneer.drivers.overlay2:Overlay2",
+    "fuse-overlayfs": "veneer.drivers.fuse_overlayfs.driver:FuseOverlayfs",
     "vfs": "veneer.drivers.vfs:Vfs",
     "erofs": "veneer.drivers.erofs.driver:Erofs",
     "aufs": "veneer.drivers.aufs.driver:Aufs",
-    "fuse-overlayfs": "veneer.drivers.fuse_overlayfs.driver:FuseOverlayfs",
 }
 """The built-in drivers, best first: name -> "module:Class".  Nothing is imported before it is asked for.
 

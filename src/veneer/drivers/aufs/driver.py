@@ -160,7 +160,7 @@ class Aufs:
 
         live.plain(self.places, snapshot)
         shadow.forget(self.places.shadow(snapshot))
-        if self.mounter.name != mounters.KERNEL:
+        if self.mounter.name == mounters.SHIM:
             shadow.make(self.directory(snapshot), self.places.shadow(snapshot), self.places.xattrs + "opaque")
 
     def usage(self, snapshot: SnapshotID) -> Usage:

@@ -38,6 +38,12 @@ def shadowed(branch: str, shadow: str, opaque: str) -> list[str]:
     return [above, branch, below] if os.path.exists(below) else [above, branch]
 
 
+def needed(branch: Path) -> bool:
+    """Whether the branch has markers, so that it does not show what its layer holds."""
+    with treecopy.directory(branch) as own:
+        return any(name.startswith(_PREFIX) for _, names in walked(own, reserved=False) for name in names)
+
+
 def make(branch: Path, shadow: Path, opaque: str) -> None:
     """Make the shadows of `branch` in the folder `shadow`, or leave those that somebody else made meanwhile.
 

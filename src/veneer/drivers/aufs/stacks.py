@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from veneer.drivers import treecopy
-from veneer.drivers.aufs import kernel, mounters
+from veneer.drivers.aufs import kernel, mounters, shadow
 from veneer.drivers.aufs.live import Places, ShimBranch
 from veneer.drivers.mount import Mount
 from veneer.drivers.mounters import Finding
@@ -39,7 +39,7 @@ def view(mounter: Finding, places: Places, layers: Sequence[str]) -> Mount:
     if mounter.name == mounters.FUSE:
         from veneer.drivers.aufs import fuse_mount
 
-        if len(unique) == 1 and places.layers(unique) == [*places.branches(unique)]:
+        if len(unique) == 1 and not shadow.needed(places.branch(unique[0])):
             return Mount.bind(places.branch(unique[0]), readonly=True)
         return fuse_mount.union(places, unique)
     return places.view(unique)  # a branch without markers is its own view

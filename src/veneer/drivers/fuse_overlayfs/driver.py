@@ -1,7 +1,8 @@
 """fuse-overlayfs: overlay2's layers, stacked where the kernel's overlay cannot be had.
 
-On disk as overlay2, in ROOT/fuse-overlayfs.  What is stacked is served by veneer's own union (union.py), or by the
-program fuse-overlayfs (program.py) where that is asked for.
+On disk as overlay2, in ROOT/fuse-overlayfs; where the file system takes no whiteouts of overlay's (an overlay itself
+does not), layers spell as aufs does, and ROOT/fuse-overlayfs/.as-aufs says so.  What is stacked is served by veneer's
+own union (union.py), or by the program fuse-overlayfs (program.py) where that is asked for: both read either spelling.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from veneer.changeset.pack import Packed
+    from veneer.changeset.whiteout import WhiteoutStyle
     from veneer.drivers.mount import Mount
     from veneer.drivers.mounters import Finding
+
+_AS_AUFS = ".as-aufs"
 
 
 class FuseOverlayfs(Overlay2):
@@ -40,6 +44,12 @@ class FuseOverlayfs(Overlay2):
         from veneer.drivers.fuse_overlayfs import mounters
 
         return mounters.find_mounter(self.root, self._wanted)
+
+    @functools.cached_property
+    def whiteouts(self) -> WhiteoutStyle:
+        from veneer.changeset.whiteout import WhiteoutStyle
+
+        return WhiteoutStyle.AUFS if os.path.lexists(f"{self._root}/{_AS_AUFS}") else super().whiteouts
 
     @property
     def _by_program(self) -> bool:
@@ -65,9 +75,11 @@ class FuseOverlayfs(Overlay2):
             return Support(False, self.mounter.reason)
         try:
             self.root.mkdir(mode=0o710, parents=True, exist_ok=True)
-            mounters.try_marks(self.root, self.whiteouts)
+            if not mounters.holds_marks(self.root, self.whiteouts):
+                (self.root / _AS_AUFS).touch()
+                del self.whiteouts  # it is another one now
         except OSError as error:
-            return Support(False, f"{self.root} cannot hold overlay2's layers: {(error.strerror or '').lower()}")
+            return Support(False, f"{self.root} cannot hold layers: {(error.strerror or '').lower()}")
         return Support(True, self.mounter.reason)
 
     def mounts(

@@ -6,6 +6,7 @@ The union first: the program has faults (docs/decisions/0021-mounts-and-other-ro
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -30,14 +31,23 @@ def find_mounter(root: Path, wanted: str = "") -> Finding:
     return find("fuse_overlayfs_mounter", wanted, {VENEER: _union, PROGRAM: lambda: _program(root)})
 
 
-def try_marks(root: Path, style: WhiteoutStyle) -> None:
-    """Make what layers have where they delete and hide something, in the folder `root`.  Raises OSError."""
+def holds_marks(root: Path, style: WhiteoutStyle) -> bool:
+    """Whether the file system of the folder `root` takes what layers have where they delete and hide something.
+
+    Raises OSError where nothing at all can be made there.
+    """
     from veneer.changeset import whiteout
     from veneer.drivers import treecopy
 
     with tempfile.TemporaryDirectory(dir=root, prefix=".probe-") as name, treecopy.directory(Path(name)) as fd:
-        whiteout.hide(fd, b"deleted", style)
-        whiteout.make_opaque(fd, style)
+        try:
+            whiteout.hide(fd, b"deleted", style)
+            whiteout.make_opaque(fd, style)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+            return False
+    return True
 
 
 def _union() -> Finding:

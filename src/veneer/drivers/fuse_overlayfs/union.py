@@ -93,8 +93,9 @@ def settle(folder: Path, style: WhiteoutStyle) -> None:
     with _taken(folder) as upper:
         (folder / _TURNING).touch()
         (folder / _AS_AUFS).unlink(missing_ok=True)
-        (folder / _ASIDE).mkdir(mode=0o700, exist_ok=True)
-        Spelling(upper, style.value).to_overlay(folder / _ASIDE)
+        if style is not WhiteoutStyle.AUFS:
+            (folder / _ASIDE).mkdir(mode=0o700, exist_ok=True)
+            Spelling(upper, style.value).to_overlay(folder / _ASIDE)
         for each in (_SCRATCH, _ASIDE):
             treecopy.remove_folder(folder / each)
         (folder / _TURNING).unlink()
@@ -105,7 +106,8 @@ def _begin(folder: Path, upper: int, style: WhiteoutStyle, lowers: Sequence[str]
     treecopy.remove_folder(folder / _SCRATCH)
     (folder / _SCRATCH).mkdir(mode=0o700)
     if not spells(folder):
-        spelling = Spelling(upper, style.value)
+        # Where layers are spelt as aufs does, too, the program alone leaves attributes, beside marks of that kind.
+        spelling = Spelling(upper, "user.fuseoverlayfs." if style is WhiteoutStyle.AUFS else style.value)
         spelling.to_aufs(folder / _ASIDE, [Path(lower) for lower in lowers], lambda: opened([stack(lowers, style)]))
         (folder / _AS_AUFS).touch()
         (folder / _TURNING).unlink(missing_ok=True)
