@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.programs import process_with, run
+from tests.support.programs import run
 from veneer.drivers.aufs.driver import Aufs
 from veneer.drivers.aufs.live import Places
 from veneer.drivers.aufs.mounters import FUSE, SHIM
 from veneer.drivers.aufs.stacks import writable
 from veneer.drivers.mounters import Finding
-from veneer.engine.containers.creating import ContainerRequest
-from veneer.engine.engine import open_engine
 from veneer.run.monitor.mounts import mount, told
 
 pytestmark = pytest.mark.usefixtures("root_only")
@@ -70,32 +65,6 @@ def test_an_image_is_built_looked_at_moved_and_run(tmp_path: Path, busybox: Path
     veneer("commit", "changed", "demo:2")
     assert veneer("run", "--rm", "--network=none", "demo:2", "sh", "-c", "cat /added; ls -d /d || true") == "x\n"
     assert not list((tmp_path / "root/aufs/state").iterdir())
-
-
-def test_a_container_whose_server_was_killed_says_so_and_starts_anew(tmp_path: Path, busybox: Path) -> None:
-    with open_engine(tmp_path / "root", storage_driver="aufs", aufs_mounter=FUSE) as engine:
-        if not (support := engine.store.driver.probe()).usable:
-            pytest.skip(support.reason)
-        with busybox.open("rb") as tar:
-            image = engine.images.import_(tar)
-        config = {"Cmd": ["sh", "-c", "test -e /kept && exit 3; echo kept > /kept; exec sleep 1000"]}
-        made = engine.containers.create(ContainerRequest(str(image.id), config, {"NetworkMode": "none"}))
-        engine.containers.start(made.id)
-        try:
-            kept, deadline = engine.store.driver.directory(made.rw) / "kept", time.monotonic() + 60
-            while not kept.exists() or not kept.stat().st_size:
-                assert time.monotonic() < deadline, "the container does not write"
-                time.sleep(0.005)
-            os.kill(process_with(f"# veneer: FUSE server of snapshot {made.rw}\n"), signal.SIGKILL)
-            engine.containers.kill(made.id)
-            engine.containers.wait(made.id)
-            error = engine.containers.inspect(made.id)["State"]["Error"]
-            assert "FUSE server was killed; what it had written is kept" in error
-            engine.containers.start(made.id)
-            assert engine.containers.wait(made.id) == 3
-            assert engine.containers.inspect(made.id)["State"]["Error"] == ""
-        finally:
-            engine.containers.remove(made.id, force=True)
 
 
 @pytest.mark.parametrize("mounter", [SHIM, FUSE])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from veneer.drivers import mount as mounting
 from veneer.drivers import mount_table
-from veneer.errors import InvalidRequest
+from veneer.errors import InvalidRequest, Unavailable
 from veneer.run import wanted
 from veneer.run.bundle import Bundle, Here
 from veneer.run.filters import ANNOTATION, Filter
@@ -41,6 +41,10 @@ class BadWorkingDirectory(InvalidRequest):
 
 class NotJoinable(InvalidRequest):
     """The container whose namespace was to be shared does not run."""
+
+
+class TreeLost(Unavailable):
+    """Nobody serves the files of a container that runs any more; those it has open may be all it still has."""
 
 
 class Assembly:
@@ -105,7 +109,8 @@ class Assembly:
             self._filter.keep(f"{self.folder}/state/{name}")
 
     def exec_process(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """What an exec's runtime is given.  Raises UnknownUser, NoSuchId, BadWorkingDirectory."""
+        """What an exec's runtime is given.  Raises TreeLost, UnknownUser, NoSuchId, BadWorkingDirectory."""
+        self.require_tree()
         user = str(request.get("User") or self.config.get("User") or "")
         who = identity(self.root, user, self.host_config.get("GroupAdd") or ())
         if not self._host.initial:
@@ -116,9 +121,13 @@ class Assembly:
         return started(process, self._host)
 
     def view(self) -> View:
-        """The tree with its volumes and binds, for somebody who copies; whoever asked closes it."""
+        """The tree with its volumes and binds, for somebody who copies; whoever asked closes it.
+
+        Raises TreeLost.
+        """
         from veneer.run.view import View
 
+        self.require_tree()
         self._views += 1
         return View(self._bundle.rootfs, self.folder / f"view-{self._views}", self._job.get("binds") or ())
 
@@ -128,6 +137,12 @@ class Assembly:
         if not mount_table.is_dead(self.root):
             return ""
         return "its file system's FUSE server was killed; what it had written is kept, and the next start finds it"
+
+    def require_tree(self) -> None:
+        """Raises TreeLost where its files cannot be reached, which would be told of whichever is wanted first."""
+        if lost := self.lost:
+            id = self._job["id"]
+            raise TreeLost(f"the files of container {id} cannot be reached: {lost}", hint=f"veneer restart {id[:12]}")
 
     def path(self, name: str) -> str:
         """A short path, for programs we start, of a file beside the bundle: a socket's may have 107 bytes."""

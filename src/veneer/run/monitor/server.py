@@ -293,6 +293,7 @@ class Server:
 
     async def _root(self, connection: Connection, request: dict[str, Any]) -> None:
         self._life.require_live()
+        self._life.assembly.require_tree()
         connection.answer({})
         connection.send_fd(self._life.assembly.root)
 
