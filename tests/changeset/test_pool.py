@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +87,13 @@ def test_a_layer_is_unpacked_elsewhere_exactly_as_here(pool: UnpackPool, tmp_pat
     with LayerIndex.open(job.index) as index:
         assert list(index) == list(done.index)
     assert (job.root / "d/f").stat().st_mode & 0o777 == 0o666
+
+
+def test_a_machine_without_a_place_for_temporary_files_unpacks_too(
+    pool: UnpackPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    assert Job(tmp_path / "job", Layer().file(b"f").tar()).start(pool).result().entries == 1
 
 
 def test_many_jobs_share_a_few_workers(pool: UnpackPool, tmp_path: Path) -> None:

@@ -191,6 +191,35 @@ print(*driver.snapshots())
     assert (done.stdout.split(), done.stderr) == (["overlay2", "OVERLAY_USER", "y"], "")
 
 
+@pytest.mark.parametrize(("memory", "said"), [
+    ("rw", "True kernel overlay on tmpfs,"),
+    ("ro", "False an overlay cannot be tried at /proc/fs/v, which is read-only, nor in /dev/shm: Read-only file"),
+])  # fmt: skip
+def test_where_nothing_else_can_be_written_a_read_only_root_is_tried_in_memory_or_refused_in_words(
+    memory: str, said: str
+) -> None:
+    needs("unshare")
+    script = f"""
+mount -t tmpfs -o size=1m tmpfs /dev/shm && mount -o remount,{memory} /dev/shm || exit
+mount -t tmpfs -o ro,size=1m tmpfs /proc/fs || exit
+for each in /tmp /var/tmp /usr/tmp; do
+    if [ -d $each ]; then mount --bind $each $each && mount -o remount,bind,ro $each || exit; fi
+done
+cd /proc/fs
+exec "$@"
+"""
+    code = "from veneer.drivers.overlay_probe import *; f = abilities(Path('/proc/fs/v')); print(f.usable, f.reason)"
+    source = str(Path(overlay_probe.__file__).parents[2])
+    done = subprocess.run(
+        ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script, "sh", sys.executable, "-c", code],
+        env={"PYTHONPATH": source, "PATH": os.environ["PATH"], "TMPDIR": "/proc/nowhere"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.startswith(said), done.stderr
+
+
 def test_the_driver_says_what_it_found(tmp_path: Path) -> None:
     support = Overlay2(tmp_path).probe()
     assert support.usable

@@ -40,11 +40,12 @@ class _Worker:
         import socket
         import subprocess
         import sys
-        import tempfile
 
         ours, theirs = socket.socketpair()
         self.socket: socket.socket = ours
-        self._errors = errors = tempfile.TemporaryFile()  # noqa: SIM115 -- open as long as the process; stop() closes it
+        # In memory: a few lines at most, and a machine may have no place for temporary files.
+        errors = open(os.memfd_create("veneer-worker"), "w+b")  # noqa: SIM115 -- open as long as the process; stop() closes it
+        self._errors = errors
         try:
             # Isolated (-I) and without site (-S): neither the environment nor the working directory adds modules,
             # what this process imports from is what the worker imports from, and start-up is shorter.

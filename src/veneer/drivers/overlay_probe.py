@@ -67,8 +67,17 @@ def _elsewhere(root: Path) -> Abilities:
     remembered = _recall(root, _key(root)) if root.exists() else None
     if remembered is not None:
         return remembered
-    with tempfile.TemporaryDirectory(prefix="veneer-probe-") as folder:
-        return try_out(Path(folder))
+    try:
+        place = tempfile.gettempdir()
+    except FileNotFoundError:
+        place = "/dev/shm"  # memory, which may be written to where no disk may
+    try:
+        with tempfile.TemporaryDirectory(prefix="veneer-probe-", dir=place) as folder:
+            return try_out(Path(folder))
+    except OSError as error:
+        return Abilities(
+            False, f"an overlay cannot be tried at {root}, which is read-only, nor in {place}: {error.strerror}"
+        )
 
 
 def try_out(root: Path) -> Abilities:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import threading
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -84,7 +83,7 @@ def changes(store: Store, container: Container) -> list[Change]:
     from veneer.drivers.mount import opened
 
     driver, below = store.containers.driver(container), store.containers.lowers(container)
-    with tempfile.TemporaryFile() as file:
+    with open(os.memfd_create("veneer-index"), "w+b") as file:  # in memory, where it is read to at once
         compared(store, container, file)
         file.seek(0)
         with LayerIndex.from_bytes(file.read()) as index, opened(driver.mounts(None, below)) as root:

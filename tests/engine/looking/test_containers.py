@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +24,7 @@ from veneer.engine.engine import Engine
 from veneer.engine.looking import differences
 from veneer.engine.looking.contents import content
 from veneer.engine.looking.subject import Subject
+from veneer.store import container_layer
 from veneer.store.containers import Container, NoSuchContainer
 
 pytestmark = pytest.mark.usefixtures("root_only")
@@ -163,6 +165,17 @@ def test_a_container_outlives_its_image(engine: Engine, container: Container) ->
         assert subject.account.stored == 790
         found = engine.looking.stands_on(subject)
         assert found is not None and found.image is None
+
+
+def test_a_container_is_looked_at_where_there_is_no_place_for_temporary_files(
+    engine: Engine, container: Container, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with engine.looking.open("web", container=True) as subject:
+        assert subject.account.stored == 790
+    assert (container_layer.ADDED, b"/var/log/new") in [
+        (each.kind, each.path) for each in container_layer.changes(engine.store, container)
+    ]
 
 
 def test_of_a_short_history_only_the_containers_own_layer_is_told(engine: Engine) -> None:

@@ -14,7 +14,6 @@ import select
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -47,7 +46,7 @@ class _Process:
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         self.socket = ours
-        self._errors = errors = tempfile.TemporaryFile()  # noqa: SIM115 -- open as long as the process
+        self._errors = errors = open(os.memfd_create("veneer-copier"), "w+b")  # noqa: SIM115 -- open as long as the process
         path = [entry for entry in sys.path if entry.startswith("/")]
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _START, *path], stdin=theirs.fileno(), stdout=errors, stderr=errors

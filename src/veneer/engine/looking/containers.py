@@ -86,7 +86,7 @@ def _written(engine: Engine, stack: contextlib.ExitStack, container: Container) 
     """What the container has changed of what it stands on; what every container is given is no change."""
     from veneer.store.container_layer import compared
 
-    with tempfile.TemporaryFile() as file:
+    with open(os.memfd_create("veneer-index"), "w+b") as file:  # in memory, where it is read to at once
         packed = compared(engine.store, container, file)
         file.seek(0)
         return packed.diff_id, stack.enter_context(LayerIndex.from_bytes(file.read()))
