@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,9 +19,11 @@ from tests.support.private_mounts import private_mounts
 from tests.support.programs import run
 from veneer.engine.containers import copying, spooling
 from veneer.engine.containers.copying import CannotCopy
+from veneer.engine.containers.creating import ContainerRequest
 from veneer.engine.containers.leftovers import sweep
 from veneer.engine.engine import Engine
 from veneer.run.monitor import state
+from veneer.store.containers import NoSuchContainer
 
 pytestmark = pytest.mark.usefixtures("root_only")
 
@@ -103,6 +107,34 @@ def test_one_that_stops_before_an_archive_has_come_gets_it_and_can_be_read_meanw
             yard("start", "box")
             assert yard("exec", "box", "sh", "-c", "cat /d/copy; rm /d/copy").out == "x"
             yard("stop", "-t", "0", "box")
+
+
+def test_one_that_is_removed_before_an_archive_has_come_is_said_to_be_none(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at = copying.container_side
+
+    @contextlib.contextmanager
+    def then_removed(*given: Any, **how: Any) -> Iterator[tuple[copying.Side, str]]:
+        with looked_at(*given, **how) as found:
+            yield found
+        engine.containers.remove("first")
+
+    class Removing(io.BytesIO):
+        def read(self, *_: Any) -> bytes:
+            if engine.store.containers.find("second") is not None:
+                engine.containers.remove("second")
+            return super().read(*_)
+
+    for name in ("first", "second"):
+        engine.containers.create(ContainerRequest(IMAGE, {"Cmd": ["x"]}, name=name))
+    box = engine.containers.get("second")
+    with pytest.raises(NoSuchContainer):
+        spooling.tar_in(engine, box, "second", "/", Removing(archive("f", b"x")))
+    box = engine.containers.get("first")
+    monkeypatch.setattr(copying, "container_side", then_removed)
+    with pytest.raises(NoSuchContainer, match=box.id):
+        spooling.tar_in(engine, box, "first", "/", io.BytesIO(archive("f", b"x")))
 
 
 def test_one_that_is_read_is_there_until_that_is_over(yard: Yard, engine: Engine) -> None:

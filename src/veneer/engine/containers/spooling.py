@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def tar_in(engine: Engine, container: Container, name: str, path: str, stream: BinaryIO) -> None:
     """Unpack what comes into the directory at `path` of a container that was called `name`.
 
-    Raises CannotCopy, NoSuchPath: before anything is read, where that is possible.
+    Raises CannotCopy, NoSuchPath: before anything is read, where that is possible.  NoSuchContainer: it was removed
+    meanwhile.
     """
     with copying.container_side(engine, container, name, path, reading=True) as (side, inner):
         copying.check_writable(side)
@@ -28,9 +29,18 @@ def tar_in(engine: Engine, container: Container, name: str, path: str, stream: B
             return
     # Nobody starts or reads a container at rest while it is written to, and whoever sends this may be about to read it:
     # so it comes whole first.
-    with tempfile.TemporaryFile(dir=engine.store.containers.folder(container.id)) as spool:
+    with _beside(engine, container) as spool:
         shutil.copyfileobj(stream, spool)
         spool.seek(0)
         with copying.container_side(engine, container, name, path) as (side, inner):
             copying.check_writable(side)
             copying.tar_in(side, inner, spool)
+
+
+def _beside(engine: Engine, container: Container) -> BinaryIO:
+    """A nameless file on the container's file system."""
+    try:
+        return tempfile.TemporaryFile(dir=engine.store.containers.folder(container.id))
+    except FileNotFoundError:
+        engine.store.containers.get(container.id)  # its folder goes after its row
+        raise
