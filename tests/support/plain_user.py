@@ -25,6 +25,15 @@ FIRST = 100_000
 """Where his further ids begin outside; inside they begin with 1."""
 COUNT = 4_000_000_000
 _HOME = Path("/mnt")
+_OTHERS = """while read -r _ _ _ _ target _; do
+    case "$target" in
+        */popen-{own}/*) ;;
+        */popen-gw*/*) umount --lazy "$target" 2>/dev/null || true ;;
+    esac
+done < /proc/self/mountinfo
+"""
+"""Lets go of what tests of other workers have mounted at this moment: a copy of a mount keeps it, and who serves it,
+for as long as the user lives, whatever they do with theirs."""
 _DEVICES = (Path("/dev/net/tun"), Path("/dev/fuse"))
 """Hosts differ in who may open them; he may."""
 _ENV = {"HOME": str(_HOME), "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "LC_ALL": "C.UTF-8",
@@ -96,7 +105,8 @@ def plain_user(folder: Path, *, further_ids: bool) -> Iterator[PlainUser]:
             open_to_all.chmod(0o666)
             binds.insert(0, (open_to_all, device))
     # Recursively, that the code's mounts below his home come along.
-    script = "".join(f"mount --rbind {shlex.quote(str(a))} {shlex.quote(str(b))}\n" for a, b in binds)
+    script = _OTHERS.format(own=os.environ.get("PYTEST_XDIST_WORKER", "none"))
+    script += "".join(f"mount --rbind {shlex.quote(str(a))} {shlex.quote(str(b))}\n" for a, b in binds)
     holder = subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private", "sh", "-ec",
          f"{script}echo ready\nexec cat"],
