@@ -53,22 +53,23 @@ class Server(Value):
         own = [str(path) for path in (mount.upper, mount.work) if path is not None]
         for each in (*mount.lowers, *own):
             os.close(open_layer(each))
-        if mount.upper is not None and mount.work is not None:
-            with union.left(mount.upper.parent):
+        with contextlib.ExitStack() as held:
+            given = []
+            if mount.upper is not None and mount.work is not None:
+                # The program has it as long as it runs, and with it the lock.
+                given.append(held.enter_context(union.left(mount.upper.parent)))
                 _prepare(mount.upper, mount.work, mount.lowers)
-        device = start.opened()
-        try:
+            device = start.opened()
+            held.callback(os.close, device)
             yield mount.replaced(options=(f"fd={device}", *mount.options))
-            self._start(device, mount)
-        finally:
-            os.close(device)
+            self._start(mount, device, given)
 
     def ended(self) -> None:
         """The program sees by itself that the mount is gone; what it copied up is put right."""
         if self.upper is not None and self.work is not None:
             copy_up.settle(self.upper, self.work, self.lowers)
 
-    def _start(self, device: int, mount: Mount) -> None:
+    def _start(self, mount: Mount, device: int, given: Sequence[int]) -> None:
         import subprocess
 
         # Below the root all names are ours: nothing in them has to be escaped, and they are short.
@@ -79,7 +80,7 @@ class Server(Value):
             done = subprocess.run(
                 [NAME, "-o", ",".join(options), f"/dev/fd/{device}"],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False,
-                cwd=self.root, pass_fds=[device], start_new_session=True,
+                cwd=self.root, pass_fds=[device, *given], start_new_session=True,
             )  # fmt: skip
         except FileNotFoundError as error:
             raise MountUnsupported(

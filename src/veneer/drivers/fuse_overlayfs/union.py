@@ -24,6 +24,8 @@ _SCRATCH = "work/union"
 _AS_AUFS = "work/as-aufs"
 _TURNING = "work/turning"
 _ASIDE = "work/aside"
+_OTHERS = ("work/work", "work/copying")
+"""What the program, or the kernel's overlay, and what is copied up for the program leave beside the upper directory."""
 _PATIENCE = 10.0
 """Seconds to wait for a server to end whose mount is gone."""
 
@@ -65,9 +67,10 @@ class LayerUnion(Value):
     def ended(self) -> None:
         """The mount is gone: its server goes, too."""
         if self.folder is not None:
-            branch = start.locked(self.folder / "diff", _PATIENCE)
-            if branch is not None:
-                os.close(branch)
+            with contextlib.suppress(FileNotFoundError):  # it may be removed as soon as it is unmounted
+                branch = start.locked(self.folder / "diff", _PATIENCE)
+                if branch is not None:
+                    os.close(branch)
 
 
 def spells(folder: Path) -> bool:
@@ -76,11 +79,13 @@ def spells(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def left(folder: Path) -> Iterator[None]:
-    """The snapshot in `folder` for somebody who writes in a spelling of his own.  Raises MountBusy."""
-    with _taken(folder):
+def left(folder: Path) -> Iterator[int]:
+    """The snapshot in `folder` for somebody who writes in a spelling of his own: its upper directory, open, and locked
+    as long as anybody has that descriptor.  Raises LayerMissing, MountBusy."""
+    with _taken(folder) as upper:
+        (folder / _TURNING).touch()
         (folder / _AS_AUFS).unlink(missing_ok=True)
-        yield
+        yield upper
 
 
 def settle(folder: Path, style: WhiteoutStyle) -> None:
@@ -88,7 +93,7 @@ def settle(folder: Path, style: WhiteoutStyle) -> None:
 
     Cheap where no mount wrote to it.  Raises MountBusy.
     """
-    if not any(os.path.lexists(folder / each) for each in (_AS_AUFS, _TURNING, "work/work")):
+    if not any(os.path.lexists(folder / each) for each in (_AS_AUFS, _TURNING, *_OTHERS)):
         return
     with _taken(folder) as upper:
         (folder / _TURNING).touch()
@@ -96,16 +101,19 @@ def settle(folder: Path, style: WhiteoutStyle) -> None:
         if style is not WhiteoutStyle.AUFS:
             (folder / _ASIDE).mkdir(mode=0o700, exist_ok=True)
             Spelling(upper, style.value).to_overlay(folder / _ASIDE)
-        for each in (_SCRATCH, _ASIDE):
+        for each in (_SCRATCH, _ASIDE, *_OTHERS):
             treecopy.remove_folder(folder / each)
         (folder / _TURNING).unlink()
 
 
 def _begin(folder: Path, upper: int, style: WhiteoutStyle, lowers: Sequence[str]) -> None:
-    """Have a scratch room that is empty, and the upper directory in aufs's spelling."""
+    """Have a scratch room that is empty, and the upper directory in aufs's spelling.  Raises LayerMissing."""
     treecopy.remove_folder(folder / _SCRATCH)
     (folder / _SCRATCH).mkdir(mode=0o700)
     if not spells(folder):
+        for lower in lowers:
+            os.close(open_layer(lower))  # a directory that hides nothing of those that are there is opaque no more
+        (folder / _TURNING).touch()
         # Where layers are spelt as aufs does, too, the program alone leaves attributes, beside marks of that kind.
         spelling = Spelling(upper, "user.fuseoverlayfs." if style is WhiteoutStyle.AUFS else style.value)
         spelling.to_aufs(folder / _ASIDE, [Path(lower) for lower in lowers], lambda: opened([stack(lowers, style)]))
