@@ -76,6 +76,8 @@ class FuseOverlayfs(Overlay2):
         try:
             self.root.mkdir(mode=0o710, parents=True, exist_ok=True)
             if not mounters.holds_marks(self.root, self.whiteouts):
+                if any(self.snapshots()):
+                    return Support(False, f"{self.root} has layers whose whiteouts its file system does not take")
                 (self.root / _AS_AUFS).touch()
                 del self.whiteouts  # it is another one now
         except OSError as error:

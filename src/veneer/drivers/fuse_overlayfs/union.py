@@ -24,7 +24,7 @@ _SCRATCH = "work/union"
 _AS_AUFS = "work/as-aufs"
 _TURNING = "work/turning"
 _ASIDE = "work/aside"
-_OTHERS = ("work/work", "work/copying")
+_OTHERS = ("work/work", "work/index", "work/copying")
 """What the program, or the kernel's overlay, and what is copied up for the program leave beside the upper directory."""
 _PATIENCE = 10.0
 """Seconds to wait for a server to end whose mount is gone."""
