@@ -8,45 +8,25 @@ import os
 import stat
 import struct
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from veneer.drivers import mount_syscalls as sys_mount
-from veneer.drivers.aufs.driver import Aufs
-from veneer.drivers.aufs.mounters import FUSE
-from veneer.drivers.fuse import start
-from veneer.drivers.fuse.wire import device
-from veneer.testing.driver_bench import Bench, Stack, append, usable, write
+from tests.drivers.fuse.conftest import Mounted
+from veneer.testing.driver_bench import append, write
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(usable(Aufs(tmp_path / "aufs", FUSE)), tmp_path)
-
-
-@pytest.fixture
-def mounted(bench: Bench) -> Iterator[tuple[Stack, Path]]:
-    """A writable mount on two layers."""
-
-    def fill(root: Path) -> None:
-        write(root, "f", "lower")
-        write(root, "d/sub/g", "deep")
-        write(root, "one", "linked")
-        os.link(root / "one", root / "d/two")
-        (root / "setuid").write_text("x")
-        (root / "setuid").chmod(0o4755)
-
-    with bench.writing(bench.layers(fill, lambda root: write(root, "d/h", "second"))) as (stack, root):
-        yield stack, root
-
-
-Mounted = tuple[Stack, Path]
+def fill(root: Path) -> None:
+    write(root, "f", "lower")
+    write(root, "d/sub/g", "deep")
+    write(root, "one", "linked")
+    os.link(root / "one", root / "d/two")
+    (root / "setuid").write_text("x")
+    (root / "setuid").chmod(0o4755)
 
 
 def test_a_file_that_lost_its_name_lives_as_long_as_it_is_open(mounted: Mounted) -> None:
-    _, root = mounted
+    root = mounted.root
     for name in ("f", "new"):
         with (root / name).open("a+") as file:
             file.write("+")
@@ -62,28 +42,26 @@ def test_a_file_that_lost_its_name_lives_as_long_as_it_is_open(mounted: Mounted)
         assert not (root / name).exists()
 
 
-def test_a_lower_file_deleted_while_it_is_open_can_be_written_to_and_leaves_nothing(
-    mounted: Mounted, bench: Bench
-) -> None:
-    stack, root = mounted
+def test_a_lower_file_deleted_while_it_is_open_can_be_written_to_and_leaves_nothing(mounted: Mounted) -> None:
+    root = mounted.root
     with (root / "f").open("r+") as file:
         (root / "f").unlink()
         file.write("up")
         file.flush()
         file.seek(0)
         assert file.read() == "upwer"
-    assert sorted(os.listdir(bench.driver.directory(stack[0]))) == [".wh..wh.aufs", ".wh.f"]
+    assert sorted(os.listdir(mounted.own)) == [".wh..wh.aufs", ".wh.f"]
 
 
 def test_a_mapping_is_written_and_read(mounted: Mounted) -> None:
-    _, root = mounted
+    root = mounted.root
     with (root / "f").open("r+b") as file, mmap.mmap(file.fileno(), 5) as mapping:
         mapping[:5] = b"MAPPD"
     assert (root / "f").read_bytes() == b"MAPPD"
 
 
-def test_all_names_of_a_lower_file_stay_one_file(mounted: Mounted, bench: Bench) -> None:
-    stack, root = mounted
+def test_all_names_of_a_lower_file_stay_one_file(mounted: Mounted) -> None:
+    root = mounted.root
     append(root, "d/two", "!")
     assert (root / "one").read_text() == "linked!"
     assert (root / "one").stat().st_ino == (root / "d/two").stat().st_ino
@@ -91,19 +69,18 @@ def test_all_names_of_a_lower_file_stay_one_file(mounted: Mounted, bench: Bench)
     (root / "one").unlink()
     append(root, "three", "?")
     assert (root / "d/two").read_text() == "linked!?"
-    own = bench.driver.directory(stack[0])
-    assert (own / "d/two").stat().st_ino == (own / "three").stat().st_ino
+    assert (mounted.own / "d/two").stat().st_ino == (mounted.own / "three").stat().st_ino
 
 
 def test_a_name_of_a_file_with_several_in_a_hidden_place_does_not_come_back(mounted: Mounted) -> None:
-    _, root = mounted
+    root = mounted.root
     (root / "d/two").unlink()
     append(root, "one", "!")
     assert sorted(os.listdir(root / "d")) == ["h", "sub"]
 
 
 def test_who_writes_without_privileges_takes_set_user_id_away(mounted: Mounted) -> None:
-    _, root = mounted
+    root = mounted.root
     (root / "setuid").chmod(0o6777)
     with (root / "setuid").open("rb") as file:
         subprocess.run(
@@ -114,7 +91,7 @@ def test_who_writes_without_privileges_takes_set_user_id_away(mounted: Mounted) 
 
 
 def test_permissions_are_the_kernels_business(mounted: Mounted) -> None:
-    _, root = mounted
+    root = mounted.root
     (root / "f").chmod(0o600)
     with (root / "f").open("rb") as file:
         done = subprocess.run(
@@ -125,7 +102,7 @@ def test_permissions_are_the_kernels_business(mounted: Mounted) -> None:
 
 
 def test_what_is_made_in_a_set_group_id_directory_has_its_group(mounted: Mounted) -> None:
-    _, root = mounted
+    root = mounted.root
     os.chown(root / "d", -1, 77)
     (root / "d").chmod(0o2755)
     (root / "d/new").mkdir()
@@ -135,23 +112,23 @@ def test_what_is_made_in_a_set_group_id_directory_has_its_group(mounted: Mounted
 
 
 def test_a_directory_is_listed_whole_while_it_is_emptied(mounted: Mounted) -> None:
-    _, root = mounted
+    root = mounted.root
     (root / "many").mkdir()
-    for number in range(1500):
+    for number in range(600):
         (root / "many" / f"file-with-a-rather-long-name-{number}").touch()
     with os.scandir(root / "many") as entries:
         found = 0
         for entry in entries:
             Path(entry.path).unlink()
             found += 1
-    assert found == 1500
+    assert found == 600
     (root / "many").rmdir()
 
 
 def test_two_files_change_places(mounted: Mounted) -> None:
     import ctypes
 
-    _, root = mounted
+    root = mounted.root
     libc = ctypes.CDLL(None, use_errno=True)
     done = libc.renameat2(-100, bytes(root / "f"), -100, bytes(root / "d/h"), 2)
     assert (done, (root / "f").read_text(), (root / "d/h").read_text()) == (0, "second", "lower")
@@ -160,7 +137,7 @@ def test_two_files_change_places(mounted: Mounted) -> None:
 
 
 def test_a_file_made_without_a_name_is_given_one_or_is_gone(mounted: Mounted) -> None:
-    _, root = mounted
+    root = mounted.root
     for name in ("named", ""):
         fd = os.open(root / "d", os.O_TMPFILE | os.O_RDWR, 0o640)
         try:
@@ -187,20 +164,13 @@ def test_a_file_made_without_a_name_is_given_one_or_is_gone(mounted: Mounted) ->
 def test_holes_are_punched_and_room_is_kept_without_growing(mounted: Mounted) -> None:
     import ctypes
 
-    _, root = mounted
+    root = mounted.root
     libc = ctypes.CDLL(None, use_errno=True)
     libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long)
     with (root / "f").open("r+b") as file:
         assert libc.fallocate(file.fileno(), 1, 0, 100_000) == 0
         assert libc.fallocate(file.fileno(), 3, 1, 2) == 0
     assert ((root / "f").stat().st_size, (root / "f").read_bytes()) == (5, b"l\0\0er")
-
-
-def test_attributes_that_overlay_would_believe_are_refused(mounted: Mounted) -> None:
-    _, root = mounted
-    for name in ("trusted.overlay.opaque", "user.overlay.opaque"):
-        with pytest.raises(OSError, match="not supported"):
-            os.setxattr(root / "d", name, b"y")
 
 
 def _acl(mask: int, *users: tuple[int, int]) -> bytes:
@@ -211,7 +181,7 @@ def _acl(mask: int, *users: tuple[int, int]) -> bytes:
 
 
 def test_acls_are_obeyed_and_inherited(mounted: Mounted) -> None:
-    _, root = mounted
+    root = mounted.root
     assert stat.S_IMODE((root / "f").stat().st_mode) == 0o644
     os.setxattr(root / "f", "system.posix_acl_access", _acl(4, (1234, 7)))
     assert stat.S_IMODE((root / "f").stat().st_mode) == 0o740  # at once: the mask shows as the group's rights
@@ -237,20 +207,9 @@ def test_acls_are_obeyed_and_inherited(mounted: Mounted) -> None:
     assert os.getxattr(root / "d/folder", "system.posix_acl_default") == _acl(5, (1234, 7))
 
 
-def test_numbers_in_a_listing_are_those_of_the_files(mounted: Mounted) -> None:
-    _, root = mounted
-    (root / "many").mkdir()
-    for number in range(400):
-        (root / "many" / f"{number}").touch()
-    with os.scandir(root / "many") as entries:
-        told = {entry.name: entry.inode() for entry in entries}
-    assert told == {name: (root / "many" / name).stat().st_ino for name in told}
-    assert len(set(told.values())) == 400
-
-
 @pytest.mark.parametrize("flag", [os.O_TRUNC, os.O_APPEND, 0])
 def test_a_lower_file_is_opened_in_every_way(mounted: Mounted, flag: int) -> None:
-    _, root = mounted
+    root = mounted.root
     fd = os.open(root / "d/sub/g", os.O_RDWR | flag)
     try:
         os.write(fd, b"XY")
@@ -259,8 +218,8 @@ def test_a_lower_file_is_opened_in_every_way(mounted: Mounted, flag: int) -> Non
     assert (root / "d/sub/g").read_text() == {os.O_TRUNC: "XY", os.O_APPEND: "deepXY", 0: "XYep"}[flag]
 
 
-def test_names_of_aufs_are_refused(mounted: Mounted) -> None:
-    _, root = mounted
+def test_names_that_would_delete_are_refused(mounted: Mounted) -> None:
+    root = mounted.root
     attempts = (
         lambda: (root / ".wh.x").touch(),
         lambda: (root / ".wh..wh.x").mkdir(),
@@ -275,52 +234,11 @@ def test_names_of_aufs_are_refused(mounted: Mounted) -> None:
     assert not (root / ".wh.f").exists()
 
 
-def test_more_directories_and_files_than_descriptors(mounted: Mounted) -> None:
-    _, root = mounted
-    for number in range(1100):
-        write(root, f"deep/{number}/f", str(number))
-    assert [(root / f"deep/{number}/f").read_text() for number in range(1100)] == [str(n) for n in range(1100)]
-    for number in range(1100):
-        append(root, f"deep/{number}/f", "!")
-    assert (root / "deep/0/f").read_text() == "0!"
-
-
 def test_extended_attributes_come_up_with_the_file(mounted: Mounted) -> None:
-    _, root = mounted
+    root = mounted.root
     os.setxattr(root / "d", "user.a", b"1")
     os.setxattr(root / "f", "user.b", b"x" * 3000)
     assert (os.listxattr(root / "d"), os.getxattr(root / "f", "user.b")) == (["user.a"], b"x" * 3000)
     os.removexattr(root / "d", "user.a")
     with pytest.raises(OSError, match="No data"):
         os.removexattr(root / "d", "user.a")
-
-
-def test_a_full_disk_is_told_and_the_branch_is_as_it_was(tmp_path: Path) -> None:
-    small = tmp_path / "small"
-    small.mkdir()
-    sys_mount.mount(b"tmpfs", os.fsencode(small), b"tmpfs", 0, b"size=2m")
-    try:
-        bench = Bench(Aufs(small / "aufs", FUSE), tmp_path)
-        if not bench.driver.probe().usable:
-            pytest.skip(bench.driver.probe().reason)
-        base = bench.layer(lambda root: (root / "big").write_bytes(bytes(range(256)) * 5000))
-        with bench.writing(base) as (stack, root):
-            with pytest.raises(OSError, match="No space"), (root / "big").open("ab") as file:
-                file.write(b"x")
-            assert (root / "big").stat().st_size == 1_280_000
-        assert bench.diff(stack)[1].entries == 0
-    finally:
-        sys_mount.umount2(os.fsencode(small), 0)
-
-
-def test_a_device_that_cannot_be_opened_is_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(start, "DEVICE", str(tmp_path / "fuse"))
-    support = Aufs(tmp_path / "aufs", FUSE).probe()
-    assert not support.usable
-    assert support.reason.startswith(f"fuse: cannot open {tmp_path}/fuse: no such file or directory (aufs_mounter")
-
-
-def test_device_numbers_are_read_as_the_kernel_writes_them() -> None:
-    for major, minor in ((1, 3), (7, 200), (4095, 1_048_575), (8, 300)):
-        word = (minor & 0xFF) | (major << 8) | ((minor & ~0xFF) << 12)
-        assert device(word) == os.makedev(major, minor)
