@@ -83,6 +83,26 @@ def test_its_port_is_reached_on_the_address_that_was_asked_for_and_its_way_out_i
     assert done.code == 125 and "port is already allocated" in done.err
 
 
+def test_files_of_one_that_runs_are_copied_from_and_to_where_its_tree_is_mounted_by_fuse(user: PlainUser) -> None:
+    """The kernel lets nobody look at such a mount who is not in the user namespace it was made in."""
+    by_fuse = ("--root", "by-fuse", "--storage-driver", "fuse-overlayfs")
+    came = user.veneer(*by_fuse, "import", "busybox.tar", "busybox:1", check=False)
+    if "no usable storage driver" in came.err:
+        pytest.skip(came.err)
+    user.veneer(*by_fuse, "run", "-d", "--network", "none", "--name", "box", "busybox:1", "sleep", "995")
+    try:
+        user.veneer(*by_fuse, "cp", "-", "box:/tmp", stdin=(user.home / "busybox.tar").read_bytes())
+        assert user.veneer(*by_fuse, "exec", "box", "cat", "/tmp/etc/group").out.startswith("root:")
+        user.veneer(*by_fuse, "cp", "box:/tmp/etc", "etc")
+        assert (user.home / "etc/group").read_text().startswith("root:")
+        program = user.python_words("from veneer.cli.main import main; main()")
+        elsewhere = user.veneer("unshare", *program, *by_fuse, "cp", "box:/tmp/etc", "more", check=False)
+        assert elsewhere.code == 1
+        assert "are mounted by FUSE in another user namespace" in elsewhere.err
+    finally:
+        user.veneer(*by_fuse, "rm", "-f", "box")
+
+
 def monitor_of_the_one(user: PlainUser) -> int:
     """The host's number of the monitor of the only container there is."""
     return int(user.python(

@@ -66,12 +66,13 @@ class App:
         """Whether a fork of this process holds nothing but what was imported."""
         return self._owns_process and self._engine is None
 
-    def enter_namespace(self) -> None:
-        """Become root of a user namespace if this is a plain user: what follows works on layers' files."""
+    def enter_namespace(self, container: str = "") -> None:
+        """Become root of a user namespace if this is a plain user: what follows works on layers' files, or on those of
+        a container that may run."""
         import os
 
         if os.geteuid() != 0:
-            self.engine.enter_namespace()
+            self.engine.enter_namespace(container)
 
     def tell_notes(self) -> None:
         """Say, once, what layers could not keep because this is a plain user's store."""

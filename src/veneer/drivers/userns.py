@@ -103,13 +103,15 @@ def standing() -> Standing:
     return Standing(ONE, uids, gids, _why or "root of a user namespace with a single id")
 
 
-def enter(recorded: str = "") -> Standing:
+def enter(recorded: str = "", beside: int = 0) -> Standing:
     """Become root of a user and a mount namespace, unless root already; what this process is then.
 
     Once, before the program has threads: HasThreads after that.  `recorded` is what the store to be worked on
     remembers (Standing.recorded); where it was begun by somebody with one id, one id is what there will be, and where
     it was begun in no namespace, none is entered.  Where the kernel lets this user have none, the process stays what
-    it is, and `reason` says why.  Raises NoNamespace where the store needs what cannot be had.
+    it is, and `reason` says why.  `beside` is a process of this user's in whose user namespace this one is to be, if
+    that can be: what is mounted there by FUSE only those may look at who are in it.
+    Raises NoNamespace where the store needs what cannot be had.
     """
     global _why, _tried, _outside
     if os.geteuid() == 0 or recorded == PLAIN:
@@ -122,6 +124,10 @@ def enter(recorded: str = "") -> Standing:
         )
     from veneer.drivers import userns_enter as entering
 
+    if beside and (outside := entering.enter_beside(beside)) >= 0:
+        _outside, _tried, _why = outside, True, "the user namespace of a container that runs"
+        mark_entered()
+        return standing()
     ranges, why = entering.further_ids()
     if ranges is not None and recorded == ONE:
         ranges, why = None, "one id, because this data root was begun with one"

@@ -138,16 +138,18 @@ class Engine:
         """What layers could not keep so far because a plain user unpacked them, each fact once."""
         return () if self._store is None else tuple(self._store.notes)
 
-    def enter_namespace(self) -> Standing:
+    def enter_namespace(self, container: str = "") -> Standing:
         """Become root of a user namespace, as this data root needs it; nothing for root.  What the process is then.
 
         For a program of a plain user, once, before it has threads: the whole process is in it from then on.  Without,
         a plain user's engine looks at images and tags them, and refuses what touches layers' files (NotEntered).
-        Raises HasThreads, NoNamespace.
+        With `container`, and if that runs, it is the namespace of its monitor: of a tree that is mounted by FUSE no
+        other process may read.  Raises HasThreads, NoNamespace, NoSuchContainer.
         """
         from veneer.drivers import userns
 
-        return userns.enter(self.store.mapping)
+        beside = self.containers.state(self.containers.get(container)).monitor if container else 0
+        return userns.enter(self.store.mapping, beside)
 
     def image_from(self, image: Composition | Image | str, *, platform: str = "") -> Composition:
         """An image to go on from in Python, without a Dockerfile; a name that is not here is pulled, as FROM does.

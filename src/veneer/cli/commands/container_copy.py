@@ -77,7 +77,9 @@ def _found(app: App, name: str, path: str) -> Container:
     from veneer.errors import NotFound
 
     try:
-        return app.engine.containers.get(name)
+        found = app.engine.containers.get(name)
+        app.enter_namespace(found.id)
+        return found
     except NotFound:
         raise Failure(
             f"No such container:path: {name}:{path or '/'}",
@@ -104,6 +106,7 @@ container source to stdout.""",
     least=2,
     most=2,
     names=("container cp", "cp"),
+    only_looks=True,  # until it is known whether the container runs, and in which namespace
     options=(
         Option("a,archive", "bool", "Archive mode (copy all uid/gid information)"),
         Option("L,follow-link", "bool", "Always follow symbol link in SRC_PATH"),

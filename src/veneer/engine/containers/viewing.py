@@ -13,6 +13,7 @@ import os
 import threading
 
 from veneer.engine.containers import mounts
+from veneer.errors import Denied
 from veneer.run.monitor import client
 from veneer.run.monitor import state as states
 from veneer.run.monitor.stream import MonitorGone
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from veneer.store.store import Store
 
 
+class InOtherNamespace(Denied):
+    """A container's tree is mounted by FUSE in a user namespace that this process is not in: it may not look there."""
+
+
 def kept(store: Store, container: Container) -> contextlib.AbstractContextManager[int]:
     """What the container has written is not removed in this `with`.  Taken before the container's lock, as whoever
     removes it does: he then holds nothing that others want while he waits."""
@@ -40,7 +45,7 @@ def reached(engine: Engine, container: Container, *, reading: bool, whole: bool 
     of `reading` not to be written to.
 
     `whole`: with its volumes and binds in their places (see veneer.run.view).  Raises NoSuchContainer for one that was
-    removed meanwhile.
+    removed meanwhile, TreeLost, InOtherNamespace.
     """
     store = engine.store
     folder = store.containers.folder(container.id)
@@ -66,11 +71,23 @@ def _of_monitor(folder: Path, stack: contextlib.ExitStack, *, whole: bool) -> in
         with contextlib.suppress(client.NotRunning, MonitorGone):
             monitor = client.connect(folder)
             if whole:
-                return stack.enter_context(monitor.view())
-            root = monitor.root()
-            stack.callback(os.close, root)
+                root = stack.enter_context(monitor.view())
+            else:
+                root = monitor.root()
+                stack.callback(os.close, root)
+            _require_shown(root, folder.name)
             return root
     return -1
+
+
+def _require_shown(root: int, id: str) -> None:
+    try:
+        os.fstat(root)
+    except PermissionError:  # its owner's it is in any case
+        raise InOtherNamespace(
+            f"the files of container {id} are mounted by FUSE in another user namespace",
+            hint="not in the shell of `veneer unshare`, or start the container in there, too",
+        ) from None
 
 
 def _mounted(
