@@ -155,6 +155,15 @@ def test_info_tells_where_settings_come_from(app: Veneer) -> None:
     assert json.loads(app("system", "info", "-f", "json").text)["DockerRootDir"] == str(app.root)
 
 
+def test_info_tells_of_a_setting_that_cannot_be(app: Veneer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or nobody would learn where it stands."""
+    monkeypatch.setenv("VENEER_FUSE_OVERLAYFS_MOUNTER", "progam")
+    shown = app("info")
+    assert shown.code == 0
+    assert " fuse-overlayfs not usable: fuse_overlayfs_mounter cannot be 'progam' (one of veneer, program" in shown.text
+    assert " fuse_overlayfs_mounter: progam (VENEER_FUSE_OVERLAYFS_MOUNTER)\n" in shown.text
+
+
 def test_completion_knows_commands_options_and_images(app: Veneer) -> None:
     assert app("__complete", "hi").text == "history\n"
     assert app("__complete", "image", "pr").text == "prune\n"

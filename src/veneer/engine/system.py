@@ -110,11 +110,10 @@ class System:
 
     def _driver(self) -> tuple[str, builtins.list[tuple[str, str]]]:
         """The driver in use, or why there is none, in words; and what each has."""
-        from veneer.drivers.driver import DRIVERS, load
+        from veneer.drivers.driver import DRIVERS
         from veneer.store.moving_plan import held
 
-        root = self._engine.config.root
-        support = {name: load(name, root, self._engine.config).probe() for name in DRIVERS}
+        support = {name: self._support(name) for name in DRIVERS}
         status = [
             (f"{name} usable" if found.usable else f"{name} not usable", found.reason)
             for name, found in support.items()
@@ -135,6 +134,16 @@ class System:
             return driver.name, [("Chosen", why), *getattr(driver, "status", ()), *status]
         except VeneerError as error:
             return "", [("no driver", error.message), *status]
+
+    def _support(self, driver: str) -> Support:
+        """Whether it works here; a setting that cannot be is why not, where settings are told."""
+        from veneer.drivers.driver import Support, load
+        from veneer.errors import InvalidRequest
+
+        try:
+            return load(driver, self._engine.config.root, self._engine.config).probe()
+        except InvalidRequest as error:
+            return Support(False, f"{error.message} ({error.hint})")
 
     def migration_cut_off(self) -> str:
         """What a migration that did not come to its end has left, in words, with the way on; "" if there is none."""
