@@ -124,7 +124,12 @@ def few_descriptors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 def test_more_directories_and_files_than_descriptors(tmp_path: Path, few_descriptors: Callable[[int], None]) -> None:
     bench = Bench(usable(Aufs(tmp_path / "aufs", FUSE)), tmp_path)
-    base = bench.layer(lambda root: [write(root, f"{number}/f", f"{number}") for number in range(150)])
+
+    def many(root: Path) -> None:
+        for number in range(150):
+            write(root, f"{number}/f", f"{number}")
+
+    base = bench.layer(many)
     few_descriptors(128)
     with bench.writing(base) as (_, root):
         assert [(root / f"{number}/f").read_text() for number in range(150)] == [f"{number}" for number in range(150)]

@@ -6,7 +6,7 @@ import os
 import signal
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -188,8 +188,8 @@ def test_mounters_may_change_on_one_snapshot_and_the_layer_is_that_of_full_copie
             with here.mounted(each[0], each[1:]) as root:
                 work(root)
         assert bench.facts(stack) == plain.facts(copy)
-        for each in (VENEER, PROGRAM):
-            assert by(each, tmp_path).diff(stack)[0] == plain.diff(copy)[0], f"after {mounter}, packed by {each}"
+        for packer in (VENEER, PROGRAM):
+            assert by(packer, tmp_path).diff(stack)[0] == plain.diff(copy)[0], f"after {mounter}, packed by {packer}"
     bench.driver.commit(stack[0])
     for mounter in (VENEER, PROGRAM):
         assert by(mounter, tmp_path).facts(stack) == plain.facts(copy)
@@ -253,7 +253,7 @@ class _Killed(Exception):
 
 
 @pytest.fixture
-def killed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, Callable[[], object]], bool]]:
+def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], object]], bool]:
     """Call it with how many changes of names may be made, and by what; whether that was cut off."""
 
     def run(changes: int, work: Callable[[], object]) -> bool:
