@@ -104,8 +104,12 @@ class Server(Reader):
     def _chmod(self, node: Node, mode: int) -> None:
         if node.gone or node.is_dir:
             os.chmod(self._descriptor(node), mode)
-        else:
-            os.chmod(node.name, mode, dir_fd=self.folder(node))
+            return
+        folder = self.folder(node)
+        # A link is followed, to a file of the machine's.  Linux asks for that until 6.6, by way of /proc/self/fd.
+        if stat.S_ISLNK(os.stat(node.name, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise refused(errno.EOPNOTSUPP)
+        os.chmod(node.name, mode, dir_fd=folder)
 
     def _utime(self, node: Node, times: tuple[int, int]) -> None:
         if node.gone or node.is_dir:
