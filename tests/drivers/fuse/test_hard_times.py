@@ -184,8 +184,8 @@ def test_a_device_that_cannot_be_opened_is_the_reason(
 
 def test_a_view_of_what_is_written_to_goes_on_where_names_go_and_become_other_things(mounted: Mounted) -> None:
     root = mounted.root
-    for name in ("a", "b", "c"):
-        write(root, f"many/{name}", name)
+    for name in ("many/a", "many/b", "many/c", "e"):
+        write(root, name, name[-1])
     with mounted.bench.mounted(mounted.stack[0], mounted.stack[1:], readonly=True) as view:
         assert not (view / "many/listed now").exists()
         (root / "many/a").unlink()
@@ -193,6 +193,11 @@ def test_a_view_of_what_is_written_to_goes_on_where_names_go_and_become_other_th
         (root / "many/b").mkdir()
         assert sorted(os.listdir(view / "many")) == ["c", "z"]
         assert not (view / "many/b/in").exists()
+        assert (view / "e").stat().st_size == 1
+        (root / "e").unlink()
+        os.mknod(root / "e", 0o666 | stat.S_IFCHR, os.makedev(1, 5))
+        with pytest.raises(OSError, match="Stale"):
+            (view / "e").read_bytes()
         with (view / "many/c").open() as file:
             assert (file.read(), stat.S_ISREG(os.fstat(file.fileno()).st_mode), os.listxattr(file.fileno())) == (
                 "c", True, [],

@@ -147,6 +147,9 @@ class Union:
         assert node.parent is not None, "the root is no file"
         flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         fd = os.open(node.name, flags, dir_fd=self.directory(node.parent, node.branch))
+        if not stat.S_ISREG(os.fstat(fd).st_mode):  # it has become something else, where somebody writes
+            os.close(fd)
+            raise OSError(errno.ESTALE, "")
         self.drop_file(node)
         node.fd, node.writable = fd, writable
         self._kept[node.id, FILE] = node
