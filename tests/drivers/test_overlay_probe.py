@@ -191,6 +191,7 @@ print(*driver.snapshots())
     assert (done.stdout.split(), done.stderr) == (["overlay2", "OVERLAY_USER", "y"], "")
 
 
+@pytest.mark.usefixtures("root_only")
 @pytest.mark.parametrize(("memory", "said"), [
     ("rw", "True kernel overlay on tmpfs,"),
     ("ro", "False an overlay cannot be tried at /proc/fs/v, which is read-only, nor in /dev/shm: Read-only file"),
