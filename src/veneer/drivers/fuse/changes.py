@@ -246,9 +246,9 @@ class WritableUnion(CopyingUnion):
     def _nameless(self, node: Node, parent: Node, name: bytes) -> None:
         if node.others and (node.parent, node.name) != (parent, name):
             node.others.discard((parent, name))
-        elif node.others and node.branch == UPPER:
+        elif node.others:
             node.parent, node.name = node.others.pop()
-        elif not node.others:
+        else:
             node.gone = True
             if node.lookups <= 0:
                 self.forget(node.id, 0)

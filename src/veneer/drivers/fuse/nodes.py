@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from veneer.changeset.whiteout import META_PREFIX, OPAQUE_MARKER, PREFIX, is_whiteout
@@ -20,6 +21,8 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 UPPER = 0
 FILE = -1
 """In the place of a branch: the file itself, open."""
+_MANY = 1000
+"""Places without a name that a directory may have, however few have one."""
 Entry = tuple[int, tuple[int, ...]]
 """What an index has of a name: its directory entry type, and the branches it is in, topmost first: several for a
 directory, and for one that was not listed yet also those that it hides."""
@@ -33,12 +36,13 @@ class Node:
     `gone`: it has no name any more, but somebody still uses it.
     Of a directory: `stack`, the branches that make it; once it is listed `visible` (what
     is in it), `below` (what would be, were it not for the upper branch) and `whited` (what that one deletes).
-    `order` has the names as they were told, None where one is gone, so that a reader's place stays his place.
+    `order` has the names as they were told, None where one is gone; `places` the number of each, ascending, which a
+    reader comes back with: it stays that of one name for good; `positions` the same by name.
     """
 
     __slots__ = (
         "below", "branch", "children", "fd", "fds", "gone", "id", "inode", "is_dir", "key", "lookups", "name", "order",
-        "others", "parent", "positions", "stack", "visible", "whited", "writable",
+        "others", "parent", "places", "positions", "stack", "visible", "whited", "writable",
     )  # fmt: skip
 
     def __init__(self, number: int, parent: Node | None, name: bytes, entry: Entry, inode: int) -> None:
@@ -61,12 +65,14 @@ class Node:
         self.below: dict[bytes, Entry] = {} if self.is_dir else _NO_ENTRIES
         self.whited: set[bytes] = set() if self.is_dir else _NO_NAMES
         self.order: list[bytes | None] | None = None
+        self.places: list[int] = [] if self.is_dir else _NO_PLACES
         self.positions: dict[bytes, int] = {} if self.is_dir else _NO_POSITIONS
 
 
 # What files have of a directory's: nobody puts anything in, and there are many files.
 _NO_NODES: dict[bytes, Node] = {}
 _NO_FDS: dict[int, int] = {}
+_NO_PLACES: list[int] = []
 _NO_POSITIONS: dict[bytes, int] = {}
 _NO_ENTRIES: dict[bytes, Entry] = {}
 _NO_NAMES: set[bytes] = set()
@@ -201,7 +207,7 @@ class Union:
                 raise FileNotFoundError(errno.ENOENT, "")
         node = parent.children.get(name)
         if node is None:
-            if status.st_nlink > 1 and entry[0] != 4:
+            if entry[0] != 4 and (status.st_nlink > 1 or status.st_ino in self.linked):
                 node = self._another_name(parent, name, entry, status)
             else:
                 node = self._new(parent, name, entry, status.st_ino)
@@ -348,23 +354,32 @@ class Union:
         return own, whited, opaque
 
     def order(self, node: Node) -> list[bytes | None]:
-        """The names of a directory, each at its place for good."""
+        """The names of a directory in the order of their places."""
         if node.order is None:
-            node.order = list(self.listed(node))
-            node.positions = {name: place for place, name in enumerate(node.order) if name is not None}
+            names = list(self.listed(node))
+            node.places = list(range(len(names)))
+            node.positions = dict(zip(names, node.places, strict=True))
+            node.order = [*names]
         return node.order
 
-    def trim(self, node: Node) -> None:
-        """Forget the places of names that are gone, where they are many; only for a reader who begins."""
-        if node.order is not None and len(node.order) > 1000 and len(node.positions) * 2 < len(node.order):
-            node.order = None
+    @staticmethod
+    def _vacate(node: Node, order: list[bytes | None], place: int) -> None:
+        """A place has no name any more.  Many such are left out, but for the last: no number is given twice."""
+        order[bisect_left(node.places, place)] = None
+        if len(order) > _MANY and len(node.positions) * 2 < len(order):
+            last = len(order) - 1
+            kept = [at for at, name in enumerate(order) if name is not None or at == last]
+            order[:] = [order[at] for at in kept]
+            node.places = [node.places[at] for at in kept]
 
     def add(self, parent: Node, name: bytes, entry: Entry) -> None:
         """A name is there now."""
         visible = self._own_index(parent)
         visible[name] = entry
         if parent.order is not None and name not in parent.positions:
-            parent.positions[name] = len(parent.order)
+            place = parent.places[-1] + 1 if parent.places else 0
+            parent.positions[name] = place
+            parent.places.append(place)
             parent.order.append(name)
 
     def take(self, parent: Node, name: bytes) -> None:
@@ -372,7 +387,7 @@ class Union:
         self._own_index(parent).pop(name, None)
         place = parent.positions.pop(name, None)
         if parent.order is not None and place is not None:
-            parent.order[place] = None
+            self._vacate(parent, parent.order, place)
 
     def _own_index(self, node: Node) -> dict[bytes, Entry]:
         visible = self.listed(node)

@@ -12,11 +12,13 @@ import errno
 import io
 import os
 import stat
+from bisect import bisect_left
 from collections.abc import Callable
 
 from veneer.drivers.fuse import wire as wire
 from veneer.drivers.fuse.copies import OVERLAYS_OWN, refused
 from veneer.drivers.fuse.lookout import Lookout
+from veneer.drivers.fuse.memory import Memory
 from veneer.drivers.fuse.nodes import UPPER, Node, Union
 
 _GONE_ON = (errno.ENOENT, errno.EINTR, errno.EAGAIN)
@@ -65,6 +67,7 @@ class Reader:
         union, handlers, buffer, view = self.union, self.handlers, self._buffer, self._view
         nodes = union.nodes
         look, at_once = self._lookout.look, 0
+        memory = Memory()
         while True:
             if at_once:
                 at_once -= 1
@@ -79,8 +82,10 @@ class Reader:
                 union.forget(number, wire.node_in(body)[0])
                 continue
             if opcode == wire.BATCH_FORGET:
+                before = len(nodes)
                 for each, count in wire.forgets(body[8 : 8 + 16 * wire.size_in(body)[0]]):
                     union.forget(each, count)
+                memory.forgotten(before, len(nodes))
                 continue
             handler = handlers.get(opcode)
             if handler is None:
@@ -95,6 +100,8 @@ class Reader:
                 self._fail(unique, error.errno or errno.EIO)
             except KeyError:
                 self._fail(unique, errno.ESTALE)
+            except Exception:  # noqa: BLE001 - a fault of ours ends that request, not the mount that all others use
+                self._fail(unique, errno.EIO)
             else:
                 self._reply(unique, answer or b"")
             if union.crowded:
@@ -189,15 +196,14 @@ class Reader:
         place, size = wire.read_in(body)
         if node.gone:
             return b""
-        if place == 0:
-            self.union.trim(node)
         order, visible = self.union.order(node), self.union.listed(node)
         parts: list[bytes] = []
         for dots in (b".", b"..")[place:] if place < 2 else ():
             place += 1
             parts.append((wire.NO_ENTRY if plus else b"") + wire.dirent(node.inode, place, 4, dots))
         total = sum(map(len, parts))
-        for at in range(max(place - 2, 0), len(order)):
+        places = node.places
+        for at in range(bisect_left(places, place - 2), len(order)):
             name = order[at]
             if name is None:
                 continue
@@ -208,9 +214,9 @@ class Reader:
                 if plus:
                     child, status = self.union.child(node, name)
                     kind = wire.TYPES[stat.S_IFMT(status.st_mode)]
-                    parts.append(self.entry(child, status) + wire.dirent(child.inode, at + 3, kind, name))
+                    parts.append(self.entry(child, status) + wire.dirent(child.inode, places[at] + 3, kind, name))
                 else:
-                    parts.append(wire.dirent(self.union.inode(node, name), at + 3, visible[name][0], name))
+                    parts.append(wire.dirent(self.union.inode(node, name), places[at] + 3, visible[name][0], name))
             except FileNotFoundError:
                 continue  # it has gone from a branch that somebody writes to and that is only looked at here
             total += length
@@ -238,11 +244,12 @@ class Reader:
         value = os.getxattr(target, name, follow_symlinks=follow)
         return self._sized(value, size)
 
-    def _listxattr(self, node: Node, body: memoryview, _who: Who) -> Answer:
+    def _listxattr(self, node: Node, body: memoryview, who: Who) -> Answer:
         size, _ = wire.size_in(body)
+        hidden = (*OVERLAYS_OWN, b"trusted.") if who[0] else OVERLAYS_OWN  # as the kernel's file systems do
         target, follow = self.target(node)
         names = map(os.fsencode, os.listxattr(target, follow_symlinks=follow))
-        return self._sized(b"".join(name + b"\0" for name in names if not name.startswith(OVERLAYS_OWN)), size)
+        return self._sized(b"".join(name + b"\0" for name in names if not name.startswith(hidden)), size)
 
     @staticmethod
     def _sized(value: bytes, size: int) -> bytes:

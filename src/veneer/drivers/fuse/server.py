@@ -50,19 +50,24 @@ class Server(Reader):
             _drop_privileges(fd)
         return wire.one_word(done)
 
-    def _fallocate(self, node: Node, body: memoryview, _who: Who) -> Answer:
+    def _fallocate(self, node: Node, body: memoryview, who: Who) -> Answer:
         offset, length, mode = wire.fallocate_in(body)
         self._copied_up(node)
-        fallocate(self.union.file(node, writable=True), mode, offset, length)
+        fd = self.union.file(node, writable=True)
+        fallocate(fd, mode, offset, length)
+        if who != ROOT:  # the kernel does not say for these two whether to
+            _drop_privileges(fd)
         return None
 
-    def _copy_range(self, node: Node, body: memoryview, _who: Who) -> Answer:
+    def _copy_range(self, node: Node, body: memoryview, who: Who) -> Answer:
         offset, other, other_offset, length = wire.copy_in(body)
         target = self.union.nodes[other]
         self._copied_up(target)
         fd = self.union.file(target, writable=True)
-        length = min(length, 1 << 30)
-        return wire.one_word(os.copy_file_range(self.union.file(node), fd, length, offset, other_offset))
+        done = os.copy_file_range(self.union.file(node), fd, min(length, 1 << 30), offset, other_offset)
+        if who != ROOT:
+            _drop_privileges(fd)
+        return wire.one_word(done)
 
     def _fsync(self, node: Node, _body: memoryview, _who: Who) -> Answer:
         if self._changes is not None and node.branch == UPPER:
