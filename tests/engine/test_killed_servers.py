@@ -1,7 +1,8 @@
-"""A container whose files are served by a process that was killed: what is said of it, and what is left of it."""
+"""Files that are served by a process that was killed: what is said of a container's, and of a build's."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -10,11 +11,13 @@ import pytest
 
 from tests.support import ways
 from tests.support.containers import until
-from tests.support.programs import process_with
+from tests.support.programs import needs, process_with
+from veneer.build.events import Event, Output
+from veneer.build.failure import StepFailed
 from veneer.engine.containers import viewing
 from veneer.engine.containers.creating import ContainerRequest
 from veneer.engine.engine import Engine, open_engine
-from veneer.run.monitor.assembly import TreeLost
+from veneer.run.failures import TreeLost
 from veneer.store.containers import Container
 
 pytestmark = pytest.mark.usefixtures("root_only")
@@ -55,3 +58,27 @@ def test_a_container_whose_server_was_killed_says_so_and_starts_anew(tmp_path: P
             assert engine.containers.inspect(made.id)["State"]["Error"] == ""
         finally:
             engine.containers.remove(made.id, force=True)
+
+
+def test_a_step_whose_server_was_killed_leaves_no_layer_though_its_command_is_content(
+    tmp_path: Path, busybox: Path
+) -> None:
+    needs("runc")
+    settings = ways.require("fuse-overlayfs", tmp_path / "root")
+    with open_engine(tmp_path / "root", durability="none", **settings) as engine:
+        with busybox.open("rb") as tar:
+            base = engine.images.import_(tar)
+
+        def kill(event: Event) -> None:
+            if isinstance(event, Output) and b"begun" in event.data:
+                for snapshot in engine.store.driver.snapshots():
+                    with contextlib.suppress(ValueError):  # it has no server
+                        os.kill(process_with(f"# veneer: FUSE server of snapshot {snapshot}\n"), signal.SIGKILL)
+
+        step = "RUN echo half >/half; echo begun; for i in $(seq 100000); do touch /half || exit 0; done"
+        dockerfile = f"FROM {base.id}\n{step}\n".encode()
+        with pytest.raises(StepFailed) as caught:
+            engine.build(dockerfile=dockerfile, on_event=kill, network="none").result()
+        assert isinstance(caught.value.cause, TreeLost)
+        assert caught.value.cause.hint == "build again"
+        assert engine.system.check(deep=True) == []

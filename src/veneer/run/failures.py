@@ -39,6 +39,10 @@ class ContainerFailed(Unavailable):
     """The runtime could not make the container."""
 
 
+class TreeLost(Unavailable):
+    """Nobody serves the files of a container that runs any more; those it has open may be all it still has."""
+
+
 def errors(log: int, start: int = 0) -> list[str]:
     """What went wrong, in the runtime's words: from the log that the descriptor is of, from the byte `start` on."""
     found = []

@@ -12,11 +12,12 @@ import time
 from veneer.build.events import Output
 from veneer.build.running.mounts import Mounts
 from veneer.build.running.step import SCRIPTS
+from veneer.drivers import mount_table
 from veneer.errors import InvalidRequest
 from veneer.run import cgroups, container, hostfiles, network
 from veneer.run.bundle import Bundle
 from veneer.run.enclosure import enclosed
-from veneer.run.failures import NoLimits
+from veneer.run.failures import NoLimits, TreeLost
 from veneer.run.host import host
 from veneer.run.mountpoints import MountPoints
 from veneer.run.runtime import choose
@@ -26,7 +27,7 @@ from veneer.run.users import Identity, identity, require_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from veneer.build.language import instructions as i
     from veneer.build.request import BuildRequest
@@ -61,6 +62,7 @@ def run(stage: StageRun, instruction: i.Run, draft: Draft, words: Sequence[str],
         folder.mkdir(0o700)
         after.callback(folder.rmdir)
         bundle = stack.enter_context(Bundle(enclosure, folder, unsynced(draft)))
+        stack.enter_context(_served(bundle.root))
         who = identity(bundle.root, config.user)
         require_ids(who, "a step")
         points = stack.enter_context(MountPoints(bundle.root))
@@ -97,6 +99,21 @@ def run(stage: StageRun, instruction: i.Run, draft: Draft, words: Sequence[str],
             enclosure, bundle, runtime, process, limits,
             output=lambda stream, data: session.tell(Output(time.time(), step, stream, data)), check=session.check,
         )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _served(root: int) -> Iterator[None]:
+    """What becomes of a tree in this `with` that nobody serves at its end is no layer, whatever the command made of
+    its errors.  Raises TreeLost."""
+    failure: OSError | None = None
+    try:
+        yield
+    except OSError as error:
+        failure = error
+    if mount_table.is_dead(root):
+        raise TreeLost("the step's files are gone: their FUSE server was killed", hint="build again") from failure
+    if failure is not None:
+        raise failure
 
 
 def unsynced(draft: Draft) -> Sequence[Mount]:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from veneer.drivers import mount as mounting
 from veneer.drivers import mount_table
-from veneer.errors import InvalidRequest, Unavailable
+from veneer.errors import InvalidRequest
 from veneer.run import wanted
 from veneer.run.bundle import Bundle, Here
+from veneer.run.failures import TreeLost
 from veneer.run.filters import ANNOTATION, Filter
 from veneer.run.monitor import groups, state
 from veneer.run.monitor.mounts import mount
@@ -41,10 +42,6 @@ class BadWorkingDirectory(InvalidRequest):
 
 class NotJoinable(InvalidRequest):
     """The container whose namespace was to be shared does not run."""
-
-
-class TreeLost(Unavailable):
-    """Nobody serves the files of a container that runs any more; those it has open may be all it still has."""
 
 
 class Assembly:
