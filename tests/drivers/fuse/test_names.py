@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -22,7 +23,7 @@ from veneer.drivers.fuse.changes import WritableUnion
 from veneer.drivers.fuse.memory import Memory
 from veneer.drivers.fuse.nodes import Node, Union
 from veneer.drivers.fuse.server import Server
-from veneer.testing.driver_bench import write
+from veneer.testing.driver_bench import Bench, Stack, write
 
 NAMES = 700
 
@@ -177,3 +178,22 @@ def test_memory_is_given_back_when_most_of_many_nodes_are_forgotten(monkeypatch:
     assert given == [0, 0, 0, 1, 0, 0, 1, 0]
     monkeypatch.undo()
     memory.give_back()
+
+
+def test_a_mount_is_made_anew_though_a_mount_namespace_has_the_last_one(layers: tuple[Bench, Stack]) -> None:
+    bench, below = layers
+    with contextlib.ExitStack() as others:
+        with bench.writing(below) as (stack, root):
+            write(root, "new", "kept")
+            other = others.enter_context(
+                subprocess.Popen(
+                    ["unshare", "--mount", "--propagation=private", "sh", "-c", "echo; read _"],
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                )
+            )  # fmt: skip
+            assert other.stdin is not None
+            assert other.stdout is not None
+            others.callback(other.stdin.close)
+            assert other.stdout.readline() == b"\n"
+        with bench.mounted(stack[0], below) as root:
+            assert (root / "new").read_text() == "kept"

@@ -54,4 +54,5 @@ class FuseUnion(Value):
     def ended(self) -> None:
         """The mount is gone: its server goes, too, and a branch it wrote to is plain."""
         if self.snapshot:
+            start.see_end(self._served())
             live.finished(self.places, self.snapshot, patience=_PATIENCE)

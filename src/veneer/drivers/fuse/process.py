@@ -13,8 +13,9 @@ from veneer.drivers.fuse.server import Server
 def main() -> None:
     """`OPAQUE DEVICE LEASH HAS_UPPER WORK BRANCH...`: descriptors that are open, -1 for none; OPAQUE may be empty.
 
-    Returns to whoever started it once the mount answers, and serves on in a child of its own.  LEASH is a descriptor
-    of the process (pidfd) that made the mount: when that ends, so does this one; -1: it ends with the mount alone.
+    Returns to whoever started it once the mount answers, and serves on in a child of its own, whose number it says.
+    LEASH is a descriptor of the process (pidfd) that made the mount: when that ends, so does this one; -1: it ends with
+    the mount alone.
     """
     import _thread
     import gc
@@ -33,9 +34,12 @@ def main() -> None:
     server = Server(device, union)
     if not server.greet():
         sys.exit(1)
-    if os.fork():
+    if own := os.fork():
+        os.write(1, b"%d" % own)
         os._exit(0)
-    os.dup2(os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC), 2)  # whoever started us reads it to its end
+    nobody = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+    for each in (1, 2):
+        os.dup2(nobody, each)  # whoever started us reads both to their end
     if leash >= 0:
         _make_room(device, room)
         _thread.start_new_thread(_end_with, (leash,))

@@ -15,6 +15,8 @@ from pathlib import Path
 from veneer.drivers.mount import LayerMissing, Mount, MountFailed, MountUnsupported, explained
 
 DEVICE = "/dev/fuse"
+_SOON = 500
+"""Milliseconds that a server whose mount is gone may take to end."""
 OPTIONS = ("rootmode=40755", "user_id=0", "group_id=0", "default_permissions", "allow_other")
 _START = """# veneer: FUSE server of {}
 import sys
@@ -22,6 +24,8 @@ sys.path[:] = sys.argv[sys.argv.index("--") + 1 :]
 from veneer.drivers.fuse.process import main
 main()
 """
+_writing: dict[str, int] = {}
+"""What this process has servers write to as long as it lives -> the server (pidfd)."""
 
 
 @contextlib.contextmanager
@@ -40,7 +44,9 @@ def serving(mount: Mount, what: str, *, upper: int = -1, opaque: bytes = b"", la
         yield mount.replaced(options=(f"fd={device}", *mount.options))
         work = _opened(mount.work, held) if mount.work is not None else -1
         roots = [*([upper] if upper >= 0 else []), *(_opened(lower, held) for lower in mount.lowers)]
-        _start(device, work, roots, what, has_upper=upper >= 0, opaque=opaque, lasting=lasting)
+        server = _start(device, work, roots, what, has_upper=upper >= 0, opaque=opaque, lasting=lasting)
+        if upper >= 0 and not lasting:
+            _keep_in_sight(what, server)
 
 
 def opened() -> int:
@@ -94,6 +100,35 @@ def locked(branch: Path, patience: float, how: int = fcntl.LOCK_EX) -> int | Non
             raise
 
 
+def _keep_in_sight(what: str, server: int) -> None:
+    if (before := _writing.pop(what, -1)) >= 0:
+        os.close(before)
+    with contextlib.suppress(ProcessLookupError):  # it was killed already
+        _writing[what] = os.pidfd_open(server)
+
+
+def see_end(what: str) -> None:
+    """Have the server end that this process has started for `what`, whose mount was undone.
+
+    It does so by itself, unless somebody made a mount namespace meanwhile, which has that mount still.  It is killed
+    then: nobody is to write there any more, and the kernel has handed over all that was written when it was closed.
+    """
+    import select
+    import signal
+
+    server = _writing.pop(what, -1)
+    if server < 0:
+        return
+    try:
+        ended = select.poll()
+        ended.register(server, select.POLLIN)
+        if not ended.poll(_SOON):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(server, signal.SIGKILL)
+    finally:
+        os.close(server)
+
+
 def _opened(directory: str | Path, held: contextlib.ExitStack) -> int:
     try:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -107,8 +142,8 @@ def _opened(directory: str | Path, held: contextlib.ExitStack) -> int:
 
 def _start(
     device: int, work: int, roots: Sequence[int], served: str, *, has_upper: bool, opaque: bytes, lasting: bool
-) -> None:
-    """Have a process serve the device; when this returns it does.  Raises MountFailed."""
+) -> int:
+    """Have a process serve the device; when this returns it does.  Its number.  Raises MountFailed."""
     import subprocess
     import sys
 
@@ -123,9 +158,10 @@ def _start(
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", code, os.fsdecode(opaque),
              *map(str, (device, leash, int(has_upper), work, *roots)), "--", *path],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False, cwd="/",
+            stdin=subprocess.DEVNULL, capture_output=True, check=False, cwd="/",
             pass_fds=[fd for fd in (device, leash, work, *roots) if fd >= 0], start_new_session=True,
         )  # fmt: skip
     if done.returncode:
         said = done.stderr.decode(errors="backslashreplace").strip()
         raise MountFailed(f"the server of a FUSE mount did not start: {said[-2000:] or done.returncode}")
+    return int(done.stdout)

@@ -56,17 +56,22 @@ class LayerUnion(Value):
         Raises LayerMissing, MountBusy, MountUnsupported, MountFailed.
         """
         with contextlib.ExitStack() as held:
-            upper, served = -1, f"layers up to {Path(mount.lowers[0]).parent.name}"
+            upper, served = -1, self._served or f"layers up to {Path(mount.lowers[0]).parent.name}"
             if self.folder is not None:
                 upper = held.enter_context(_taken(self.folder))
                 _begin(self.folder, upper, self.style, mount.lowers)
-                served = f"snapshot {self.folder.name}"
             opaque = self.style.opaque_xattr
             yield held.enter_context(start.serving(mount, served, upper=upper, opaque=opaque, lasting=self.lasting))
+
+    @property
+    def _served(self) -> str:
+        """What a list of processes shows the server as serving, if that is written to."""
+        return f"snapshot {self.folder.name}" if self.folder is not None else ""
 
     def ended(self) -> None:
         """The mount is gone: its server goes, too."""
         if self.folder is not None:
+            start.see_end(self._served)
             with contextlib.suppress(FileNotFoundError):  # it may be removed as soon as it is unmounted
                 branch = start.locked(self.folder / "diff", _PATIENCE)
                 if branch is not None:
