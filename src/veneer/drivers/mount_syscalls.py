@@ -157,6 +157,11 @@ def umount2(target: bytes, flags: int) -> None:
     _check(_libc().umount2(target, flags))
 
 
+def pivot_root(new: bytes, old: bytes) -> None:
+    """pivot_root(2); both may be `.`, and then the old root is what is mounted on top there."""
+    _check(_libc().pivot_root(new, old))
+
+
 def unshare(flags: int) -> None:
     """unshare(2); with CLONE_FS only the calling thread gets its own working directory."""
     _check(_libc().unshare(flags))

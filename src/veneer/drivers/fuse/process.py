@@ -43,10 +43,40 @@ def main() -> None:
     if leash >= 0:
         _make_room(device, room)
         _thread.start_new_thread(_end_with, (leash,))
+    else:
+        _leave_mounts()
     gc.freeze()
     gc.disable()  # nodes are taken apart when they are forgotten
     server.serve()
     os._exit(0)
+
+
+def _leave_mounts() -> None:
+    """Be in a mount namespace with nothing in it but /proc, which the union goes by.
+
+    The one this process was started in may be there for one shell.  It would keep that, with all that is mounted there,
+    what it serves itself among it, and so go on for ever.  Where the kernel refuses (in a chroot, for one) it stays.
+    Source: pivot_root(2), on pivot_root(".", ".").
+    """
+    from pathlib import Path
+
+    from veneer.drivers import mount_syscalls as kernel
+
+    before = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        kernel.unshare(kernel.CLONE_NEWNS)
+        kernel.mount(b"none", b"/", None, kernel.MS_REC | kernel.MS_PRIVATE, None)
+        kernel.mount(b"none", b"/dev", b"tmpfs", 0, b"size=4k")
+        Path("/dev/proc").mkdir()
+        kernel.mount(b"/proc", b"/dev/proc", None, kernel.MS_BIND | kernel.MS_REC, None)
+        os.chdir("/dev")
+        kernel.pivot_root(b".", b".")
+        kernel.umount2(b".", kernel.MNT_DETACH)
+        os.chdir("/")
+    except OSError:
+        kernel.setns(before, kernel.CLONE_NEWNS)
+    finally:
+        os.close(before)
 
 
 def _make_room(some: int, descriptors: int) -> None:
