@@ -3,6 +3,7 @@ what a server that was killed has left."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shlex
@@ -11,6 +12,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -133,9 +135,23 @@ def test_more_directories_and_files_than_descriptors(tmp_path: Path, few_descrip
     few_descriptors(128)
     with bench.writing(base) as (_, root):
         assert [(root / f"{number}/f").read_text() for number in range(150)] == [f"{number}" for number in range(150)]
-        for number in range(150):
-            append(root, f"{number}/f", "!")
+        with contextlib.ExitStack() as held:
+            nameless = [held.enter_context(_nameless(root / "0/new")) for _ in range(64)]
+            for number in range(150):
+                append(root, f"{number}/f", "!")
+            for number, file in enumerate(nameless):
+                file.write(f"{number}")
+                file.flush()
+                file.seek(0)
+                assert file.read() == f"{number}"
         assert (root / "0/f").read_text() == "0!"
+
+
+def _nameless(path: Path) -> TextIO:
+    """A new file that the server has to keep open, as it has no name any more."""
+    file = path.open("x+")
+    path.unlink()
+    return file
 
 
 def test_500_layers_are_served_with_1024_descriptors(tmp_path: Path, few_descriptors: Callable[[int], None]) -> None:

@@ -21,8 +21,8 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 UPPER = 0
 FILE = -1
 """In the place of a branch: the file itself, open."""
-_MANY = 1000
-"""Places without a name that a directory may have, however few have one."""
+_SOME, _MANY = 64, 1000
+"""Descriptors to close at once, where there is no room for more; places without a name that a directory may have."""
 Entry = tuple[int, tuple[int, ...]]
 """What an index has of a name: its directory entry type, and the branches it is in, topmost first: several for a
 directory, and for one that was not listed yet also those that it hides."""
@@ -90,6 +90,7 @@ class Union:
         self.roots = roots
         self._next = wire.ROOT_ID
         self._limit = descriptors
+        self._ceiling, self._newest = descriptors + len(roots) + 16, 0
         self._kept: dict[tuple[int, int], Node] = {}
         self.nodes: dict[int, Node] = {}
         self.linked: dict[int, Node] = {}
@@ -108,11 +109,15 @@ class Union:
 
     @property
     def crowded(self) -> bool:
-        return len(self._kept) > self._limit
+        return len(self._kept) > self._limit or self._newest > self._ceiling
 
     def shed(self) -> None:
         """Close the oldest descriptors, if there are too many; not while one is being used."""
-        while len(self._kept) > self._limit:
+        room = self._limit
+        if self._newest > self._ceiling:
+            # The kernel gives the lowest number that is free: many are taken by what has no name any more.
+            room, self._newest = min(room, len(self._kept) - _SOME), 0
+        while len(self._kept) > max(room, 0):
             key = next(iter(self._kept))
             node = self._kept.pop(key)
             if key[1] == FILE:
@@ -143,7 +148,7 @@ class Union:
         return fd
 
     def keep(self, node: Node, branch: int, fd: int) -> None:
-        node.fds[branch] = fd
+        node.fds[branch] = self._newest = fd
         self._kept[node.id, branch] = node
 
     def file(self, node: Node, *, writable: bool = False) -> int:
@@ -157,7 +162,7 @@ class Union:
             os.close(fd)
             raise OSError(errno.ESTALE, "")
         self.drop_file(node)
-        node.fd, node.writable = fd, writable
+        node.fd, node.writable, self._newest = fd, writable, fd
         self._kept[node.id, FILE] = node
         return fd
 
@@ -367,8 +372,7 @@ class Union:
         """A place has no name any more.  Many such are left out, but for the last: no number is given twice."""
         order[bisect_left(node.places, place)] = None
         if len(order) > _MANY and len(node.positions) * 2 < len(order):
-            last = len(order) - 1
-            kept = [at for at, name in enumerate(order) if name is not None or at == last]
+            kept = [at for at, name in enumerate(order) if name is not None or at == len(order) - 1]
             order[:] = [order[at] for at in kept]
             node.places = [node.places[at] for at in kept]
 
