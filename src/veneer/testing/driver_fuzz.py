@@ -17,6 +17,8 @@ all else, with its directory's time as it was; the other names stay one file.  T
     names that has there, copied up or deleted ones too: `facts` does not look at it.
   - A layer has the name that was copied up and what was linked to it, and no word of the names that were not touched;
     so they are one file in the next mount, too.
+  - In a user namespace a file that had one name below, was copied up and linked may have two numbers as long as it is
+    mounted; there it is the next mount that has to show which names are one file.
 So where the driver has done something, and only then, the copies' name is made a copy before the same is done to it.
 """
 
@@ -52,7 +54,7 @@ DEFAULT = 420
 """Operations where nobody says how many: a second or so."""
 _LAYERS = 7
 _A_STORY = 350
-_OF_SEVERAL = 0.3
+_OF_SEVERAL = 0.1
 """How often an operation is on a file that still has several names in a layer below, if there is one."""
 _NAMES = ("a", "b", "c", "d", "long" * 20, "ö", "with space", ".hidden")
 _WRITES = ("write ", "overwrite ", "patch ", "append ", "truncate ")
@@ -191,13 +193,18 @@ class Story:
             self._give_names(roots)
 
     def _give_names(self, roots: tuple[Path, Path]) -> None:
-        """Give files further names, for the next layer: of themselves few have several."""
+        """Give files further names, for the next layer: of themselves few have several.  No directory's time changes,
+        so that what it was is still looked at."""
         files, folders = listed(roots[1])
         files = [each for each in files if stat.S_ISREG((roots[1] / each).lstat().st_mode)]
         for file in self._random.sample(files, min(len(files), 3)):
             for name in ("first", "second"):
-                new = os.path.normpath(f"{self._random.choice(folders)}/{name} {self._clock}")
+                folder = self._random.choice(folders)
+                new = os.path.normpath(f"{folder}/{name} {self._clock}")
+                times = [(root / folder).stat().st_mtime_ns for root in roots]
                 self._do(roots, linking(file, new), [file, new], ("", ""))
+                for root, time in zip(roots, times, strict=True):
+                    os.utime(root / folder, ns=(0, time))
 
     def _step(self, roots: tuple[Path, Path]) -> None:
         several = [each for each in self._several if self._is_shared(roots[1] / each)]
