@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -38,8 +39,11 @@ def test_a_container_whose_server_was_killed_says_so_and_starts_anew(tmp_path: P
     with open_engine(tmp_path / "root", **settings) as engine:
         with busybox.open("rb") as tar:
             image = engine.images.import_(tar)
-        config = {"Cmd": ["sh", "-c", "test -e /kept && exit 3; echo kept > /kept; exec sleep 1000"]}
-        made = engine.containers.create(ContainerRequest(str(image.id), config, {"NetworkMode": "none"}))
+        # By a shell that is not of the tree, and goes on waiting whatever becomes of that.
+        script = "test -e /kept && exit 3; echo kept > /kept; read what_never_comes"
+        config = {"Cmd": ["/busybox", "sh", "-c", script], "OpenStdin": True}
+        host = {"NetworkMode": "none", "Binds": [f"{shutil.which('busybox')}:/busybox:ro"]}
+        made = engine.containers.create(ContainerRequest(str(image.id), config, host))
         engine.containers.start(made.id)
         try:
             kept = engine.store.driver.directory(made.rw) / "kept"

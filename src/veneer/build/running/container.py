@@ -17,7 +17,7 @@ from veneer.errors import InvalidRequest
 from veneer.run import cgroups, container, hostfiles, network
 from veneer.run.bundle import Bundle
 from veneer.run.enclosure import enclosed
-from veneer.run.failures import NoLimits, TreeLost
+from veneer.run.failures import ContainerFailed, NoLimits, TreeLost
 from veneer.run.host import host
 from veneer.run.mountpoints import MountPoints
 from veneer.run.runtime import choose
@@ -105,10 +105,10 @@ def run(stage: StageRun, instruction: i.Run, draft: Draft, words: Sequence[str],
 def _served(root: int) -> Iterator[None]:
     """What becomes of a tree in this `with` that nobody serves at its end is no layer, whatever the command made of
     its errors.  Raises TreeLost."""
-    failure: OSError | None = None
+    failure: Exception | None = None
     try:
         yield
-    except OSError as error:
+    except (OSError, ContainerFailed) as error:
         failure = error
     if mount_table.is_dead(root):
         raise TreeLost("the step's files are gone: their FUSE server was killed", hint="build again") from failure
