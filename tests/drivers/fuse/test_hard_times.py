@@ -18,10 +18,12 @@ import pytest
 
 from tests.drivers.fuse.conftest import Mounted, drivers
 from veneer.drivers import mount_syscalls as sys_mount
+from veneer.drivers import treecopy
 from veneer.drivers.aufs.driver import Aufs
 from veneer.drivers.aufs.mounters import FUSE
 from veneer.drivers.driver import new_snapshot_id
 from veneer.drivers.fuse import start
+from veneer.drivers.fuse.changes import WritableUnion
 from veneer.testing.driver_bench import Bench, append, usable, write
 
 OWN = ("trusted.overlay.opaque", "trusted.overlay.origin", "user.overlay.opaque", "user.fuseoverlayfs.origin")
@@ -183,6 +185,37 @@ def test_a_full_disk_is_told_and_the_branch_and_its_room_are_as_they_were(tmp_pa
         assert bench.diff(stack)[1].entries == 0
     finally:
         sys_mount.umount2(os.fsencode(small), 0)
+
+
+def test_a_file_that_finds_room_for_some_of_its_names_comes_up_later_by_all(tmp_path: Path) -> None:
+    """What was linked already would be in the way for ever, and outlive the name it is a copy of."""
+    sys_mount.mount(b"tmpfs", os.fsencode(tmp_path), b"tmpfs", 0, b"size=2m,nr_inodes=32")
+    try:
+        for name in ("upper", "work", "lower"):
+            (tmp_path / name).mkdir()
+        (tmp_path / "lower/a").write_text("linked")
+        for name in ("b", "c"):
+            os.link(tmp_path / "lower/a", tmp_path / "lower" / name)
+        filling: list[Path] = []
+        while os.statvfs(tmp_path).f_ffree > 2:  # a copy and one name more: here links count as files
+            filling.append(tmp_path / f"{len(filling)}")
+            filling[-1].touch()
+        with contextlib.ExitStack() as opened:
+            upper, work, lower = (
+                opened.enter_context(treecopy.directory(tmp_path / name)) for name in ("upper", "work", "lower")
+            )
+            union = WritableUnion([upper, lower], work, descriptors=16)
+            node, _ = union.child(union.root, b"a")
+            with pytest.raises(OSError, match="No space"):
+                union.copy_up(node)
+            assert os.listdir(upper) == os.listdir(work) == []
+            for path in filling:
+                path.unlink()
+            union.copy_up(node)
+        assert (tmp_path / "upper/a").stat().st_nlink == 3
+        assert os.listdir(tmp_path / "work") == []
+    finally:
+        sys_mount.umount2(os.fsencode(tmp_path), 0)
 
 
 @pytest.mark.parametrize("name", ["aufs", "fuse-overlayfs"])

@@ -94,6 +94,25 @@ def test_a_file_known_by_a_name_that_is_gone_is_found_by_its_last_one(tmp_path: 
         assert list(union.nodes) == [union.root.id]
 
 
+def test_a_link_known_by_a_name_that_is_gone_has_its_attributes_by_the_other(tmp_path: Path) -> None:
+    for name in ("upper", "work"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "upper/one").symlink_to("nowhere")
+    os.link(tmp_path / "upper/one", tmp_path / "upper/two", follow_symlinks=False)
+    with (
+        treecopy.directory(tmp_path / "upper") as upper,
+        treecopy.directory(tmp_path / "work") as work,
+        (tmp_path / "device").open("x+b") as nobody,
+    ):
+        union = WritableUnion([upper], work, descriptors=16)
+        server = Server(nobody.fileno(), union)
+        known, status = union.child(union.root, b"one")
+        server.entry(known, status)
+        union.remove(union.root, b"one", directory=False)
+        assert union.child(union.root, b"two")[0] is known
+        assert server.handlers[wire.LISTXATTR](known, memoryview(bytes(8)), (0, 0)) == wire.one_word(0)
+
+
 def test_a_reader_misses_no_name_because_others_go_and_somebody_else_reads(mounted: Mounted) -> None:
     root = mounted.root / "many"
     directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
@@ -152,9 +171,12 @@ def test_trusted_attributes_are_listed_for_root_alone(mounted: Mounted) -> None:
     assert _as_user("print(os.listxattr('.'))", root) == "['user.one']\n"
 
 
-def test_a_request_that_cannot_be_answered_ends_no_mount(tmp_path: Path) -> None:
+@pytest.mark.parametrize("failure", [OverflowError(), OSError(524, "")], ids=["of ours", "of the kernel's own"])
+def test_a_request_that_cannot_be_answered_ends_no_mount(tmp_path: Path, failure: Exception) -> None:
+    """The kernel refuses an error of 512 and more; some file systems give its ENOTSUPP to who asks them."""
+
     def fails(node: Node, body: memoryview, who: tuple[int, int]) -> bytes:
-        raise OverflowError
+        raise failure
 
     ours, kernels = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, kernels, treecopy.directory(tmp_path) as branch:

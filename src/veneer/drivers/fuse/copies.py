@@ -67,7 +67,7 @@ class CopyingUnion(Union):
         assert parent is not None
         scratch, new = self._emptied(node)
         os.close(new)
-        self._place(scratch, parent, node.name)
+        self._place(scratch, (parent, node.name))
         self.listed(parent)
         node.stack = (UPPER, *node.stack)
         node.branch = UPPER
@@ -82,11 +82,8 @@ class CopyingUnion(Union):
         for folder, _ in names:
             self.upper(folder)  # before there is a copy: that may have the name of a scratch directory
         scratch = self._copied(source, node.name, status, content)
+        self._place(scratch, *names)
         first, *others = names
-        for folder, name in others:
-            with times_kept(self.upper(folder)):
-                os.link(scratch, name, src_dir_fd=self._work, dst_dir_fd=self.upper(folder), follow_symlinks=False)
-        self._place(scratch, *first)
         kind = wire.TYPES[stat.S_IFMT(status.st_mode)]
         for folder, name in names:
             self.add(folder, name, (kind, (UPPER,)))
@@ -186,11 +183,28 @@ class CopyingUnion(Union):
         self._count += 1
         return f"{self._count}"
 
-    def _place(self, scratch: str, parent: Node, name: bytes) -> None:
-        """Put what was made in the scratch folder where it belongs; a copy up changes no directory's times."""
-        fd = self.upper(parent)
-        with times_kept(fd):
-            os.rename(scratch, name, src_dir_fd=self._work, dst_dir_fd=fd)
+    def _place(self, scratch: str, *names: tuple[Node, bytes]) -> None:
+        """Put what was made in the scratch folder where it belongs; a copy up changes no directory's times.
+
+        By all its names, or by none: some alone would be in the way of the next copy, and outlive those it was made of.
+        """
+        (parent, first), *others = names
+        placed: list[tuple[int, bytes]] = []
+        try:
+            for folder, name in others:
+                fd = self.upper(folder)
+                with times_kept(fd):
+                    os.link(scratch, name, src_dir_fd=self._work, dst_dir_fd=fd, follow_symlinks=False)
+                    placed.append((fd, name))
+            fd = self.upper(parent)
+            with times_kept(fd):
+                os.rename(scratch, first, src_dir_fd=self._work, dst_dir_fd=fd)
+        except OSError:
+            for fd, name in placed:
+                with times_kept(fd):
+                    os.unlink(name, dir_fd=fd)
+            treecopy.delete_entry(self._work, scratch)
+            raise
 
 
 def _strip(target: int | str) -> None:

@@ -33,9 +33,8 @@ class Node:
 
     `branch` is the topmost one that has it, and `name` in `parent` where it is there; a file with several names has
     the others in `others`, and is found by `key`, its inode number there; `inode` is the one that was told first.
-    `gone`: it has no name any more, but somebody still uses it.
-    Of a directory: `stack`, the branches that make it; once it is listed `visible` (what
-    is in it), `below` (what would be, were it not for the upper branch) and `whited` (what that one deletes).
+    `gone`: it has no name any more, but is used.  Of a directory: `stack`, the branches that make it; once it is listed
+    `visible` (what is in it), `below` (what would be without the upper branch), `whited` (what that one deletes).
     `order` has the names as they were told, None where one is gone; `places` the number of each, ascending, which a
     reader comes back with: it stays that of one name for good; `positions` the same by name.
     """
@@ -239,6 +238,7 @@ class Union:
             node = self._new(parent, name, entry, status.st_ino)
             self.link(node, status.st_ino)
         elif node.gone or node.parent is None:
+            self.drop_file(node)  # held for want of a name, perhaps for nothing but its place
             node.parent, node.name, node.gone = parent, name, False
         else:
             node.others = node.others or set()

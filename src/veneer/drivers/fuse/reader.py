@@ -25,6 +25,8 @@ _GONE_ON = (errno.ENOENT, errno.EINTR, errno.EAGAIN)
 """A request that was taken back, or a signal: read the next."""
 _LITTLE = 16_384
 """Bytes that are copied once more in less time than it takes to put them in their place."""
+_ERRORS = 512
+"""Numbers from here on are the kernel's own; some file systems let one out, and no server may say it."""
 Answer = bytes | memoryview | None
 """An answer's bytes, or a memory with room for its header in front of them; None: an empty one."""
 Who = tuple[int, int]
@@ -132,6 +134,7 @@ class Reader:
             pass  # who asked was interrupted, and waits no more
 
     def _fail(self, unique: int, number: int) -> None:
+        number = number if number < _ERRORS else errno.EIO
         try:
             os.write(self._device, wire.answer(wire.ANSWER_SIZE, -number, unique))
         except FileNotFoundError:
