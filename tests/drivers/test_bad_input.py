@@ -21,6 +21,7 @@ from tests.support.programs import needs, run
 from veneer.drivers import treecopy
 from veneer.drivers.aufs.driver import Aufs
 from veneer.drivers.driver import load, new_snapshot_id
+from veneer.drivers.fuse import start
 from veneer.drivers.protocol import StorageDriver
 from veneer.errors import VeneerError
 from veneer.testing.driver_bench import Bench, write
@@ -214,3 +215,14 @@ def test_a_fuse_device_that_may_not_be_opened_is_the_reason(tmp_path: Path) -> N
     ).out.splitlines()  # fmt: skip
     assert [line.partition(" ")[0] for line in said] == ["False", "False"]
     assert all("cannot open /dev/fuse: permission denied" in line for line in said), said
+
+
+def test_something_else_in_the_place_of_fuse_s_device_is_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "DEVICE", str(tmp_path / "fuse"))
+    (tmp_path / "fuse").touch()
+    for driver in (Aufs(tmp_path / "aufs", "fuse"), load("fuse-overlayfs", tmp_path)):
+        support = driver.probe()
+        assert not support.usable
+        assert f"{tmp_path}/fuse is not FUSE's device, but something else in its place" in support.reason

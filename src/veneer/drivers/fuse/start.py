@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 from veneer.drivers.mount import LayerMissing, Mount, MountFailed, MountUnsupported, explained
 
 DEVICE = "/dev/fuse"
+_NUMBER = os.makedev(10, 229)
 _SOON = 500
 """Milliseconds that a server whose mount is gone may take to end."""
 OPTIONS = ("rootmode=40755", "user_id=0", "group_id=0", "default_permissions", "allow_other")
@@ -52,12 +54,21 @@ def serving(mount: Mount, what: str, *, upper: int = -1, opaque: bytes = b"", la
 def opened() -> int:
     """The device, open.  Raises MountUnsupported."""
     try:
-        return os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
+        device = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise MountUnsupported(
             f"cannot open {DEVICE}: {(error.strerror or '').lower()}",
             hint="modprobe fuse; the user must be let write to it",
         ) from error
+    status = os.fstat(device)
+    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != _NUMBER:
+        os.close(device)
+        raise MountUnsupported(
+            f"{DEVICE} is not FUSE's device, but something else in its place",
+            hint="docker run --device /dev/fuse gives it to a container",
+        )
+    os.set_blocking(device, True)
+    return device
 
 
 def try_out() -> None:

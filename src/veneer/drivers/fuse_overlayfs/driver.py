@@ -81,7 +81,9 @@ class FuseOverlayfs(Overlay2):
                 (self.root / _AS_AUFS).touch()
                 del self.whiteouts  # it is another one now
         except OSError as error:
-            return Support(False, f"{self.root} cannot hold layers: {(error.strerror or '').lower()}")
+            # What lies on a read-only disk can be looked at all the same.
+            if error.errno != errno.EROFS or not self.root.is_dir():
+                return Support(False, f"{self.root} cannot hold layers: {(error.strerror or '').lower()}")
         return Support(True, self.mounter.reason)
 
     def mounts(
