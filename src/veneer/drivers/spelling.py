@@ -87,7 +87,7 @@ class Spelling:
                 if self._spell(cursor.fd, names):
                     full.append(os.fsencode(cursor.path))
                 if self._is_opaque(cursor.fd) and _somewhere(lowers, cursor.path):
-                    self._mark(cursor.fd, _OPAQUE)
+                    mark(self.root, cursor.fd, _OPAQUE)
                 self._strip(cursor.fd)
         if full:
             with below() as view:
@@ -125,7 +125,7 @@ class Spelling:
             if len(os.fsencode(name)) > _NAME_MAX - len(_PREFIX):
                 full = True
                 continue
-            self._mark(fd, _PREFIX + name)
+            mark(self.root, fd, _PREFIX + name)
             os.unlink(name, dir_fd=fd)
         return full
 
@@ -137,25 +137,8 @@ class Spelling:
         if is_whiteout(status):
             return
         if stat.S_ISDIR(status.st_mode):
-            self._make_opaque(fd, name, lambda inside: self._mark(inside, _OPAQUE))
+            self._make_opaque(fd, name, lambda inside: mark(self.root, inside, _OPAQUE))
         os.unlink(marker, dir_fd=fd)
-
-    def _mark(self, fd: int, marker: str) -> None:
-        """Make a marker: a link of the branch's base, as the kernel's aufs does."""
-        for _ in range(2):
-            try:
-                os.link(BASE, marker, src_dir_fd=self.root, dst_dir_fd=fd, follow_symlinks=False)
-                return
-            except FileExistsError:
-                return
-            except OSError as error:
-                # No base yet, or one with as many links as the file system can count.
-                if error.errno not in (errno.ENOENT, errno.EMLINK):
-                    raise
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(BASE, dir_fd=self.root)
-            with times_kept(self.root):
-                os.close(os.open(BASE, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o444, dir_fd=self.root))
 
     def _make_opaque(self, fd: int, name: str, mark: Callable[[int], None]) -> None:
         inside = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
@@ -217,12 +200,31 @@ class Spelling:
                 below = -1
             try:
                 with times_kept(own):
-                    fill(own, below, lambda fd: self._mark(fd, _OPAQUE))
+                    fill(own, below, lambda fd: mark(self.root, fd, _OPAQUE))
             finally:
                 if below >= 0:
                     os.close(below)
         finally:
             os.close(own)
+
+
+def mark(root: int, fd: int, marker: str | bytes) -> None:
+    """Make a marker in a directory of the branch open at `root`: a link of its base, as the kernel's aufs does."""
+    for _ in range(2):
+        try:
+            os.link(BASE, marker, src_dir_fd=root, dst_dir_fd=fd, follow_symlinks=False)
+            return
+        except FileExistsError:
+            return
+        except OSError as error:
+            # No base yet, or one with as many links as the file system can count.
+            if error.errno not in (errno.ENOENT, errno.EMLINK):
+                raise
+        with times_kept(root):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(BASE, dir_fd=root)
+            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            os.close(os.open(BASE, flags, 0o444, dir_fd=root))
 
 
 def _somewhere(lowers: Sequence[Path], path: str) -> bool:

@@ -4,6 +4,7 @@ what a server that was killed has left."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import shlex
@@ -22,8 +23,9 @@ from veneer.drivers import treecopy
 from veneer.drivers.aufs.driver import Aufs
 from veneer.drivers.aufs.mounters import FUSE
 from veneer.drivers.driver import new_snapshot_id
-from veneer.drivers.fuse import start
+from veneer.drivers.fuse import start, wire
 from veneer.drivers.fuse.changes import WritableUnion
+from veneer.drivers.fuse.server import Server
 from veneer.testing.driver_bench import Bench, append, usable, write
 
 OWN = ("trusted.overlay.opaque", "trusted.overlay.origin", "user.overlay.opaque", "user.fuseoverlayfs.origin")
@@ -216,6 +218,34 @@ def test_a_file_that_finds_room_for_some_of_its_names_comes_up_later_by_all(tmp_
         assert os.listdir(tmp_path / "work") == []
     finally:
         sys_mount.umount2(os.fsencode(tmp_path), 0)
+
+
+@pytest.mark.parametrize("mode", [stat.S_IFREG, stat.S_IFIFO])
+def test_what_cannot_be_given_to_who_makes_it_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    """Its name would be in the way of the next try, and in the layer."""
+
+    def over_quota(*_: object, **__: object) -> None:
+        raise OSError(errno.EDQUOT, "")
+
+    (tmp_path / "upper").mkdir()
+    with (
+        treecopy.directory(tmp_path / "upper") as upper,
+        (tmp_path / "device").open("x+b") as nobody,
+        contextlib.ExitStack() as undone,
+    ):
+        undone.callback(os.umask, os.umask(0))  # a server has a process of its own, and that for itself
+        server = Server(nobody.fileno(), WritableUnion([upper], -1, descriptors=16))
+        request = memoryview(struct.pack("=III4x", mode | 0o644, 0, 0) + b"new\0")
+        with monkeypatch.context() as patch:
+            for call in ("chown", "fchown"):
+                patch.setattr(os, call, over_quota)
+            with pytest.raises(OSError, match=f"Errno {errno.EDQUOT}"):
+                server.handlers[wire.MKNOD](server.union.root, request, (7, 7))
+        assert os.listdir(upper) == []
+        server.handlers[wire.MKNOD](server.union.root, request, (7, 7))
+        assert (tmp_path / "upper/new").stat().st_uid == 7
 
 
 @pytest.mark.parametrize("name", ["aufs", "fuse-overlayfs"])

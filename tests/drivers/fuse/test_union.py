@@ -207,6 +207,25 @@ def test_acls_are_obeyed_and_inherited(mounted: Mounted) -> None:
     assert os.getxattr(root / "d/folder", "system.posix_acl_default") == _acl(5, (1234, 7))
 
 
+def test_what_is_made_after_a_touch_is_not_older(mounted: Mounted) -> None:
+    """Programs that make one file out of another compare them, to the nanosecond."""
+    root = mounted.root
+    for each in range(20):
+        os.utime(root / "f")
+        (root / f"new{each}").mkdir()
+        assert (root / f"new{each}").stat().st_mtime_ns >= (root / "f").stat().st_mtime_ns
+
+
+def test_one_of_two_times_is_now(mounted: Mounted) -> None:
+    root = mounted.root
+    for option, other in (("-a", "st_mtime_ns"), ("-m", "st_atime_ns")):
+        os.utime(root / "f", ns=(1, 2))
+        subprocess.run(["touch", option, root / "f"], check=True)
+        found = (root / "f").stat()
+        assert sorted([found.st_atime_ns, found.st_mtime_ns])[0] == getattr(found, other) < 3
+        assert max(found.st_atime_ns, found.st_mtime_ns) > 10**18
+
+
 @pytest.mark.parametrize("flag", [os.O_TRUNC, os.O_APPEND, 0])
 def test_a_lower_file_is_opened_in_every_way(mounted: Mounted, flag: int) -> None:
     root = mounted.root

@@ -8,7 +8,6 @@ Source: aufs(5); the rules of POSIX for rename and unlink.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
@@ -17,9 +16,9 @@ from veneer.changeset.syscalls import exchange
 from veneer.changeset.whiteout import OPAQUE_MARKER, PREFIX
 from veneer.drivers import treecopy
 from veneer.drivers.fuse import wire as wire
-from veneer.drivers.fuse.copies import CREATE, CopyingUnion, refused
+from veneer.drivers.fuse.copies import CopyingUnion, refused
 from veneer.drivers.fuse.nodes import DIRECTORY, FILE, UPPER, Entry, Node
-from veneer.drivers.spelling import BASE, times_kept
+from veneer.drivers.spelling import mark, times_kept
 
 ROOT = (0, 0)
 """For whom the kernel makes what this process makes: with the right group, and bits, by itself."""
@@ -60,23 +59,6 @@ class WritableUnion(CopyingUnion):
 
     # -- whiteouts -------------------------------------------------------------------------------------------
 
-    def mark(self, fd: int, marker: bytes) -> None:
-        """Make a marker: a link of the branch's base, as the kernel's aufs does."""
-        root = self.roots[UPPER]
-        for _ in range(2):
-            try:
-                os.link(BASE, marker, src_dir_fd=root, dst_dir_fd=fd, follow_symlinks=False)
-                return
-            except FileExistsError:
-                return
-            except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.EMLINK):
-                    raise
-            with times_kept(root):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(BASE, dir_fd=root)
-                os.close(os.open(BASE, CREATE, 0o444, dir_fd=root))
-
     def hide(self, parent: Node, name: bytes) -> None:
         """Have the upper branch delete a name, before it goes from there, if a lower branch has it."""
         fd = self.upper(parent)
@@ -86,7 +68,7 @@ class WritableUnion(CopyingUnion):
         if len(name) > _LONGEST:
             self._fill(parent)
             return
-        self.mark(fd, PREFIX + name)
+        mark(self.roots[UPPER], fd, PREFIX + name)
         parent.whited.add(name)
 
     def shown(self, parent: Node, name: bytes) -> None:
@@ -98,7 +80,7 @@ class WritableUnion(CopyingUnion):
     def make_opaque(self, node: Node) -> None:
         fd = self.upper(node)
         with times_kept(fd):
-            self.mark(fd, OPAQUE_MARKER)
+            mark(self.roots[UPPER], fd, OPAQUE_MARKER)
         node.stack, node.below = (UPPER,), {}
 
     def _fill(self, node: Node) -> None:
@@ -171,7 +153,7 @@ class WritableUnion(CopyingUnion):
         new = os.open(scratch, DIRECTORY, dir_fd=place)
         try:
             if hides:
-                self.mark(new, OPAQUE_MARKER)
+                mark(self.roots[UPPER], new, OPAQUE_MARKER)
             os.fchown(new, uid, gid)
             if not inherits:
                 os.fchmod(new, mode & ~umask | bit)

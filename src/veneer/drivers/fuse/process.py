@@ -58,6 +58,7 @@ def _leave_mounts() -> None:
     what it serves itself among it, and so go on for ever.  Where the kernel refuses (in a chroot, for one) it stays.
     Source: pivot_root(2), on pivot_root(".", ".").
     """
+    import fcntl  # noqa: F401 - a copy up wants it, and there will be no files to import from
     from pathlib import Path
 
     from veneer.drivers import mount_syscalls as kernel

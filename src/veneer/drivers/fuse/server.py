@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import stat
-import time
 
 from veneer.changeset.syscalls import fallocate
 from veneer.drivers.fuse import wire as wire
@@ -13,6 +13,9 @@ from veneer.drivers.fuse.changes import ROOT, WritableUnion, own, owner_in
 from veneer.drivers.fuse.copies import CREATE, OVERLAYS_OWN, refused
 from veneer.drivers.fuse.nodes import UPPER, Node, Union
 from veneer.drivers.fuse.reader import Answer, Reader, Who
+
+_SECOND = 1_000_000_000
+_BOTH_NOW = wire.SET_ATIME_NOW | wire.SET_MTIME_NOW
 
 
 class Server(Reader):
@@ -25,7 +28,7 @@ class Server(Reader):
             wire.SETATTR: self._setattr, wire.SYMLINK: self._symlink, wire.MKNOD: self._mknod,
             wire.MKDIR: self._mkdir, wire.UNLINK: self._unlink, wire.RMDIR: self._rmdir, wire.RENAME: self._rename,
             wire.RENAME2: self._rename2, wire.LINK: self._link, wire.WRITE: self._write,
-            wire.FSYNC: self._fsync, wire.FSYNCDIR: self._fsync, wire.SYNCFS: self._syncfs,
+            wire.FSYNC: self._fsync, wire.FSYNCDIR: self._fsync,
             wire.SETXATTR: self._setxattr, wire.REMOVEXATTR: self._removexattr,
             wire.FALLOCATE: self._fallocate, wire.COPY_FILE_RANGE: self._copy_range, wire.TMPFILE: self._tmpfile,
         }  # fmt: skip
@@ -74,9 +77,6 @@ class Server(Reader):
             os.fsync(self.union.directory(node, UPPER) if node.is_dir else self.union.file(node))
         return None
 
-    def _syncfs(self, _node: Node, _body: memoryview, _who: Who) -> Answer:
-        return None
-
     def _setattr(self, node: Node, body: memoryview, _who: Who) -> Answer:
         valid, _, size, atime, mtime, atime_ns, mtime_ns, mode, uid, gid = wire.setattr_in(body)
         self._copied_up(node, content=not (valid & wire.SET_SIZE and size == 0))
@@ -90,15 +90,27 @@ class Server(Reader):
         if valid & wire.SET_MODE:
             self._chmod(node, stat.S_IMODE(mode))
         if valid & (wire.SET_ATIME | wire.SET_MTIME):
-            now = time.time_ns()
-            before = self.union.status(node)
-            accessed, changed = before.st_atime_ns, before.st_mtime_ns
-            if valid & wire.SET_ATIME:
-                accessed = now if valid & wire.SET_ATIME_NOW else _signed(atime) * 1_000_000_000 + atime_ns
-            if valid & wire.SET_MTIME:
-                changed = now if valid & wire.SET_MTIME_NOW else _signed(mtime) * 1_000_000_000 + mtime_ns
-            self._utime(node, (accessed, changed))
+            given = (_signed(atime) * _SECOND + atime_ns, _signed(mtime) * _SECOND + mtime_ns)
+            self._set_times(node, valid, given)
         return self.attributes(node)
+
+    def _set_times(self, node: Node, valid: int, given: tuple[int, int]) -> None:
+        """Say when a file was read and changed; what is to be now, the kernel says.
+
+        It stamps files by a clock that is milliseconds behind: by ours, what is written next would be older.
+        """
+        before = now = self.union.status(node)
+        if valid & _BOTH_NOW:
+            self._utime(node, None)
+            if valid & _BOTH_NOW == _BOTH_NOW:
+                return
+            now = self.union.status(node)
+        accessed, changed = before.st_atime_ns, before.st_mtime_ns
+        if valid & wire.SET_ATIME:
+            accessed = now.st_atime_ns if valid & wire.SET_ATIME_NOW else given[0]
+        if valid & wire.SET_MTIME:
+            changed = now.st_mtime_ns if valid & wire.SET_MTIME_NOW else given[1]
+        self._utime(node, (accessed, changed))
 
     def _chown(self, node: Node, uid: int, gid: int) -> None:
         if node.gone or node.is_dir:
@@ -116,11 +128,12 @@ class Server(Reader):
             raise refused(errno.EOPNOTSUPP)
         os.chmod(node.name, mode, dir_fd=folder)
 
-    def _utime(self, node: Node, times: tuple[int, int]) -> None:
+    def _utime(self, node: Node, times: tuple[int, int] | None) -> None:
+        give = os.utime if times is None else functools.partial(os.utime, ns=times)
         if node.gone or node.is_dir:
-            os.utime(self._descriptor(node), ns=times)
+            give(self._descriptor(node))
         else:
-            os.utime(node.name, ns=times, dir_fd=self.folder(node), follow_symlinks=False)
+            give(node.name, dir_fd=self.folder(node), follow_symlinks=False)
 
     def _descriptor(self, node: Node) -> int | bytes:
         if not node.is_dir:
@@ -150,6 +163,9 @@ class Server(Reader):
         try:
             own(new, fd, mode, who)
             status = os.fstat(new)
+        except OSError:
+            os.unlink(name, dir_fd=fd)
+            raise
         finally:
             os.close(new)
         return self._made(node, name, mode, status)
@@ -172,9 +188,14 @@ class Server(Reader):
 
     @staticmethod
     def _given(folder: int, name: bytes, who: Who) -> None:
-        if who != ROOT:
-            uid, gid, _ = owner_in(folder, who)
+        if who == ROOT:
+            return
+        uid, gid, _ = owner_in(folder, who)
+        try:
             os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
+        except OSError:  # his quota, for one
+            os.unlink(name, dir_fd=folder)
+            raise
 
     def _made(self, parent: Node, name: bytes, mode: int, status: os.stat_result | None = None) -> Answer:
         entry = (wire.TYPES[stat.S_IFMT(mode)], (UPPER,))
