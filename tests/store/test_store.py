@@ -208,6 +208,46 @@ def test_a_full_disk_is_named_and_loses_nothing(config: Config, ext4: Callable[[
         assert store.blobs.read(BlobDigest(Digest.of(b"kept"))) == b"kept"
 
 
+_LOOKS = """
+import sys
+from veneer.config import Config
+from veneer.store.catalog import StoreFull
+from veneer.store.store import Store
+try:
+    with Store.open(Config(root=sys.argv[1])) as store:
+        print(len(store.images.list()))
+except StoreFull:
+    print("full")
+"""
+
+
+@pytest.mark.usefixtures("root_only")
+def test_where_blocks_are_small_no_process_ends_for_want_of_the_rest_of_a_mapped_page(
+    config: Config, ext4: Callable[..., Path]
+) -> None:
+    mounted = ext4(8 << 20, "-b", "1024")
+    small = config.replaced(root=mounted / "root")
+    Store.open(small).close()
+    kept = small.root / "reserve"
+    for has_reserve in (True, False):
+        for left in (8, 9, 10):  # SQLite allocates eight blocks of its memory, and writes to more
+            for name in ("state.db-wal", "state.db-shm", "filler"):
+                (small.root / name).unlink(missing_ok=True)
+            taken = {small.root / "room": left} | ({kept: 2048} if has_reserve else {})
+            for path, kilobytes in taken.items():
+                with path.open("wb") as file:
+                    os.posix_fallocate(file.fileno(), 0, kilobytes << 10)
+            with (small.root / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+                while True:
+                    filler.write(bytes(1024))
+            (small.root / "room").unlink()
+            look = [sys.executable, "-c", _LOOKS, str(small.root)]
+            done = subprocess.run(look, capture_output=True, text=True, check=False)
+            # How much there is to the last block is the file system's own affair.
+            assert done.returncode == 0 and done.stdout in ("0\n", "full\n"), (left, done)
+            assert not kept.exists()
+
+
 @pytest.mark.usefixtures("root_only")
 def test_on_a_disk_full_to_the_last_byte_images_are_listed_and_removed(
     config: Config, ext4: Callable[[int], Path]

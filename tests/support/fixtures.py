@@ -95,15 +95,15 @@ def engine(config: Config) -> Iterator[Engine]:
 
 @pytest.fixture
 def ext4(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Call it with a size in bytes for a fresh ext4 of that size; unmounted at the end."""
+    """Call it with a size in bytes for a fresh ext4 of that size, and with mkfs's options; unmounted at the end."""
     with ExitStack() as stack:
         made = 0
 
-        def make(size: int) -> Path:
+        def make(size: int, *options: str) -> Path:
             nonlocal made
             made += 1
             try:
-                return stack.enter_context(loop_mounted(tmp_path / f"ext4-{made}", size))
+                return stack.enter_context(loop_mounted(tmp_path / f"ext4-{made}", size, options=options))
             except NoLoopMounts as error:
                 pytest.skip(str(error))
 

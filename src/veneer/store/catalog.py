@@ -216,6 +216,8 @@ class Catalog:
             return self._connect()
 
     def _connect(self) -> apsw.Connection:
+        if not reserve.room_to_map(self._root):
+            raise store_full(self._root)
         with translated(self.path):
             connection, self.read_only = _connection(self.path)
             try:

@@ -7,6 +7,7 @@ it frees.  borg and others keep such a reserve for the same reason.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 
@@ -17,6 +18,33 @@ if TYPE_CHECKING:
 SIZE = 2 << 20
 """Bytes; a removal of a thousand images writes less."""
 NAME = "reserve"
+_SHARED_MEMORY = 32 << 10
+"""Bytes of the file by which SQLite's processes share their index of the log, as it begins."""
+_PAGE = 4096
+
+
+def room_to_map(root: str | os.PathLike[str]) -> bool:
+    """Whether SQLite can fill the memory it is about to map; the reserve is given up for it.
+
+    It allocates one block for each of its pages, and where blocks are smaller (mkfs.ext4 makes them so on small disks)
+    writes into the holes beside it: without room that is no error but a signal (SIGBUS), which ends the process.
+    """
+    try:
+        found = os.statvfs(root)
+    except OSError:
+        return True  # whoever opens the catalogue has better words for it
+    if found.f_frsize >= _PAGE or found.f_bavail * found.f_frsize >= 2 * _SHARED_MEMORY or free(root):
+        return True
+
+    import tempfile
+
+    try:
+        # statvfs(2) does not count what is kept for root alone.
+        with tempfile.TemporaryFile(dir=root) as file:
+            os.posix_fallocate(file.fileno(), 0, _SHARED_MEMORY)
+    except OSError as error:
+        return error.errno != errno.ENOSPC
+    return True
 
 
 def free(root: str | os.PathLike[str]) -> bool:
