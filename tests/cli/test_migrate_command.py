@@ -91,6 +91,15 @@ def test_an_image_that_is_too_deep_for_its_driver_is_told_when_it_comes(
     assert "veneer system migrate --to vfs" in loaded.err
 
 
+def test_an_image_that_is_too_deep_for_a_container_is_told_when_it_comes(
+    veneer: Veneer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("veneer.drivers.overlay2.Overlay2.max_lowers", 2)
+    loaded = veneer("--storage-driver", "overlay2", "load", "-q", "-i", str(DATA / "chain.tar.gz"))
+    assert loaded.code == 0
+    assert "Warning: 2 layers are all that overlay2 can stack, one less than a container needs" in loaded.err
+
+
 def test_kept_copies_are_counted(app: Veneer) -> None:
     assert "Layer Copies" not in app("system", "df").text
     app("system", "migrate", "--to", "vfs", "--keep", "-q")

@@ -47,6 +47,16 @@ class NotASnapshot(InvalidRequest):
     """A text that is no snapshot ID."""
 
 
+def too_deep(driver: StorageDriver, layers: int) -> str:
+    """What is to be said of an image with so many layers and its driver; empty if the driver can do all with it."""
+    if layers < driver.max_lowers:
+        return ""
+    fact = f"more than the {driver.max_lowers} that {driver.name} can stack: to run the image, or build on it"
+    if layers == driver.max_lowers:  # a container stands on one more, which has what it mounts over
+        fact = f"all that {driver.name} can stack, one less than a container needs: to run the image"
+    return f"{layers} layers are {fact}: {STACKS_NOTHING}"
+
+
 class Support(Value):
     """Whether a driver works at its root; `reason` says in words why not (or how: what was found), never empty."""
 

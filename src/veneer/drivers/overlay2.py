@@ -87,7 +87,7 @@ class Overlay2:
             from veneer.drivers.mount import TooManyLayers
 
             raise TooManyLayers(
-                f"overlay2 can stand on {self.max_lowers} layers, not on {len(lowers)}",
+                f"{self.name} can stand on {self.max_lowers} layers, not on {len(lowers)}",
                 hint=STACKS_NOTHING,
             )
         folder = self._folder(snapshot)

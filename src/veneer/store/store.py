@@ -225,12 +225,10 @@ class Store:
             self.notes += sorted(facts.difference(self.notes))
 
     def note_depth(self, driver: StorageDriver, layers: int) -> None:
-        """Take down that an image has more layers than the driver that has them can stack, if so."""
-        from veneer.drivers.driver import STACKS_NOTHING
+        """Take down that the driver that has an image's layers cannot stack them with a container's own, if so."""
+        from veneer.drivers.driver import too_deep
 
-        most = f"the {driver.max_lowers} that {driver.name} can stack"
-        fact = f"{layers} layers are more than {most}: to run the image, or build on it: {STACKS_NOTHING}"
-        if layers > driver.max_lowers and fact not in self.notes:
+        if (fact := too_deep(driver, layers)) and fact not in self.notes:
             self.notes.append(fact)
 
     def remember_driver(self, transaction: apsw.Connection, name: str) -> None:

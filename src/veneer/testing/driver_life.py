@@ -182,7 +182,7 @@ class DepthSuite(DriverFixtures):
         with bench.mounted(stack[0], stack[1:], readonly=True) as root:
             assert os.listdir(root) == ["works"]
         if limit < 2000:
-            with pytest.raises(TooManyLayers, match=str(limit)):
+            with pytest.raises(TooManyLayers, match=f"{bench.driver.name} can stand on {limit}"):
                 bench.driver.create(new_snapshot_id(), stack)
             with pytest.raises(TooManyLayers, match=str(limit)):
                 bench.driver.mounts(None, stack)
