@@ -12,9 +12,10 @@ _MARKS = {"passed": "yes", "failed": "NO", "skipped": "-"}
 _WORSE = ("yes", "-", "NO")
 _NOT_ASKED = {
     "erofs_rootless": "EROFS images can be mounted by the machine's root alone",
+    "fuse_nested": "on an overlay mount both FUSE drivers do the random work; the other sentences are fuse_overlayfs's",
     "aufs_kernel": "only a kernel with aufs could be asked, and it is no part of Linux",
 }
-"""Why a driver is asked none of the suite's sentences: its cells are blank, or it has no column."""
+"""Why a driver is not asked the suite's sentences: its cells are blank, or it has no column."""
 _table: dict[str, dict[str, str]] = {}
 _reasons: dict[tuple[str, str], str] = {}
 
@@ -50,8 +51,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line("".join(head.ljust(4) for head in heads))
     for sentence, row in _table.items():
         terminalreporter.write_line("".join(row.get(driver, "").ljust(4) for driver in drivers) + sentence)
+    terminalreporter.write_line("")
+    terminalreporter.write_line("yes: it holds; NO: it does not; -: skipped, or known to fail; blank: not asked.  Why:")
     for driver, reason in _NOT_ASKED.items():
-        terminalreporter.write_line(f"- {driver}: none of the suite's sentences: {reason}")
+        terminalreporter.write_line(f"- {driver}: not asked: {reason}")
     shared: dict[tuple[str, str], list[str]] = {}
     for (driver, sentence), reason in _reasons.items():
         shared.setdefault((driver, reason), []).append(sentence)
