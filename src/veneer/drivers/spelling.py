@@ -140,11 +140,11 @@ class Spelling:
             self._make_opaque(fd, name, lambda inside: mark(self.root, inside, _OPAQUE))
         os.unlink(marker, dir_fd=fd)
 
-    def _make_opaque(self, fd: int, name: str, mark: Callable[[int], None]) -> None:
+    def _make_opaque(self, fd: int, name: str, say: Callable[[int], None]) -> None:
         inside = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
         try:
             with times_kept(inside):
-                mark(inside)
+                say(inside)
         finally:
             os.close(inside)
 
@@ -235,8 +235,8 @@ def _somewhere(lowers: Sequence[Path], path: str) -> bool:
     return not path or len(path) > _PATH_LIMIT or any(os.path.lexists(lower / path) for lower in lowers)
 
 
-def fill(own: int, below: int, mark: Callable[[int], None]) -> None:
-    """Copy what the directory `below` (-1: none) has and `own` neither has nor deletes; then `mark` it opaque."""
+def fill(own: int, below: int, shut: Callable[[int], None]) -> None:
+    """Copy what the directory `below` (-1: none) has and `own` neither has nor deletes; then `shut` it."""
     names = set(os.listdir(own))
     for name in os.listdir(below) if below >= 0 and _OPAQUE not in names else ():
         if _PREFIX + name in names:
@@ -253,8 +253,8 @@ def fill(own: int, below: int, mark: Callable[[int], None]) -> None:
                     fds.append(os.open(name, flags, dir_fd=fd))
                     opened.callback(os.close, fds[-1])
                 with times_kept(fds[0]):
-                    fill(fds[0], fds[1], mark)
-    mark(own)
+                    fill(fds[0], fds[1], shut)
+    shut(own)
     for name in names:
         if is_whiteout(os.stat(name, dir_fd=own, follow_symlinks=False)):
             os.unlink(name, dir_fd=own)

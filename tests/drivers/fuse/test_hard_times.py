@@ -13,7 +13,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pytest
 
@@ -218,6 +218,35 @@ def test_a_file_that_finds_room_for_some_of_its_names_comes_up_later_by_all(tmp_
         assert os.listdir(tmp_path / "work") == []
     finally:
         sys_mount.umount2(os.fsencode(tmp_path), 0)
+
+
+def test_a_copy_that_is_in_its_place_is_known_though_there_is_no_room_for_its_directory_s_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would come back when it is deleted, as nobody deleted it from the upper branch."""
+    real = os.utime
+
+    def no_room(target: int, *words: Any, **how: Any) -> None:
+        if stat.S_ISDIR(os.fstat(target).st_mode):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(target, *words, **how)
+
+    for name in ("upper", "work", "lower"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "lower/a").touch()
+    os.utime(tmp_path / "upper", ns=(0, 0))
+    with contextlib.ExitStack() as opened:
+        upper, work, lower = (
+            opened.enter_context(treecopy.directory(tmp_path / name)) for name in ("upper", "work", "lower")
+        )
+        union = WritableUnion([upper, lower], work, descriptors=16)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "utime", no_room)
+            with pytest.raises(OSError, match="No space"):
+                union.copy_up(union.child(union.root, b"a")[0])
+        assert os.listdir(upper) == ["a"]
+        union.remove(union.root, b"a", directory=False)
+        assert sorted(os.listdir(upper)) == [".wh..wh.aufs", ".wh.a"]
 
 
 @pytest.mark.parametrize("mode", [stat.S_IFREG, stat.S_IFIFO])

@@ -8,6 +8,7 @@ Source: aufs(5); the rules of POSIX for rename and unlink.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -214,7 +215,10 @@ class WritableUnion(CopyingUnion):
             # What it deletes from lower branches is not to show for a moment: all that goes at once.
             scratch = self._scratch()
             os.rename(name, scratch, src_dir_fd=fd, dst_dir_fd=self._work)
-            treecopy.delete_entry(self._work, scratch)
+            with contextlib.suppress(
+                OSError
+            ):  # it is gone already: what cannot be deleted goes with the scratch folder
+                treecopy.delete_entry(self._work, scratch)
 
     def _hold(self, node: Node, fd: int, name: bytes, *, regular: bool) -> None:
         """Keep what is going to lose its last name within reach."""
@@ -289,9 +293,12 @@ class WritableUnion(CopyingUnion):
         self.hide(old, old_name)
         self._cover(node, new, new_name)
         if target is not None:
-            if node.is_dir and target.branch == UPPER:
+            goes_before = node.is_dir and target.branch == UPPER
+            if goes_before:
                 self.hide(new, new_name)  # for the moment when there is neither
             self._away(target, new, new_name, replaced=not node.is_dir)
+            if goes_before:
+                self.take(new, new_name)
         entry = self.listed(old)[old_name]
         os.rename(old_name, new_name, src_dir_fd=self.upper(old), dst_dir_fd=self.upper(new))
         self.take(old, old_name)

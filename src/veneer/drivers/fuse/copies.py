@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from veneer.drivers import treecopy
 from veneer.drivers.fuse import wire as wire
@@ -67,11 +67,11 @@ class CopyingUnion(Union):
         assert parent is not None
         scratch, new = self._emptied(node)
         os.close(new)
-        self._place(scratch, (parent, node.name))
-        self.listed(parent)
-        node.stack = (UPPER, *node.stack)
-        node.branch = UPPER
-        self.add(parent, node.name, (4, node.stack))
+        with self._placed(scratch, (parent, node.name)):
+            self.listed(parent)
+            node.stack = (UPPER, *node.stack)
+            node.branch = UPPER
+            self.add(parent, node.name, (4, node.stack))
 
     def _copy_up_file(self, node: Node, content: bool) -> None:
         parent = node.parent
@@ -82,17 +82,17 @@ class CopyingUnion(Union):
         for folder, _ in names:
             self.upper(folder)  # before there is a copy: that may have the name of a scratch directory
         scratch = self._copied(source, node.name, status, content)
-        self._place(scratch, *names)
         first, *others = names
         kind = wire.TYPES[stat.S_IFMT(status.st_mode)]
-        for folder, name in names:
-            self.add(folder, name, (kind, (UPPER,)))
-            folder.children[name] = node
-        node.parent, node.name = first
-        node.others = set(others) or None
-        self._is_upper(node)
-        if others:
-            self.link(node, os.stat(node.name, dir_fd=self.upper(first[0]), follow_symlinks=False).st_ino)
+        with self._placed(scratch, *names):
+            for folder, name in names:
+                self.add(folder, name, (kind, (UPPER,)))
+                folder.children[name] = node
+            node.parent, node.name = first
+            node.others = set(others) or None
+            self._is_upper(node)
+            if others:
+                self.link(node, os.stat(node.name, dir_fd=self.upper(first[0]), follow_symlinks=False).st_ino)
 
     def _copy_up_nameless(self, node: Node) -> None:
         assert node.parent is not None
@@ -183,28 +183,29 @@ class CopyingUnion(Union):
         self._count += 1
         return f"{self._count}"
 
-    def _place(self, scratch: str, *names: tuple[Node, bytes]) -> None:
-        """Put what was made in the scratch folder where it belongs; a copy up changes no directory's times.
+    @contextlib.contextmanager
+    def _placed(self, scratch: str, *names: tuple[Node, bytes]) -> Iterator[None]:
+        """Have what was made in the scratch folder where it belongs; a copy up changes no directory's times.
 
         By all its names, or by none: some alone would be in the way of the next copy, and outlive those it was made of.
+        The block takes note of it, before there may be no room for the times.
         """
-        (parent, first), *others = names
-        placed: list[tuple[int, bytes]] = []
-        try:
-            for folder, name in others:
-                fd = self.upper(folder)
-                with times_kept(fd):
+        first, *others = [(self.upper(folder), name) for folder, name in names]
+        with contextlib.ExitStack() as kept:
+            for fd in {first[0], *(fd for fd, _ in others)}:
+                kept.enter_context(times_kept(fd))
+            linked: list[tuple[int, bytes]] = []
+            try:
+                for fd, name in others:
                     os.link(scratch, name, src_dir_fd=self._work, dst_dir_fd=fd, follow_symlinks=False)
-                    placed.append((fd, name))
-            fd = self.upper(parent)
-            with times_kept(fd):
-                os.rename(scratch, first, src_dir_fd=self._work, dst_dir_fd=fd)
-        except OSError:
-            for fd, name in placed:
-                with times_kept(fd):
+                    linked.append((fd, name))
+                os.rename(scratch, first[1], src_dir_fd=self._work, dst_dir_fd=first[0])
+            except OSError:
+                for fd, name in linked:
                     os.unlink(name, dir_fd=fd)
-            treecopy.delete_entry(self._work, scratch)
-            raise
+                treecopy.delete_entry(self._work, scratch)
+                raise
+            yield
 
 
 def _strip(target: int | str) -> None:
