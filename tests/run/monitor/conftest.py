@@ -139,7 +139,7 @@ def box(root_only: None, tree: Path, tmp_path: Path) -> Iterator[Callable[..., B
             (layer / name).mkdir(parents=True)
         (layer / "upper").chmod(0o755)
         mount = Mount.overlay([tree], upper=layer / "upper", work=layer / "work")
-        found = Box(tmp_path / "root", [mount], given)
+        found = Box(tmp_path / "a:root", [mount], given)  # a colon means something to crun, and to mount
         made.append(found)
         return found
 

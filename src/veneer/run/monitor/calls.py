@@ -123,8 +123,10 @@ class Calls:
             path.unlink(missing_ok=True)  # with everything else, where the container has ended meanwhile
 
     def _prefix(self, log: Path) -> list[str]:
-        words = [self._runtime.path, "--root", os.fspath(self._folder / "state"), "--log", os.fspath(log)]
+        words = [self._runtime.path, "--root", os.fspath(self._folder / "state"), "--log"]
         if self._runtime.name != "crun":
-            return [*words, "--log-format", "json"]
-        # In JSON crun would also say what it says on the container's standard error.
+            return [*words, os.fspath(log), "--log-format", "json"]
+        # What is before a colon would be the kind of log; in JSON crun would also say what it says on the container's
+        # standard error.
+        words.append(f"file:{log}")
         return words if self._host.cgroups else [*words, "--cgroup-manager", "disabled"]
