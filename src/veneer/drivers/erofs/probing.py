@@ -35,7 +35,9 @@ def probe(driver: Erofs) -> Support:
             reason = _tried(Path(folder))
     except MountUnsupported as error:
         return Support(False, f"{error.message} ({error.hint})" if error.hint else error.message)
-    except (OSError, VeneerError) as error:
+    except OSError as error:
+        return Support(False, f"{driver.root}: {(error.strerror or str(error)).lower()}")
+    except VeneerError as error:
         return Support(False, f"an EROFS image cannot be mounted at {driver.root}: {error}")
     if reason:
         return Support(False, reason)

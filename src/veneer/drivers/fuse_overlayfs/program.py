@@ -18,6 +18,8 @@ from veneer.drivers.mount import Mount, MountFailed, MountUnsupported, open_laye
 from veneer.values import Value
 
 NAME = "fuse-overlayfs"
+_OF_NO_ACCOUNT = "unknown argument ignored"
+"""How the program begins to say that an option is the kernel's and not its own."""
 
 
 def stack(root: Path, lowers: Sequence[str], folder: Path | None = None) -> Mount:
@@ -88,8 +90,9 @@ class Server(Value):
                 hint="apt-get install fuse-overlayfs, or leave fuse_overlayfs_mounter unset",
             ) from error
         if done.returncode:
-            said = done.stderr.decode(errors="backslashreplace").strip()
-            raise MountFailed(f"{NAME} did not start: {said[-2000:] or done.returncode}")
+            said = done.stderr.decode(errors="backslashreplace").splitlines()
+            told = "; ".join(line for line in said if line.strip() and not line.startswith(_OF_NO_ACCOUNT))
+            raise MountFailed(f"{NAME} did not start: {told[-2000:] or done.returncode}")
 
     def _name(self, layer: str | Path) -> str:
         return os.path.relpath(layer, self.root)
