@@ -345,3 +345,33 @@ def test_what_overlay_says_of_a_layer_is_not_said_of_what_is_copied_from_it(
     assert (
         sorted(os.path.basename(os.fsdecode(path)) for path in bench.facts(stack) if path.startswith(b"sub/")) == shown
     )
+
+
+def test_a_file_whose_copy_was_cut_off_when_it_had_some_of_its_names_shows_the_same_by_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Emptied, too: that is done to the copy."""
+    real = os.link
+    made: list[Any] = []
+
+    def killed(*words: Any, **how: Any) -> None:
+        if made:
+            raise KeyboardInterrupt
+        made.append(words[1])
+        real(*words, **how)
+
+    for name in ("upper", "work", "lower"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "lower/a").write_text("linked")
+    for name in ("b", "c"):
+        os.link(tmp_path / "lower/a", tmp_path / "lower" / name)
+    with contextlib.ExitStack() as opened:
+        upper, work, lower = (
+            opened.enter_context(treecopy.directory(tmp_path / name)) for name in ("upper", "work", "lower")
+        )
+        union = WritableUnion([upper, lower], work, descriptors=16)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "link", killed)
+            with pytest.raises(KeyboardInterrupt):
+                union.copy_up(union.child(union.root, b"a")[0], content=False)
+        assert [(tmp_path / "upper" / os.fsdecode(name)).read_text() for name in made] == ["linked"]

@@ -75,8 +75,9 @@ class WritableUnion(CopyingUnion):
     def shown(self, parent: Node, name: bytes) -> None:
         """A name that is there again is deleted no more."""
         if name in parent.whited:
-            os.unlink(PREFIX + name, dir_fd=self.directory(parent, UPPER))
-            parent.whited.discard(name)
+            with contextlib.suppress(OSError):  # beside what it would delete it says nothing, and may stay
+                os.unlink(PREFIX + name, dir_fd=self.directory(parent, UPPER))
+                parent.whited.discard(name)
 
     def make_opaque(self, node: Node) -> None:
         fd = self.upper(node)

@@ -81,7 +81,8 @@ class CopyingUnion(Union):
         names = self._visible_names(node, status) if status.st_nlink > 1 else [(parent, node.name)]
         for folder, _ in names:
             self.upper(folder)  # before there is a copy: that may have the name of a scratch directory
-        scratch = self._copied(source, node.name, status, content)
+        # Who is killed when some names are there leaves two files: they are to have the same in them.
+        scratch = self._copied(source, node.name, status, content or len(names) > 1)
         first, *others = names
         kind = wire.TYPES[stat.S_IFMT(status.st_mode)]
         with self._placed(scratch, *names):
