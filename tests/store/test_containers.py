@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.built import make_layer
 from veneer.config import Config
+from veneer.drivers import treecopy
 from veneer.drivers.mount import mounted
 from veneer.oci.digest import ChainID, Digest, ImageID
 from veneer.store.containers import AmbiguousContainer, Container, NameInUse, NoSuchContainer, new_id
@@ -130,6 +131,27 @@ def test_a_removed_container_leaves_nothing_and_its_images_layers_go_with_the_la
     store.collect()
     assert store.layers.find(top) is None
     assert list(store.driver.snapshots()) == []
+    assert store.check() == []
+
+
+def test_a_collection_may_take_the_folder_of_a_container_that_is_being_removed(
+    store: Store, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = create(store, "one", base(store))
+    folder = store.containers.folder(one.id)
+    (folder / "bundle").mkdir()
+    delete_files = treecopy._delete_files
+
+    def collected_first(fd: int) -> list[str]:
+        if folder.exists():
+            with Store.open(config) as other:
+                other.collect()
+            assert not folder.exists()
+        return delete_files(fd)
+
+    monkeypatch.setattr(treecopy, "_delete_files", collected_first)
+    store.containers.remove(one.id)
+    assert os.listdir(store.root / "trash") == []
     assert store.check() == []
 
 

@@ -301,11 +301,11 @@ class ContainerStore:
     def _sweep(self, driver: str, snapshot: str, folder: str = "") -> None:
         """Delete what was noted as trash, and strike it off.  Whoever is killed here has it done by the next."""
         from veneer.drivers.driver import SnapshotID
-        from veneer.drivers.treecopy import delete_tree
+        from veneer.store.unneeded import delete_noted
 
         with file_errors(self._store.root):
             if folder:
-                delete_tree(self.folder(folder))
+                delete_noted(self.folder(folder))
             self._store.driver_named(driver).remove(SnapshotID(snapshot))
         with self._catalog.transaction(durable=False) as transaction:
             transaction.execute("DELETE FROM trash WHERE kind = 'snapshot' AND key = ?", (snapshot,))

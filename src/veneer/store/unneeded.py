@@ -11,6 +11,7 @@ from veneer.store.strays import is_known
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
     import apsw
@@ -154,6 +155,19 @@ def _peel(transaction: apsw.Connection, unneeded: str, key: str, below: str, dro
         for each in loosened:
             falling += transaction.execute(f"{unneeded} AND {key} = ?", (each,))
     return dropped
+
+
+def delete_noted(folder: Path) -> None:
+    """Delete the files of a row that went and was noted in `trash`, unless a collection comes and takes them away:
+    then it deletes them.  Raises TreeChanged if something is mounted inside."""
+    from veneer.drivers.treecopy import delete_tree
+    from veneer.drivers.treewalk import TreeChanged
+
+    try:
+        delete_tree(folder)
+    except TreeChanged:
+        if folder.exists():
+            raise
 
 
 def note_trash(transaction: apsw.Connection, kind: str, key: str, driver: str, size: int) -> None:

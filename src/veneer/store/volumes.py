@@ -191,9 +191,9 @@ class VolumeStore:
 
     def sweep(self, name: str) -> None:
         """Delete the files of a volume that was noted as trash.  Whoever is killed here has it done by the next."""
-        from veneer.drivers.treecopy import delete_tree
+        from veneer.store.unneeded import delete_noted
 
         with file_errors(self._store.root):
-            delete_tree(self._store.root / FOLDER / name)
+            delete_noted(self._store.root / FOLDER / name)
         with self._catalog.transaction(durable=False) as transaction:
             transaction.execute("DELETE FROM trash WHERE kind = 'volume' AND key = ?", (name,))
