@@ -152,10 +152,7 @@ class System:
         found = cut_off(self._engine.store)
         if found is None:
             return ""
-        left = [_several(count, noun, noun + "s") for count, noun in
-                ((found.layers, "layer"), (found.containers, "container")) if count]  # fmt: skip
-        return (f"a migration to {found.to} was cut off ({', '.join(left)} still with {', '.join(found.drivers)}): "
-                f"veneer system migrate --to {found.to}")  # fmt: skip
+        return f"a migration to {found.to} was cut off ({found.left}): veneer system migrate --to {found.to}"
 
     def df(self) -> DiskUsage:
         """What images, layers and blobs take on disk, shared parts counted once."""

@@ -94,8 +94,7 @@ def check(store: Store, *, deep: bool = False) -> list[Finding]:
     if not store.images.layout.is_current():
         findings.append(Finding("index-json", "index.json", "differs from the catalogue"))
     if found := cut_off(store):
-        fact = f"{found.layers} layers and {found.containers} containers are still with {', '.join(found.drivers)}"
-        findings.append(Finding("migration-cut-off", found.to, fact))
+        findings.append(Finding("migration-cut-off", found.to, found.left))
     findings += _litter(store)
     return sorted(findings)
 

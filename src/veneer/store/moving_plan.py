@@ -54,6 +54,13 @@ class CutOff(Value):
     containers: int
     drivers: Sequence[str]
 
+    @property
+    def left(self) -> str:
+        """What is still to be moved, and from where, in words."""
+        counted = {"layer": self.layers, "container": self.containers}
+        things = [f"{count} {noun}{'s' * (count != 1)}" for noun, count in counted.items() if count]
+        return f"{', '.join(things)} still with {', '.join(self.drivers)}"
+
 
 class Stack(Value):
     """Layers that share a base, served by another driver than they are to be: `missing` are to be made, which takes
