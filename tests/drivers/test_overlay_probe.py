@@ -38,9 +38,9 @@ def test_this_machine_can_do_all_of_it(tmp_path: Path) -> None:
     assert found.userxattr is not privileged()
 
 
-def test_a_trial_leaves_nothing_but_its_notes(tmp_path: Path) -> None:
+def test_a_trial_leaves_its_notes_and_the_empty_directory_for_views(tmp_path: Path) -> None:
     abilities(tmp_path)
-    assert os.listdir(tmp_path) == [".probe.json"]
+    assert sorted(os.listdir(tmp_path)) == [".empty", ".probe.json"]
 
 
 def test_the_second_time_nothing_is_tried(tmp_path: Path, trials: list[Path]) -> None:
@@ -139,7 +139,7 @@ def test_what_a_killed_trial_left_is_swept_and_what_a_live_one_uses_is_not(tmp_p
     fcntl.flock(held, fcntl.LOCK_EX)
     try:
         assert abilities(tmp_path).usable
-        assert sorted(os.listdir(tmp_path)) == [".probe-alive", ".probe.json"]
+        assert sorted(os.listdir(tmp_path)) == [".empty", ".probe-alive", ".probe.json"]
     finally:
         os.close(held)
 

@@ -229,11 +229,12 @@ def test_of_a_data_root_that_is_read_only_all_that_reads_works(tmp_path: Path, p
         engine.images.load(io.BytesIO(ARCHIVE))
         engine.containers.create(ContainerRequest("demo/image:1", {"Cmd": ["/x"]}, name="box"))
         engine.images.save(["demo/image:1"], tmp_path / "before.tar")
+        engine.images.load(io.BytesIO(docker_archive((image({"etc/name": file(b"two")}), ["demo/one:1"]))))
     (tmp_path / "seen").mkdir()
     (tmp_path / "root/overlay2/.probe.json").unlink()  # another kernel tried it out
     with mounted([Mount.bind(tmp_path / "root", readonly=True)], tmp_path / "seen"):
         veneer = Veneer(tmp_path / "seen")
-        for name in ("demo/image:1", "box"):
+        for name in ("demo/image:1", "demo/one:1", "box"):
             done = veneer("mount", name, str(place))
             assert (done.code, "is read-only: the mount is in no list" in done.err) == (0, True)
             assert (place / "etc/name").read_text() == "two"

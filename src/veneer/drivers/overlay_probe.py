@@ -123,6 +123,7 @@ def _remember(root: Path, key: list[object], found: Abilities) -> None:
     try:
         new.write_text(text)
         os.replace(new, root / _FILE)
+        treecopy.empty(root)  # what the view of one layer stands on, also when the disk is read-only some day
     except OSError:
         # Not remembering costs milliseconds next time; a full disk must not forbid reading layers.
         new.unlink(missing_ok=True)
