@@ -371,10 +371,10 @@ def detached_image(file: str) -> int:
         os.close(context)
 
 
-def open_layer(directory: str | Path) -> int:
-    """An O_PATH descriptor of a layer's directory.  Raises LayerMissing."""
+def open_layer(directory: str | Path, how: int = os.O_PATH) -> int:
+    """A descriptor of a layer's directory; one of `how` os.O_RDONLY can also be listed by.  Raises LayerMissing."""
     try:
-        return os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return os.open(directory, how | os.O_DIRECTORY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise LayerMissing(f"layer directory {directory} is missing", hint=_CHECK) from error
 

@@ -83,13 +83,7 @@ class Overlay2:
         return Support(self.abilities.usable, self.abilities.reason)
 
     def create(self, snapshot: SnapshotID, lowers: Sequence[SnapshotID]) -> Path:
-        if len(lowers) > self.max_lowers:
-            from veneer.drivers.mount import TooManyLayers
-
-            raise TooManyLayers(
-                f"{self.name} can stand on {self.max_lowers} layers, not on {len(lowers)}",
-                hint=STACKS_NOTHING,
-            )
+        self._limit(lowers)
         folder = self._folder(snapshot)
         folder.mkdir(mode=0o710, parents=True)
         for name, mode in (("work", 0o700), ("diff", 0o755)):
@@ -189,6 +183,15 @@ class Overlay2:
         return Mount.overlay(
             unique if len(unique) > 1 else [*unique, str(treecopy.empty(self.root))], options=self.abilities.options
         )
+
+    def _limit(self, lowers: Sequence[str]) -> None:
+        if len(lowers) > self.max_lowers:
+            from veneer.drivers.mount import TooManyLayers
+
+            raise TooManyLayers(
+                f"{self.name} can stand on {self.max_lowers} layers, not on {len(lowers)}",
+                hint=STACKS_NOTHING,
+            )
 
     def _folder(self, snapshot: SnapshotID) -> Path:
         return self.root / snapshot_id(snapshot)

@@ -16,7 +16,7 @@ import stat
 from veneer.changeset.syscalls import exchange
 from veneer.changeset.whiteout import OPAQUE_MARKER, PREFIX
 from veneer.drivers import treecopy
-from veneer.drivers.fuse import wire as wire
+from veneer.drivers.fuse import wire
 from veneer.drivers.fuse.copies import CopyingUnion, refused
 from veneer.drivers.fuse.nodes import DIRECTORY, FILE, UPPER, Entry, Node
 from veneer.drivers.spelling import mark, times_kept
@@ -216,9 +216,8 @@ class WritableUnion(CopyingUnion):
             # What it deletes from lower branches is not to show for a moment: all that goes at once.
             scratch = self._scratch()
             os.rename(name, scratch, src_dir_fd=fd, dst_dir_fd=self._work)
-            with contextlib.suppress(
-                OSError
-            ):  # it is gone already: what cannot be deleted goes with the scratch folder
+            # It is gone already: what cannot be deleted goes with the scratch folder.
+            with contextlib.suppress(OSError):
                 treecopy.delete_entry(self._work, scratch)
 
     def _hold(self, node: Node, fd: int, name: bytes, *, regular: bool) -> None:

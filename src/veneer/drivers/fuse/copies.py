@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator, Sequence
 
 from veneer.drivers import treecopy
-from veneer.drivers.fuse import wire as wire
+from veneer.drivers.fuse import wire
 from veneer.drivers.fuse.nodes import DIRECTORY, UPPER, Node, Union
 from veneer.drivers.spelling import times_kept
 from veneer.drivers.treewalk import walk
@@ -191,9 +191,10 @@ class CopyingUnion(Union):
         By all its names, or by none: some alone would be in the way of the next copy, and outlive those it was made of.
         The block takes note of it, before there may be no room for the times.
         """
-        first, *others = [(self.upper(folder), name) for folder, name in names]
+        places = [(self.upper(folder), name) for folder, name in names]
+        first, *others = places
         with contextlib.ExitStack() as kept:
-            for fd in {first[0], *(fd for fd, _ in others)}:
+            for fd in {fd for fd, _ in places}:
                 kept.enter_context(times_kept(fd))
             linked: list[tuple[int, bytes]] = []
             try:

@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from veneer.changeset.whiteout import META_PREFIX, OPAQUE_MARKER, PREFIX, is_whiteout
-from veneer.drivers.fuse import wire as wire
+from veneer.drivers.fuse import wire
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 UPPER = 0

@@ -66,6 +66,10 @@ def _leave_mounts() -> None:
     before = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     try:
         kernel.unshare(kernel.CLONE_NEWNS)
+    except OSError:
+        os.close(before)
+        return
+    try:
         kernel.mount(b"none", b"/", None, kernel.MS_REC | kernel.MS_PRIVATE, None)
         kernel.mount(b"none", b"/dev", b"tmpfs", 0, b"size=4k")
         Path("/dev/proc").mkdir()

@@ -15,7 +15,7 @@ import stat
 from bisect import bisect_left
 from collections.abc import Callable
 
-from veneer.drivers.fuse import wire as wire
+from veneer.drivers.fuse import wire
 from veneer.drivers.fuse.copies import OVERLAYS_OWN, refused
 from veneer.drivers.fuse.lookout import Lookout
 from veneer.drivers.fuse.memory import Memory

@@ -8,7 +8,7 @@ import os
 import stat
 
 from veneer.changeset.syscalls import fallocate
-from veneer.drivers.fuse import wire as wire
+from veneer.drivers.fuse import wire
 from veneer.drivers.fuse.changes import ROOT, WritableUnion, own, owner_in
 from veneer.drivers.fuse.copies import CREATE, OVERLAYS_OWN, refused
 from veneer.drivers.fuse.nodes import UPPER, Node, Union

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from veneer.drivers.mount import LayerMissing, Mount, MountFailed, MountUnsupported, explained
+from veneer.drivers.mount import Mount, MountFailed, MountUnsupported, explained, open_layer
 
 DEVICE = "/dev/fuse"
 _NUMBER = os.makedev(10, 229)
@@ -141,12 +141,7 @@ def see_end(what: str) -> None:
 
 
 def _opened(directory: str | Path, held: contextlib.ExitStack) -> int:
-    try:
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise LayerMissing(
-            f"layer directory {directory} is missing", hint="veneer system check --repair makes it anew, or says how"
-        ) from error
+    fd = open_layer(directory, os.O_RDONLY)
     held.callback(os.close, fd)
     return fd
 

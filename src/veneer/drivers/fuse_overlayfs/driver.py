@@ -13,7 +13,7 @@ import functools
 import os
 from collections.abc import Iterator, Sequence
 
-from veneer.drivers.driver import STACKS_NOTHING, SnapshotID, Support
+from veneer.drivers.driver import SnapshotID, Support
 from veneer.drivers.overlay2 import Overlay2
 
 TYPE_CHECKING = False
@@ -90,14 +90,10 @@ class FuseOverlayfs(Overlay2):
         self, snapshot: SnapshotID | None, lowers: Sequence[SnapshotID], *, readonly: bool = False
     ) -> Sequence[Mount]:
         from veneer.drivers import treecopy
-        from veneer.drivers.mount import Mount, TooManyLayers
+        from veneer.drivers.mount import Mount
 
         below = list(dict.fromkeys(self._directories(lowers)))
-        if len(below) > self.max_lowers:
-            raise TooManyLayers(
-                f"{self.name} can stand on {self.max_lowers} layers, not on {len(below)}",
-                hint=STACKS_NOTHING,
-            )
+        self._limit(below)
         if snapshot is None and not below:
             return [Mount.bind(treecopy.empty(self.root), readonly=True)]
         if snapshot is None or readonly:
@@ -135,7 +131,7 @@ class FuseOverlayfs(Overlay2):
             return pack_difference(below, merged, out, index=index, untouched=untouched)
 
     def commit(self, snapshot: SnapshotID) -> None:
-        """A lower is a directory that nobody writes to, in overlay's spelling whoever wrote to it."""
+        """A lower is a directory that nobody writes to, spelt as all layers here are, whoever wrote to it."""
         from veneer.drivers.fuse_overlayfs import copy_up, union
 
         folder = self._folder(snapshot)
